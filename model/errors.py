@@ -1,0 +1,13 @@
+"""The one error that a user's mistake raises."""
+
+from __future__ import annotations
+
+
+class UserError(ValueError):
+    """A mistake in what the user gave: one line that names the field, the value and what would be accepted."""
+
+
+def require(condition: bool, field: str, value: object, accepted: str) -> None:
+    """Raise `UserError` for `field` unless `condition` holds."""
+    if not condition:
+        raise UserError(f"{field} is {value}: {accepted}")

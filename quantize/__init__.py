@@ -1,0 +1,1 @@
+"""From floats to a `QuantizedNetwork`: frozen integers with one meaning."""

@@ -1,0 +1,1 @@
+"""Hardware: mapping of a `QuantizedNetwork` onto processing elements, and the generator."""

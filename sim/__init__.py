@@ -1,0 +1,1 @@
+"""Simulation of a `QuantizedNetwork`: its meaning, a fast engine, cycles, compiled RTL."""
