@@ -1,0 +1,83 @@
+"""One layer in hardware: processing elements that integrate, a fire unit that scans, a serialiser that sends on."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from .fire import FireUnit, output_value_shape
+from .mapping import LayerMapping
+from .pe import BANKS, ProcessingElement, value_shape
+from .serialiser import Serialiser
+from .streams import event_layout
+
+
+class Core(wiring.Component):
+    """The core of one layer.
+
+    Ports
+    -----
+    events
+        In: events and end-of-step tokens, broadcast to all PEs: taken when every PE's queue has room.
+    spikes
+        Out: this layer's events and tokens, addresses in scan order; in a membrane read-out the membranes, as events
+        of the last step.
+
+    `fire_valid`, `fire_spikes`, `fire_membranes` show every update of the layer, for traces. Integration of a step
+    overlaps the scan of the step before. Throughput: a step costs the largest of its events, the synapses of its most
+    loaded PE, its rows, its spikes; see `sim/cycles.py`, which is exact.
+    """
+
+    def __init__(self, mapping: LayerMapping, steps: int, static: bool):
+        self.mapping = mapping
+        self.steps = steps
+        self.static = static
+        super().__init__(
+            {
+                "events": In(stream.Signature(event_layout(mapping.address_bits, value_shape(mapping)))),
+                "spikes": Out(stream.Signature(event_layout(mapping.output_address_bits, output_value_shape(mapping)))),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        mapping = self.mapping
+        m.submodules.fire = fire = FireUnit(mapping, self.steps, self.steps if self.static else 1)
+        m.submodules.serialiser = serialiser = Serialiser(
+            mapping.row_bits,
+            mapping.pes,
+            output_value_shape(mapping),
+            mapping.row_queue_depth,
+            mapping.output_address_bits,
+        )
+        pes = [ProcessingElement(mapping, p) for p in range(mapping.pes)]
+        for p, pe in enumerate(pes):
+            m.submodules[f"pe{p}"] = pe
+            m.d.comb += [
+                pe.events.payload.eq(self.events.payload),
+                pe.events.valid.eq(self.events.valid & self.events.ready),
+                pe.row.eq(fire.row),
+                pe.read.eq(fire.read),
+                pe.clear.eq(fire.clear),
+                pe.clear_row.eq(fire.clear_row),
+                pe.release.eq(fire.release),
+                fire.sums[p].eq(pe.sums),
+            ]
+        m.d.comb += [
+            self.events.ready.eq(fire.running & Cat(pe.events.ready for pe in pes).all()),
+            fire.bad.eq(pes[0].bad),
+        ]
+        m.d.comb += [fire.full[b].eq(Cat(pe.full[b] for pe in pes).all()) for b in range(BANKS)]
+        wiring.connect(m, fire.rows, serialiser.rows)
+        wiring.connect(m, serialiser.events, wiring.flipped(self.spikes))
+
+        fire_valid = Signal()
+        fire_spikes = Signal.like(fire.fire_spikes)
+        fire_membranes = Signal.like(fire.fire_membranes)
+        m.d.comb += [
+            fire_valid.eq(fire.fire_valid),
+            fire_spikes.eq(fire.fire_spikes),
+            fire_membranes.eq(fire.fire_membranes),
+        ]
+        return m

@@ -1,0 +1,217 @@
+"""The fire unit: once a step, every neuron of a layer leaks, adds its sum, compares, resets; P of them a cycle."""
+
+from __future__ import annotations
+
+import numpy as np
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from ..quantize.network import signed_bits
+from .mapping import LayerMapping
+from .neuron import after_reset, potential, spike
+from .pe import BANKS
+from .streams import row_layout
+
+
+def output_value_shape(mapping: LayerMapping):
+    """Shape of the value that leaves with an event: the membrane in a membrane read-out, else a constant 1."""
+    return unsigned(1) if mapping.layer.neuron.spiking else signed(mapping.membrane_bits)
+
+
+class FireUnit(wiring.Component):
+    """Scans the rows of a full accumulator bank and puts out rows of spikes.
+
+    A row passes four stages, each of which waits for the next: read (issue), memory output, update, fire. A bank is
+    scanned once, or, with static input, `steps` times in a row; on its last scan each sum is cleared behind the read
+    and the bank is released with the last row. The frame's first scan starts from the reset value.
+
+    Ports
+    -----
+    full
+        In: all PEs have completed bank `b`.
+    sums
+        In: accumulators of each PE and bank, one cycle after `read`.
+    bad
+        In: the token that closed bank `b` was marked bad.
+    row, read, clear, clear_row, release
+        Out: to all PEs, see `ProcessingElement`.
+    running
+        Out: low while both banks are cleared after reset, `rows` cycles; events must wait.
+    rows
+        Out: `row_layout`, one for each row and step, the last of a step marked `end`.
+    fire_valid, fire_spikes, fire_membranes
+        Out: for traces; see `docs/design.md`.
+
+    Throughput: a row a cycle. Latency: a row issued in cycle `i` is put out in `i + 3`; a bank full in cycle `c`
+    has its first row issued in `c` if the unit is idle. Stalls: `rows.ready` low.
+    """
+
+    def __init__(self, mapping: LayerMapping, steps: int, scans: int):
+        self.mapping = mapping
+        self.steps = steps
+        self.scans = scans
+        current = data.ArrayLayout(data.ArrayLayout(signed(mapping.current_bits), BANKS), mapping.pes)
+        super().__init__(
+            {
+                "full": In(BANKS),
+                "bad": In(BANKS),
+                "sums": In(current),
+                "row": Out(mapping.row_bits),
+                "read": Out(BANKS),
+                "clear": Out(BANKS),
+                "clear_row": Out(mapping.row_bits),
+                "release": Out(BANKS),
+                "running": Out(1),
+                "rows": Out(stream.Signature(row_layout(mapping.row_bits, mapping.pes, output_value_shape(mapping)))),
+                "fire_valid": Out(1),
+                "fire_spikes": Out(mapping.pes),
+                "fire_membranes": Out(mapping.pes * mapping.membrane_bits),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        mapping, neuron = self.mapping, self.mapping.layer.neuron
+        pes, rows = mapping.pes, mapping.rows
+        membrane = signed(mapping.membrane_bits)
+        tags = data.StructLayout({"row": mapping.row_bits, "end": 1, "bad": 1, "first": 1, "last": 1})
+        tag1, tag2, tag3 = (Signal(tags, name=f"tag{i}") for i in (1, 2, 3))
+        valid1, valid2, valid3 = (Signal(name=f"valid{i}") for i in (1, 2, 3))
+        move1, move2, move3 = (Signal(name=f"move{i}") for i in (1, 2, 3))  # the stage is empty or empties
+        m.d.comb += [move3.eq(~valid3 | self.rows.ready), move2.eq(~valid2 | move3), move1.eq(~valid1 | move2)]
+
+        # After reset: both banks are cleared, row by row.
+        row = Signal(mapping.row_bits)
+        last_row = Signal()
+        m.d.comb += last_row.eq(row == rows - 1)
+
+        # Issue. A bank stays full until its last row is past the clearing write.
+        bank, bank1 = Signal(), Signal()
+        step, scan = Signal(range(max(2, self.steps))), Signal(range(max(2, self.scans)))
+        last_step, last_scan = Signal(), Signal()
+        issue = Signal()
+        m.d.comb += [
+            last_step.eq(step == self.steps - 1),
+            last_scan.eq(scan == self.scans - 1),
+            issue.eq(self.running & self.full.bit_select(bank, 1) & move1),
+            self.row.eq(row),
+            self.read.eq(issue << bank),
+        ]
+        with m.If(~self.running):
+            m.d.sync += self.running.eq(last_row)
+        with m.If(issue | ~self.running):
+            m.d.sync += row.eq(Mux(last_row, 0, row + 1))
+        with m.If(issue & last_row):
+            m.d.sync += [step.eq(Mux(last_step, 0, step + 1)), scan.eq(Mux(last_scan, 0, scan + 1))]
+            with m.If(last_scan):
+                m.d.sync += bank.eq(~bank)
+        release1, clear1 = Signal(), Signal()
+        with m.If(move1):
+            m.d.sync += [
+                valid1.eq(issue),
+                bank1.eq(bank),
+                clear1.eq(last_scan),
+                release1.eq(last_scan & last_row),
+                tag1.row.eq(row),
+                tag1.end.eq(last_row),
+                tag1.bad.eq(self.bad.bit_select(bank, 1)),
+                tag1.first.eq(step == 0),
+                tag1.last.eq(last_step),
+            ]
+
+        # Memory output: clear what was read; registers behind the memories.
+        m.submodules.membranes = memory = Memory(shape=unsigned(pes * mapping.membrane_bits), depth=rows, init=[])
+        read, write = memory.read_port(), memory.write_port()
+        leaving1 = valid1 & move2
+        m.d.comb += [
+            read.addr.eq(row),
+            read.en.eq(issue),
+            self.clear_row.eq(Mux(self.running, tag1.row, row)),
+            self.clear.eq(Mux(self.running, (leaving1 & clear1) << bank1, (1 << BANKS) - 1)),
+            self.release.eq((leaving1 & release1) << bank1),
+        ]
+        biases, thresholds = self._parameters(m, row, issue)
+        current2 = [Signal(signed(mapping.current_bits), name=f"current2_{p}") for p in range(pes)]
+        v2 = [Signal(membrane, name=f"v2_{p}") for p in range(pes)]
+        threshold2, threshold3 = thresholds, thresholds
+        if not isinstance(thresholds[0], Const):
+            threshold2 = [Signal.like(t, name=f"threshold2_{p}") for p, t in enumerate(thresholds)]
+            threshold3 = [Signal.like(t, name=f"threshold3_{p}") for p, t in enumerate(thresholds)]
+            with m.If(move2):
+                m.d.sync += [new.eq(old) for new, old in zip(threshold2, thresholds, strict=True)]
+            with m.If(move3):
+                m.d.sync += [new.eq(old) for new, old in zip(threshold3, threshold2, strict=True)]
+        with m.If(move2):
+            m.d.sync += [valid2.eq(valid1), tag2.eq(tag1)]
+            for p in range(pes):
+                stored = read.data.word_select(p, mapping.membrane_bits).as_signed()
+                m.d.sync += [
+                    current2[p].eq(Mux(bank1, self.sums[p][1], self.sums[p][0]) + biases[p]),
+                    v2[p].eq(Mux(tag1.first, neuron.reset_value, stored)),
+                ]
+
+        # Update.
+        u3 = [Signal(signed(mapping.ranges.potential_bits), name=f"u3_{p}") for p in range(pes)]
+        with m.If(move3):
+            m.d.sync += [valid3.eq(valid2), tag3.eq(tag2)]
+            for p in range(pes):
+                m.d.sync += u3[p].eq(potential(neuron, v2[p], current2[p]))
+
+        # Fire.
+        spikes, updated = [], []
+        for p in range(pes):
+            used = int(mapping.used[:, p].sum())
+            there = Const(1, 1) if used == rows else tag3.row < used
+            spiked = Signal(name=f"spiked_{p}")
+            v3 = Signal(membrane, name=f"v3_{p}")
+            m.d.comb += [
+                spiked.eq(spike(neuron, u3[p], threshold3[p])),
+                v3.eq(after_reset(neuron, u3[p], threshold3[p], spiked)),
+            ]
+            spikes.append((spiked if neuron.spiking else tag3.last) & there)
+            updated.append(v3)
+        payload = self.rows.payload
+        m.d.comb += [
+            self.fire_valid.eq(valid3 & self.rows.ready),
+            self.fire_spikes.eq(Cat(*spikes) if neuron.spiking else 0),
+            self.fire_membranes.eq(Cat(*updated)),
+            write.addr.eq(tag3.row),
+            write.en.eq(self.fire_valid),
+            write.data.eq(Cat(*updated)),
+            self.rows.valid.eq(valid3),
+            payload.row.eq(tag3.row),
+            payload.mask.eq(Cat(*spikes)),
+            payload.end.eq(tag3.end),
+            payload.bad.eq(tag3.bad),
+        ]
+        m.d.comb += [payload["values"][p].eq(1 if neuron.spiking else updated[p]) for p in range(pes)]
+        return m
+
+    def _parameters(self, m: Module, row: Signal, issue: Signal) -> tuple[list, list]:
+        """Biases and thresholds of the row issued last cycle: constants where all neurons agree, else one memory."""
+        mapping = self.mapping
+        fields, columns = {}, {}
+        for name, values in (("bias", mapping.biases), ("threshold", mapping.thresholds)):
+            if np.unique(values[mapping.used]).size > 1:
+                fields[name] = signed(signed_bits(int(values.min()), int(values.max())))
+                columns[name] = values
+        constants = [
+            Const(int(values[mapping.used][0]), signed(signed_bits(int(values.min()), int(values.max()))))
+            for values in (mapping.biases, mapping.thresholds)
+        ]
+        out = [[constant] * mapping.pes for constant in constants]
+        if fields:
+            layout = data.ArrayLayout(data.StructLayout(fields), mapping.pes)
+            init = [
+                [{name: int(columns[name][r, p]) for name in fields} for p in range(mapping.pes)]
+                for r in range(mapping.rows)
+            ]
+            m.submodules.parameters = memory = Memory(shape=layout, depth=mapping.rows, init=init)
+            port = memory.read_port()
+            m.d.comb += [port.addr.eq(row), port.en.eq(issue)]
+            for index, name in enumerate(("bias", "threshold")):
+                if name in fields:
+                    out[index] = [port.data[p][name] for p in range(mapping.pes)]
+        return out[0], out[1]

@@ -1,0 +1,203 @@
+"""A processing element: one column of a layer's neurons, with its own event queue, synapses and accumulators."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Mux, Signal, signed, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from .fifo import Queue
+from .mapping import LayerMapping
+from .streams import event_layout
+
+BANKS = 2
+# Cycles from the handoff of a token to the first cycle in which its bank is seen full.
+TOKEN_LATENCY = 5
+
+
+def value_shape(mapping: LayerMapping):
+    """Shape of the value that comes with an event."""
+    return unsigned(mapping.value_bits)
+
+
+class ProcessingElement(wiring.Component):
+    """Adds the synapses of each event into the accumulators of PE `pe`.
+
+    An event waits in the queue, its pointer is looked up, its run of synapses is read one a cycle, and each weight
+    (times the value, on static input) is added to the accumulator of its target row. An end-of-step token closes the
+    accumulator bank in use; what follows goes into the other bank, once the fire unit has released it.
+
+    Ports
+    -----
+    events
+        In: events and tokens; ready comes from a register.
+    row, read
+        In: while `read[b]` is set, bank `b` belongs to the fire unit: it is read at `row`.
+    clear, clear_row
+        In: bank `b` is set to zero at `clear_row` where `clear[b]`.
+    release
+        In: bank `b` may be filled again.
+    sums
+        Out: the accumulator of each bank, one cycle after `read`; held while `read` is low.
+    full, bad
+        Out: bank `b` holds a complete step; the step's token was marked bad.
+
+    Throughput: one synapse a cycle and one event a cycle, whichever is more; an event without synapses costs its
+    lookup, which overlaps the synapses of the events before it (two lookups run ahead). Latency: an event accepted in
+    cycle `a` reaches the lookup in `a + 1` and is handed to the synapse reader in `a + 3`; a token handed over in
+    cycle `h` makes its bank full in `h + TOKEN_LATENCY`. Stalls: whatever follows a token, while the bank it goes to is
+    not released.
+    """
+
+    def __init__(self, mapping: LayerMapping, pe: int):
+        self.mapping = mapping
+        self.pe = pe
+        self.event = event_layout(mapping.address_bits, value_shape(mapping))
+        super().__init__(
+            {
+                "events": In(stream.Signature(self.event)),
+                "row": In(mapping.row_bits),
+                "read": In(BANKS),
+                "clear": In(BANKS),
+                "clear_row": In(mapping.row_bits),
+                "release": In(BANKS),
+                "sums": Out(data.ArrayLayout(signed(mapping.current_bits), BANKS)),
+                "full": Out(BANKS),
+                "bad": Out(BANKS),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        mapping, pe = self.mapping, self.pe
+        product_shape = signed(mapping.weight_bits + (mapping.value_bits if mapping.value_bits > 1 else 0))
+
+        m.submodules.queue = queue = Queue(self.event, mapping.queue_depth)
+        wiring.connect(m, wiring.flipped(self.events), queue.i)
+
+        pointer = data.StructLayout({"start": mapping.start_bits, "count": mapping.count_bits})
+        pointers = [
+            {"start": int(s), "count": int(c)} for s, c in zip(mapping.starts[pe], mapping.counts[pe], strict=True)
+        ]
+        m.submodules.pointers = pointer_memory = Memory(shape=pointer, depth=len(pointers), init=pointers)
+        pointer_port = pointer_memory.read_port()
+
+        word = data.StructLayout({"target": mapping.row_bits, "weight": signed(mapping.weight_bits)})
+        words = [
+            {"target": int(t), "weight": int(w)} for t, w in zip(mapping.targets[pe], mapping.weights[pe], strict=True)
+        ]
+        depth = max(1, len(words))
+        m.submodules.synapses = synapse_memory = Memory(shape=word, depth=depth, init=words)
+        synapse_port = synapse_memory.read_port()
+
+        # Lookup: the pointer memory's output register is the first stage, `run` the second.
+        looked_up = Signal()
+        looked_event = Signal(self.event)
+        run_valid = Signal()
+        run = Signal(pointer)
+        run_event = Signal(self.event)
+        run_leaves = Signal()
+        lookup_leaves = Signal()
+        m.d.comb += [
+            lookup_leaves.eq(~run_valid | run_leaves),
+            queue.o.ready.eq(~looked_up | lookup_leaves),
+            pointer_port.addr.eq(queue.o.payload.source),
+            pointer_port.en.eq(queue.o.ready),
+        ]
+        with m.If(queue.o.ready):
+            m.d.sync += [looked_up.eq(queue.o.valid), looked_event.eq(queue.o.payload)]
+        with m.If(lookup_leaves):
+            m.d.sync += [
+                run_valid.eq(looked_up & (looked_event.end | (pointer_port.data.count != 0))),
+                run.eq(pointer_port.data),
+                run_event.eq(looked_event),
+            ]
+
+        # Synapse reader: one address a cycle; a token takes one cycle too.
+        reading = Signal()
+        left = Signal(mapping.count_bits)
+        address = Signal(mapping.start_bits)
+        token = Signal()
+        token_bad = Signal()
+        value = Signal(value_shape(mapping))
+        bank = Signal()
+        busy = Signal(BANKS)
+        reader_free = Signal()
+        m.d.comb += [
+            reader_free.eq(~reading | (left == 0)),
+            run_leaves.eq(run_valid & reader_free & ~busy.bit_select(bank, 1)),
+            synapse_port.addr.eq(address),
+            synapse_port.en.eq(1),
+        ]
+        m.d.sync += [left.eq(left - 1), address.eq(address + 1)]
+        with m.If(reader_free):
+            m.d.sync += [
+                reading.eq(run_leaves),
+                left.eq(Mux(run_event.end, 0, run.count - 1)),
+                address.eq(run.start),
+                token.eq(run_event.end),
+                token_bad.eq(run_event.bad),
+                value.eq(run_event.value),
+            ]
+        reading_bank = Signal()
+        with m.If(run_leaves):
+            m.d.sync += reading_bank.eq(bank)
+        m.d.sync += busy.eq(busy & ~self.release)
+        with m.If(run_leaves & run_event.end):
+            m.d.sync += [bank.eq(~bank), busy.eq((busy & ~self.release) | (1 << bank))]
+
+        # Stage 1: the synapse word leaves its memory. Stage 2: product and accumulator read. Stage 3: add and write.
+        stages = data.StructLayout({"valid": 1, "token": 1, "bad": 1, "bank": 1})
+        stage1, stage2, stage3 = (Signal(stages, name=f"stage{i}") for i in (1, 2, 3))
+        value1, word2, value2 = Signal.like(value), Signal(word), Signal.like(value)
+        row3 = Signal(mapping.row_bits)
+        product3 = Signal(product_shape)
+        m.d.sync += [
+            stage1.valid.eq(reading & ~token),
+            stage1.token.eq(reading & token),
+            stage1.bad.eq(token_bad),
+            stage1.bank.eq(reading_bank),
+            value1.eq(value),
+            stage2.eq(stage1),
+            word2.eq(synapse_port.data),
+            value2.eq(value1),
+            stage3.eq(stage2),
+            row3.eq(word2.target),
+            product3.eq(word2.weight * value2 if mapping.value_bits > 1 else word2.weight),
+        ]
+
+        # Accumulator banks. The sum written last cycle is forwarded: the memory does not show it yet.
+        sum3 = Signal(signed(mapping.current_bits))
+        read3 = Signal(signed(mapping.current_bits))
+        last_sum = Signal.like(sum3)
+        last_row = Signal(mapping.row_bits)
+        last_valid = Signal(BANKS)
+        read_data = []
+        for b in range(BANKS):
+            memory = Memory(shape=signed(mapping.current_bits), depth=mapping.rows, init=[])
+            m.submodules[f"bank{b}"] = memory
+            read, write = memory.read_port(), memory.write_port()
+            fires = self.read[b]
+            accumulate = stage3.valid & (stage3.bank == b)
+            m.d.comb += [
+                read.en.eq(fires | (stage2.valid & (stage2.bank == b))),
+                read.addr.eq(Mux(fires, self.row, word2.target)),
+                write.en.eq(accumulate | self.clear[b]),
+                write.addr.eq(Mux(self.clear[b], self.clear_row, row3)),
+                write.data.eq(Mux(self.clear[b], 0, sum3)),
+                self.sums[b].eq(read.data),
+            ]
+            m.d.sync += last_valid[b].eq(accumulate)
+            read_data.append(read.data)
+            with m.If(self.release[b]):
+                m.d.sync += self.full[b].eq(0)
+            with m.If(stage3.token & (stage3.bank == b)):
+                m.d.sync += [self.full[b].eq(1), self.bad[b].eq(stage3.bad)]
+        forward = last_valid.bit_select(stage3.bank, 1) & (last_row == row3)
+        m.d.comb += [
+            read3.eq(Mux(forward, last_sum, Mux(stage3.bank, read_data[1], read_data[0]))),
+            sum3.eq(read3 + product3),
+        ]
+        m.d.sync += [last_sum.eq(sum3), last_row.eq(row3)]
+        return m

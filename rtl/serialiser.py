@@ -1,0 +1,77 @@
+"""Rows of spikes, or beats of pixels, become single events."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Array, Module, ShapeLike, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from .fifo import Queue
+from .streams import event_layout, lane_bits, row_layout
+
+
+class Serialiser(wiring.Component):
+    """Emits the events of a row one a cycle, lowest lane first, then the row's token if it ends a step.
+
+    Ports
+    -----
+    rows
+        In: `row_layout`. A row without events and without token is taken at once and leaves nothing behind;
+        others wait in a queue of `depth` rows, and only a full queue makes `ready` low (for such a row).
+    events
+        Out: `event_layout`, address `row * 2**lane_bits + lane`.
+
+    Throughput: one event or token a cycle, no bubble between rows. Latency: a row taken in cycle `f` is loaded in
+    `f + 1` at the earliest and offers its first event in `f + 2`; a row is loaded in the cycle in which the last event
+    of the row before it leaves. Stalls: `events.ready` low.
+    """
+
+    def __init__(self, row_bits: int, lanes: int, value: ShapeLike, depth: int, address_bits: int):
+        self.lanes = lanes
+        self.row = row_layout(row_bits, lanes, value)
+        self.depth = depth
+        super().__init__(
+            {
+                "rows": In(stream.Signature(self.row)),
+                "events": Out(stream.Signature(event_layout(address_bits, value))),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.queue = queue = Queue(self.row, self.depth)
+        row = self.rows.payload
+        needed = row.mask.any() | row.end
+        m.d.comb += [
+            queue.i.payload.eq(row),
+            queue.i.valid.eq(self.rows.valid & needed),
+            self.rows.ready.eq(queue.i.ready | ~needed),
+        ]
+
+        loaded = Signal()
+        current = Signal(self.row)
+        lane = Signal(max(1, lane_bits(self.lanes)))
+        for i in reversed(range(self.lanes)):
+            with m.If(current.mask[i]):
+                m.d.comb += lane.eq(i)
+        rest = current.mask & (current.mask - 1)[: self.lanes]
+        more = current.mask.any()
+        last = ~more | (~rest.any() & ~current.end)
+        values = Array(current["values"][i] for i in range(self.lanes))
+        event = self.events.payload
+        m.d.comb += [
+            self.events.valid.eq(loaded),
+            event.end.eq(~more),
+            event.bad.eq(current.bad),
+            queue.o.ready.eq(~loaded | (self.events.ready & last)),
+        ]
+        with m.If(more):
+            m.d.comb += [
+                event.source.eq((current.row << lane_bits(self.lanes)) | lane),
+                event["value"].eq(values[lane]),
+            ]
+        with m.If(self.events.ready):
+            m.d.sync += current.mask.eq(rest)
+        with m.If(queue.o.ready):
+            m.d.sync += [loaded.eq(queue.o.valid), current.eq(queue.o.payload)]
+        return m

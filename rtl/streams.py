@@ -1,0 +1,30 @@
+"""Payloads of the streams between the parts of the accelerator (`amaranth.lib.stream`: valid, ready, payload)."""
+
+from __future__ import annotations
+
+from amaranth.hdl import ShapeLike
+from amaranth.lib import data
+
+
+def event_layout(address_bits: int, value: ShapeLike) -> data.StructLayout:
+    """One event, or one end-of-step token.
+
+    `source` is an address in the order in which the producer scans; `value` is a pixel, a 1, or a membrane. With
+    `end` set the event is a token: source and value mean nothing, `bad` says that the frame it ends was malformed.
+    """
+    return data.StructLayout({"source": address_bits, "value": value, "end": 1, "bad": 1})
+
+
+def row_layout(row_bits: int, lanes: int, value: ShapeLike) -> data.StructLayout:
+    """Up to `lanes` events side by side: lane `i` of row `r` has the address `r * 2**ceil(log2(lanes)) + i`.
+
+    `mask` tells the lanes that hold an event; `end` says that a token follows them.
+    """
+    return data.StructLayout(
+        {"row": row_bits, "mask": lanes, "values": data.ArrayLayout(value, lanes), "end": 1, "bad": 1}
+    )
+
+
+def lane_bits(lanes: int) -> int:
+    """Low bits of an address that name the lane."""
+    return (lanes - 1).bit_length()

@@ -1,0 +1,33 @@
+"""One self-contained Verilog file from a `Mapping`."""
+
+from __future__ import annotations
+
+from amaranth.back import verilog
+
+from .. import __version__
+from .mapping import Mapping
+from .top import Accelerator
+
+TOP = "gradrtl"
+
+
+def header(mapping: Mapping, command: str) -> str:
+    """The comment that opens the file: nothing in it changes unless the network, the mapping or the command does."""
+    pes = ",".join(str(layer.pes) for layer in mapping.layers)
+    return "".join(
+        f"// {line}\n"
+        for line in (
+            f"GradRTL {__version__}: sparse event-driven accelerator for a spiking neural network.",
+            f"network: {mapping.network.digest}",
+            f"mapping: {mapping.digest}",
+            f"pe: {pes}; pixels a beat: {mapping.pixels_a_beat}; memory bits: {mapping.memory_bits}",
+            f"command: {command}",
+        )
+    )
+
+
+def generate(mapping: Mapping, command: str) -> str:
+    """Verilog text with top module `gradrtl`; the same arguments give the same bytes."""
+    top = Accelerator(mapping)
+    body = verilog.convert(top, name=TOP, ports=top.ports, strip_internal_attrs=True)
+    return header(mapping, " ".join(command.split())) + body
