@@ -1,0 +1,182 @@
+"""From real numbers to the integers of a `QuantizedNetwork`, given the scales: the one place that rounds.
+
+A layer has one `scale`, or one for each output channel: what a weight of 1 is worth. With the worth of a source
+(`source_value`) it fixes everything else, so that no rescaling is left for the hardware:
+
+    I    counts in  scale * source_value               (the current unit: biases)
+    v, u count in   scale * source_value * gain / 2**fraction    (the membrane unit: thresholds, reset values)
+
+`gain` is the part of the neuron's input gain that its leak kind does not apply itself (`leak_of`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from ..model import description
+from ..model.errors import require
+from .fold import FloatLayer, FloatNetwork
+from .network import LIMIT, WEIGHT_BITS, Conv, Dense, Input, Layer, Neuron, QuantizedNetwork
+
+
+@dataclass(frozen=True)
+class Formats:
+    """The number formats to quantise to.
+
+    weight_bits
+        2 to 8, for all layers or one for each.
+    input_bits
+        1 to 8 bits of each pixel are used, its high ones.
+    per_channel
+        One scale, hence one threshold, for each output channel in place of one a layer.
+    membrane_fraction
+        0 to 8 bits of membrane below the unit of the current.
+    membrane_bits
+        Width of saturating membranes; None: exact, as wide as they can ever get.
+    decay_bits
+        Fractional bits of a decay that no shift expresses.
+    """
+
+    weight_bits: int | tuple[int, ...] = 4
+    input_bits: int = 8
+    per_channel: bool = False
+    membrane_fraction: int = 0
+    membrane_bits: int | None = None
+    decay_bits: int = 8
+
+    def __post_init__(self) -> None:
+        given = self.weight_bits if isinstance(self.weight_bits, tuple) else (self.weight_bits,)
+        for bits in given:
+            require(bits in WEIGHT_BITS, "weight_bits", bits, "2 to 8")
+        require(1 <= self.input_bits <= 8, "input_bits", self.input_bits, "1 to 8")
+        require(0 <= self.membrane_fraction <= 8, "membrane_fraction", self.membrane_fraction, "0 to 8")
+        width = self.membrane_bits
+        require(width is None or 2 <= width <= 31, "membrane_bits", width, "2 to 31, or None for exact")
+        require(1 <= self.decay_bits <= 15, "decay_bits", self.decay_bits, "1 to 15")
+
+    def bits_of(self, network: FloatNetwork) -> tuple[int, ...]:
+        """Weight bits of each layer."""
+        count = len(network.layers)
+        if not isinstance(self.weight_bits, tuple):
+            return (self.weight_bits,) * count
+        require(len(self.weight_bits) == count, "weight_bits", self.weight_bits, f"one, or one for {count} layers")
+        return self.weight_bits
+
+
+@dataclass(frozen=True)
+class Leak:
+    """A leak kind of `network.Neuron` and its numbers; `gain` is what multiplies the current besides."""
+
+    kind: str
+    shift: int = 1
+    factor: int = 0
+    gain: float = 1.0
+
+
+def leak_of(neuron: description.Neuron, decay_bits: int) -> Leak:
+    """The leak that computes `decay * v + gain * I`: a shift where `tau` is a power of two, else a multiplication."""
+    if neuron.kind == "if":
+        return Leak("none")
+    shift = int(neuron.tau).bit_length() - 1
+    if neuron.tau == 1 << shift and 1 <= shift <= 15:
+        return Leak("decaying_input" if neuron.decay_input else "shift", shift)
+    return Leak("multiply", decay_bits, round(neuron.decay * (1 << decay_bits)), neuron.gain)
+
+
+@dataclass(frozen=True)
+class Units:
+    """What 1 is worth, float64 `[1]` or `[out]` each: of a current and of a membrane."""
+
+    current: np.ndarray
+    membrane: np.ndarray
+
+
+def units_of(layer: FloatLayer, scale: np.ndarray, source_value: float, formats: Formats) -> Units:
+    current = np.asarray(scale, dtype=np.float64) * source_value
+    return Units(current, current * leak_of(layer.neuron, formats.decay_bits).gain / (1 << formats.membrane_fraction))
+
+
+def source_values(network: FloatNetwork, formats: Formats) -> tuple[float, ...]:
+    """What a source of each layer is worth, counted as the machines count: an unshifted pixel is 1 at its largest."""
+    pixel = 1 / ((1 << formats.input_bits) - 1) if network.input_kind == "static" else 1.0
+    return (pixel, *(layer.source_unit for layer in network.layers[1:]))
+
+
+@dataclass(frozen=True)
+class Integers:
+    """A layer's rounded numbers: `weight` int8, `bias` int64 `[out]`, `threshold` int64 `[1]` or `[out]`."""
+
+    weight: np.ndarray
+    bias: np.ndarray
+    threshold: np.ndarray
+    reset_value: int = 0
+
+
+def round_weight(weight: np.ndarray, scale: np.ndarray, bits: int) -> np.ndarray:
+    """int8 `weight / scale`, to nearest, clipped to `bits` bits; `scale` is `[1]` or `[out]`."""
+    top = 1 << bits - 1
+    steps = weight / np.reshape(scale, (-1, *[1] * (weight.ndim - 1)))
+    return np.clip(np.rint(steps), -top, top - 1).astype(np.int8)
+
+
+def round_layer(layer: FloatLayer, scale: np.ndarray, bits: int, source_value: float, formats: Formats) -> Integers:
+    """The integers of one layer at `scale`, float64 `[1]` or `[out]`."""
+    units = units_of(layer, scale, source_value, formats)
+    threshold = _integers(f"layer {layer.name} threshold", layer.neuron.threshold / units.membrane)
+    bias = _integers(f"layer {layer.name} bias", layer.bias / units.current)
+    reset = _integers(f"layer {layer.name} v_reset", layer.neuron.v_reset / units.membrane)
+    same = bool((reset == reset[0]).all())
+    require(same, f"layer {layer.name} v_reset", layer.neuron.v_reset, "0 if every channel has its own scale")
+    lowest = int(reset[0]) + 1  # a silent neuron must stay silent
+    return Integers(round_weight(layer.weight, scale, bits), bias, np.maximum(threshold, lowest), int(reset[0]))
+
+
+def _integers(what: str, values: np.ndarray) -> np.ndarray:
+    extreme = float(np.abs(values).max())
+    require(np.isfinite(extreme) and extreme < LIMIT, what, f"{extreme:.6g} units", f"less than {LIMIT} from zero")
+    return np.rint(values).astype(np.int64)
+
+
+def assemble(
+    network: FloatNetwork, formats: Formats, integers: Sequence[Integers], notes: dict[str, Any]
+) -> QuantizedNetwork:
+    """The network of integers with the shape and neurons of `network`; `notes` are added to its own."""
+    layers = []
+    for layer, values, bits in zip(network.layers, integers, formats.bits_of(network), strict=True):
+        leak = leak_of(layer.neuron, formats.decay_bits)
+        last = layer is network.layers[-1]
+        neuron = Neuron(
+            leak=leak.kind,
+            reset=layer.neuron.reset,
+            threshold=values.threshold,
+            shift=leak.shift,
+            factor=leak.factor,
+            reset_value=values.reset_value,
+            fraction=formats.membrane_fraction,
+            membrane_bits=formats.membrane_bits,
+            spiking=not last or network.readout.kind == "count",
+        )
+        synapses: Dense | Conv = Dense(values.weight, values.bias)
+        if values.weight.ndim == 4:
+            synapses = Conv(values.weight, values.bias, layer.stride, layer.padding)
+        layers.append(Layer(layer.name, layer.input_shape, synapses, neuron, bits, layer.pool))
+    kept = [int(np.count_nonzero(values.weight)) for values in integers]
+    found = {
+        "formats": asdict(formats),
+        "synapses": {
+            "places": [layer.weight.size for layer in network.layers],
+            "trained": [int(np.count_nonzero(layer.weight)) for layer in network.layers],
+            "kept": kept,
+        },
+    }
+    return QuantizedNetwork(
+        input=Input(network.input_shape, formats.input_bits, network.input_kind),
+        layers=tuple(layers),
+        steps=network.steps,
+        readout=network.readout,
+        notes={**network.notes, **found, **notes},
+    )
