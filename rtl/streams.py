@@ -28,3 +28,11 @@ def row_layout(row_bits: int, lanes: int, value: ShapeLike) -> data.StructLayout
 def lane_bits(lanes: int) -> int:
     """Low bits of an address that name the lane."""
     return (lanes - 1).bit_length()
+
+
+def beat_layout(lanes: int, index_bits: int) -> data.StructLayout:
+    """One input beat of a frame: `lanes` 8-bit pixels, its number in the frame, `last` of its frame, `bad` if malformed.
+
+    A frame has exactly one beat with `last`; `bad` counts on that beat alone.
+    """
+    return data.StructLayout({"pixels": data.ArrayLayout(8, lanes), "index": index_bits, "last": 1, "bad": 1})

@@ -1,0 +1,102 @@
+"""From beats of pixels, or spikes, to result packets: the serialiser of the input, all cores, the read-out."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Signal, unsigned
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..quantize.network import PIXEL_BITS
+from .core import Core
+from .mapping import Mapping, unsigned_bits
+from .pe import value_shape
+from .readout import Readout, packet_layout
+from .serialiser import Serialiser
+from .streams import beat_layout, event_layout
+
+
+def input_signature(mapping: Mapping) -> stream.Signature:
+    """Stream that the datapath takes in: beats of pixels (static input), or events (spike input)."""
+    first = mapping.layers[0]
+    if mapping.network.input.kind == "static":
+        return stream.Signature(beat_layout(mapping.pixels_a_beat, unsigned_bits(mapping.beats - 1)))
+    return stream.Signature(event_layout(first.address_bits, value_shape(first)))
+
+
+class Datapath(wiring.Component):
+    """Everything between framing and the result stream.
+
+    Ports
+    -----
+    frames
+        In: `input_signature`. Pixels that are zero in the network's `input.bits` are no events; the padding of the
+        last beat is ignored.
+    packets
+        Out: `packet_layout`, one packet a frame, in order.
+    taken
+        Out: bit `l` is set in each cycle in which core `l` takes an event (tokens not counted).
+
+    Latency and throughput: see `sim/cycles.py`. Stalls: `packets.ready` low.
+    """
+
+    def __init__(self, mapping: Mapping):
+        self.mapping = mapping
+        super().__init__(
+            {
+                "frames": In(input_signature(mapping)),
+                "packets": Out(stream.Signature(packet_layout())),
+                "taken": Out(len(mapping.layers)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        mapping, network = self.mapping, self.mapping.network
+        static = network.input.kind == "static"
+        cores = [Core(layer, network.steps, static and layer.index == 0) for layer in mapping.layers]
+        for index, core in enumerate(cores):
+            m.submodules[f"core{index}"] = core
+            event = core.events
+            m.d.comb += self.taken[index].eq(event.valid & event.ready & ~event.payload.end)
+        if static:
+            self._pixels(m, cores[0])
+        else:
+            wiring.connect(m, wiring.flipped(self.frames), cores[0].events)
+        m.submodules.readout = readout = Readout(mapping.layers[-1], network)
+        for core, listener in zip(cores, [*cores[1:], readout], strict=True):
+            sent, heard = core.spikes, listener.events
+            m.d.comb += [heard.valid.eq(sent.valid), sent.ready.eq(heard.ready)]
+            m.d.comb += [heard.payload[name].eq(sent.payload[name]) for name in ("source", "value", "end", "bad")]
+        wiring.connect(m, readout.packets, wiring.flipped(self.packets))
+        return m
+
+    def _pixels(self, m: Module, core: Core):
+        """Beats become rows of the first serialiser: a lane for each pixel, set where the pixel is an event."""
+        mapping, lanes = self.mapping, self.mapping.pixels_a_beat
+        sources, bits = mapping.layers[0].layer.sources, mapping.network.input.bits
+        beat = self.frames.payload
+        m.submodules.serialiser = serialiser = Serialiser(
+            unsigned_bits(mapping.beats - 1),
+            lanes,
+            unsigned(bits),
+            mapping.layers[0].row_queue_depth,
+            mapping.layers[0].address_bits,
+        )
+        row = serialiser.rows.payload
+        in_last_beat = sources - (mapping.beats - 1) * lanes
+        for i in range(lanes):
+            value = Signal(bits, name=f"value{i}")
+            inside = beat.index != mapping.beats - 1 if i >= in_last_beat else 1
+            m.d.comb += [
+                value.eq(beat.pixels[i] >> (PIXEL_BITS - bits)),
+                row["values"][i].eq(value),
+                row.mask[i].eq(value.any() & inside),
+            ]
+        m.d.comb += [
+            row.row.eq(beat.index),
+            row.end.eq(beat.last),
+            row.bad.eq(beat.bad),
+            serialiser.rows.valid.eq(self.frames.valid),
+            self.frames.ready.eq(serialiser.rows.ready),
+        ]
+        wiring.connect(m, serialiser.events, core.events)
