@@ -1,0 +1,91 @@
+"""A trained float network as one file: description, weights, and how it was made. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import archive
+from .connectivity import Census, census
+from .description import Conv, Network
+from .errors import UserError, require
+
+KIND = "checkpoint"
+NORM = ("gain", "shift", "mean", "variance")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """`arrays` are float32: `layer<i>.weight`; where the layer has them `layer<i>.bias`, `layer<i>.norm.gain`,
+    `.shift`, `.mean`, `.variance` (batch normalisation: `(x - mean) / sqrt(variance + 1e-5) * gain + shift`).
+
+    A dense weight is `[out, in]`, a convolution's `[out, in, kh, kw]`; zero is a connection that is not there.
+    """
+
+    network: Network
+    arrays: dict[str, np.ndarray]
+    config: dict[str, Any] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)  # one row an epoch
+    figures: dict[str, Any] = field(default_factory=dict)  # measured at the end
+    command: str = ""
+
+    def __post_init__(self) -> None:
+        expected = _array_shapes(self.network)
+        require(self.arrays.keys() == expected.keys(), "checkpoint arrays", sorted(self.arrays), f"{sorted(expected)}")
+        for name, shape in expected.items():
+            array = self.arrays[name]
+            require(array.dtype == np.float32, f"checkpoint {name} dtype", array.dtype, "float32")
+            require(array.shape == shape, f"checkpoint {name} shape", array.shape, f"{shape}")
+            require(bool(np.isfinite(array).all()), f"checkpoint {name}", "not finite", "finite numbers")
+
+    @property
+    def weights(self) -> list[np.ndarray]:
+        """The weights, one array a layer."""
+        return [self.arrays[f"layer{index}.weight"] for index in range(len(self.network.layers))]
+
+    @property
+    def census(self) -> Census:
+        """Its connections, counted."""
+        spontaneous = []
+        for index, layer in enumerate(self.network.layers):
+            has_bias = layer.synapses.bias or layer.batch_norm
+            spontaneous.append(np.full(len(self.weights[index]), has_bias))
+        return census(self.weights, spontaneous)
+
+    def save(self, path: str | Path) -> str:
+        """Write the checkpoint; returns its digest."""
+        header = {
+            "network": self.network.to_json(),
+            "config": self.config,
+            "history": self.history,
+            "figures": self.figures,
+            "command": self.command,
+        }
+        return archive.save(path, KIND, header, self.arrays)
+
+    @staticmethod
+    def load(path: str | Path) -> Checkpoint:
+        """Read a checkpoint; `UserError` says what is wrong with a file that is not one."""
+        header, arrays = archive.load(path, KIND)
+        try:
+            network = Network.from_json(header["network"])
+            return Checkpoint(
+                network, arrays, header["config"], header["history"], header["figures"], header["command"]
+            )
+        except KeyError as error:
+            raise UserError(f"checkpoint file {path}: its header has no {error}") from None
+
+
+def _array_shapes(network: Network) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {}
+    for index, (layer, shape) in enumerate(zip(network.layers, network.weight_shapes, strict=True)):
+        shapes[f"layer{index}.weight"] = shape
+        channels = layer.synapses.channels if isinstance(layer.synapses, Conv) else layer.synapses.outputs
+        if layer.synapses.bias:
+            shapes[f"layer{index}.bias"] = (channels,)
+        if layer.batch_norm:
+            shapes |= {f"layer{index}.norm.{name}": (channels,) for name in NORM}
+    return shapes

@@ -1,0 +1,81 @@
+"""Everything that decides a training run, in one frozen object."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from .description import preset
+from .errors import UserError, require
+
+RECIPES = {
+    "gradr": "Grad R as the paper has it: a constant alpha, no target, rewiring to the last step",
+    "gradr-alpha": "Grad R with alpha driven to the wanted connectivity, then fine-tuning with the mask frozen",
+    "gradr-quota": "Grad R with a magnitude quota on a cubic schedule, then fine-tuning with the mask frozen",
+    "magnitude": "the baseline: gradual magnitude pruning on the same schedule, no regrowth, the same fine-tuning",
+    "dense": "no pruning",
+}
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run. The same configuration and data give the same checkpoint on the same machine."""
+
+    network: str = "mnist-mlp"
+    recipe: str = "gradr-quota"
+    connectivity: float | None = 0.05  # wanted part of all weights that is not zero; None for gradr and dense
+    epochs: int = 40
+    rewire: float = 0.6  # part of the epochs during which connections change; constant learning rate until then
+    batch: int = 128
+    lr: float = 1e-3
+    alpha: float = 0.01  # prior strength; where it starts, for gradr-alpha
+    p: float = 0.95  # target sparsity of the prior
+    output_alpha: float = 0.1  # factor on alpha in the last layer
+    spread: float = 0.5  # density of a layer is proportional to its size to the power -spread
+    rotation: float = 10.0  # augmentation: largest angle, degrees
+    shift: float = 0.05  # augmentation: largest shift, part of the image's side
+    flip: bool = False  # augmentation: mirror half of the images
+    held_out: int = 5000  # training images kept for validation
+    images: int | None = None  # use only this many training images
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        preset(self.network)
+        require(self.recipe in RECIPES, "recipe", self.recipe, ", ".join(RECIPES))
+        if self.wants_connectivity:
+            require(self.connectivity is not None, "connectivity", None, f"a number for the recipe {self.recipe}")
+            assert self.connectivity is not None
+            require(0 < self.connectivity <= 1, "connectivity", self.connectivity, "above 0, at most 1")
+        else:
+            require(self.connectivity is None, "connectivity", self.connectivity, f"None for the recipe {self.recipe}")
+        require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
+        require(0 <= self.rewire <= 1, "rewire", self.rewire, "0 to 1")
+        require(self.batch >= 1, "batch", self.batch, "at least 1")
+        require(self.lr > 0, "lr", self.lr, "above 0")
+        require(self.alpha >= 0, "alpha", self.alpha, "0 or above")
+        require(0.5 <= self.p < 1, "p", self.p, "at least 0.5, below 1")
+        require(self.output_alpha >= 0, "output_alpha", self.output_alpha, "0 or above")
+        require(0 <= self.spread <= 1, "spread", self.spread, "0 to 1")
+        require(0 <= self.rotation <= 180, "rotation", self.rotation, "0 to 180 degrees")
+        require(0 <= self.shift <= 0.5, "shift", self.shift, "0 to 0.5 of the image")
+        require(self.held_out >= 1, "held_out", self.held_out, "at least 1")
+        require(self.seed >= 0, "seed", self.seed, "0 or above")
+
+    @property
+    def wants_connectivity(self) -> bool:
+        return self.recipe not in ("gradr", "dense")
+
+    @property
+    def frozen_from(self) -> int:
+        """First epoch, from 0, with a fixed mask; equal to `epochs` if there is none."""
+        return self.epochs if self.recipe in ("gradr", "dense") else round(self.rewire * self.epochs)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_json(body: dict[str, Any]) -> TrainConfig:
+        try:
+            return TrainConfig(**body)
+        except TypeError as error:
+            raise UserError(f"training configuration: {error}") from None

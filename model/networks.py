@@ -1,0 +1,123 @@
+"""A description turned into a torch module, and its weights into plain arrays and back.
+
+Tensors over time are `[steps, batch, ...]`; one that is the same at every step is `[1, batch, ...]`, so that a static
+image costs its first layer one evaluation a frame.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .checkpoint import Checkpoint
+from .description import Conv, Layer, Network
+from .errors import require
+from .neurons import fire
+
+NORM_ARRAYS = {"gain": "weight", "shift": "bias", "mean": "running_mean", "variance": "running_var"}
+
+
+class SpikingLayer(nn.Module):
+    """Dropout, synapses, batch normalisation, neurons, pool: `[1 or steps, batch, ...] -> [steps, batch, ...]`."""
+
+    def __init__(self, layer: Layer, input_shape: tuple[int, ...], steps: int) -> None:
+        super().__init__()
+        self.layer, self.steps = layer, steps
+        synapses = layer.synapses
+        self.synapses: nn.Linear | nn.Conv2d
+        self.norm: nn.BatchNorm2d | nn.BatchNorm1d | None
+        if isinstance(synapses, Conv):
+            geometry = (synapses.kernel, synapses.stride, synapses.padding)
+            self.synapses = nn.Conv2d(input_shape[0], synapses.channels, *geometry, bias=synapses.bias)
+            self.norm = nn.BatchNorm2d(synapses.channels) if layer.batch_norm else None
+        else:
+            self.synapses = nn.Linear(int(np.prod(input_shape)), synapses.outputs, bias=synapses.bias)
+            self.norm = nn.BatchNorm1d(synapses.outputs) if layer.batch_norm else None
+
+    def currents(self, x: Tensor) -> Tensor:
+        """Input currents of the neurons, as many steps as `x` has."""
+        steps, batch = x.shape[:2]
+        flat = x.flatten(0, 1) if isinstance(self.layer.synapses, Conv) else x.flatten(2).flatten(0, 1)
+        if self.layer.dropout and self.training:
+            # one mask a frame, held for all its steps
+            mask = functional.dropout(torch.ones_like(flat[:batch]), self.layer.dropout)
+            flat = (flat.unflatten(0, (steps, batch)) * mask).flatten(0, 1)
+        current = self.synapses(flat)
+        if self.norm is not None:
+            current = self.norm(current)
+        return current.unflatten(0, (steps, batch))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What the next layer sees, and this layer's spikes before they are pooled."""
+        spikes = fire(self.currents(x), self.layer.neuron, self.steps)
+        pool = self.layer.pool
+        if pool is None:
+            return spikes, spikes
+        pooling = functional.max_pool2d if pool.kind == "max" else functional.avg_pool2d
+        pooled = pooling(spikes.flatten(0, 1), pool.size)
+        return pooled.unflatten(0, spikes.shape[:2]), spikes
+
+
+class SpikingNetwork(nn.Module):
+    """uint8 images `[batch, channels, height, width]` -> firing rates `[batch, classes]`, 0 to 1.
+
+    With `layer_rates=True` also each layer's firing rates, `[batch, *shape]` before pooling.
+    """
+
+    def __init__(self, description: Network) -> None:
+        super().__init__()
+        self.description = description
+        pairs = zip(description.layers, description.shapes[:-1], strict=True)
+        self.layers = nn.ModuleList(SpikingLayer(layer, shape, description.steps) for layer, shape in pairs)
+
+    def forward(self, images: Tensor, layer_rates: bool = False) -> Tensor | tuple[Tensor, list[Tensor]]:
+        x = images.unsqueeze(0) / 255  # no offset: a black pixel is no event
+        rates = []
+        for layer in self.layers:
+            x, spikes = layer(x)
+            if layer_rates:
+                rates.append(spikes.mean(dim=0))
+        outputs = x.mean(dim=0).flatten(1)  # [batch, outputs]
+        votes = outputs.unflatten(1, (-1, self.description.vote)).mean(dim=2)  # [batch, classes]
+        return (votes, rates) if layer_rates else votes
+
+
+def arrays_of(network: SpikingNetwork) -> dict[str, np.ndarray]:
+    """Weights, biases and batch normalisation of each layer, float32, named `layer<i>.<what>`."""
+    arrays = {}
+    for index, layer in enumerate(_layers(network)):
+        tensors = {"weight": layer.synapses.weight, "bias": layer.synapses.bias}
+        if layer.norm is not None:
+            tensors |= {f"norm.{name}": getattr(layer.norm, attribute) for name, attribute in NORM_ARRAYS.items()}
+        for name, tensor in tensors.items():
+            if tensor is not None:
+                arrays[f"layer{index}.{name}"] = tensor.detach().float().cpu().numpy() + 0.0  # no negative zeros
+    return arrays
+
+
+def load_arrays(network: SpikingNetwork, arrays: dict[str, np.ndarray]) -> None:
+    """Put `arrays`, as `arrays_of` names them, into a network without parametrisations."""
+    known = arrays_of(network)
+    require(known.keys() == arrays.keys(), "weights", sorted(arrays), f"{sorted(known)}")
+    for index, layer in enumerate(_layers(network)):
+        targets = {"weight": layer.synapses.weight, "bias": layer.synapses.bias}
+        targets |= {f"norm.{name}": getattr(layer.norm, attribute, None) for name, attribute in NORM_ARRAYS.items()}
+        for name, tensor in targets.items():
+            if tensor is not None:
+                with torch.no_grad():
+                    tensor.copy_(torch.from_numpy(arrays[f"layer{index}.{name}"]))
+
+
+def _layers(network: SpikingNetwork) -> list[Any]:
+    return list(network.layers)
+
+
+def network_of(checkpoint: Checkpoint) -> SpikingNetwork:
+    """The trained network of a checkpoint, in evaluation mode."""
+    network = SpikingNetwork(checkpoint.network)
+    load_arrays(network, checkpoint.arrays)
+    return network.eval()

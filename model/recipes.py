@@ -1,0 +1,184 @@
+"""The ways to a sparse network: what happens to the connections around each optimiser step.
+
+A recipe puts its parametrisation on the weights, acts after each step of the *rewiring* phase, and at its end freezes
+the mask. Where a connectivity is wanted, `densities` divides it among the layers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from .config import TrainConfig
+from .gradr import AlphaControl, Prior, rewire, theta_of
+from .networks import SpikingNetwork
+
+QUOTA_INTERVAL = 150  # steps between two enforcements of a quota
+CONTROL_INTERVAL = 20  # steps between two corrections of alpha
+RAMP = 0.8  # part of the rewiring phase after which the wanted connectivity is reached
+
+
+class Masked(nn.Module):
+    """The parametrisation `w -> w * mask`: what is masked neither acts nor learns."""
+
+    mask: Tensor
+
+    def __init__(self, mask: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mask", mask)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight * self.mask
+
+
+def cubic(progress: float, target: float) -> float:
+    """Wanted connectivity at `progress`, 0 to 1, of the rewiring phase (Zhu and Gupta 2017): 1 falling to `target`."""
+    return target + (1 - target) * (1 - min(progress / RAMP, 1.0)) ** 3
+
+
+def densities(sizes: list[int], connectivity: float, spread: float) -> list[float]:
+    """Density of each layer for a wanted `connectivity` of all: proportional to `size**-spread`, at most 1.
+
+    With `spread` 0 all layers are as dense, with 1 all have as many connections.
+    """
+    found = [1.0] * len(sizes)
+    open_layers = set(range(len(sizes)))
+    while open_layers:
+        left = connectivity * sum(sizes) - sum(n for i, n in enumerate(sizes) if i not in open_layers)
+        factor = left / sum(sizes[i] ** (1 - spread) for i in open_layers)
+        full = {i for i in open_layers if factor * sizes[i] ** -spread >= 1}
+        if not full:
+            for i in open_layers:
+                found[i] = factor * sizes[i] ** -spread
+            break
+        open_layers -= full
+    return found
+
+
+class Recipe:
+    """No pruning; the base of the others.
+
+    The order of calls: `Recipe(network, config)`; `attach(optimizer)`; `after_step(step, of)` after each of the `of`
+    steps of the rewiring phase; `freeze()`, after which the parameters are new and need a new optimiser. A network that
+    was trained further than the freeze is rebuilt by `freeze()` at once, then `load_state_dict`.
+    """
+
+    def __init__(self, network: SpikingNetwork, config: TrainConfig) -> None:
+        self.config = config
+        self.synapses: list[Any] = [layer.synapses for layer in network.layers]
+        sizes = [layer.weight.numel() for layer in self.synapses]
+        self.weights = sum(sizes)
+        self.densities = densities(sizes, config.connectivity or 1.0, config.spread)
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Put the parametrisation on."""
+
+    def attach(self, optimizer: torch.optim.Optimizer) -> None:
+        """Get to know the optimiser of the rewiring phase."""
+
+    def after_step(self, step: int, of: int) -> None:
+        """Act after optimiser step `step`, from 1, of `of`."""
+
+    @torch.no_grad()
+    def freeze(self) -> None:
+        """Fix the mask: from now on the living weights alone are trained, freely, and no other comes to life."""
+        for layer in self.synapses:
+            weight = layer.weight.detach().clone()
+            if parametrize.is_parametrized(layer, "weight"):
+                parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
+            layer.weight = nn.Parameter(weight)
+            parametrize.register_parametrization(layer, "weight", Masked((weight != 0).to(weight.dtype)), unsafe=True)
+
+    def state(self) -> dict[str, float]:
+        """What a resumed run needs and neither the network nor the optimiser holds."""
+        return {}
+
+    def load_state(self, state: dict[str, float]) -> None:
+        """Take up `state()`."""
+
+    @property
+    def connectivity(self) -> float:
+        """Part of all weights that is not zero now."""
+        with torch.no_grad():
+            return sum(int(torch.count_nonzero(layer.weight)) for layer in self.synapses) / self.weights
+
+
+class GradRAlone(Recipe):
+    """Grad R with a constant prior: the paper's rule and nothing else."""
+
+    prior: Prior
+
+    def prepare(self) -> None:
+        for layer in self.synapses:
+            rewire(layer)
+
+    def attach(self, optimizer: torch.optim.Optimizer) -> None:
+        scales = [1.0] * (len(self.synapses) - 1) + [self.config.output_alpha]
+        self.prior = Prior(self.synapses, optimizer, self.config.alpha, self.config.p, scales)
+
+    def after_step(self, step: int, of: int) -> None:
+        self.prior.step()
+
+
+class GradRAlpha(GradRAlone):
+    """Grad R whose `alpha` is driven so that the connectivity follows the cubic path."""
+
+    def attach(self, optimizer: torch.optim.Optimizer) -> None:
+        super().attach(optimizer)
+        self.control = AlphaControl(self.prior)
+
+    def after_step(self, step: int, of: int) -> None:
+        super().after_step(step, of)
+        if step % CONTROL_INTERVAL == 0:
+            assert self.config.connectivity is not None
+            self.control.update(self.connectivity, cubic(step / of, self.config.connectivity))
+
+    def state(self) -> dict[str, float]:
+        return {"alpha": self.prior.alpha}
+
+    def load_state(self, state: dict[str, float]) -> None:
+        self.prior.alpha = state["alpha"]
+
+
+class GradRQuota(GradRAlone):
+    """Grad R plus a quota: every so often the smallest living `theta` are set to zero, from where they may regrow."""
+
+    def after_step(self, step: int, of: int) -> None:
+        super().after_step(step, of)
+        if step % QUOTA_INTERVAL == 0 or step == of:
+            for layer, density in zip(self.synapses, self.densities, strict=True):
+                theta = theta_of(layer).detach()
+                theta.masked_fill_((theta > 0) & (theta < _cutoff(theta, cubic(step / of, density))), 0.0)
+
+
+class Magnitude(Recipe):
+    """Gradual magnitude pruning: on the same schedule the smallest weights are masked, for good."""
+
+    def prepare(self) -> None:
+        for layer in self.synapses:
+            parametrize.register_parametrization(layer, "weight", Masked(torch.ones_like(layer.weight)), unsafe=True)
+
+    def after_step(self, step: int, of: int) -> None:
+        if step % QUOTA_INTERVAL == 0 or step == of:
+            for layer, density in zip(self.synapses, self.densities, strict=True):
+                size = layer.weight.detach().abs()
+                layer.parametrizations.weight[0].mask.masked_fill_(size < _cutoff(size, cubic(step / of, density)), 0.0)
+
+
+def _cutoff(values: Tensor, density: float) -> Tensor:
+    """The smallest of the largest `density` of all values."""
+    keep = max(1, round(density * values.numel()))
+    return values.flatten().kthvalue(values.numel() - keep + 1).values
+
+
+KINDS: dict[str, type[Recipe]] = {
+    "gradr": GradRAlone,
+    "gradr-alpha": GradRAlpha,
+    "gradr-quota": GradRQuota,
+    "magnitude": Magnitude,
+    "dense": Recipe,
+}

@@ -1,0 +1,241 @@
+"""Training, from a configuration and data to a checkpoint.
+
+`train` is the whole of it, to be read top to bottom. Its parts (`batches`, `rate_loss`, `evaluate`, `learning_rate`)
+take any module that maps uint8 images to firing rates, so that quantisation-aware training is made of the same ones.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.progress import Progress
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .augment import Augment
+from .checkpoint import Checkpoint
+from .config import TrainConfig
+from .data import Dataset, split
+from .description import preset
+from .errors import UserError, require
+from .networks import SpikingNetwork, arrays_of
+from .recipes import KINDS
+
+Row = dict[str, Any]
+RESUME_FILE = "resume.pt"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """`rates`: mean spikes a step of each neuron over the data, one array a layer, in the layer's shape."""
+
+    accuracy: float
+    loss: float
+    rates: list[np.ndarray]
+
+    @property
+    def silent(self) -> list[int]:
+        """Neurons of each layer that never fired."""
+        return [int((rate == 0).sum()) for rate in self.rates]
+
+
+def rate_loss(rates: Tensor, labels: Tensor) -> Tensor:
+    """Mean squared error between firing rates `[batch, classes]` and one-hot labels `[batch]`, as in the paper."""
+    return functional.mse_loss(rates, functional.one_hot(labels, rates.shape[1]).to(rates.dtype))
+
+
+def learning_rate(step: int, constant: int, total: int) -> float:
+    """Factor on the learning rate at `step`: 1 for `constant` steps, then a cosine that ends at 0 after `total`."""
+    if step < constant or constant >= total:
+        return 1.0
+    return 0.5 * (1 + math.cos(math.pi * (step - constant) / (total - constant)))
+
+
+def batches(
+    data: Dataset, batch: int, augment: Augment, seed: int, epoch: int, device: torch.device | str = "cpu"
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """One epoch of shuffled, augmented batches: images uint8 `[batch, channels, height, width]`, labels int64.
+
+    All randomness comes from `(seed, epoch)`. The images left over by the last whole batch sit this epoch out.
+    """
+    generator = torch.Generator().manual_seed(seed * 100_003 + epoch)
+    order = torch.randperm(len(data), generator=generator)
+    images, labels = torch.from_numpy(data.images), torch.from_numpy(data.labels)
+    for start in range(0, len(data) - batch + 1, batch):
+        chosen = order[start : start + batch]
+        yield augment(images[chosen].to(device), generator), labels[chosen].long().to(device)
+
+
+@torch.no_grad()
+def evaluate(network: nn.Module, data: Dataset, batch: int = 500, device: torch.device | str = "cpu") -> Evaluation:
+    """Accuracy, loss and firing rates of a network; ties go to the lowest class, as in hardware."""
+    was_training = network.training
+    network.eval()
+    correct, loss = 0, 0.0
+    sums: list[Tensor] = []
+    for start in range(0, len(data), batch):
+        part = data[start : start + batch]
+        images = torch.from_numpy(part.images).to(device)
+        labels = torch.from_numpy(part.labels).long().to(device)
+        rates, layers = network(images, layer_rates=True)
+        correct += int((first_largest(rates) == labels.cpu()).sum())
+        loss += float(rate_loss(rates, labels)) * len(part)
+        totals = [layer.sum(dim=0) for layer in layers]
+        sums = [a + b for a, b in zip(sums, totals, strict=True)] if sums else totals
+    network.train(was_training)
+    return Evaluation(correct / len(data), loss / len(data), [s.cpu().numpy() / len(data) for s in sums])
+
+
+def first_largest(rates: Tensor) -> Tensor:
+    """Index of the largest rate `[batch, classes] -> [batch]`, the lowest among equals."""
+    return torch.from_numpy(rates.cpu().numpy().argmax(axis=1))
+
+
+def train(
+    config: TrainConfig,
+    data: Dataset,
+    out: Path | None = None,
+    on_epoch: Callable[[Row], None] | None = None,
+    progress: bool | None = None,
+    command: str = "",
+) -> Checkpoint:
+    """Train on `data`, the training set, of which the last images are held out for validation.
+
+    With `out`, the state of the run is kept there after each epoch, and a run that finds one there goes on from it: the
+    result is that of an uninterrupted run. `on_epoch` gets each epoch's row of the history. `progress` shows a bar on
+    stderr; None: if it is a terminal.
+    """
+    began = time.monotonic()
+    description = preset(config.network)
+    require(data.shape == description.input_shape, "image shape", data.shape, f"{description.input_shape}")
+    require(data.classes <= description.classes, "classes in the data", data.classes, f"at most {description.classes}")
+    training, validation = split(data, config.held_out)
+    training = training[: config.images]
+    per_epoch = len(training) // config.batch
+    require(per_epoch >= 1, "batch", config.batch, f"at most the {len(training)} training images")
+    frozen_from = config.frozen_from
+    constant = round(config.rewire * config.epochs) * per_epoch
+    augment = Augment(config.rotation, config.shift, config.flip)
+
+    torch.manual_seed(config.seed)
+    network = SpikingNetwork(description)
+    recipe = KINDS[config.recipe](network, config)
+    optimizer = _optimizer(network, config)
+    recipe.attach(optimizer)
+    history: list[Row] = []
+
+    resume = None if out is None else out / RESUME_FILE
+    if resume is not None and resume.exists():
+        kept = _load_resume(resume, config)
+        history = kept["history"]
+        if len(history) > frozen_from:
+            recipe.freeze()
+            optimizer = _optimizer(network, config)
+        network.load_state_dict(kept["network"])
+        optimizer.load_state_dict(kept["optimizer"])
+        if len(history) <= frozen_from:
+            recipe.load_state(kept["recipe"])
+
+    with Progress(disable=not (sys.stderr.isatty() if progress is None else progress)) as bars:
+        bar = bars.add_task(f"{config.network} {config.recipe}", total=config.epochs * per_epoch)
+        bars.update(bar, completed=len(history) * per_epoch)
+        for epoch in range(len(history), config.epochs):
+            if epoch == frozen_from:
+                recipe.freeze()
+                optimizer = _optimizer(network, config)
+            torch.manual_seed(config.seed * 100_003 + epoch)  # dropout
+            network.train()
+            before = [weight != 0 for weight in _weights(network)]
+            total_loss = 0.0
+            for number, (images, labels) in enumerate(
+                batches(training, config.batch, augment, config.seed, epoch), start=epoch * per_epoch
+            ):
+                for group in optimizer.param_groups:
+                    group["lr"] = config.lr * learning_rate(number, constant, config.epochs * per_epoch)
+                loss = rate_loss(network(images), labels)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                if epoch < frozen_from:
+                    recipe.after_step(number + 1, frozen_from * per_epoch)
+                total_loss += float(loss.detach())
+                bars.advance(bar)
+            after = [weight != 0 for weight in _weights(network)]
+            evaluation = evaluate(network, validation)
+            row = {
+                "epoch": epoch + 1,
+                "loss": total_loss / per_epoch,
+                "validation": evaluation.accuracy,
+                "connectivity": recipe.connectivity,
+                "layers": [float(mask.mean()) for mask in after],
+                "pruned": [int((b & ~a).sum()) for b, a in zip(before, after, strict=True)],  # from epoch to epoch
+                "regrown": [int((a & ~b).sum()) for b, a in zip(before, after, strict=True)],
+                "silent": evaluation.silent,
+                **recipe.state(),
+            }
+            history.append(row)
+            if on_epoch is not None:
+                on_epoch(row)
+            if resume is not None:
+                _save_resume(resume, config, network, optimizer, recipe.state(), history)
+
+    result = Checkpoint(description, arrays_of(network), config.to_json(), history, {}, command)
+    counted, evaluation = result.census, evaluate(network, validation)
+    figures = {
+        "validation": evaluation.accuracy,
+        "connectivity": counted.connectivity,
+        "useful_connectivity": counted.useful_connectivity,
+        "living": list(counted.living),
+        "dead": list(counted.dead),
+        "silent": evaluation.silent,
+        "spikes_a_frame": [float(rate.sum() * description.steps) for rate in evaluation.rates],
+        "seconds": time.monotonic() - began,
+    }
+    return Checkpoint(description, result.arrays, result.config, history, figures, command)
+
+
+def _optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    return torch.optim.Adam(network.parameters(), lr=config.lr, fused=True)
+
+
+def _weights(network: SpikingNetwork) -> list[np.ndarray]:
+    arrays = arrays_of(network)
+    return [arrays[f"layer{index}.weight"] for index in range(len(network.layers))]
+
+
+def _save_resume(
+    path: Path, config: TrainConfig, network: nn.Module, optimizer: Any, recipe: Any, history: Any
+) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    state = {
+        "config": config.to_json(),
+        "network": network.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "recipe": recipe,
+        "history": history,
+    }
+    torch.save(state, part)
+    part.replace(path)
+
+
+def _load_resume(path: Path, config: TrainConfig) -> dict[str, Any]:
+    try:
+        kept = torch.load(path, weights_only=True)
+        found = kept["config"]
+    except Exception as error:  # torch reports a damaged file in many ways
+        raise UserError(f"{path}: not the state of a training run, or damaged ({error})") from None
+    wanted = config.to_json()
+    for name in wanted:
+        require(
+            found.get(name) == wanted[name], f"{path} {name}", found.get(name), f"{wanted[name]}, or another folder"
+        )
+    return kept

@@ -1,0 +1,162 @@
+"""Training runs on a few hundred images: repeatable, resumable, at the connectivity that was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from gradrtl.model import data
+from gradrtl.model.augment import Augment
+from gradrtl.model.checkpoint import Checkpoint
+from gradrtl.model.config import RECIPES, TrainConfig
+from gradrtl.model.errors import UserError
+from gradrtl.model.networks import network_of
+from gradrtl.model.train import batches, evaluate, first_largest, learning_rate, train
+
+CONFIG = TrainConfig(epochs=4, batch=50, held_out=100, images=300, connectivity=0.1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Any:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def images() -> data.Dataset:
+    return data.load_idx(Path(__file__).parent.parent / "data" / "mnist")[0][:1000]
+
+
+def config_of(recipe: str, **changes: Any) -> TrainConfig:
+    wanted = None if recipe in ("gradr", "dense") else 0.1
+    return replace(CONFIG, recipe=recipe, connectivity=wanted, **changes)
+
+
+def same(a: Checkpoint, b: Checkpoint) -> bool:
+    return a.arrays.keys() == b.arrays.keys() and all(np.array_equal(a.arrays[k], b.arrays[k]) for k in a.arrays)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_resumed_is_uninterrupted(recipe: str, images: data.Dataset, tmp_path: Path) -> None:
+    config = config_of(recipe)
+    whole = train(config, images)
+
+    def stop_after(epoch: int) -> Any:
+        def on_epoch(row: dict[str, Any]) -> None:
+            if row["epoch"] == epoch:
+                raise KeyboardInterrupt
+
+        return on_epoch
+
+    for epoch in (2, 3, 4):  # before the freeze, which is at 2; at it; after it
+        with pytest.raises(KeyboardInterrupt):
+            train(config, images, tmp_path, on_epoch=stop_after(epoch))
+    resumed = train(config, images, tmp_path)
+    assert same(whole, resumed)
+    assert whole.history == resumed.history
+    assert whole.figures["connectivity"] == resumed.figures["connectivity"]
+
+
+def test_seeds(images: data.Dataset) -> None:
+    config = replace(CONFIG, epochs=1, images=100)
+    assert same(train(config, images), train(config, images))
+    assert not same(train(config, images), train(replace(config, seed=1), images))
+
+
+@pytest.mark.parametrize("recipe", ["gradr-quota", "magnitude"])
+def test_reaches_the_connectivity_and_learns(recipe: str, images: data.Dataset, tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = []
+    made = train(config_of(recipe, epochs=12, lr=3e-3, images=600), images, on_epoch=rows.append, command="a test")
+    assert [row["epoch"] for row in rows] == list(range(1, 13))
+    assert 0.099 < made.census.connectivity < 0.1001
+    assert sum(rows[-1]["pruned"]) == sum(rows[-1]["regrown"]) == 0, "the mask is frozen"
+    assert made.figures["validation"] > 0.6
+    made.save(tmp_path / "checkpoint.npz")
+    read = Checkpoint.load(tmp_path / "checkpoint.npz")
+    assert same(made, read)
+    assert (read.network, read.config, read.command) == (made.network, made.config, "a test")
+    held_out = data.split(images, CONFIG.held_out)[1]
+    evaluation = evaluate(network_of(read), held_out)
+    assert evaluation.accuracy == made.figures["validation"]
+    assert [rate.shape for rate in evaluation.rates] == [(800,), (10,)]
+    assert evaluation.silent == made.figures["silent"]
+
+
+def test_prunes_and_regrowths_add_up(images: data.Dataset) -> None:
+    made = train(config_of("gradr", alpha=1.0, p=0.95, lr=3e-3), images)
+    living = 635_200
+    for row in made.history:
+        living += sum(row["regrown"]) - sum(row["pruned"])
+        assert row["connectivity"] == living / 635_200
+    assert sum(sum(row["regrown"]) for row in made.history) > 0
+
+
+def test_another_configuration_does_not_resume(images: data.Dataset, tmp_path: Path) -> None:
+    config = replace(CONFIG, epochs=1, images=100)
+    train(config, images, tmp_path)
+    with pytest.raises(UserError, match="lr is 0.001"):
+        train(replace(config, lr=0.01), images, tmp_path)
+    (tmp_path / "resume.pt").write_bytes(b"nothing")
+    with pytest.raises(UserError, match="damaged"):
+        train(config, images, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"recipe": "luck"}, "recipe is luck"),
+        ({"connectivity": None}, "connectivity is None"),
+        ({"connectivity": 1.5}, "connectivity is 1.5"),
+        ({"recipe": "dense"}, "connectivity is 0.1"),
+        ({"network": "mnist"}, "network is mnist"),
+        ({"epochs": 0}, "epochs is 0"),
+        ({"p": 0.2}, "p is 0.2"),
+    ],
+)
+def test_refuses(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        replace(CONFIG, **changes)
+
+
+def test_refuses_data(images: data.Dataset) -> None:
+    with pytest.raises(UserError, match="image shape"):
+        train(CONFIG, data.Dataset(images.images[:, :, :20], images.labels))
+    with pytest.raises(UserError, match="classes in the data is 11"):
+        train(CONFIG, data.Dataset(images.images, images.labels + np.uint8(1)))
+    with pytest.raises(UserError, match="batch is 500"):
+        train(replace(CONFIG, batch=500), images)
+
+
+def test_learning_rate() -> None:
+    assert [learning_rate(step, 2, 6) for step in (0, 1, 2, 4)] == [1, 1, 1, pytest.approx(0.5)]
+    assert learning_rate(9, 10, 10) == 1
+
+
+def test_ties_go_to_the_lowest() -> None:
+    assert first_largest(torch.tensor([[0.0, 1.0, 1.0], [0.5, 0.5, 0.5]])).tolist() == [1, 0]
+
+
+def test_batches_and_augmentation(images: data.Dataset) -> None:
+    part = images[:130]
+    plain = list(batches(part, 50, Augment(0, 0), seed=0, epoch=0))
+    assert [len(labels) for _, labels in plain] == [50, 50]
+    seen = {image.numpy().tobytes() for batch, _ in plain for image in batch}
+    assert seen <= {image.tobytes() for image in part.images}
+    assert len(seen) == 100
+    moved = Augment(10, 0.05)(torch.from_numpy(part.images), torch.Generator().manual_seed(0))
+    again = Augment(10, 0.05)(torch.from_numpy(part.images), torch.Generator().manual_seed(0))
+    assert torch.equal(moved, again)
+    assert moved.dtype == torch.uint8
+    assert not torch.equal(moved, torch.from_numpy(part.images))
+    mirrored = Augment(0, 0, flip=True)(torch.from_numpy(part.images), torch.Generator().manual_seed(0)).numpy()
+    straight = [np.array_equal(a, b) for a, b in zip(mirrored, part.images, strict=True)]
+    turned = [np.array_equal(a, b[..., ::-1]) for a, b in zip(mirrored, part.images, strict=True)]
+    assert all(a or b for a, b in zip(straight, turned, strict=True))
+    assert 30 < sum(turned) < 100
