@@ -12,14 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from ..model.errors import require
-from ..quantize.network import PIXEL_BITS
 from ..rtl.mapping import LayerMapping, Mapping
 from ..rtl.pe import TOKEN_LATENCY
-from .outcome import Trace
+from .events import Events
 
-FRAMER_LATENCY = 0  # cycles from a beat on s_axis to the same beat at the serialiser
-PACKET_LATENCY = 0  # cycles from a beat of the read-out to the same beat on m_axis
+FRAMER_LATENCY = 0  # cycles from a beat on s_axis to the same beat at the datapath
+IDLE_GAP = 1 << 20  # cycles between frames that are sent apart: everything has come to rest
+NEVER = -(1 << 30)  # a cycle before all others
+LANES = 16  # PEs are handled in vectors of this many
 
 
 @dataclass(frozen=True)
@@ -45,234 +45,236 @@ class Cycles:
         return np.diff(self.result)
 
 
-@dataclass(frozen=True)
-class Events:
-    """What the accelerator's queues carry: all that its timing depends on.
+def predict(
+    mapping: Mapping,
+    events: tuple[Events, ...],
+    apart: bool = False,
+    offered: np.ndarray | None = None,
+    packet_times: np.ndarray | None = None,
+) -> Cycles:
+    """Times of frames fed back to back and drained at once.
 
-    `beats` is uint8 `[frames, beats]`, the lanes with a non-zero pixel of each input beat; `rows[l]` is bool
-    `[frames, steps, rows, pes]`, the spikes of layer `l` in scan order.
+    Parameters
+    ----------
+    events
+        From `sim.events.events_of`.
+    apart
+        Each frame enters an accelerator at rest, so that `latency` is that of a frame on its own.
+    offered
+        int64 `[frames, beats]`: the earliest cycle in which the sender offers each beat, where it is not at once.
+    packet_times
+        int64 `[frames]`: the cycle in which the last beat of each packet left, where the receiver made it wait.
     """
-
-    beats: np.ndarray
-    rows: tuple[np.ndarray, ...]
-
-
-def events_of(mapping: Mapping, frames: np.ndarray, trace: Trace) -> Events:
-    """Bring frames, uint8 `[n, sources]`, and the engine's trace of them into the order of the hardware."""
     network = mapping.network
-    require(network.input.kind == "static", "input.kind", network.input.kind, "static: frames of pixels")
-    lanes = mapping.pixels_a_beat
-    padded = np.zeros((len(frames), mapping.beats * lanes), dtype=bool)
-    padded[:, : frames.shape[1]] = (frames >> (PIXEL_BITS - network.input.bits)) != 0
-    bits = (padded.reshape(len(frames), mapping.beats, lanes) << np.arange(lanes)).sum(axis=2)
-    rows = []
-    for layer, spikes in zip(mapping.layers, trace.spikes, strict=True):
-        seen = (spikes[:, :, layer.slots] != 0) & layer.used
-        if not layer.layer.neuron.spiking:
-            seen = np.zeros_like(seen)
-            seen[:, -1] = layer.used
-        rows.append(seen)
-    return Events(bits.astype(np.uint8), tuple(rows))
-
-
-def predict(mapping: Mapping, events: Events, apart: bool = False) -> Cycles:
-    """Times of frames fed back to back, or, with `apart`, each alone into an idle accelerator (its latency)."""
-    network = mapping.network
-    counts = tuple(_padded_counts(layer) for layer in mapping.layers)
-    limits = np.array([[m.queue_depth, m.row_queue_depth, m.pes, m.rows] for m in mapping.layers], dtype=np.int64)
-    return Cycles(
-        *_run(
-            events.beats,
-            tuple(np.ascontiguousarray(r) for r in events.rows),
-            counts,
-            limits,
-            network.steps,
-            network.classes,
-            mapping.pixels_a_beat,
-            apart,
-        )
+    frames = len(events[0].counts)
+    counts, count_from = _joined([e.counts.reshape(frames, -1) for e in events], np.uint16)
+    addresses, address_from = _joined([e.addresses for e in events], np.int32)
+    lanes = -(-max(layer.pes for layer in mapping.layers) // LANES) * LANES
+    costs = np.concatenate([_costs(layer, lanes) for layer in mapping.layers])
+    cost_from = np.cumsum([0] + [1 + len(layer.addresses) for layer in mapping.layers])
+    shapes = np.array([[m.rows, m.queue_depth, m.row_queue_depth] for m in mapping.layers], dtype=np.int64)
+    static = network.input.kind == "static"
+    times = _run(
+        frames,
+        network.steps,
+        static,
+        events[0].counts.shape[2],
+        2 * network.classes + 1,
+        IDLE_GAP if apart else 0,
+        counts,
+        count_from,
+        addresses,
+        address_from,
+        costs,
+        cost_from,
+        shapes,
+        np.zeros((0, 0), np.int64) if offered is None else offered,
+        np.zeros(0, np.int64) if packet_times is None else packet_times,
     )
+    return Cycles(*times)
 
 
-def _padded_counts(layer: LayerMapping) -> np.ndarray:
-    """Reader cycles of each address and PE, int64 `[address space, pes]`."""
-    return np.ascontiguousarray(layer.counts.T)
+def _joined(arrays: list[np.ndarray], dtype: type) -> tuple[np.ndarray, np.ndarray]:
+    """All arrays flat, one after another, and where each begins."""
+    starts = np.cumsum([0] + [a.size for a in arrays])
+    return np.concatenate([a.ravel() for a in arrays]).astype(dtype, copy=False), starts
 
 
-@njit(cache=True)
-def _accept(offered, address, l, counts, limits, clock, ring, moved, run_left, free, is_token):
-    """Core `l` takes an event offered from cycle `offered` on; returns the cycle, and the last PE's token handoff.
+def _costs(layer: LayerMapping, lanes: int) -> np.ndarray:
+    """Reader cycles in each PE, int32 `[1 + addresses, lanes]`: a token's, then those of each address."""
+    costs = np.zeros((1 + len(layer.addresses), lanes), np.int64)
+    costs[0] = 1
+    costs[1:, : layer.pes] = layer.counts.T
+    return costs
 
-    clock[l] = (last accept, number of events); ring[l] = last pop of each of the newest `queue_depth` events;
-    moved, run_left, free: for each PE, when its look-up stages and its reader were last freed.
+
+@njit(cache=True, inline="always")
+def _take(offered, costs, index, core, clock, ring, depth, moved, waited, free):
+    """Core `core` takes an event offered from cycle `offered` on; `costs[index, p]` are its synapses in PE `p`.
+
+    clock[core] = (cycle of the last event taken, its place in the ring); ring[core] holds the last pop of the newest
+    `depth` events; moved, waited, free are, for each PE, the cycles in which the first look-up stage, the second, and
+    the reader were last left. Returns the cycle and the latest handoff to a reader.
     """
-    depth = limits[l, 0]
-    number = clock[l, 1]
-    slot = number % depth
-    taken = max(offered, clock[l, 0] + 1)
-    if number >= depth:
-        taken = max(taken, ring[l, slot] + 1)
-    last_pop = 0
-    last_handoff = 0
-    for p in range(limits[l, 2]):
-        count = 1 if is_token else counts[address, p]
-        pop = max(taken + 1, moved[l, p])
-        move = max(pop + 1, run_left[l, p])
-        moved[l, p] = move
-        last_pop = max(last_pop, pop)
-        if count:
-            handoff = max(move + 1, free[l, p])
-            run_left[l, p] = handoff
-            free[l, p] = handoff + count
-            last_handoff = max(last_handoff, handoff)
-    ring[l, slot] = last_pop
-    clock[l, 0] = taken
-    clock[l, 1] = number + 1
-    return taken, last_handoff
+    slot = clock[core, 1]
+    taken = np.int32(max(max(offered, clock[core, 0] + 1), ring[core, slot] + 1))
+    popped = np.int64(NEVER)
+    handed = np.int64(NEVER)
+    for p in range(costs.shape[1]):
+        cost = costs[index, p]
+        pop = max(taken + 1, moved[core, p])
+        move = max(pop + 1, waited[core, p])
+        handoff = max(move + 1, free[core, p])
+        moved[core, p] = move
+        popped = max(popped, pop)
+        waited[core, p] = handoff if cost > 0 else waited[core, p]
+        free[core, p] = handoff + cost if cost > 0 else free[core, p]
+        handed = max(handed, handoff)
+    ring[core, slot] = popped
+    clock[core, 0] = taken
+    clock[core, 1] = 0 if slot + 1 == depth else slot + 1
+    return np.int64(taken), np.int64(handed)
 
 
 @njit(cache=True)
-def _run(beats, rows, counts, limits, steps, classes, lanes, apart):
-    """Times of all frames; see `predict`."""
-    frames, frame_beats = beats.shape
-    layers = len(limits)
-    pes = limits[:, 2].max()
-    deepest = limits[:, 1].max()
-    clock = np.zeros((layers, 2), np.int64)
-    ring = np.zeros((layers, limits[:, 0].max()), np.int64)
-    moved = np.zeros((layers, pes), np.int64)
-    run_left = np.zeros((layers, pes), np.int64)
-    free = np.zeros((layers, pes), np.int64)
-    released = np.zeros((layers, 2), np.int64)  # cycle in which a bank was last released
-    bank_step = np.zeros(layers, np.int64)  # steps whose token has been taken
-    stage = np.zeros((layers, 4), np.int64)  # last row: issued, at stage 2, at stage 3, fired
-    # Serialisers: 0 stands before layer 0, l + 1 behind layer l.
-    loads = np.zeros((layers + 1, deepest), np.int64)
-    serial = np.zeros((layers + 1, 2), np.int64)  # last event of the last row, number of rows
-    first = np.zeros(frames, np.int64)
-    last = np.zeros(frames, np.int64)
-    result = np.zeros(frames, np.int64)
-    beat_time = np.int64(-1)
-    sender_free = np.int64(0)
-    readout_time = np.int64(-1)
-    lane_low = np.zeros(layers, np.int64)
-    for l in range(layers):
-        while (1 << lane_low[l]) < limits[l, 2]:
-            lane_low[l] += 1
+def _run(
+    frames,
+    steps,
+    static,
+    input_rows,
+    sending,
+    gap,
+    counts,
+    count_from,
+    addresses,
+    address_from,
+    costs,
+    cost_from,
+    shapes,
+    offered,
+    packet_times,
+):
+    """Times of all frames. Within a frame, cycles count from its base."""
+    layers = len(shapes)
+    lanes = costs.shape[1]
+    clock = np.full((layers, 2), NEVER, np.int64)
+    clock[:, 1] = 0
+    ring = np.full((layers, shapes[:, 1].max()), NEVER, np.int64)
+    moved = np.full((layers, lanes), NEVER, np.int64)
+    waited = np.full((layers, lanes), NEVER, np.int64)
+    free = np.full((layers, lanes), NEVER, np.int64)
+    released = np.full((layers, 2), NEVER, np.int64)
+    scanned = np.zeros(layers, np.int64)
+    stages = np.full((layers, 4), NEVER, np.int64)  # newest row: issued, left stage 1, left stage 2, fired
+    loads = np.full((layers + 1, shapes[:, 2].max()), NEVER, np.int64)  # serialisers: newest rows loaded
+    load_slot = np.zeros(layers + 1, np.int64)
+    finished = np.full(layers + 1, NEVER, np.int64)  # serialisers: last event of the newest row
+    count_at = count_from.copy()
+    address_at = address_from.copy()
+    times = np.zeros((3, frames), np.int64)
+    base = np.int64(0)
+    beat = np.int64(-1)
+    sent = np.int64(NEVER)
     for n in range(frames):
-        if apart and n:
-            beat_time = result[n - 1] + 1000
-        # Input: beats with pixels, and the last one, pass the first serialiser into core 0.
-        for p in range(limits[0, 2]):
-            free[0, p] = max(free[0, p], released[0, bank_step[0] & 1] + 1)
+        shift = beat + 1
+        base += shift
+        beat = np.int64(-1)
+        sent = max(sent - shift, NEVER)
+        for core in range(layers + 1):
+            finished[core] = max(finished[core] - shift, NEVER)
+            for i in range(loads.shape[1]):
+                loads[core, i] = max(loads[core, i] - shift, NEVER)
+        for core in range(layers):
+            clock[core, 0] = max(clock[core, 0] - shift, NEVER)
+            for b in range(2):
+                released[core, b] = max(released[core, b] - shift, NEVER)
+            for i in range(4):
+                stages[core, i] = max(stages[core, i] - shift, NEVER)
+            for i in range(ring.shape[1]):
+                ring[core, i] = max(ring[core, i] - shift, NEVER)
+            for p in range(lanes):
+                moved[core, p] = max(moved[core, p] - shift, NEVER)
+                waited[core, p] = max(waited[core, p] - shift, NEVER)
+                free[core, p] = max(free[core, p] - shift, NEVER)
+        if gap and n:
+            beat += gap
+
         full = np.int64(0)
-        for b in range(frame_beats):
-            mask = beats[n, b]
-            ends = b == frame_beats - 1
-            beat_time += 1
-            if mask or ends:
-                number = serial[0, 1]
-                slot = number % limits[0, 1]
-                if number >= limits[0, 1]:
-                    beat_time = max(beat_time, loads[0, slot] + 1 - FRAMER_LATENCY)
-                load = max(beat_time + FRAMER_LATENCY + 1, serial[0, 0])
-                loads[0, slot] = load
-                serial[0, 1] = number + 1
-                time = load
-                for lane in range(lanes):
-                    if (mask >> lane) & 1:
-                        time, _ = _accept(
-                            time + 1, b * lanes + lane, 0, counts[0], limits, clock, ring, moved, run_left, free, False
-                        )
-                if ends:
-                    time, handoff = _accept(time + 1, 0, 0, counts[0], limits, clock, ring, moved, run_left, free, True)
-                    full = handoff + TOKEN_LATENCY
-                serial[0, 0] = time
-            if b == 0:
-                first[n] = beat_time
-            last[n] = beat_time
+        held = np.int64(0)
         for t in range(steps):
-            for l in range(layers):
-                if l == 0:
-                    releases = t == steps - 1
-                else:
-                    releases = True
-                if l + 1 < layers:
-                    for p in range(limits[l + 1, 2]):
-                        free[l + 1, p] = max(free[l + 1, p], released[l + 1, bank_step[l + 1] & 1] + 1)
-                next_full = np.int64(0)
-                row_count = limits[l, 3]
-                for r in range(row_count):
-                    issued = max(max(stage[l, 0] + 1, stage[l, 1]), full)
-                    second = max(issued + 1, stage[l, 2])
-                    third = max(second + 1, stage[l, 3])
-                    fired = third + 1
-                    ends = r == row_count - 1
-                    spikes = rows[l][n, t, r]
-                    needed = ends
-                    for p in range(limits[l, 2]):
-                        needed |= spikes[p]
-                    if needed:
-                        number = serial[l + 1, 1]
-                        slot = number % limits[l, 1]
-                        if number >= limits[l, 1]:
-                            fired = max(fired, loads[l + 1, slot] + 1)
-                        load = max(fired + 1, serial[l + 1, 0])
-                        loads[l + 1, slot] = load
-                        serial[l + 1, 1] = number + 1
-                        time = load
-                        for p in range(limits[l, 2]):
-                            if spikes[p]:
-                                if l + 1 < layers:
-                                    time, _ = _accept(
-                                        time + 1,
-                                        (r << lane_low[l]) + p,
-                                        l + 1,
-                                        counts[l + 1],
-                                        limits,
-                                        clock,
-                                        ring,
-                                        moved,
-                                        run_left,
-                                        free,
-                                        False,
-                                    )
-                                else:
-                                    time = time + 1
-                        if ends:
-                            if l + 1 < layers:
-                                time, handoff = _accept(
-                                    time + 1,
-                                    0,
-                                    l + 1,
-                                    counts[l + 1],
-                                    limits,
-                                    clock,
-                                    ring,
-                                    moved,
-                                    run_left,
-                                    free,
-                                    True,
+            # Serialiser `to` sends the rows of layer `to - 1`, or of the input, to core `to`, or to the read-out.
+            for to in range(layers + 1):
+                core = to - 1
+                from_input = to == 0
+                if from_input and static and t > 0:
+                    full = held
+                    continue
+                to_core = to < layers
+                if to_core:
+                    bank_free = released[to, scanned[to] & 1] + 1
+                    for p in range(lanes):
+                        free[to, p] = max(free[to, p], bank_free)
+                depth = shapes[max(core, 0), 2]
+                rows = input_rows if from_input else shapes[core, 0]
+                slot = load_slot[to]
+                handed = np.int64(NEVER)
+                fired = np.int64(NEVER)
+                for r in range(rows):
+                    events = np.int64(counts[count_at[to]])
+                    count_at[to] += 1
+                    ends = r == rows - 1
+                    if from_input:
+                        fired = beat + 1
+                        if len(offered):
+                            fired = max(fired, offered[n, r] - base)
+                    else:
+                        issued = max(max(stages[core, 0] + 1, stages[core, 1]), full)
+                        second = max(issued + 1, stages[core, 2])
+                        third = max(second + 1, stages[core, 3])
+                        fired = third + 1
+                    if events or ends:
+                        fired = max(fired, loads[to, slot] + 1)
+                        time = max(fired + 1 + (FRAMER_LATENCY if from_input else 0), finished[to])
+                        loads[to, slot] = time
+                        slot = 0 if slot + 1 == depth else slot + 1
+                        if to_core:
+                            for i in range(address_at[to], address_at[to] + events):
+                                index = cost_from[to] + 1 + addresses[i]
+                                time, handed = _take(
+                                    time + 1, costs, index, to, clock, ring, shapes[to, 1], moved, waited, free
                                 )
-                                next_full = handoff + TOKEN_LATENCY
-                            else:
-                                time = time + 1
+                            if ends:
+                                index = cost_from[to]
+                                time, handed = _take(
+                                    time + 1, costs, index, to, clock, ring, shapes[to, 1], moved, waited, free
+                                )
+                        else:
+                            time += events
+                            if ends:
+                                time += 1
                                 if t == steps - 1:
-                                    time = max(time, sender_free)
-                                readout_time = time
-                        serial[l + 1, 0] = time
-                    stage[l, 0] = issued
-                    stage[l, 1] = second
-                    stage[l, 2] = third
-                    stage[l, 3] = fired
-                    if ends and releases:
-                        released[l, bank_step[l] & 1] = second
-                        bank_step[l] += 1
-                if l == 0 and not releases:
-                    first_full = full
-                full = next_full
-            if t < steps - 1:
-                full = first_full
-        sender_free = readout_time + 2 * classes + 2
-        result[n] = readout_time + 2 * classes + 1 + PACKET_LATENCY
-    return first, last, result
+                                    time = max(time, sent + 1)
+                                    sent = time + sending
+                        address_at[to] += events
+                        finished[to] = time
+                    if from_input:
+                        beat = fired
+                        if r == 0:
+                            times[0, n] = base + beat
+                    else:
+                        stages[core, 0] = issued
+                        stages[core, 1] = second
+                        stages[core, 2] = third
+                        stages[core, 3] = fired
+                        if ends and (core > 0 or not static or t == steps - 1):
+                            released[core, scanned[core] & 1] = second
+                            scanned[core] += 1
+                load_slot[to] = slot
+                full = handed + TOKEN_LATENCY
+                if from_input:
+                    held = full
+        times[1, n] = base + beat
+        if len(packet_times):
+            sent = packet_times[n] - base
+        times[2, n] = base + sent
+    return times[0], times[1], times[2]
