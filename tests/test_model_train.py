@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-
 from gradrtl.model import data
 from gradrtl.model.augment import Augment
 from gradrtl.model.checkpoint import Checkpoint
@@ -101,7 +100,7 @@ def test_prunes_and_regrowths_add_up(images: data.Dataset) -> None:
 def test_another_configuration_does_not_resume(images: data.Dataset, tmp_path: Path) -> None:
     config = replace(CONFIG, epochs=1, images=100)
     train(config, images, tmp_path)
-    with pytest.raises(UserError, match="lr is 0.001"):
+    with pytest.raises(UserError, match=r"lr is 0\.001"):
         train(replace(config, lr=0.01), images, tmp_path)
     (tmp_path / "resume.pt").write_bytes(b"nothing")
     with pytest.raises(UserError, match="damaged"):
