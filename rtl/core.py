@@ -73,11 +73,11 @@ class Core(wiring.Component):
         wiring.connect(m, serialiser.events, wiring.flipped(self.spikes))
 
         fire_valid = Signal()
-        fire_spikes = Signal.like(fire.fire_spikes)
-        fire_membranes = Signal.like(fire.fire_membranes)
+        fire_spikes = Signal.like(fire.update_spikes)
+        fire_membranes = Signal.like(fire.update_membranes)
         m.d.comb += [
-            fire_valid.eq(fire.fire_valid),
-            fire_spikes.eq(fire.fire_spikes),
-            fire_membranes.eq(fire.fire_membranes),
+            fire_valid.eq(fire.update_valid),
+            fire_spikes.eq(fire.update_spikes),
+            fire_membranes.eq(fire.update_membranes),
         ]
         return m

@@ -41,7 +41,7 @@ class FireUnit(wiring.Component):
         Out: low while both banks are cleared after reset, `rows` cycles; events must wait.
     rows
         Out: `row_layout`, one for each row and step, the last of a step marked `end`.
-    fire_valid, fire_spikes, fire_membranes
+    update_valid, update_spikes, update_membranes
         Out: for traces; see `docs/design.md`.
 
     Throughput: a row a cycle. Latency: a row issued in cycle `i` is put out in `i + 3`; a bank full in cycle `c`
@@ -65,9 +65,9 @@ class FireUnit(wiring.Component):
                 "release": Out(BANKS),
                 "running": Out(1),
                 "rows": Out(stream.Signature(row_layout(mapping.row_bits, mapping.pes, output_value_shape(mapping)))),
-                "fire_valid": Out(1),
-                "fire_spikes": Out(mapping.pes),
-                "fire_membranes": Out(mapping.pes * mapping.membrane_bits),
+                "update_valid": Out(1),
+                "update_spikes": Out(mapping.pes),
+                "update_membranes": Out(mapping.pes * mapping.membrane_bits),
             }
         )
 
@@ -174,11 +174,11 @@ class FireUnit(wiring.Component):
             updated.append(v3)
         payload = self.rows.payload
         m.d.comb += [
-            self.fire_valid.eq(valid3 & self.rows.ready),
-            self.fire_spikes.eq(Cat(*spikes) if neuron.spiking else 0),
-            self.fire_membranes.eq(Cat(*updated)),
+            self.update_valid.eq(valid3 & self.rows.ready),
+            self.update_spikes.eq(Cat(*spikes) if neuron.spiking else 0),
+            self.update_membranes.eq(Cat(*updated)),
             write.addr.eq(tag3.row),
-            write.en.eq(self.fire_valid),
+            write.en.eq(self.update_valid),
             write.data.eq(Cat(*updated)),
             self.rows.valid.eq(valid3),
             payload.row.eq(tag3.row),
