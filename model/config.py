@@ -31,10 +31,12 @@ class TrainConfig:
     alpha: float = 0.01  # prior strength; where it starts, for gradr-alpha
     p: float = 0.95  # target sparsity of the prior
     output_alpha: float = 0.1  # factor on alpha in the last layer
+    margin: float = 0.02  # gradr-quota: how far below zero a connection that the quota prunes starts again
     spread: float = 0.5  # density of a layer is proportional to its size to the power -spread
     rotation: float = 10.0  # augmentation: largest angle, degrees
     shift: float = 0.05  # augmentation: largest shift, part of the image's side
     flip: bool = False  # augmentation: mirror half of the images
+    precision: str = "float32"  # of the matrix products in training: float32 or bfloat16 (mixed precision)
     held_out: int = 5000  # training images kept for validation
     images: int | None = None  # use only this many training images
     seed: int = 0
@@ -55,9 +57,11 @@ class TrainConfig:
         require(self.alpha >= 0, "alpha", self.alpha, "0 or above")
         require(0.5 <= self.p < 1, "p", self.p, "at least 0.5, below 1")
         require(self.output_alpha >= 0, "output_alpha", self.output_alpha, "0 or above")
+        require(self.margin >= 0, "margin", self.margin, "0 or above")
         require(0 <= self.spread <= 1, "spread", self.spread, "0 to 1")
         require(0 <= self.rotation <= 180, "rotation", self.rotation, "0 to 180 degrees")
         require(0 <= self.shift <= 0.5, "shift", self.shift, "0 to 0.5 of the image")
+        require(self.precision in ("float32", "bfloat16"), "precision", self.precision, "float32 or bfloat16")
         require(self.held_out >= 1, "held_out", self.held_out, "at least 1")
         require(self.seed >= 0, "seed", self.seed, "0 or above")
 

@@ -49,6 +49,7 @@ class SpikingLayer(nn.Module):
         current = self.synapses(flat)
         if self.norm is not None:
             current = self.norm(current)
+        current = current.float()  # membranes are float32, also where the synapses are evaluated in bfloat16
         return current.unflatten(0, (steps, batch))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -160,7 +160,9 @@ def train(
             ):
                 for group in optimizer.param_groups:
                     group["lr"] = config.lr * learning_rate(number, constant, config.epochs * per_epoch)
-                loss = rate_loss(network(images), labels)
+                with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bfloat16"):
+                    rates = network(images)
+                loss = rate_loss(rates, labels)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
