@@ -84,9 +84,9 @@ def weight_scales(network: FloatNetwork, formats: Formats) -> Scales:
 
 
 def _least_error(weight: np.ndarray, bits: int) -> float:
-    """The scale, of a fine grid below the one that clips nothing, whose rounding of `weight` errs least."""
+    """The scale, of a fine grid around the one that just clips nothing, whose rounding of `weight` errs least."""
     weight = weight[weight != 0]
     largest = float(np.abs(weight).max()) / ((1 << bits - 1) - 1)
-    candidates = largest * np.linspace(0.2, 1.0, 81)
+    candidates = largest * np.linspace(0.2, 1.5, 131)
     errors = [np.square(round_weight(weight[None], np.array([s]), bits) * s - weight).sum() for s in candidates]
     return float(candidates[int(np.argmin(errors))])

@@ -1,0 +1,114 @@
+"""Fine-tuning: repeatable, resumable, and honest about its accuracy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import float_networks
+import numpy as np
+import pytest
+from gradrtl.model.data import Dataset, split
+from gradrtl.model.description import Dense, Layer, Network
+from gradrtl.model.errors import UserError
+from gradrtl.quantize import ptq
+from gradrtl.quantize.fold import FloatNetwork, fold
+from gradrtl.quantize.qat import QatConfig, fine_tune
+from gradrtl.quantize.rounding import Formats
+from gradrtl.sim import engine
+
+CONFIG = QatConfig(epochs=8, batch=10, lr=0.1, scale_lr=0.02, rotation=0, shift=0, held_out=60, seed=3)
+SHORT = replace(CONFIG, epochs=4, batch=30)
+FORMATS = Formats(3)
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    """Bright halves: class 0 above, class 1 below, class 2 left."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 300).astype(np.uint8)
+    images = rng.integers(0, 120, (300, 1, 6, 6), dtype=np.uint8)
+    for image, label in zip(images[:, 0], labels, strict=True):
+        half = (image[:3], image[3:], image[:, :3])[label]
+        half += 100
+    return Dataset(images, labels)
+
+
+@pytest.fixture(scope="module")
+def network() -> FloatNetwork:
+    layers = (Layer(Dense(16)), Layer(Dense(3)))
+    return fold(float_networks.checkpoint(Network("halves", (1, 6, 6), layers, steps=4), seed=1))
+
+
+def test_it_learns_and_its_accuracy_is_the_integer_networks(network: FloatNetwork, data: Dataset) -> None:
+    rows: list[dict] = []
+    found = fine_tune(network, FORMATS, data, CONFIG, on_epoch=rows.append)
+    held_out = split(data, CONFIG.held_out)[1]
+    outcome = engine.run(found, held_out.frames, threads=1)
+    best = max(row["validation"] for row in rows)
+    assert float((outcome.classes == held_out.labels).mean()) == best == found.notes["qat"]["validation"]
+    assert [row["epoch"] for row in rows] == list(range(9))
+    assert best >= 0.9 > rows[0]["validation"]
+    assert rows[-1]["loss"] < rows[1]["loss"]
+    for layer, trained in zip(found.layers, network.layers, strict=True):
+        assert not layer.synapses.weight[trained.weight == 0].any()
+    chosen = rows[found.notes["qat"]["epoch"]]
+    assert chosen["synapses"] == [int(np.count_nonzero(layer.synapses.weight)) for layer in found.layers]
+
+
+def test_the_same_seed_gives_the_same_integers(network: FloatNetwork, data: Dataset) -> None:
+    first, second = (fine_tune(network, FORMATS, data, SHORT) for _ in range(2))
+    assert first.digest == second.digest
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(network: FloatNetwork, data: Dataset, tmp_path: Path) -> None:
+    class PullThePlug(Exception):
+        pass
+
+    def in_the_third(row: dict) -> None:
+        if row["epoch"] == 3:
+            raise PullThePlug
+
+    state = tmp_path / "state.pt"
+    with pytest.raises(PullThePlug):
+        fine_tune(network, FORMATS, data, SHORT, resume=state, on_epoch=in_the_third)
+    assert state.exists()
+    rows: list[dict] = []
+    resumed = fine_tune(network, FORMATS, data, SHORT, resume=state, on_epoch=rows.append)
+    assert [row["epoch"] for row in rows] == [3, 4]
+    assert resumed.digest == fine_tune(network, FORMATS, data, SHORT).digest
+
+
+def test_states_of_other_runs_and_damaged_files_are_refused(
+    network: FloatNetwork, data: Dataset, tmp_path: Path
+) -> None:
+    state = tmp_path / "state.pt"
+    config = QatConfig(epochs=1, batch=20, held_out=60)
+    fine_tune(network, FORMATS, data, config, resume=state)
+    with pytest.raises(UserError, match="weight_bits is 3"):
+        fine_tune(network, Formats(4), data, config, resume=state)
+    state.write_bytes(state.read_bytes()[:500])
+    with pytest.raises(UserError, match="damaged"):
+        fine_tune(network, FORMATS, data, config, resume=state)
+
+
+def test_no_epochs_give_the_post_training_network(network: FloatNetwork, data: Dataset) -> None:
+    found = fine_tune(network, FORMATS, data, QatConfig(epochs=0, held_out=60))
+    assert found.digest == ptq.quantize(network, FORMATS).digest
+
+
+def test_it_starts_from_the_scales_it_is_given(network: FloatNetwork, data: Dataset) -> None:
+    scales = tuple(scale * 1.5 for scale in ptq.weight_scales(network, FORMATS))
+    found = fine_tune(network, FORMATS, data, QatConfig(epochs=0, held_out=60), scales=scales)
+    assert found.digest == ptq.at_scales(network, FORMATS, scales).digest
+
+
+def test_images_of_another_shape_are_refused(network: FloatNetwork, data: Dataset) -> None:
+    with pytest.raises(UserError, match="image shape"):
+        fine_tune(network, FORMATS, Dataset(data.images[:, :, :5], data.labels), CONFIG)
+
+
+@pytest.mark.parametrize("fields", [{"epochs": -1}, {"lr": 0.0}, {"scale_lr": -1.0}, {"batch": 0}, {"seed": -1}])
+def test_bad_configurations_are_refused(fields: dict) -> None:
+    with pytest.raises(UserError, match=next(iter(fields))):
+        QatConfig(**fields)
