@@ -1,0 +1,65 @@
+"""The fast simulator: equal to `reference` bit for bit, compiled, on all cores, in bounded memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from ..model.errors import require
+from ..quantize.network import QuantizedNetwork
+from . import kernels
+from .frames import check
+from .outcome import Outcome, Trace
+from .program import compile_network
+
+TASKS_PER_THREAD = 4  # evens out threads that the machine slows down
+TRACE_BYTES = 1 << 28
+
+
+def run(network: QuantizedNetwork, frames: np.ndarray, *, trace: bool = False, threads: int | None = None) -> Outcome:
+    """Run `frames`, uint8 `[n, sources]` (static) or `[n, steps, sources]` (spikes).
+
+    Memory beyond frames and results does not grow with `n`; a trace takes 5 bytes a neuron, step and frame, so use
+    `blocks` for many. `threads`: None for one on each core this process may use. Raises `UserError` for frames that
+    do not fit the network.
+    """
+    check(network, frames)
+    threads = threads or len(os.sched_getaffinity(0))
+    require(threads >= 1, "threads", threads, "at least 1")
+    program = compile_network(network)
+    count, neurons = len(frames), program.place.size
+    by_step = frames.reshape(count, -1, program.pixel.size) if count else frames.reshape(0, 1, program.pixel.size)
+    sums = np.zeros((count, network.classes), np.int64)
+    shape = (count, network.steps, neurons) if trace else (0, 0, 0)
+    spikes, membranes = np.empty(shape, np.uint8), np.empty(shape, np.int32)
+
+    def work(begin: int, end: int) -> None:
+        kernels.run_range(program, by_step, begin, end, sums, spikes, membranes)
+
+    size = kernels.LANES * max(1, -(-count // (kernels.LANES * threads * TASKS_PER_THREAD)))
+    begins = range(0, count, size)
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(work, begins, [min(begin + size, count) for begin in begins]))
+    found = None
+    if trace:
+        ends = np.cumsum([layer.neurons for layer in network.layers])[:-1]
+        found = Trace(tuple(np.split(spikes, ends, axis=2)), tuple(np.split(membranes, ends, axis=2)))
+    return Outcome(sums.argmax(axis=1), sums, found)
+
+
+def blocks(
+    network: QuantizedNetwork, frames: np.ndarray, *, size: int | None = None, threads: int | None = None
+) -> Iterator[tuple[slice, Outcome]]:
+    """Traced outcomes of `size` frames at a time, with the slice of `frames` they belong to.
+
+    `size`: None for as many as fit a trace of `TRACE_BYTES`.
+    """
+    if size is None:
+        frame = 5 * network.steps * sum(layer.neurons for layer in network.layers)
+        size = max(1, TRACE_BYTES // (frame * kernels.LANES)) * kernels.LANES
+    for begin in range(0, len(frames), size):
+        part = slice(begin, min(begin + size, len(frames)))
+        yield part, run(network, frames[part], trace=True, threads=threads)

@@ -1,0 +1,170 @@
+"""A `QuantizedNetwork` flattened into arrays that the compiled kernels walk.
+
+Dense and convolutional layers become one form: output channel `c` has a list of `(offset, weight)`, the neuron at
+position `p` of that channel reads source `offset + origin[p]`, and the sources lie in a buffer with the zero padding
+already around them. A dense layer is the case of one position with origin 0. Where a neuron's spike goes, through
+pool, padding or voting group, is one precomputed `place` in the next buffer.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import NamedTuple
+
+import numpy as np
+
+from ..quantize.network import Layer, QuantizedNetwork, Ranges
+from . import geometry
+
+LEAKS = ("none", "shift", "multiply", "decaying_input")
+ASSIGN, OR, ADD = range(3)  # how a spike enters its place
+
+LAYER = np.dtype(
+    [
+        (name, np.int64)
+        for name in (
+            "leak",  # index in LEAKS
+            "shift",
+            "factor",
+            "soft",  # 1: reset by subtraction
+            "reset",  # membrane after a hard reset, and at the start of a frame
+            "low",  # saturation, inclusive
+            "high",
+            "entry",  # ASSIGN, OR or ADD
+            "channels",
+            "positions",  # neurons of one channel
+            "channel",  # where this layer's part begins: in first, bias, threshold
+            "origin",  # in origin
+            "neuron",  # in place and in all state by neuron
+            "source",  # in the buffer of sources
+            "sources",  # length of that part, padding included
+        )
+    ]
+)
+
+
+class Program(NamedTuple):
+    """Flat arrays; `kind` is int16 or int32, wide enough for every number that a run can meet."""
+
+    layers: np.ndarray  # LAYER [layers]
+    first: np.ndarray  # int64 [channels + 1]: where a channel's synapses begin
+    offset: np.ndarray  # int32 [synapses]
+    weight: np.ndarray  # kind [synapses], shifted left by the layer's membrane fraction
+    bias: np.ndarray  # kind [channels], shifted alike
+    threshold: np.ndarray  # kind [channels]; out of reach for a layer that does not spike
+    origin: np.ndarray  # int32 [positions of all layers]
+    place: np.ndarray  # int32 [neurons]: in the next layer's part of the buffer, or in the sums read out
+    pixel: np.ndarray  # int32 [input sources]: place of each input source
+    drop: int  # low bits of a static pixel that the network does not see
+    held: bool  # static input: the first layer's sums are made once a frame
+    steps: int
+    classes: int
+    group: int
+    counting: bool  # read-out of spike counts, else of final membranes
+
+
+def compile_network(network: QuantizedNetwork) -> Program:
+    """Flatten `network`."""
+    kind = np.int16 if _fits(network, np.iinfo(np.int16)) else np.int32
+    records = np.zeros(len(network.layers), LAYER)
+    lists: dict[str, list[np.ndarray]] = {
+        name: [] for name in ("fan_in", "offset", "weight", "bias", "threshold", "origin", "place")
+    }
+    places = [geometry.places(layer) for layer in network.layers]
+    group = network.readout.group
+    places.append(np.arange(network.layers[-1].neurons, dtype=np.int32) // group)
+    channel = origin = neuron = source = 0
+    for index, layer in enumerate(network.layers):
+        offsets, weights, fan_in = geometry.synapses(layer)
+        origins = geometry.origins(layer)
+        fraction = layer.neuron.fraction
+        lists["fan_in"].append(fan_in)
+        lists["offset"].append(offsets)
+        lists["weight"].append(weights.astype(np.int64) << fraction)
+        lists["bias"].append(layer.synapses.bias << fraction)
+        never = np.full(layer.channels, np.iinfo(kind).max)
+        lists["threshold"].append(
+            np.broadcast_to(layer.neuron.threshold, (layer.channels,)) if layer.neuron.spiking else never
+        )
+        lists["origin"].append(origins)
+        lists["place"].append(_destinations(layer, places[index + 1]))
+        sources = prod(geometry.padded(layer))
+        records[index] = (
+            LEAKS.index(layer.neuron.leak),
+            layer.neuron.shift,
+            layer.neuron.factor,
+            layer.neuron.reset == "soft",
+            layer.neuron.reset_value,
+            *_saturation(layer, kind),
+            _entry(layer, index == len(network.layers) - 1),
+            layer.channels,
+            origins.size,
+            channel,
+            origin,
+            neuron,
+            source,
+            sources,
+        )
+        channel += layer.channels
+        origin += origins.size
+        neuron += layer.neurons
+        source += sources
+    flat = {name: np.concatenate(parts) for name, parts in lists.items()}
+    return Program(
+        layers=records,
+        first=np.concatenate([[0], flat["fan_in"].cumsum()]).astype(np.int64),
+        offset=flat["offset"],
+        weight=flat["weight"].astype(kind),
+        bias=flat["bias"].astype(kind),
+        threshold=flat["threshold"].astype(kind),
+        origin=flat["origin"],
+        place=flat["place"],
+        pixel=places[0],
+        drop=8 - network.input.bits if network.input.kind == "static" else 0,
+        held=network.input.kind == "static",
+        steps=network.steps,
+        classes=network.classes,
+        group=group,
+        counting=network.readout.kind == "count",
+    )
+
+
+def _fits(network: QuantizedNetwork, limits: np.iinfo) -> bool:
+    """Whether no intermediate result of the kernels leaves `limits`."""
+    if network.steps * network.readout.group > limits.max:
+        return False
+    return all(_extreme(*pair) < limits.max for pair in zip(network.layers, network.ranges, strict=True))
+
+
+def _extreme(layer: Layer, ranges: Ranges) -> int:
+    """Bound on the magnitude of every number that an update of `layer` makes."""
+    neuron = layer.neuron
+    current = max(map(abs, ranges.current)) << neuron.fraction
+    membrane = max(map(abs, ranges.membrane))
+    potential = max(map(abs, ranges.potential))
+    threshold = int(np.abs(neuron.threshold).max()) if neuron.spiking else 0
+    difference = current + membrane if neuron.leak == "decaying_input" else 0
+    subtracted = potential + threshold if neuron.reset == "soft" else 0
+    weight = int(np.abs(layer.synapses.weight.astype(np.int64)).max()) << neuron.fraction
+    return max(current, membrane, potential, threshold, difference, subtracted, weight)
+
+
+def _saturation(layer: Layer, kind: type) -> tuple[int, int]:
+    bits = layer.neuron.membrane_bits
+    if bits is None:
+        return np.iinfo(kind).min, np.iinfo(kind).max
+    return max(np.iinfo(kind).min, -(1 << bits - 1)), min(np.iinfo(kind).max, (1 << bits - 1) - 1)
+
+
+def _entry(layer: Layer, is_last: bool) -> int:
+    if is_last or (layer.pool and layer.pool.kind == "average"):
+        return ADD
+    return OR if layer.pool else ASSIGN
+
+
+def _destinations(layer: Layer, places: np.ndarray) -> np.ndarray:
+    """Place of each neuron's spike in the next buffer, whose sources lie at `places`."""
+    if layer.pool is None:
+        return places
+    target = geometry.pooled(layer.pool, layer.shape)
+    return np.where(target == geometry.NOWHERE, geometry.NOWHERE, places[target])

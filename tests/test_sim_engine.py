@@ -1,0 +1,240 @@
+"""The engine equals the reference, bit for bit, on everything."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import random_networks
+from gradrtl.model.errors import UserError
+from gradrtl.quantize.network import Conv, Dense, Input, Layer, Neuron, Pool, QuantizedNetwork, Readout
+from gradrtl.sim import engine, operations, reference
+from gradrtl.sim.program import compile_network
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+
+def assert_equal(network: QuantizedNetwork, frames: np.ndarray, threads: int = 1) -> None:
+    expected, got = reference.run(network, frames), engine.run(network, frames, trace=True, threads=threads)
+    assert expected.trace is not None
+    assert got.trace is not None
+    for layer, ours, theirs in zip(network.layers, got.trace.spikes, expected.trace.spikes, strict=True):
+        np.testing.assert_array_equal(ours, theirs, f"spikes of {layer.name}")
+    for layer, ours, theirs in zip(network.layers, got.trace.membranes, expected.trace.membranes, strict=True):
+        np.testing.assert_array_equal(ours, theirs, f"membranes of {layer.name}")
+    np.testing.assert_array_equal(got.counts, expected.counts)
+    np.testing.assert_array_equal(got.classes, expected.classes)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(random_networks.networks(), st.integers(0, 5))
+def test_equals_reference(network, count):
+    assert_equal(network, random_networks.frames(network, count))
+
+
+@pytest.mark.parametrize("seed", range(120))
+def test_equals_reference_on_seeded_networks(seed):
+    network = random_networks.network(seed)
+    assert_equal(network, random_networks.frames(network, 4, seed))
+
+
+def test_recipe_covers_every_kind():
+    networks = [random_networks.network(seed) for seed in range(200)]
+    layers = [layer for network in networks for layer in network.layers]
+    assert {type(layer.synapses) for layer in layers} == {Dense, Conv}
+    assert {layer.pool and layer.pool.kind for layer in layers} == {None, "max", "average"}
+    assert {layer.neuron.leak for layer in layers} == {"none", "shift", "multiply", "decaying_input"}
+    assert {layer.neuron.reset for layer in layers} == {"hard", "soft"}
+    assert {layer.weight_bits for layer in layers} == set(range(2, 9))
+    assert {layer.neuron.membrane_bits is None for layer in layers} == {True, False}
+    assert {network.input.kind for network in networks} == {"static", "spikes"}
+    assert {network.readout.kind for network in networks} == {"count", "membrane"}
+    assert {compile_network(network).weight.dtype for network in networks} == {np.dtype("i2"), np.dtype("i4")}
+    assert any(layer.neurons == 1 for layer in layers)
+    assert any(not layer.synapses.weight.any() for layer in layers)
+
+
+@pytest.mark.parametrize("count", [0, 1, 31, 32, 33, 65, 130])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_any_number_of_frames_and_threads(count, threads):
+    assert_equal(random_networks.network(2), random_networks.frames(random_networks.network(2), count), threads)
+
+
+def small(weight: int = 1, bits: int = 8, **neuron) -> QuantizedNetwork:
+    """One neuron that reads one pixel through one weight."""
+    given = {"leak": "none", "reset": "hard", "threshold": np.array([1000]), **neuron}
+    synapses = Dense(np.array([[weight]], np.int8), np.zeros(1, np.int64))
+    return QuantizedNetwork(Input((1,), bits), (Layer("only", (1,), synapses, Neuron(**given), 8),), steps=3)
+
+
+@pytest.mark.parametrize("leak", ["none", "shift", "multiply", "decaying_input"])
+@pytest.mark.parametrize("reset", ["hard", "soft"])
+@pytest.mark.parametrize("bits", [None, 2, 9])
+def test_every_pixel_through_every_arithmetic(leak, reset, bits):
+    frames = np.arange(256, dtype=np.uint8)[:, None]
+    for weight in (-128, -1, 0, 3, 127):
+        network = small(
+            weight, leak=leak, reset=reset, membrane_bits=bits, threshold=np.array([77]), shift=3, factor=5, fraction=1
+        )
+        assert_equal(network, frames)
+
+
+@pytest.mark.parametrize("leak", ["none", "shift", "multiply", "decaying_input"])
+@pytest.mark.parametrize("reset", ["hard", "soft"])
+@pytest.mark.parametrize("threshold", [-32000, -1, 32766, 32767, 32768, (1 << 30) - 1])
+def test_edges_of_the_narrow_and_wide_types(leak, reset, threshold):
+    """Sums up to 128 * 128 * 2 - ... walk across the limits of 16 bits, where the engine changes its type."""
+    weight = np.concatenate([np.full(128, 127), np.full(128, -128)]).astype(np.int8)
+    synapses = Dense(weight[None], np.array([250]))
+    neuron = Neuron(leak, reset, np.array([threshold]), shift=15, factor=1 << 15, membrane_bits=17)
+    layer = Layer("only", (256,), synapses, neuron, 8)
+    network = QuantizedNetwork(Input((256,), bits=1), (layer,), steps=4)
+    frames = np.zeros((6, 256), np.uint8)
+    frames[0, :128], frames[1, 128:], frames[2], frames[3, 64:192] = 255, 255, 255, 255
+    assert_equal(network, frames)
+    assert_equal(replace(network, steps=1), frames)
+
+
+def test_counts_of_a_large_voting_group_do_not_wrap():
+    neurons, steps = 600, 200  # 120,000 votes in one class
+    synapses = Dense(np.ones((neurons, 1), np.int8), np.ones(neurons, np.int64))
+    layer = Layer("only", (1,), synapses, Neuron("none", "hard", np.array([1])), 2)
+    network = QuantizedNetwork(Input((1,)), (layer,), steps, Readout("count", neurons))
+    assert engine.run(network, np.zeros((1, 1), np.uint8), threads=1).counts.tolist() == [[neurons * steps]]
+
+
+def test_a_trace_does_not_change_the_answers():
+    network = random_networks.network(3)
+    frames = random_networks.frames(network, 70)
+    plain, traced = engine.run(network, frames), engine.run(network, frames, trace=True)
+    assert plain.trace is None
+    np.testing.assert_array_equal(plain.counts, traced.counts)
+
+
+def test_blocks_are_the_run_in_pieces():
+    network = random_networks.network(3)
+    frames = random_networks.frames(network, 70)
+    whole = engine.run(network, frames, trace=True)
+    pieces = list(engine.blocks(network, frames, size=32))
+    assert [part for part, _ in pieces] == [slice(0, 32), slice(32, 64), slice(64, 70)]
+    for index, spikes in enumerate(whole.trace.spikes):
+        np.testing.assert_array_equal(np.concatenate([got.trace.spikes[index] for _, got in pieces]), spikes)
+
+
+@pytest.mark.parametrize(
+    ("frames", "message"),
+    [
+        ([[0]], "frames is list: a NumPy array"),
+        (np.zeros((2, 1)), "frames dtype is float64: uint8"),
+        (np.zeros((2, 2), np.uint8), r"frames shape is \(2, 2\): \[n, 1\]"),
+        (np.zeros(1, np.uint8), r"frames shape is \(1,\): \[n, 1\]"),
+        (np.zeros((2, 3, 1), np.uint8), r"frames shape is \(2, 3, 1\): \[n, 1\]"),
+        (np.array(0, np.uint8), r"frames shape is \(\): \[n, 1\]"),
+    ],
+)
+def test_refuses_static_frames_that_do_not_fit(frames, message):
+    with pytest.raises(UserError, match=message):
+        engine.run(small(), frames)
+
+
+def test_refuses_spike_frames_that_do_not_fit():
+    network = replace(small(), input=Input((1,), kind="spikes"))
+    with pytest.raises(UserError, match="frames largest spike is 2: 0 or 1"):
+        engine.run(network, np.full((1, 3, 1), 2, np.uint8))
+    with pytest.raises(UserError, match=r"frames shape is \(1, 1\): \[n, 3, 1\]"):
+        engine.run(network, np.zeros((1, 1), np.uint8))
+
+
+def test_refuses_a_senseless_number_of_threads():
+    with pytest.raises(UserError, match="threads is -1: at least 1"):
+        engine.run(small(), np.zeros((1, 1), np.uint8), threads=-1)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_operations_are_those_of_the_reference(seed):
+    """Events and synaptic operations, counted again from the reference's own lists of synapses."""
+    network = random_networks.network(seed)
+    frames = random_networks.frames(network, 3, seed)
+    trace = reference.run(network, frames).trace
+    counted = operations.count(network, frames, threads=1)
+    fan_outs = []
+    for layer in network.layers:
+        reached = [0] * layer.sources
+        for synapses in reference._fan_in(layer):
+            for source, _ in synapses:
+                reached[source] += 1
+        fan_outs.append(reached)
+    for index in range(len(network.layers)):
+        for frame in range(len(frames)):
+            for step in range(counted.events[index].shape[1]):
+                if index:
+                    before = network.layers[index - 1]
+                    values = trace.spikes[index - 1][frame, step].tolist()
+                    if before.pool:
+                        values = reference._pool(before.pool, values, before.shape)
+                elif network.input.kind == "static":
+                    values = [int(pixel >> 8 - network.input.bits > 0) for pixel in frames[frame]]
+                else:
+                    values = frames[frame, step].tolist()
+                assert counted.events[index][frame, step] == sum(values)
+                synaptic = sum(value * reached for value, reached in zip(values, fan_outs[index], strict=True))
+                assert counted.synaptic[index][frame, step] == synaptic
+
+
+def test_operations_of_no_frames():
+    counted = operations.count(small(), np.zeros((0, 1), np.uint8))
+    assert counted.events[0].shape == (0, 1)
+
+
+def test_a_pool_drops_the_border_and_counts_a_window():
+    """A 3 x 3 map, pooled by 2: only the upper left window counts; all four spikes arrive in an average pool."""
+    first = Layer(
+        "map",
+        (1, 3, 3),
+        Conv(np.ones((1, 1, 1, 1), np.int8), np.zeros(1, np.int64)),
+        Neuron("none", "hard", np.array([1])),
+        2,
+        Pool("average", 2),
+    )
+    second = Layer(
+        "sum",
+        (1, 1, 1),
+        Dense(np.ones((1, 1), np.int8), np.zeros(1, np.int64)),
+        Neuron("none", "hard", np.array([4])),
+        2,
+    )
+    network = QuantizedNetwork(Input((1, 3, 3)), (first, second), steps=1)
+    frames = np.full((1, 9), 9, np.uint8)
+    outcome = engine.run(network, frames, trace=True)
+    assert outcome.trace.spikes[1].tolist() == [[[1]]]
+    assert operations.count(network, frames).events[1].tolist() == [[4]]
+
+
+def test_compiles_from_a_clean_cache_in_time(tmp_path):
+    """A first call, nothing cached, answers right; the time is printed, not judged."""
+    script = (
+        "import time, numpy as np, random_networks\n"
+        "from gradrtl.sim import engine, reference\n"
+        "network = random_networks.network(4)\n"
+        "frames = random_networks.frames(network, 3)\n"
+        "begin = time.perf_counter()\n"
+        "counts = engine.run(network, frames).counts\n"
+        "print(f'{time.perf_counter() - begin:.1f} s')\n"
+        "np.testing.assert_array_equal(counts, reference.run(network, frames).counts)\n"
+    )
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=Path(__file__).parent,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert any(tmp_path.rglob("*.nbc"))
