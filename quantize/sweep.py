@@ -1,0 +1,114 @@
+"""Accuracy against weight bits: one network, several ways to quantise it, 2 to 8 bits; a table and a plot.
+
+A sweep keeps each network it makes in a folder and makes none twice, so it may be interrupted at will.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..model.errors import require
+from .fold import FloatNetwork
+from .network import WEIGHT_BITS, QuantizedNetwork
+from .rounding import Formats
+
+Method = Callable[[FloatNetwork, Formats], QuantizedNetwork]
+INK, GRID = "#333333", "#dddddd"
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # told apart with any colour vision (Okabe and Ito)
+MARKERS = ("o", "s", "^", "D")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One network of a sweep. `accuracy` is 0 to 1; `connectivity` counts the synapses that rounding has left."""
+
+    method: str
+    bits: int
+    accuracy: float
+    connectivity: float
+
+
+def sweep(
+    network: FloatNetwork,
+    methods: dict[str, Method],
+    accuracy: Callable[[QuantizedNetwork], float],
+    folder: Path,
+    *,
+    formats: Formats = Formats(),  # noqa: B008 (frozen)
+    bits: Iterable[int] = WEIGHT_BITS,
+    on_row: Callable[[Row], None] | None = None,
+) -> list[Row]:
+    """Quantise `network` by each of `methods` (by name) to each of `bits`, in `formats` otherwise.
+
+    The networks are kept in `folder` as `<method>-<bits>bit.npz` and taken from there when they exist.
+    """
+    rows = []
+    for name, method in methods.items():
+        for width in bits:
+            wanted = replace(formats, weight_bits=width)
+            path = folder / f"{name}-{width}bit.npz"
+            if path.exists():
+                found = QuantizedNetwork.load(path)
+                kept = found.notes.get("formats")
+                require(kept == asdict(wanted), f"{path} formats", kept, f"{asdict(wanted)}, or another folder")
+            else:
+                found = method(network, wanted)
+                found.save(path)
+            counted = found.notes["synapses"]
+            row = Row(name, width, accuracy(found), sum(counted["kept"]) / sum(counted["places"]))
+            rows.append(row)
+            if on_row is not None:
+                on_row(row)
+    return rows
+
+
+def markdown(rows: Sequence[Row], float_accuracy: float | None = None) -> str:
+    """A Markdown table of accuracies in per cent: bits down, methods across."""
+    methods = list(dict.fromkeys(row.method for row in rows))
+    accuracy = {(row.method, row.bits): row.accuracy for row in rows}
+    lines = ["| bits | " + " | ".join(methods) + " |", "| --- |" + " ---: |" * len(methods)]
+    for bits in sorted({row.bits for row in rows}):
+        cells = [f"{100 * accuracy[m, bits]:.2f}" if (m, bits) in accuracy else "" for m in methods]
+        lines.append(f"| {bits} | " + " | ".join(cells) + " |")
+    if float_accuracy is not None:
+        lines.append("| float | " + " | ".join([f"{100 * float_accuracy:.2f}"] * len(methods)) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def csv(rows: Sequence[Row]) -> str:
+    """One line for each row."""
+    lines = [f"{r.method},{r.bits},{r.accuracy:.6f},{r.connectivity:.6f}" for r in rows]
+    return "\n".join(["method,bits,accuracy,connectivity", *lines]) + "\n"
+
+
+def plot(rows: Sequence[Row], path: Path, *, float_accuracy: float | None = None, title: str = "") -> None:
+    """Draw accuracy against bits into `path` (.svg or .png); the same rows give the same file."""
+    require(len(rows) > 0, "rows", 0, "at least one")
+    require(path.suffix in (".svg", ".png"), "plot file", path, "a name that ends in .svg or .png")
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    with matplotlib.rc_context({"svg.hashsalt": "gradrtl", "svg.fonttype": "none", "font.size": 10}):
+        figure, axes = pyplot.subplots(figsize=(6, 3.6), layout="constrained")
+        for index, name in enumerate(dict.fromkeys(row.method for row in rows)):
+            points = sorted((row.bits, 100 * row.accuracy) for row in rows if row.method == name)
+            style: dict[str, Any] = {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)]}
+            axes.plot(*zip(*points, strict=True), label=name, linewidth=1.6, markersize=5, **style)
+        if float_accuracy is not None:
+            axes.axhline(100 * float_accuracy, color=INK, linewidth=1, linestyle="--", label="float")
+        axes.set_xticks(sorted({row.bits for row in rows}))
+        axes.set_xlabel("weight bits")
+        axes.set_ylabel("accuracy, %")
+        axes.set_title(title, loc="left", fontsize=10)
+        axes.grid(color=GRID, linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)
+        pyplot.close(figure)
