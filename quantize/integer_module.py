@@ -72,12 +72,13 @@ class _Fire(torch.autograd.Function):
         spikes = current.new_empty((rule.steps, *current.shape[1:]))
         distance = torch.empty_like(spikes)  # u - threshold
         clipped: list[Tensor | None] = [None] * rule.steps
+        fall = threshold if rule.soft else None
         v = reset.expand_as(spikes[0])
         for t in range(rule.steps):
             u = rule.step(v, scaled[0 if static else t])
             torch.sub(u, threshold, out=distance[t])
             torch.ge(distance[t], 0, out=spikes[t])
-            v = torch.where(spikes[t] > 0, distance[t] if rule.soft else reset, u)
+            v = torch.addcmul(u, spikes[t], u - reset if fall is None else fall, value=-1)
             if rule.membrane_bits is not None:
                 top = 1 << (rule.membrane_bits - 1)
                 clipped[t] = (v < -top) | (v > top - 1)
@@ -91,26 +92,28 @@ class _Fire(torch.autograd.Function):
         distance, spikes, threshold, unit = ctx.saved_tensors
         rule, static = ctx.rule, ctx.static
         by_scaled, by_v = rule.slopes
-        to_x = gradient / (distance * (unit * math.pi)).square_().add_(1)
-        to_unit = (to_x * distance).sum_to_size(unit.shape)
-        to_distance = to_x.mul_(unit)
-        to_threshold = -to_distance.sum_to_size(threshold.shape)
         to_scaled = torch.zeros_like(distance[:1]) if static else torch.empty_like(distance)
+        to_threshold, to_unit = torch.zeros_like(threshold), torch.zeros_like(unit)
         to_v = torch.zeros_like(distance[0])
         for t in reversed(range(rule.steps)):
+            to_u = (distance[t] * (unit * math.pi)).square_().add_(1)
+            torch.div(gradient[t], to_u, out=to_u)  # by x = unit * (u - threshold)
+            to_unit += (to_u * distance[t]).sum_to_size(unit.shape)
+            to_u.mul_(unit)
+            to_threshold -= to_u.sum_to_size(threshold.shape)
             if ctx.clipped[t] is not None:
-                to_v = to_v.masked_fill(ctx.clipped[t], 0.0)
-            reset_part = to_v * spikes[t]
-            to_u = to_v + to_distance[t]
+                to_v.masked_fill_(ctx.clipped[t], 0.0)
+            to_u.add_(to_v)
+            reset_part = to_v.mul_(spikes[t])
             if rule.soft:
                 to_threshold -= reset_part.sum_to_size(threshold.shape)
             else:
-                to_u -= reset_part
+                to_u.sub_(reset_part)
             if static:
                 to_scaled[0].add_(to_u)
             else:
                 to_scaled[t].copy_(to_u)
-            to_v = to_u * by_v
+            torch.mul(to_u, by_v, out=to_v)
         return to_scaled.mul_(by_scaled * (1 << rule.fraction)), to_threshold, to_unit, None, None
 
 
@@ -127,9 +130,13 @@ class _Round(torch.autograd.Function):
 
 
 class IntegerLayer(nn.Module):
-    """One layer: integers in, spikes out, `[steps or 1, batch, ...] -> [steps, batch, ...]`."""
+    """One layer: integers in, spikes out, `[steps or 1, batch, ...] -> [steps, batch, ...]`.
 
-    mask: Tensor
+    `weight` holds the living synapses alone, `[synapses]`; `place` says where in the dense weight they are.
+    """
+
+    place: Tensor
+    row: Tensor
 
     def __init__(
         self, layer: FloatLayer, scale: np.ndarray, bits: int, source_value: float, formats: Formats, steps: int
@@ -143,17 +150,21 @@ class IntegerLayer(nn.Module):
         self.layer, self.bits, self.source_value = layer, bits, source_value
         leak = leak_of(neuron, formats.decay_bits)
         self.rule = _Rule(leak, formats.membrane_fraction, neuron.reset == "soft", formats.membrane_bits, steps)
-        self.weight = nn.Parameter(torch.tensor(layer.weight, dtype=torch.float32))
+        place = np.flatnonzero(layer.weight)
+        self.register_buffer("place", torch.from_numpy(place), persistent=False)
+        self.register_buffer("row", torch.from_numpy(place * layer.channels // layer.weight.size), persistent=False)
+        self.weight = nn.Parameter(torch.tensor(layer.weight.ravel()[place], dtype=torch.float32))
         self.bias = nn.Parameter(torch.tensor(layer.bias, dtype=torch.float32), requires_grad=bool(layer.bias.any()))
         self.log_scale = nn.Parameter(torch.tensor(np.log(scale), dtype=torch.float32))
-        self.register_buffer("mask", torch.tensor(layer.weight != 0, dtype=torch.float32), persistent=False)
 
     def integers(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Integer weight, bias, threshold and reset value, and the real unit of the membrane."""
         scale = self.log_scale.exp()  # [1] or [out]
         top = 1 << self.bits - 1
-        steps = self.weight / scale.reshape(-1, *[1] * (self.weight.dim() - 1))
-        weight = _Round.apply(steps.clamp(-top, top - 1)) * self.mask
+        steps = self.weight / (scale if scale.numel() == 1 else scale[self.row])
+        living = _Round.apply(steps.clamp(-top, top - 1))
+        dense = living.new_zeros(self.layer.weight.size).scatter(0, self.place, living)
+        weight = dense.reshape(self.layer.weight.shape)
         current_unit = scale * self.source_value
         unit = current_unit * (self.rule.leak.gain / (1 << self.rule.fraction))
         bias = _Round.apply(self.bias / current_unit)
