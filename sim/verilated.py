@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -122,6 +124,9 @@ def build(verilog: str | Path, mapping: Mapping, *, cache: str | Path | None = N
     """
     text = verilog.read_text() if isinstance(verilog, Path) else verilog
     driver = (files(__package__) / "templates" / "driver.cpp").read_text()
+    require(
+        re.search(r"\bmodule\s+gradrtl\b", text) is not None, "the Verilog", "not usable", "it needs a module gradrtl"
+    )
     registers = "s_axil_awvalid" in text
 
     def make(traced: bool) -> Model:
@@ -148,7 +153,8 @@ class Run:
 
     A context manager: the process and its files are gone at the end, whatever happens. With `compare`, each fed
     block comes with the engine's traced outcome and the run ends at the first difference; with `record`, the trace
-    is in the outcome. Memory does not grow with the number of frames: the driver reads from a pipe, writes to a file.
+    is in the outcome. `first` is the number of the first frame, for messages. Memory does not grow with the number of
+    frames: the driver reads from a pipe and writes to a file.
     """
 
     def __init__(
@@ -156,6 +162,7 @@ class Run:
         model: Model,
         frames: int,
         *,
+        first: int = 0,
         compare: bool = False,
         record: bool = False,
         stalls: Stalls | None = None,
@@ -166,11 +173,11 @@ class Run:
         self.mapping = model.mapping
         self.compare = compare
         self.record = record
-        self._results = tempfile.TemporaryFile()
+        self._results = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
             [model.program.absolute()], stdin=subprocess.PIPE, stdout=self._results, stderr=subprocess.PIPE
         )
-        self._write(_setup(model, frames, compare, record, stalls or Stalls(), apart, patience))
+        self._write(_setup(model, frames, first, compare, record, stalls or Stalls(), apart, patience))
 
     def __enter__(self) -> Run:
         return self
@@ -182,16 +189,15 @@ class Run:
         self._process.wait()
         for file in (self._process.stdin, self._process.stderr, self._results):
             if file is not None:
-                try:
+                with suppress(BrokenPipeError):
                     file.close()
-                except BrokenPipeError:
-                    pass
 
     def feed(self, frames: np.ndarray, expected: Outcome | None = None) -> bool:
         """Send a block of frames; False if the driver has ended before it read them all."""
         traces = []
         if self.compare:
-            assert expected is not None and expected.trace is not None
+            assert expected is not None
+            assert expected.trace is not None
             traces = [a for pair in zip(expected.trace.spikes, expected.trace.membranes, strict=True) for a in pair]
         return self._write(_records(self.mapping, frames, traces))
 
@@ -203,7 +209,8 @@ class Run:
         except (IndexError, ValueError):
             found = {"verdict": "fault", "cycles": 0, "spikes": 0, "membranes": 0}
             found["message"] = f"the driver stops with code {self._process.returncode}"
-        return Verdict(*(found.pop(name) for name in ("verdict", "cycles", "spikes", "membranes")), found)
+        kind, cycles, spikes, membranes = (found.pop(name) for name in ("verdict", "cycles", "spikes", "membranes"))
+        return Verdict(kind, cycles, spikes, membranes, found)
 
     def outcome(self) -> RtlOutcome:
         """What has come back, frame by frame, as far as the run went."""
@@ -216,8 +223,10 @@ class Run:
         found = np.frombuffer(self._results.read(), dtype=np.dtype(fields))
         trace = None
         if self.record:
-            layers = range(len(shapes))
-            trace = Trace(tuple(found[f"spikes{l}"] for l in layers), tuple(found[f"membranes{l}"] for l in layers))
+            spikes, membranes = (
+                tuple(found[f"{name}{index}"] for index in range(len(shapes))) for name in ("spikes", "membranes")
+            )
+            trace = Trace(spikes, membranes)
         return RtlOutcome(
             found["packet"][:, 0],
             found["packet"][:, 1:],
@@ -226,7 +235,7 @@ class Run:
             flagged=found["user"] != 0,
         )
 
-    def _write(self, data: bytes | np.ndarray) -> bool:
+    def _write(self, data: bytes | memoryview) -> bool:
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(data)
@@ -236,12 +245,14 @@ class Run:
         return True
 
 
-def _setup(model: Model, frames: int, compare: bool, record: bool, stalls: Stalls, apart: bool, patience: int) -> bytes:
+def _setup(
+    model: Model, frames: int, first: int, compare: bool, record: bool, stalls: Stalls, apart: bool, patience: int
+) -> bytes:
     """The head of the driver's input: see `struct Setup` and `read_layers` in the driver."""
     network = model.mapping.network
     layers = model.mapping.layers if model.traced else ()
     densities = [round(density * 65536) for density in (stalls.density_in, stalls.density_out)]
-    numbers = [frames, network.classes, network.steps, len(layers), compare, record, stalls.seed, *densities]
+    numbers = [frames, first, network.classes, network.steps, len(layers), compare, record, stalls.seed, *densities]
     head = np.array([*numbers, REST if apart else -1, patience], dtype="<i8").tobytes()
     for layer in layers:
         head += np.array([layer.layer.neurons, layer.rows, layer.pes, layer.membrane_bits], dtype="<i8").tobytes()
@@ -249,12 +260,12 @@ def _setup(model: Model, frames: int, compare: bool, record: bool, stalls: Stall
     return head
 
 
-def _records(mapping: Mapping, frames: np.ndarray, traces: list[np.ndarray]) -> bytes | np.ndarray:
+def _records(mapping: Mapping, frames: np.ndarray, traces: list[np.ndarray]) -> bytes | memoryview:
     """Frames for the driver: number of beats, beats of 64 bits, then expected spikes and membranes by layer."""
     count = len(frames)
     expected = [np.ascontiguousarray(array).reshape(count, -1).view(np.uint8) for array in traces]
     if mapping.network.input.kind == "static":
-        return np.concatenate([_pixel_beats(mapping, frames), *expected], axis=1)
+        return np.concatenate([_pixel_beats(mapping, frames), *expected], axis=1).data
     beats = spike_beats(mapping.network, frames)
     return b"".join(
         np.array([len(words), *words], dtype="<u8").tobytes() + b"".join(array[n].tobytes() for array in expected)

@@ -6,6 +6,8 @@ integrate-and-fire neurons with a hard reset, which is enough to test what drive
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from gradrtl.quantize.network import Dense, Input, Layer, Neuron, QuantizedNetwork, Readout
 from gradrtl.rtl.mapping import Mapping
@@ -27,7 +29,7 @@ def small_network(sizes: tuple[int, ...] = (10, 7, 3), steps: int = 3, seed: int
     """A dense network that the fake accelerator can run."""
     generator = np.random.default_rng(seed)
     layers = []
-    for index, (sources, neurons) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for index, (sources, neurons) in enumerate(pairwise(sizes)):
         scale = 255 if index == 0 else 1
         layers.append(
             Layer(

@@ -81,7 +81,7 @@ struct Stalls {
 };
 
 struct Setup {
-    int64_t frames, classes, steps, layers, compare, record, seed, stall_in, stall_out, gap, patience;
+    int64_t frames, first, classes, steps, layers, compare, record, seed, stall_in, stall_out, gap, patience;
 };
 
 // One layer: where its neurons sit, and the wires that show a row of them being updated.
@@ -108,8 +108,6 @@ struct Frame {
 
 std::vector<Layer> read_layers(int64_t count, Vharness& model) {
     std::vector<Layer> layers;
-    size_t widest = 0;
-    (void)widest;
 #define CORE(l)                                                                                       \
     layers.push_back({});                                                                             \
     layers.back().valid = reinterpret_cast<const uint8_t*>(&model.core##l##_valid);                   \
@@ -226,12 +224,13 @@ int main() {
     }
     model.rst = 0;
 
+    const auto number = [&](int64_t frame) { return (long long)(setup.first + frame); };
     Stalls stall_in{2 * uint64_t(setup.seed) + 1, setup.stall_in};
     Stalls stall_out{~(2 * uint64_t(setup.seed) + 1), setup.stall_out};
     std::deque<Frame> flying;  // frames whose packet has not left; the last one may still be going in
     Packet packet;
-    int64_t sent = 0, received = 0;  // frames begun, packets finished
-    size_t beat = 0;                 // of the frame that is going in
+    int64_t sent = 0, taken = 0, received = 0;  // frames begun, frames that went in whole, packets finished
+    size_t beat = 0;                            // of the frame that is going in
     bool going_in = false, offering = false;
     int64_t free_from = 0, last_progress = 0;
 
@@ -260,6 +259,7 @@ int main() {
             frame.last_beat = cycle;
             offering = false;
             going_in = ++beat < frame.beats.size();
+            taken += !going_in;
             progress = true;
         }
         for (size_t l = 0; l < layers.size(); ++l) {
@@ -277,23 +277,23 @@ int main() {
             const bool stable = packet.data == model.m_axis_tdata && packet.last == bool(model.m_axis_tlast) &&
                                 packet.user == bool(model.m_axis_tuser);
             if (packet.waiting && !stable)
-                fault("m_axis changes while it waits, frame %lld, cycle %lld", (long long)received, (long long)cycle);
+                fault("m_axis changes while it waits, frame %lld, cycle %lld", number(received), (long long)cycle);
             if (!packet.beats.empty() && packet.user != bool(model.m_axis_tuser))
-                fault("m_axis_tuser changes within the packet of frame %lld", (long long)received);
+                fault("m_axis_tuser changes within the packet of frame %lld", number(received));
             packet.data = model.m_axis_tdata;
             packet.last = model.m_axis_tlast;
             packet.user = model.m_axis_tuser;
         } else if (packet.waiting) {
-            fault("m_axis withdraws a beat, frame %lld, cycle %lld", (long long)received, (long long)cycle);
+            fault("m_axis withdraws a beat, frame %lld, cycle %lld", number(received), (long long)cycle);
         }
         packet.waiting = model.m_axis_tvalid && !model.m_axis_tready;
         if (model.m_axis_tvalid && model.m_axis_tready) {
-            if (received == sent) fault("a packet that no frame asked for, in cycle %lld", (long long)cycle);
+            if (received == taken) fault("a packet that no frame asked for, in cycle %lld", (long long)cycle);
             packet.beats.push_back(int32_t(packet.data));
             progress = true;
             const int64_t beats = packet.beats.size();
             if (packet.last != (beats == setup.classes + 1))
-                fault("the packet of frame %lld %s beat %lld instead of %lld", (long long)received,
+                fault("the packet of frame %lld %s beat %lld instead of %lld", number(received),
                       packet.last ? "ends with" : "goes on after", (long long)beats, (long long)setup.classes + 1);
             if (packet.last) {
                 const Frame& frame = flying.front();
@@ -301,7 +301,7 @@ int main() {
                     const int64_t due = (received + 1) * setup.steps * layers[l].rows;
                     if (layers[l].updates < due)
                         fault("core%d lacks %lld row updates as the packet of frame %lld ends", int(l),
-                              (long long)(due - layers[l].updates), (long long)received);
+                              (long long)(due - layers[l].updates), number(received));
                 }
                 write(frame.first_beat);
                 write(frame.last_beat);
@@ -313,7 +313,7 @@ int main() {
                         write(trace.spikes.data(), trace.spikes.size());
                         write(trace.membranes.data(), trace.membranes.size() * sizeof(int32_t));
                     }
-                if (setup.compare) compare(setup, layers, frame, received);
+                if (setup.compare) compare(setup, layers, frame, number(received));
                 packet.beats.clear();
                 flying.pop_front();
                 ++received;

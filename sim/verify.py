@@ -1,0 +1,250 @@
+"""Any Verilog against the network it claims to be: every spike, membrane, sum, class and cycle, frame by frame."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from ..model.errors import require
+from ..rtl.mapping import Mapping
+from . import engine
+from .compare import Difference, first_cycle_difference, first_result_difference
+from .cycles import predict
+from .events import Events, events_of
+from .frames import check
+from .outcome import Outcome
+from .verilated import BLOCK, PATIENCE, Model, RtlOutcome, Run, Stalls, Verdict, build
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was compared, and the first difference if there is one.
+
+    `frames`, `spikes`, `membranes`, `predicted`: numbers of frames whose result was compared, spikes, membranes, and
+    frames whose cycles equal the timing model. `cycles`: simulated. `classes`: those of the RTL, int64. `latency`,
+    `interval`: measured in the RTL, in cycles (a frame's wait for those before it is part of its latency). `notes`:
+    what could not be checked, and why. `fault`: the accelerator broke its protocol or stood still.
+    """
+
+    frames: int
+    spikes: int
+    membranes: int
+    predicted: int
+    cycles: int
+    seconds: float
+    build_seconds: float
+    classes: np.ndarray
+    latency: np.ndarray
+    interval: np.ndarray
+    notes: tuple[str, ...] = ()
+    difference: Difference | None = None
+    fault: str | None = None
+
+    @property
+    def passed(self) -> bool:
+        return self.difference is None and self.fault is None
+
+    def __str__(self) -> str:
+        compared = (
+            f"{self.frames} frames, {self.spikes} spikes, {self.membranes} membranes compared; "
+            f"cycles of {self.predicted} frames as predicted"
+        )
+        if self.fault is not None:
+            return f"FAULT after {compared}: {self.fault}"
+        return f"DIFFERENCE after {compared}: {self.difference}" if self.difference else f"equal: {compared}"
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One driver's share of the frames: what came back, and how it compares."""
+
+    outcome: RtlOutcome
+    verdict: Verdict
+    predicted: int = 0
+    difference: Difference | None = None
+
+    @property
+    def fault(self) -> str | None:
+        return self.verdict.details["message"] if self.verdict.kind == "fault" else None
+
+    @property
+    def failed(self) -> bool:
+        return self.difference is not None or self.fault is not None
+
+
+def check_header(verilog: str, mapping: Mapping) -> tuple[str, ...]:
+    """Compare the digests in the opening comment with the network and the mapping; returns notes on what is missing."""
+    notes = []
+    for name, ours in (("network", mapping.network.digest), ("mapping", mapping.digest)):
+        found = re.search(rf"^// {name}: ([0-9a-f]{{64}})$", verilog[:10_000], re.MULTILINE)
+        if found is None:
+            notes.append(f"the Verilog does not say which {name} it was made from")
+        else:
+            require(found[1] == ours, f"{name} digest in the Verilog", found[1], f"{ours}, that of the {name} given")
+    return tuple(notes)
+
+
+def verify(
+    mapping: Mapping,
+    verilog: str | Path,
+    frames: np.ndarray,
+    *,
+    stalls: Stalls | None = None,
+    apart: bool = False,
+    jobs: int = 1,
+    cache: str | Path | None = None,
+    patience: int = PATIENCE,
+    progress: Callable[[int], None] | None = None,
+) -> Verification:
+    """Run `frames` through compiled `verilog` (text or path) and through the engine, and compare everything.
+
+    Parameters
+    ----------
+    mapping
+        The network and its placement, from which the Verilog was made.
+    stalls
+        Random stalls of both streams; the cycles are then not compared with the timing model, nor are those of a
+        Verilog that does not say that it was made from this mapping.
+    apart
+        Each frame enters an accelerator at rest, so that `latency` is that of a frame on its own.
+    jobs
+        Drivers side by side, each with its share of the frames, from reset.
+    progress
+        Called with the number of frames sent since the call before; from any thread, one at a time.
+
+    Raises `UserError` for frames that do not fit, a digest of another network, or Verilog that Verilator refuses.
+    """
+    require(jobs >= 1, "jobs", jobs, "at least 1")
+    check(mapping.network, frames)
+    text = verilog.read_text() if isinstance(verilog, Path) else verilog
+    notes = check_header(text, mapping)
+    ours = not notes
+    start = time.perf_counter()
+    model = build(text, mapping, cache=cache)
+    build_seconds = time.perf_counter() - start
+    if not model.traced:
+        notes += ("the Verilog has no trace wires (core<l>.fire_*): results alone are compared",)
+    shares = [share for share in np.array_split(np.arange(len(frames)), jobs) if len(share)]
+    task = _Task(model, frames, stalls or Stalls(), apart, patience, ours, progress)
+    with ThreadPoolExecutor(max(1, len(shares))) as pool:
+        parts = list(pool.map(task.run, range(len(shares)), shares))
+    return _merged([part for part in parts if part is not None], notes, time.perf_counter() - start, build_seconds)
+
+
+class _Task:
+    """What the drivers share. A driver stops early when one with earlier frames has found a fault."""
+
+    def __init__(
+        self,
+        model: Model,
+        frames: np.ndarray,
+        stalls: Stalls,
+        apart: bool,
+        patience: int,
+        timed: bool,
+        progress: Callable[[int], None] | None,
+    ):
+        self.model = model
+        self.frames = frames
+        self.stalls = stalls
+        self.apart = apart
+        self.patience = patience
+        self.timed = timed and self.stalls.none
+        self.progress = progress
+        self.lock = threading.Lock()
+        self.first_failed = len(frames)
+
+    def run(self, number: int, share: np.ndarray) -> _Part | None:
+        """Drive the frames `share` (consecutive numbers), the engine a block ahead; None if stopped early."""
+        model, begin = self.model, int(share[0])
+        frames = self.frames[begin : share[-1] + 1]
+        stalls = replace(self.stalls, seed=self.stalls.seed + number)
+        results: list[Outcome] = []
+        events: list[tuple[Events, ...]] = []
+        with Run(
+            model,
+            len(frames),
+            first=begin,
+            compare=model.traced,
+            stalls=stalls,
+            apart=self.apart,
+            patience=self.patience,
+        ) as run:
+            for part, outcome in engine.blocks(model.mapping.network, frames, size=BLOCK, threads=1):
+                if self.first_failed < number:
+                    return None
+                if not run.feed(frames[part], outcome):
+                    break
+                results.append(Outcome(outcome.classes, outcome.counts))
+                with self.lock:
+                    if self.timed:
+                        assert outcome.trace is not None
+                        events.append(events_of(model.mapping, frames[part], outcome.trace))
+                    if self.progress is not None:
+                        self.progress(part.stop - part.start)
+            verdict = run.finish()
+            part_done = _Part(run.outcome(), verdict)
+        expected = Outcome(
+            np.concatenate([r.classes for r in results] or [np.zeros(0, np.int64)]),
+            np.concatenate([r.counts for r in results] or [np.zeros((0, model.mapping.network.classes), np.int64)]),
+        )
+        part_done = replace(part_done, difference=_difference(expected, part_done, begin))
+        if self.timed and not part_done.failed:
+            part_done = self._compare_cycles(part_done, events, begin)
+        if part_done.failed:
+            self.first_failed = min(self.first_failed, number)
+        return part_done
+
+    def _compare_cycles(self, part: _Part, events: list[tuple[Events, ...]], begin: int) -> _Part:
+        with self.lock:
+            predicted = predict(self.model.mapping, tuple(map(_joined, zip(*events, strict=True))), apart=self.apart)
+        difference = first_cycle_difference(predicted, part.outcome.cycles, apart=self.apart)
+        if difference is None:
+            return replace(part, predicted=len(part.outcome.classes))
+        return replace(part, predicted=difference.frame, difference=replace(difference, frame=difference.frame + begin))
+
+
+def _difference(expected: Outcome, part: _Part, begin: int) -> Difference | None:
+    """The first of what the driver found in the trace and what its results show."""
+    results = first_result_difference(expected, part.outcome)
+    if results is None and part.outcome.flagged.any():
+        results = Difference(int(part.outcome.flagged.argmax()), "flag", 0, 1)
+    if results is not None:
+        results = replace(results, frame=results.frame + begin)
+    if part.verdict.kind != "difference":
+        return results
+    trace = Difference(**part.verdict.details)
+    return results if results is not None and results.frame < trace.frame else trace
+
+
+def _joined(blocks: tuple[Events, ...]) -> Events:
+    """Events of consecutive blocks of frames."""
+    return Events(np.concatenate([b.counts for b in blocks]), np.concatenate([b.addresses for b in blocks]))
+
+
+def _merged(parts: list[_Part], notes: tuple[str, ...], seconds: float, build_seconds: float) -> Verification:
+    """All shares together; the earliest that failed tells how."""
+    failed = next((part for part in parts if part.failed), None)
+    outcomes = [part.outcome for part in parts]
+    return Verification(
+        frames=sum(len(outcome.classes) for outcome in outcomes),
+        spikes=sum(part.verdict.spikes for part in parts),
+        membranes=sum(part.verdict.membranes for part in parts),
+        predicted=sum(part.predicted for part in parts),
+        cycles=sum(part.verdict.cycles for part in parts),
+        seconds=seconds,
+        build_seconds=build_seconds,
+        classes=np.concatenate([np.zeros(0, np.int64), *(outcome.classes for outcome in outcomes)]),
+        latency=np.concatenate([np.zeros(0, np.int64), *(outcome.cycles.latency for outcome in outcomes)]),
+        interval=np.concatenate([np.zeros(0, np.int64), *(outcome.cycles.interval for outcome in outcomes)]),
+        notes=notes,
+        difference=failed.difference if failed else None,
+        fault=failed.fault if failed and failed.difference is None else None,
+    )

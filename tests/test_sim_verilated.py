@@ -1,0 +1,172 @@
+"""The driver and what surrounds it, on a small stand-in for the accelerator with faults on demand."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from fake_accelerator import fake_verilog, small_network
+from gradrtl.model.errors import UserError
+from gradrtl.rtl.mapping import map_network
+from gradrtl.sim import reference, toolchain, verilated
+from gradrtl.sim.compare import first_difference
+from gradrtl.sim.verify import verify
+
+pytestmark = pytest.mark.rtl
+
+NETWORK = small_network()
+MAPPING = map_network(NETWORK, (2, 2))
+FRAMES = np.random.default_rng(3).integers(0, 256, (20, 10)).astype(np.uint8)
+STALLS = verilated.Stalls(0.3, 0.4, seed=5)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.getbasetemp().parent / "verilated"
+
+
+@pytest.fixture(scope="module")
+def model(cache):
+    return verilated.build(fake_verilog(MAPPING), MAPPING, cache=cache)
+
+
+@pytest.mark.parametrize("stalls", [None, STALLS, verilated.Stalls(0.9, 0.0), verilated.Stalls(0.0, 0.9)])
+@pytest.mark.parametrize("apart", [False, True])
+def test_results_and_trace_equal_the_reference(model, stalls, apart):
+    got = model.run(FRAMES, trace=True, stalls=stalls, apart=apart)
+    assert first_difference(reference.run(NETWORK, FRAMES), got, MAPPING) is None
+    assert len(got.classes) == len(FRAMES)
+    assert not got.flagged.any()
+
+
+def test_times_are_those_of_the_handshakes(model):
+    cycles = model.run(FRAMES).cycles
+    rows = sum(layer.rows for layer in MAPPING.layers) * NETWORK.steps
+    period = MAPPING.beats + rows + 1 + NETWORK.classes  # the stand-in does one thing at a time
+    assert cycles.first_beat.tolist() == [n * period for n in range(len(FRAMES))]
+    assert (cycles.last_beat - cycles.first_beat == MAPPING.beats - 1).all()
+    assert (cycles.latency == period).all()
+    assert (cycles.interval == period).all()
+
+
+def test_stalls_come_from_the_seed(model):
+    runs = [model.run(FRAMES, stalls=replace(STALLS, seed=seed)).cycles.result for seed in (5, 5, 6)]
+    assert (runs[0] == runs[1]).all()
+    assert (runs[0] != runs[2]).any()
+
+
+@pytest.mark.parametrize("beat", [1, 2, 8])
+def test_widths_of_the_input(cache, beat):
+    mapping = map_network(NETWORK, (3, 1), pixels_a_beat=beat)
+    got = verilated.build(fake_verilog(mapping), mapping, cache=cache).run(FRAMES, trace=True)
+    assert first_difference(reference.run(NETWORK, FRAMES), got, mapping) is None
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("hang", "nothing moves for 5000 cycles: 3 frames sent, 2 packets received"),
+        ("unstable", "m_axis changes while it waits, frame 0"),
+        ("twice", "a packet that no frame asked for"),
+        ("short packet", "the packet of frame 0 ends with beat 3 instead of 4"),
+        ("spike", "frame 3, step 1, layer 0, neuron"),
+        ("membrane", "frame 2, step 2, layer 1, neuron"),
+        ("wrong class", "frame 1: class is"),
+    ],
+)
+def test_faults_are_named(cache, fault, words):
+    found = verify(MAPPING, fake_verilog(MAPPING, fault), FRAMES, stalls=STALLS, cache=cache, patience=5000, jobs=1)
+    assert not found.passed
+    assert words in str(found)
+
+
+def test_the_first_difference_is_found_with_several_drivers(cache):
+    found = verify(MAPPING, fake_verilog(MAPPING, "spike"), FRAMES, stalls=STALLS, cache=cache, jobs=3)
+    assert found.difference is not None
+    assert (found.difference.frame, found.difference.step, found.difference.layer) == (3, 1, 0)
+
+
+def test_everything_is_counted(cache):
+    sent = []
+    found = verify(MAPPING, fake_verilog(MAPPING), FRAMES, stalls=STALLS, cache=cache, jobs=2, progress=sent.append)
+    neurons = sum(int(layer.used.sum()) for layer in MAPPING.layers)
+    assert found.passed
+    assert found.frames == sum(sent) == len(FRAMES)
+    assert found.spikes == found.membranes == len(FRAMES) * NETWORK.steps * neurons
+    assert (found.classes == reference.run(NETWORK, FRAMES).classes).all()
+
+
+def test_cycles_are_compared_with_the_timing_model(cache):
+    found = verify(MAPPING, fake_verilog(MAPPING), FRAMES, cache=cache)
+    assert found.difference is not None
+    assert found.difference.quantity == "packet"  # the stand-in is slower than the accelerator
+
+
+def test_no_frames(cache):
+    assert verify(MAPPING, fake_verilog(MAPPING), FRAMES[:0], cache=cache).frames == 0
+
+
+@pytest.mark.parametrize("change", [("fire_", "x_"), (" core0 (", " other0 (")])
+def test_without_trace_wires_results_alone_are_compared(cache, change):
+    found = verify(MAPPING, fake_verilog(MAPPING).replace(*change), FRAMES, stalls=STALLS, cache=cache)
+    assert found.passed
+    assert (found.frames, found.spikes) == (len(FRAMES), 0)
+    assert any("no trace wires" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("output s_axis_tready", "output s_axis_tready oops"), "line 5: syntax error"),
+        (("module gradrtl", "module other"), "a module gradrtl"),
+        (("m_axis_tuser", "m_axis_flag"), "Pin not found: 'm_axis_tuser'"),
+        ((NETWORK.digest, "0" * 64), "network digest in the Verilog is 000"),
+        (("// network", "// net"), None),
+    ],
+)
+def test_broken_verilog(cache, change, words):
+    text = fake_verilog(MAPPING).replace(*change)
+    if words is None:
+        assert any("which network" in note for note in verify(MAPPING, text, FRAMES, cache=cache).notes)
+        return
+    with pytest.raises(UserError) as caught:
+        verify(MAPPING, text, FRAMES, cache=cache)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_another_mapping_is_refused_by_its_widths(cache):
+    wider = map_network(NETWORK, (4, 2))
+    with pytest.raises(toolchain.ToolError, match="WIDTH"):
+        verilated.build(fake_verilog(wider), MAPPING, cache=cache)
+
+
+def test_the_cache_is_shared_by_processes_and_failures_leave_nothing(tmp_path):
+    text = tmp_path / "design.v"
+    text.write_text(fake_verilog(MAPPING))
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from test_sim_verilated import MAPPING, verilated\n"
+        "from pathlib import Path\n"
+        "print(verilated.build(Path(sys.argv[2]), MAPPING, cache=sys.argv[3]).program)\n"
+    )
+    command = [sys.executable, "-c", script, str(__file__.rsplit("/", 1)[0]), str(text), str(tmp_path / "cache")]
+    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    programs = {process.communicate()[0] for process in started}
+    assert len(programs) == 1
+    with pytest.raises(toolchain.ToolError):
+        verilated.build(fake_verilog(MAPPING).replace("endmodule", ""), MAPPING, cache=tmp_path / "cache")
+    left = [path.name for path in (tmp_path / "cache").iterdir() if path.is_dir()]
+    assert sorted(name.split("-")[0] for name in left) == ["model", "runtime"]
+
+
+@pytest.mark.parametrize(("field", "value"), [("density_in", 1.0), ("density_out", -0.1), ("seed", -1)])
+def test_stalls_out_of_range(field, value):
+    with pytest.raises(UserError, match=field):
+        replace(verilated.Stalls(), **{field: value})
+
+
+def test_frames_that_do_not_fit(model):
+    with pytest.raises(UserError, match="frames shape"):
+        model.run(FRAMES[:, :9])
