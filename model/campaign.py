@@ -24,7 +24,7 @@ from .train import evaluate, train
 
 OUT = Path("build/campaign")
 SEEDS = (0, 1, 2)
-EPOCHS = 40
+EPOCHS = 30
 MILD = {"rotation": 5.0, "shift": 0.03}  # augmentation for the sparsest networks
 
 # recipe name, wanted connectivity -> what differs from the default configuration
@@ -45,7 +45,7 @@ SETTINGS: dict[str, dict[str, dict]] = {
 
 def runs() -> dict[str, TrainConfig]:
     """All runs by name, `<recipe>-<percent>-s<seed>`, in the order in which they are made."""
-    base = TrainConfig(epochs=EPOCHS, connectivity=None, recipe="gradr")
+    base = TrainConfig(epochs=EPOCHS, connectivity=None, recipe="gradr", precision="bfloat16")
     return {
         f"{recipe}-{percent}-s{seed}": replace(base, recipe=recipe, seed=seed, **settings)
         for seed in SEEDS

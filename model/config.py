@@ -27,12 +27,12 @@ class TrainConfig:
     epochs: int = 40
     rewire: float = 0.6  # part of the epochs during which connections change; constant learning rate until then
     batch: int = 128
-    lr: float = 1e-3
+    lr: float = 4e-3
     alpha: float = 0.01  # prior strength; where it starts, for gradr-alpha
     p: float = 0.95  # target sparsity of the prior
     output_alpha: float = 0.1  # factor on alpha in the last layer
-    margin: float = 0.02  # gradr-quota: how far below zero a connection that the quota prunes starts again
-    spread: float = 0.5  # density of a layer is proportional to its size to the power -spread
+    margin: float = 20.0  # gradr-quota: how many learning rates below zero a connection starts again that it prunes
+    spread: float = 0.75  # density of a layer is proportional to its size to the power -spread
     rotation: float = 10.0  # augmentation: largest angle, degrees
     shift: float = 0.05  # augmentation: largest shift, part of the image's side
     flip: bool = False  # augmentation: mirror half of the images

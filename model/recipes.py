@@ -145,7 +145,8 @@ class GradRAlpha(GradRAlone):
 
 
 class GradRQuota(GradRAlone):
-    """Grad R plus a quota: every so often the smallest living `theta` are set to `-margin`, from where they may regrow.
+    """Grad R plus a quota: every so often the smallest living `theta` are set to `-margin * lr`, from where they
+    may regrow.
 
     Set to zero, half of them would regrow in the noise of the next steps.
     """
@@ -153,9 +154,10 @@ class GradRQuota(GradRAlone):
     def after_step(self, step: int, of: int) -> None:
         super().after_step(step, of)
         if step % QUOTA_INTERVAL == 0 or step == of:
+            below = self.config.margin * self.config.lr
             for layer, density in zip(self.synapses, self.densities, strict=True):
                 theta = theta_of(layer).detach()
-                theta.masked_fill_((theta > 0) & (theta < _cutoff(theta, cubic(step / of, density))), -self.config.margin)
+                theta.masked_fill_((theta > 0) & (theta < _cutoff(theta, cubic(step / of, density))), -below)
 
 
 class Magnitude(Recipe):

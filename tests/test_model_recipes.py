@@ -1,0 +1,75 @@
+"""Quotas: how many connections, where, and which."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from gradrtl.model.config import TrainConfig
+from gradrtl.model.description import preset
+from gradrtl.model.gradr import theta_of
+from gradrtl.model.networks import SpikingNetwork
+from gradrtl.model.recipes import KINDS, RAMP, cubic, densities
+
+SIZES = [627_200, 8_000]
+
+
+@pytest.mark.parametrize("connectivity", [1.0, 0.5, 0.05, 0.01, 1e-4])
+@pytest.mark.parametrize("spread", [0.0, 0.5, 0.75, 1.0])
+def test_densities_add_up(connectivity: float, spread: float) -> None:
+    found = densities(SIZES, connectivity, spread)
+    assert sum(d * n for d, n in zip(found, SIZES, strict=True)) == pytest.approx(connectivity * sum(SIZES))
+    assert all(0 < density <= 1 for density in found)
+    if max(found) < 1:
+        assert found[1] / found[0] == pytest.approx((SIZES[0] / SIZES[1]) ** spread)
+
+
+def test_a_full_layer_leaves_the_rest_to_the_others() -> None:
+    assert densities([1000, 10, 10], 0.5, 1.0) == [pytest.approx(490 / 1000), 1.0, 1.0]
+
+
+def test_cubic() -> None:
+    assert cubic(0.0, 0.1) == 1.0
+    assert cubic(RAMP / 2, 0.1) == pytest.approx(0.1 + 0.9 / 8)
+    assert cubic(RAMP, 0.1) == cubic(1.0, 0.1) == 0.1
+
+
+def test_quota_prunes_the_weakest_and_they_may_regrow() -> None:
+    torch.manual_seed(0)
+    config = TrainConfig(recipe="gradr-quota", connectivity=0.05, alpha=0.0)
+    network = SpikingNetwork(preset("mnist-mlp"))
+    recipe = KINDS["gradr-quota"](network, config)
+    recipe.attach(torch.optim.Adam(network.parameters()))
+    theta = theta_of(recipe.synapses[0])
+    before = theta.detach().clone()
+    recipe.after_step(1, 150)
+    assert torch.equal(theta, before), "not yet"
+    recipe.after_step(150, 150)
+    alive = theta > 0
+    assert torch.equal(theta[alive], before[alive])
+    assert before[alive].min() > before[~alive].max()
+    assert recipe.connectivity == pytest.approx(0.05, abs=1e-5)
+    weight = recipe.synapses[0].weight
+    (gradient,) = torch.autograd.grad((weight * torch.ones_like(weight)).sum(), theta)
+    assert gradient.abs().min() == 1, "the pruned learn as well"
+
+
+@pytest.mark.parametrize("recipe_name", KINDS)
+def test_a_frozen_mask_stays(recipe_name: str) -> None:
+    torch.manual_seed(0)
+    wanted = None if recipe_name in ("gradr", "dense") else 0.05
+    config = replace(TrainConfig(), recipe=recipe_name, connectivity=wanted)
+    network = SpikingNetwork(preset("mnist-mlp"))
+    recipe = KINDS[recipe_name](network, config)
+    recipe.attach(torch.optim.Adam(network.parameters(), lr=0.01))
+    recipe.after_step(150, 150)
+    masks = [layer.synapses.weight != 0 for layer in network.layers]
+    recipe.freeze()
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
+    images = torch.randint(0, 256, (20, 1, 28, 28), dtype=torch.uint8)
+    network(images).sum().backward()
+    optimizer.step()
+    for layer, mask in zip(network.layers, masks, strict=True):
+        assert not layer.synapses.weight[~mask].any()
+        assert layer.synapses.weight.shape == mask.shape
