@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Signal, unsigned
+from amaranth.hdl import Module, ResetInserter, Signal, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -35,6 +35,8 @@ class Datapath(wiring.Component):
         Out: `packet_layout`, one packet a frame, in order.
     taken
         Out: bit `l` is set in each cycle in which core `l` takes an event (tokens not counted).
+    abort
+        In: every frame that has not reached the sender of its packet is dropped.
 
     Latency and throughput: see `sim/cycles.py`. Stalls: `packets.ready` low.
     """
@@ -46,6 +48,7 @@ class Datapath(wiring.Component):
                 "frames": In(input_signature(mapping)),
                 "packets": Out(stream.Signature(packet_layout())),
                 "taken": Out(len(mapping.layers)),
+                "abort": In(1),
             }
         )
 
@@ -55,7 +58,7 @@ class Datapath(wiring.Component):
         static = network.input.kind == "static"
         cores = [Core(layer, network.steps, static and layer.index == 0) for layer in mapping.layers]
         for index, core in enumerate(cores):
-            m.submodules[f"core{index}"] = core
+            m.submodules[f"core{index}"] = ResetInserter(self.abort)(core)
             event = core.events
             m.d.comb += self.taken[index].eq(event.valid & event.ready & ~event.payload.end)
         if static:
@@ -68,6 +71,7 @@ class Datapath(wiring.Component):
             m.d.comb += [heard.valid.eq(sent.valid), sent.ready.eq(heard.ready)]
             m.d.comb += [heard.payload[name].eq(sent.payload[name]) for name in ("source", "value", "end", "bad")]
         wiring.connect(m, readout.packets, wiring.flipped(self.packets))
+        m.d.comb += readout.abort.eq(self.abort)
         return m
 
     def _pixels(self, m: Module, core: Core):
@@ -75,13 +79,14 @@ class Datapath(wiring.Component):
         mapping, lanes = self.mapping, self.mapping.pixels_a_beat
         sources, bits = mapping.layers[0].layer.sources, mapping.network.input.bits
         beat = self.frames.payload
-        m.submodules.serialiser = serialiser = Serialiser(
+        serialiser = Serialiser(
             unsigned_bits(mapping.beats - 1),
             lanes,
             unsigned(bits),
             mapping.layers[0].row_queue_depth,
             mapping.layers[0].address_bits,
         )
+        m.submodules.serialiser = ResetInserter(self.abort)(serialiser)
         row = serialiser.rows.payload
         in_last_beat = sources - (mapping.beats - 1) * lanes
         for i in range(lanes):

@@ -28,6 +28,8 @@ class Readout(wiring.Component):
         In: events and tokens of the last core, `steps` tokens a frame.
     packets
         Out: `packet_layout`, `classes + 1` beats a frame.
+    abort
+        In: the frame being summed is void. A packet that is complete is still sent.
 
     Throughput: an event or token a cycle. Latency: a frame whose last token is taken in cycle `k` offers its first
     beat in `k + classes + 1` (the sender looks at one sum a cycle). Stalls: a frame's last token waits while the
@@ -45,6 +47,7 @@ class Readout(wiring.Component):
             {
                 "events": In(stream.Signature(event_layout(mapping.output_address_bits, self.value))),
                 "packets": Out(stream.Signature(packet_layout())),
+                "abort": In(1),
             }
         )
 
@@ -62,7 +65,7 @@ class Readout(wiring.Component):
         m.d.comb += [
             frame_ends.eq(event.end & (step == self.steps - 1)),
             self.events.ready.eq(~(frame_ends & (searching | ready_to_send))),
-            taken.eq(self.events.valid & self.events.ready),
+            taken.eq(self.events.valid & self.events.ready & ~self.abort),
         ]
 
         with m.If(taken & ~event.end), m.Switch(event.source):
@@ -77,6 +80,9 @@ class Readout(wiring.Component):
             m.d.sync += [new.eq(old) for new, old in zip(sending, sums, strict=True)]
             m.d.sync += [total.eq(0) for total in sums]
             m.d.sync += [searching.eq(1), count.eq(0), bad.eq(event.bad)]
+        with m.If(self.abort):
+            m.d.sync += [total.eq(0) for total in sums]
+            m.d.sync += step.eq(0)
 
         # The sums go round once while the largest is found, and once more while they are sent.
         turn = Signal()

@@ -31,7 +31,7 @@ def lane_bits(lanes: int) -> int:
 
 
 def beat_layout(lanes: int, index_bits: int) -> data.StructLayout:
-    """One input beat of a frame: `lanes` 8-bit pixels, its number in the frame, `last` of its frame, `bad` if malformed.
+    """One input beat: `lanes` 8-bit pixels, its number in the frame, `last` of its frame, `bad` if malformed.
 
     A frame has exactly one beat with `last`; `bad` counts on that beat alone.
     """

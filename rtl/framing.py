@@ -1,0 +1,155 @@
+"""Frames from AXI4-Stream: exactly one good or bad frame for each packet, whatever its length."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..quantize.network import QuantizedNetwork
+from .mapping import Mapping, unsigned_bits
+from .streams import beat_layout, event_layout
+
+MARK_BIT = 31  # of a spike beat: the end of a step
+SPIKE_BITS = 32
+
+
+def pixel_beat_layout(lanes: int) -> data.StructLayout:
+    """A beat of `s_axis` on static input: `tdata`, lowest byte first, and `tlast`."""
+    return data.StructLayout({"data": 8 * lanes, "last": 1})
+
+
+def spike_beat_layout() -> data.StructLayout:
+    """A beat of `s_axis` on spike input: an address, or, with bit 31 set, the end of a step; `tlast` on the last."""
+    return data.StructLayout({"data": SPIKE_BITS, "last": 1})
+
+
+class Framer(wiring.Component):
+    """Numbers the beats of a frame and puts its length right.
+
+    A short frame ends, bad, with its last beat. A long one ends, bad, with the beat that should have been its last;
+    the rest of it is dropped.
+
+    Ports
+    -----
+    beats
+        In: `pixel_beat_layout`.
+    frames
+        Out: `beat_layout`, exactly one beat with `last` a frame.
+    abort
+        In: what was sent on is void; the rest of a frame that has begun is dropped up to its last beat.
+    short, long
+        Out: set in the cycle in which such a frame is found out.
+
+    Latency 0, throughput a beat a cycle. Stalls: `frames.ready` low; dropped beats never wait.
+    """
+
+    def __init__(self, mapping: Mapping):
+        self.expected = mapping.beats
+        self.lanes = mapping.pixels_a_beat
+        super().__init__(
+            {
+                "beats": In(stream.Signature(pixel_beat_layout(self.lanes))),
+                "frames": Out(stream.Signature(beat_layout(self.lanes, unsigned_bits(mapping.beats - 1)))),
+                "abort": In(1),
+                "short": Out(1),
+                "long": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        index = Signal(range(max(2, self.expected)))
+        dropping, full_length, passes = Signal(), Signal(), Signal()
+        last = self.beats.payload.last
+        frame = self.frames.payload
+        m.d.comb += [
+            full_length.eq(index == self.expected - 1),
+            self.frames.valid.eq(self.beats.valid & ~dropping),
+            self.beats.ready.eq(self.frames.ready | dropping),
+            passes.eq(self.frames.valid & self.frames.ready),
+            frame.pixels.eq(self.beats.payload.data),
+            frame.index.eq(index),
+            frame.last.eq(last | full_length),
+            frame.bad.eq(last != full_length),
+            self.short.eq(passes & last & ~full_length),
+            self.long.eq(passes & ~last & full_length),
+        ]
+        with m.If(passes):
+            m.d.sync += index.eq(Mux(frame.last, 0, index + 1))
+            with m.If(full_length & ~last):
+                m.d.sync += dropping.eq(1)
+        with m.If(dropping & self.beats.valid & last):
+            m.d.sync += dropping.eq(0)
+        with m.If(self.abort):
+            m.d.sync += index.eq(0)
+            with m.If(Mux(passes, ~last, (index != 0) & ~dropping)):
+                m.d.sync += dropping.eq(1)
+        return m
+
+
+class SpikeFramer(wiring.Component):
+    """Turns addresses and end-of-step marks into events, with exactly `steps` tokens a frame.
+
+    A frame is bad if an address does not exist, or if it has too few or too many steps. An address that does not
+    exist is dropped; missing steps are added, empty; what comes after the last step is dropped up to `last`.
+
+    Ports: `beats` (`spike_beat_layout`), `events` (`event_layout`), `abort`, `short`, `long` as in `Framer`;
+    `short` also tells of an address that does not exist. Latency 0, throughput a beat a cycle; each missing step costs
+    a cycle. Stalls: `events.ready` low.
+    """
+
+    def __init__(self, network: QuantizedNetwork, address_bits: int):
+        self.sources = network.layers[0].sources
+        self.steps = network.steps
+        super().__init__(
+            {
+                "beats": In(stream.Signature(spike_beat_layout())),
+                "events": Out(stream.Signature(event_layout(address_bits, 1))),
+                "abort": In(1),
+                "short": Out(1),
+                "long": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        step = Signal(range(max(2, self.steps)))
+        begun, bad, dropping, filling = Signal(), Signal(), Signal(), Signal()
+        word, last = self.beats.payload.data, self.beats.payload.last
+        event = self.events.payload
+        final_step, mark, exists, ends, takes = Signal(), Signal(), Signal(), Signal(), Signal()
+        m.d.comb += [
+            final_step.eq(step == self.steps - 1),
+            mark.eq(word[MARK_BIT]),
+            exists.eq(word[:MARK_BIT] < self.sources),
+            ends.eq(mark | last),
+            event.end.eq(filling | ends),
+            event.source.eq(Mux(event.end, 0, word)),
+            event["value"].eq(~event.end),
+            event.bad.eq(bad | filling | ~(mark & last)),
+            self.events.valid.eq(filling | (self.beats.valid & ~dropping & (ends | exists))),
+            self.beats.ready.eq(~filling & (dropping | self.events.ready | ~(ends | exists))),
+            takes.eq(self.beats.valid & self.beats.ready & ~dropping),
+            self.long.eq(takes & mark & final_step & ~last),
+            self.short.eq(takes & Mux(ends, last & ~(mark & final_step), ~exists)),
+        ]
+        with m.If(takes):
+            m.d.sync += begun.eq(~last)
+            with m.If(~ends & ~exists):
+                m.d.sync += bad.eq(1)
+        with m.If(self.events.valid & self.events.ready & event.end):
+            m.d.sync += step.eq(Mux(final_step, 0, step + 1))
+            with m.If(final_step):
+                m.d.sync += [bad.eq(0), filling.eq(0)]
+                with m.If(~filling & ~last):
+                    m.d.sync += dropping.eq(1)
+            with m.Elif(~filling & last):
+                m.d.sync += [filling.eq(1), bad.eq(1)]
+        with m.If(dropping & self.beats.valid & last):
+            m.d.sync += [dropping.eq(0), begun.eq(0)]
+        with m.If(self.abort):
+            m.d.sync += [step.eq(0), bad.eq(0), filling.eq(0)]
+            with m.If(Mux(takes, ~last, begun & ~dropping)):
+                m.d.sync += dropping.eq(1)
+        return m

@@ -1,0 +1,153 @@
+"""The top level: frames on AXI4-Stream, results on AXI4-Stream, registers on AXI4-Lite, plain AXI port names."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl._ir import PortDirection
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from .. import __version__
+from .axilite import AxiLite, Response
+from .datapath import Datapath
+from .fifo import Queue
+from .framing import Framer, SpikeFramer
+from .mapping import Mapping, unsigned_bits
+from .readout import WORD_BITS
+from .registers import DIGEST_WORDS, MAGIC, registers
+
+INPUT_QUEUE = 2  # entries: `s_axis_tready` comes from a register
+OUTPUT_QUEUE = 2  # entries: so do `m_axis_tvalid` and the data
+
+
+class Accelerator(wiring.Component):
+    """A network in hardware.
+
+    Ports
+    -----
+    s_axis_*
+        Frames, see `Framer` and `SpikeFramer`.
+    m_axis_*
+        One packet a frame, in order: the class, then the sum of every class; `tuser`: the frame was malformed.
+    s_axil_*
+        The registers of `rtl/registers.py`. An address that does not exist, or is not a multiple of 4, answers
+        DECERR; a write to a register that is read-only answers SLVERR.
+
+    A soft reset drops the frames that are inside, and the rest of one that is half taken; a packet whose sending has
+    begun, and one whose frame is complete, still leaves. Latency and throughput: `sim/cycles.py`.
+    """
+
+    def __init__(self, mapping: Mapping):
+        self.mapping = mapping
+        self.datapath = Datapath(mapping)
+        static = mapping.network.input.kind == "static"
+        self.framer = Framer(mapping) if static else SpikeFramer(mapping.network, mapping.layers[0].address_bits)
+        self.map = registers(len(mapping.layers))
+        self.axil = AxiLite(unsigned_bits(self.map[-1].address) + 1)
+        beat = self.framer.beats.payload.shape()
+        ports = {
+            "s_axis_tdata": In(beat["data"].width),
+            "s_axis_tvalid": In(1),
+            "s_axis_tready": Out(1),
+            "s_axis_tlast": In(1),
+            "m_axis_tdata": Out(WORD_BITS),
+            "m_axis_tvalid": Out(1),
+            "m_axis_tready": In(1),
+            "m_axis_tlast": Out(1),
+            "m_axis_tuser": Out(1),
+        }
+        channels = ("aw", "w", "b", "ar", "r")
+        self.axil_ports = [
+            name
+            for name in self.axil.signature.members
+            if any(name.startswith(c) for c in channels) and not name.startswith(("write", "read"))
+        ]
+        ports |= {f"s_axil_{name}": self.axil.signature.members[name] for name in self.axil_ports}
+        super().__init__(ports)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.datapath = datapath = self.datapath
+        m.submodules.framer = framer = self.framer
+        m.submodules.axil = axil = self.axil
+        m.submodules.input_queue = taken = Queue(framer.beats.payload.shape(), INPUT_QUEUE)
+        m.submodules.output_queue = sent = Queue(datapath.packets.payload.shape(), OUTPUT_QUEUE)
+        m.d.comb += [
+            taken.i.payload.data.eq(self.s_axis_tdata),
+            taken.i.payload.last.eq(self.s_axis_tlast),
+            taken.i.valid.eq(self.s_axis_tvalid),
+            self.s_axis_tready.eq(taken.i.ready),
+            self.m_axis_tdata.eq(sent.o.payload.word),
+            self.m_axis_tlast.eq(sent.o.payload.last),
+            self.m_axis_tuser.eq(sent.o.payload.bad),
+            self.m_axis_tvalid.eq(sent.o.valid),
+            sent.o.ready.eq(self.m_axis_tready),
+        ]
+        wiring.connect(m, taken.o, framer.beats)
+        frames = framer.frames if isinstance(framer, Framer) else framer.events
+        wiring.connect(m, frames, datapath.frames)
+        wiring.connect(m, datapath.packets, sent.i)
+        for name in self.axil_ports:
+            inner, outer = getattr(axil, name), getattr(self, f"s_axil_{name}")
+            m.d.comb += inner.eq(outer) if axil.signature.members[name].flow == In else outer.eq(inner)
+        self._registers(m)
+        return m
+
+    def _registers(self, m: Module):
+        axil, framer, datapath = self.axil, self.framer, self.datapath
+        values = {register.name: Signal(32, name=register.name) for register in self.map if register.access != "wo"}
+        major, minor, patch = (int(part) for part in __version__.split(".")[:3])
+        digest = bytes.fromhex(self.mapping.network.digest)
+        m.d.comb += [
+            values["magic"].eq(MAGIC),
+            values["version"].eq(major << 16 | minor << 8 | patch),
+            *(values[f"digest{i}"].eq(int.from_bytes(digest[4 * i : 4 * i + 4], "big")) for i in range(DIGEST_WORDS)),
+        ]
+
+        # Frames are counted where their first beat is taken and where their packet's last beat leaves.
+        abort, begun = Signal(), Signal()
+        takes = self.s_axis_tvalid & self.s_axis_tready
+        sends = self.m_axis_tvalid & self.m_axis_tready & self.m_axis_tlast
+        with m.If(takes):
+            m.d.sync += begun.eq(~self.s_axis_tlast)
+        m.d.sync += values["cycles"].eq(values["cycles"] + 1)
+        counts = {
+            "frames_in": takes & ~begun,
+            "frames_out": sends,
+            "input_stalls": self.s_axis_tvalid & ~self.s_axis_tready,
+            "output_stalls": self.m_axis_tvalid & ~self.m_axis_tready,
+            **{f"events{i}": datapath.taken[i] for i in range(len(self.mapping.layers))},
+        }
+        for name, happens in counts.items():
+            with m.If(happens):
+                m.d.sync += values[name].eq(values[name] + 1)
+        m.d.comb += [
+            datapath.abort.eq(abort),
+            framer.abort.eq(abort),
+            values["status"].eq(Cat(self.m_axis_tvalid, begun)),
+        ]
+
+        m.d.comb += axil.read_response.eq(Response.DECERR)
+        m.d.comb += axil.write_response.eq(Response.DECERR)
+        cleared = Signal(32)
+        for register in self.map:
+            with m.If(axil.read_address == register.address):
+                m.d.comb += axil.read_response.eq(Response.OKAY)
+                if register.access != "wo":
+                    m.d.comb += axil.read_data.eq(values[register.name])
+            with m.If(axil.write_address == register.address):
+                m.d.comb += axil.write_response.eq(Response.SLVERR if register.access == "ro" else Response.OKAY)
+                strobed = Cat(axil.write_data[i] & axil.write_strobe[i // 8] for i in range(32))
+                if register.name == "control":
+                    m.d.comb += abort.eq(axil.write & strobed[0])
+                if register.name == "errors":
+                    m.d.comb += cleared.eq(Mux(axil.write, strobed, 0))
+        m.d.sync += values["errors"].eq((values["errors"] & ~cleared) | Cat(framer.short, framer.long))
+
+    @property
+    def ports(self) -> dict:
+        """Ports for Amaranth's Verilog back end, under their plain names."""
+        return {
+            name: (getattr(self, name), PortDirection.Input if member.flow == In else PortDirection.Output)
+            for name, member in self.signature.members.items()
+        }
