@@ -35,6 +35,7 @@ class Augment:
         cosine, sine, side, dx, dy = (v.reshape(batch, 1, 1) for v in (cosine, sine, side, dx, dy))
         source_x = cosine * side * x - sine * y + 2 * self.shift * dx
         source_y = sine * side * x + cosine * y + 2 * self.shift * dy
-        grid = torch.stack((source_x, source_y), dim=3).to(images.device)
-        moved = functional.grid_sample(images.float(), grid, align_corners=False)
+        grid = torch.empty((batch, height, width, 2))
+        grid[..., 0], grid[..., 1] = source_x, source_y
+        moved = functional.grid_sample(images.float(), grid.to(images.device), align_corners=False)
         return moved.round_().to(torch.uint8)

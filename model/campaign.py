@@ -24,7 +24,7 @@ from .train import evaluate, train
 
 OUT = Path("build/campaign")
 SEEDS = (0, 1, 2)
-EPOCHS = 30
+EPOCHS = 20
 MILD = {"rotation": 5.0, "shift": 0.03}  # augmentation for the sparsest networks
 
 # recipe name, wanted connectivity -> what differs from the default configuration
@@ -34,7 +34,11 @@ SETTINGS: dict[str, dict[str, dict]] = {
         "2": {"connectivity": 0.02},
         "1": {"connectivity": 0.01, **MILD},
     },
-    "gradr": {},
+    "gradr": {  # here alpha is given and the connectivity is what comes out
+        "a": {"alpha": 0.1},
+        "b": {"alpha": 0.2},
+        "c": {"alpha": 0.4, **MILD},
+    },
     "magnitude": {
         "5": {"connectivity": 0.05},
         "2": {"connectivity": 0.02},
