@@ -22,6 +22,7 @@ from ..model.errors import UserError, require
 from ..model.train import batches, evaluate, learning_rate, rate_loss
 from .fold import FloatNetwork
 from .integer_module import IntegerNetwork
+from .living import without_dead
 from .network import QuantizedNetwork
 from .ptq import Scales, weight_scales
 from .rounding import Formats
@@ -75,7 +76,11 @@ def fine_tune(
     per_epoch = len(training) // config.batch
     require(per_epoch >= 1, "batch", config.batch, f"at most the {len(training)} training images")
     augment = Augment(config.rotation, config.shift, config.flip)
-    module = IntegerNetwork(network, formats, scales or weight_scales(network, formats))
+    living = without_dead(network)
+    if scales is None:
+        scales = weight_scales(network, formats)
+    own = tuple(s[rows] if s.size > 1 else s for s, rows in zip(scales, living.neurons, strict=True))
+    module = IntegerNetwork(living.network, formats, own)
     groups = [
         {"params": [p for name, p in module.named_parameters() if name.endswith("log_scale")], "lr": config.scale_lr},
         {"params": [p for name, p in module.named_parameters() if name.endswith(("weight", "bias"))], "lr": config.lr},
@@ -129,7 +134,8 @@ def fine_tune(
 
     module.load_state_dict(best)
     chosen = max(history, key=lambda row: (row["validation"], row["epoch"]))
-    return module.export({"qat": {**asdict(config), "epoch": chosen["epoch"], "validation": chosen["validation"]}})
+    notes = {"qat": {**asdict(config), "epoch": chosen["epoch"], "validation": chosen["validation"]}}
+    return living.expand(module.export(notes))
 
 
 def _state(module: IntegerNetwork) -> dict[str, torch.Tensor]:

@@ -167,11 +167,7 @@ def assemble(
     kept = [int(np.count_nonzero(values.weight)) for values in integers]
     found = {
         "formats": asdict(formats),
-        "synapses": {
-            "places": [layer.weight.size for layer in network.layers],
-            "trained": [int(np.count_nonzero(layer.weight)) for layer in network.layers],
-            "kept": kept,
-        },
+        "synapses": {**places_of(network), "kept": kept},
     }
     return QuantizedNetwork(
         input=Input(network.input_shape, formats.input_bits, network.input_kind),
@@ -180,3 +176,11 @@ def assemble(
         readout=network.readout,
         notes={**network.notes, **found, **notes},
     )
+
+
+def places_of(network: FloatNetwork) -> dict[str, list[int]]:
+    """For each layer, the places for a synapse and the trained ones that are taken."""
+    return {
+        "places": [layer.weight.size for layer in network.layers],
+        "trained": [int(np.count_nonzero(layer.weight)) for layer in network.layers],
+    }

@@ -1,0 +1,143 @@
+"""The MNIST networks of `networks/` and the figures of `docs/quantisation.md`, from the trained checkpoints.
+
+    python -m gradrtl.model.campaign                           # trains the checkpoints
+    python examples/quantise_mnist.py networks                 # post-training and fine-tuned, three seeds, and a table
+    python examples/quantise_mnist.py sweep checkpoints/mnist-mlp-5.npz    # 2 to 8 bits: table and plot
+
+Everything goes to `build/quantise/` and nothing there is made twice. Scales are searched on training images, epochs are
+chosen on the held-out ones; test images are looked at once, for the tables.
+"""
+
+from __future__ import annotations
+
+import statistics
+from functools import partial
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+from gradrtl.model.checkpoint import Checkpoint
+from gradrtl.model.data import Dataset, load, split
+from gradrtl.model.networks import network_of
+from gradrtl.model.train import evaluate
+from gradrtl.quantize.fold import FloatNetwork, fold
+from gradrtl.quantize.network import QuantizedNetwork
+from gradrtl.quantize.ptq import quantize
+from gradrtl.quantize.qat import QatConfig, Row, fine_tune
+from gradrtl.quantize.rounding import Formats
+from gradrtl.quantize.sweep import csv, markdown, plot, sweep
+from gradrtl.sim import engine
+
+OUT = Path("build/quantise")
+SEEDS = (0, 1, 2)
+MILD = {"rotation": 5.0, "shift": 0.03}
+FINE_TUNING = {"5": {}, "2": {}, "1": MILD}  # percent connectivity -> what differs from QatConfig
+SEARCH_FRAMES = 10_000
+
+
+def accuracy(network: QuantizedNetwork, data: Dataset) -> float:
+    """Part of `data` that the integer network gets right."""
+    outcome = engine.run(network, data.frames, threads=torch.get_num_threads())
+    return float((outcome.classes == data.labels).mean())
+
+
+def searched(network: FloatNetwork, formats: Formats, training: Dataset) -> QuantizedNetwork:
+    """Post-training quantisation, its scales searched on some training images."""
+    chosen = np.random.default_rng(0).choice(len(training), SEARCH_FRAMES, replace=False)
+    some = Dataset(training.images[chosen], training.labels[chosen])
+    return quantize(network, formats, lambda candidate: accuracy(candidate, some), rounds=1)
+
+
+def tuned(network: FloatNetwork, formats: Formats, train: Dataset, config: QatConfig, state: Path) -> QuantizedNetwork:
+    """Quantisation-aware training that can be interrupted: `state` is kept until it has ended."""
+    found = fine_tune(network, formats, train, config, resume=state, on_epoch=show)
+    state.unlink(missing_ok=True)
+    return found
+
+
+def show(row: Row) -> None:
+    click.echo(f"epoch {row['epoch']:3}  validation {100 * row['validation']:.2f} %  synapses {sum(row['synapses'])}")
+
+
+@click.group()
+@click.option("--threads", default=1, show_default=True, help="Threads of torch and of the simulator.")
+def main(threads: int) -> None:
+    """Quantise the MNIST networks."""
+    torch.set_num_threads(threads)
+
+
+@main.command()
+@click.option("--percent", type=click.Choice(list(FINE_TUNING)), multiple=True, default=list(FINE_TUNING))
+@click.option("--seed", type=int, multiple=True, default=SEEDS)
+@click.option("--epochs", default=QatConfig.epochs, show_default=True)
+def networks(percent: tuple[str, ...], seed: tuple[int, ...], epochs: int) -> None:
+    """4-bit networks at about 5, 2 and 1 % connectivity, and their table."""
+    train, test = load("data/mnist")
+    training, held_out = split(train)
+    formats = Formats(4)
+    lines = [
+        "| network | synapses | float | weights | search | fine-tuned |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for p in percent:
+        rows, best = [], (0.0, "")
+        for s in seed:
+            made = Checkpoint.load(f"build/campaign/gradr-quota-{p}-s{s}/checkpoint.npz")
+            network, name = fold(made), f"mnist-{p}pct-s{s}"
+            config = QatConfig(epochs=epochs, seed=s, **FINE_TUNING[p])
+            ways = {
+                "weights": quantize,
+                "search": partial(searched, training=training),
+                "qat": partial(tuned, train=train, config=config, state=OUT / f"{name}.pt"),
+            }
+            found = {}
+            for way, method in ways.items():
+                path = OUT / f"{name}-{way}.npz"
+                if not path.exists():
+                    click.echo(path)
+                    method(network, formats).save(path)
+                found[way] = QuantizedNetwork.load(path)
+            counted = found["qat"].notes["synapses"]
+            kept = sum(counted["kept"]) / sum(counted["places"])
+            floats = evaluate(network_of(made), test).accuracy
+            rows.append([kept, floats, *(accuracy(found[way], test) for way in ways)])
+            best = max(best, (accuracy(found["qat"], held_out), f"{name}-qat.npz"))
+        Path("networks").mkdir(exist_ok=True)
+        (Path("networks") / f"mnist-{p}pct.npz").write_bytes((OUT / best[1]).read_bytes())
+        cells = []
+        for column in zip(*rows, strict=True):
+            spread = f" ± {100 * statistics.stdev(column):.2f}" if len(column) > 1 else ""
+            cells.append(f"{100 * statistics.mean(column):.2f}{spread}")
+        lines.append(f"| {p} % | " + " | ".join(cells) + " |")
+    table = "\n".join(lines) + "\n"
+    (OUT / "networks.md").write_text(table)
+    click.echo(table)
+
+
+@main.command("sweep")
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.option("--epochs", default=10, show_default=True, help="Of each fine-tuning.")
+def sweep_bits(checkpoint: Path, epochs: int) -> None:
+    """Accuracy against weight bits, 2 to 8, for one CHECKPOINT."""
+    train, test = load("data/mnist")
+    training, _ = split(train)
+    made = Checkpoint.load(checkpoint)
+    folder = OUT / f"sweep-{checkpoint.stem}"
+    config = QatConfig(epochs=epochs)
+    methods = {
+        "weights": quantize,
+        "search": partial(searched, training=training),
+        "fine-tuned": partial(tuned, train=train, config=config, state=folder / "state.pt"),
+    }
+    floats = evaluate(network_of(made), test).accuracy
+    rows = sweep(fold(made), methods, partial(accuracy, data=test), folder, on_row=lambda row: click.echo(row))
+    table = markdown(rows, floats)
+    (folder / "table.md").write_text(table)
+    (folder / "rows.csv").write_text(csv(rows))
+    plot(rows, folder / "plot.svg", float_accuracy=floats, title=f"{checkpoint.stem}, 10,000 test images")
+    click.echo(table)
+
+
+if __name__ == "__main__":
+    main()

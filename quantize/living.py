@@ -1,0 +1,77 @@
+"""Training without the dead: neurons that no source reaches, or that nobody hears, are left out and put back after.
+
+Exact: they can change no spike of any other neuron. Sparse networks have many (half of a 1 % connected hidden layer),
+and fine-tuning spends its time on neurons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .fold import FloatNetwork
+from .network import Dense, QuantizedNetwork
+from .rounding import places_of
+
+
+@dataclass(frozen=True)
+class Living:
+    """`network` is `whole` without its dead; `neurons[l]` are the indices of those that layer `l` has left."""
+
+    whole: FloatNetwork
+    network: FloatNetwork
+    neurons: tuple[np.ndarray, ...]
+
+    def expand(self, found: QuantizedNetwork) -> QuantizedNetwork:
+        """`found`, made from `network`, in the shape of `whole`: the dead are back, without a synapse."""
+        layers = []
+        for index, (layer, trained) in enumerate(zip(found.layers, self.whole.layers, strict=True)):
+            if isinstance(layer.synapses, Dense):
+                rows, columns = self.neurons[index], _columns(self.whole, self.neurons, index)
+                weight = np.zeros(trained.weight.shape, np.int8)
+                weight[np.ix_(rows, columns)] = layer.synapses.weight
+                bias = np.zeros(len(weight), np.int64)
+                bias[rows] = layer.synapses.bias
+                threshold = layer.neuron.threshold
+                if threshold.size > 1:
+                    threshold = np.full(len(weight), threshold.max())
+                    threshold[rows] = layer.neuron.threshold
+                neuron = replace(layer.neuron, threshold=threshold)
+                layer = replace(layer, input_shape=trained.input_shape, synapses=Dense(weight, bias), neuron=neuron)
+            layers.append(layer)
+        counted = {**found.notes["synapses"], **places_of(self.whole)}
+        return replace(found, layers=tuple(layers), notes={**found.notes, "synapses": counted})
+
+
+def without_dead(network: FloatNetwork) -> Living:
+    """Leave out the dead neurons of dense layers that a dense layer follows; none if a layer would be left empty."""
+    layers = network.layers
+    keep = [np.arange(layer.channels) for layer in layers]
+    between = [i for i in range(len(layers) - 1) if layers[i].weight.ndim == layers[i + 1].weight.ndim == 2]
+    for i in between:
+        layer = layers[i]
+        reached = layer.weight[:, _columns(network, keep, i)].any(axis=1) | (layer.bias != 0)
+        keep[i] = np.flatnonzero(reached | (layer.neuron.threshold <= 0))
+    for i in reversed(between):
+        heard = layers[i + 1].weight[np.ix_(keep[i + 1], keep[i])].any(axis=0)
+        keep[i] = keep[i][heard]
+    narrowed = []
+    for i, layer in enumerate(layers):
+        if layer.weight.ndim == 2:
+            columns = _columns(network, keep, i)
+            weight = layer.weight[np.ix_(keep[i], columns)]
+            if not weight.any():
+                return Living(network, network, tuple(np.arange(layer.channels) for layer in layers))
+            shape = layer.input_shape if len(columns) == layer.weight.shape[1] else (len(columns),)
+            layer = replace(layer, weight=weight, bias=layer.bias[keep[i]], input_shape=shape)
+        narrowed.append(layer)
+    return Living(network, replace(network, layers=tuple(narrowed)), tuple(keep))
+
+
+def _columns(network: FloatNetwork, keep: Sequence[np.ndarray], index: int) -> np.ndarray:
+    """The sources that dense layer `index` has left."""
+    if index > 0 and network.layers[index - 1].weight.ndim == 2:
+        return keep[index - 1]
+    return np.arange(network.layers[index].weight.shape[1])
