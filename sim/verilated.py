@@ -21,7 +21,7 @@ from ..rtl.mapping import Mapping
 from . import toolchain
 from .cycles import Cycles
 from .frames import check
-from .harness import cores, harness
+from .harness import CORES, INSTANCE, core_list, harness
 from .outcome import Outcome, Trace
 
 END_OF_STEP = 1 << 31
@@ -129,23 +129,25 @@ def build(verilog: str | Path, mapping: Mapping, *, cache: str | Path | None = N
     )
     registers = "s_axil_awvalid" in text
 
-    def make(traced: bool) -> Model:
+    def make(cores: str | None) -> Model:
+        traced = cores is not None
         program = toolchain.build(
             text,
-            harness(mapping, registers, traced),
+            harness(mapping, registers, cores),
             driver,
-            {"cores.h": cores(mapping, traced)},
+            {"cores.h": core_list(mapping, traced)},
             cache=cache,
             jobs=jobs,
         )
         return Model(program, mapping, traced)
 
-    try:
-        return make(traced=True)
-    except toolchain.ToolError as error:
-        if error.file != "harness.v" or "dut.core" not in error.message:
-            raise
-        return make(traced=False)
+    for cores in CORES:
+        try:
+            return make(cores)
+        except toolchain.ToolError as error:
+            if error.file != "harness.v" or INSTANCE not in error.message:
+                raise
+    return make(None)
 
 
 class Run:
