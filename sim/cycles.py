@@ -14,9 +14,9 @@ from numba import njit
 
 from ..rtl.mapping import LayerMapping, Mapping
 from ..rtl.pe import TOKEN_LATENCY
+from ..rtl.top import INPUT_QUEUE, OUTPUT_QUEUE
 from .events import Events
 
-FRAMER_LATENCY = 0  # cycles from a beat on s_axis to the same beat at the datapath
 IDLE_GAP = 1 << 20  # cycles between frames that are sent apart: everything has come to rest
 NEVER = -(1 << 30)  # a cycle before all others
 LANES = 16  # PEs are handled in vectors of this many
@@ -24,7 +24,7 @@ LANES = 16  # PEs are handled in vectors of this many
 
 @dataclass(frozen=True)
 class Cycles:
-    """Times in cycles, int64 `[frames]`; the first beat of the first frame is offered in cycle 0.
+    """Times in cycles, int64 `[frames]`; cycle 0 is the first after reset, when the first beat is offered.
 
     `first_beat`, `last_beat`: when a frame's first and last beat are taken on `s_axis`; `result`: when the last beat
     of its packet leaves on `m_axis`.
@@ -50,36 +50,36 @@ def predict(
     events: tuple[Events, ...],
     apart: bool = False,
     offered: np.ndarray | None = None,
-    packet_times: np.ndarray | None = None,
+    taken: np.ndarray | None = None,
 ) -> Cycles:
-    """Times of frames fed back to back and drained at once.
+    """Times of frames fed back to back and drained at once, from the first cycle after reset on.
 
     Parameters
     ----------
     events
         From `sim.events.events_of`.
     apart
-        Each frame enters an accelerator at rest, so that `latency` is that of a frame on its own.
+        Each frame but the first enters an accelerator at rest, so that `latency` is that of a frame on its own.
     offered
         int64 `[frames, beats]`: the earliest cycle in which the sender offers each beat, where it is not at once.
-    packet_times
-        int64 `[frames]`: the cycle in which the last beat of each packet left, where the receiver made it wait.
+    taken
+        int64 `[frames, classes + 1]`: the cycle in which each beat of each packet was taken, where it was not at once.
     """
     network = mapping.network
     frames = len(events[0].counts)
-    counts, count_from = _joined([e.counts.reshape(frames, -1) for e in events], np.uint16)
+    counts, count_from = _joined([e.counts for e in events], np.uint16)
     addresses, address_from = _joined([e.addresses for e in events], np.int32)
     lanes = -(-max(layer.pes for layer in mapping.layers) // LANES) * LANES
     costs = np.concatenate([_costs(layer, lanes) for layer in mapping.layers])
     cost_from = np.cumsum([0] + [1 + len(layer.addresses) for layer in mapping.layers])
     shapes = np.array([[m.rows, m.queue_depth, m.row_queue_depth] for m in mapping.layers], dtype=np.int64)
-    static = network.input.kind == "static"
+    nothing = np.zeros((0, 0), np.int64)
     times = _run(
         frames,
         network.steps,
-        static,
+        network.input.kind == "static",
         events[0].counts.shape[2],
-        2 * network.classes + 1,
+        network.classes,
         IDLE_GAP if apart else 0,
         counts,
         count_from,
@@ -88,8 +88,8 @@ def predict(
         costs,
         cost_from,
         shapes,
-        np.zeros((0, 0), np.int64) if offered is None else offered,
-        np.zeros(0, np.int64) if packet_times is None else packet_times,
+        nothing if offered is None else offered,
+        nothing if taken is None else taken,
     )
     return Cycles(*times)
 
@@ -101,7 +101,7 @@ def _joined(arrays: list[np.ndarray], dtype: type) -> tuple[np.ndarray, np.ndarr
 
 
 def _costs(layer: LayerMapping, lanes: int) -> np.ndarray:
-    """Reader cycles in each PE, int32 `[1 + addresses, lanes]`: a token's, then those of each address."""
+    """Reader cycles in each PE, int64 `[1 + addresses, lanes]`: a token's, then those of each address."""
     costs = np.zeros((1 + len(layer.addresses), lanes), np.int64)
     costs[0] = 1
     costs[1:, : layer.pes] = layer.counts.T
@@ -109,15 +109,15 @@ def _costs(layer: LayerMapping, lanes: int) -> np.ndarray:
 
 
 @njit(cache=True, inline="always")
-def _take(offered, costs, index, core, clock, ring, depth, moved, waited, free):
+def _take(offered, costs, index, core, last, place, ring, depth, moved, waited, free):
     """Core `core` takes an event offered from cycle `offered` on; `costs[index, p]` are its synapses in PE `p`.
 
-    clock[core] = (cycle of the last event taken, its place in the ring); ring[core] holds the last pop of the newest
-    `depth` events; moved, waited, free are, for each PE, the cycles in which the first look-up stage, the second, and
+    last[core] is the cycle of the last event taken; ring[core] holds the last pop of the newest `depth` events, the
+    oldest at place[core]; moved, waited, free are, for each PE, the cycles in which the first look-up stage, the second, and
     the reader were last left. Returns the cycle and the latest handoff to a reader.
     """
-    slot = clock[core, 1]
-    taken = np.int32(max(max(offered, clock[core, 0] + 1), ring[core, slot] + 1))
+    slot = place[core]
+    taken = max(max(offered, last[core] + 1), ring[core, slot] + 1)
     popped = np.int64(NEVER)
     handed = np.int64(NEVER)
     for p in range(costs.shape[1]):
@@ -131,9 +131,17 @@ def _take(offered, costs, index, core, clock, ring, depth, moved, waited, free):
         free[core, p] = handoff + cost if cost > 0 else free[core, p]
         handed = max(handed, handoff)
     ring[core, slot] = popped
-    clock[core, 0] = taken
-    clock[core, 1] = 0 if slot + 1 == depth else slot + 1
-    return np.int64(taken), np.int64(handed)
+    last[core] = taken
+    place[core] = 0 if slot + 1 == depth else slot + 1
+    return taken, handed
+
+
+@njit(cache=True)
+def _lower(cycles, shift):
+    """Count `cycles` from a base that is `shift` later."""
+    flat = cycles.ravel()
+    for i in range(len(flat)):
+        flat[i] = max(flat[i] - shift, NEVER)
 
 
 @njit(cache=True)
@@ -142,7 +150,7 @@ def _run(
     steps,
     static,
     input_rows,
-    sending,
+    classes,
     gap,
     counts,
     count_from,
@@ -152,13 +160,13 @@ def _run(
     cost_from,
     shapes,
     offered,
-    packet_times,
+    drained,
 ):
     """Times of all frames. Within a frame, cycles count from its base."""
     layers = len(shapes)
     lanes = costs.shape[1]
-    clock = np.full((layers, 2), NEVER, np.int64)
-    clock[:, 1] = 0
+    last = shapes[:, 0] - 1  # the banks are cleared first
+    place = np.zeros(layers, np.int64)
     ring = np.full((layers, shapes[:, 1].max()), NEVER, np.int64)
     moved = np.full((layers, lanes), NEVER, np.int64)
     waited = np.full((layers, lanes), NEVER, np.int64)
@@ -169,64 +177,71 @@ def _run(
     loads = np.full((layers + 1, shapes[:, 2].max()), NEVER, np.int64)  # serialisers: newest rows loaded
     load_slot = np.zeros(layers + 1, np.int64)
     finished = np.full(layers + 1, NEVER, np.int64)  # serialisers: last event of the newest row
+    passed = np.full(INPUT_QUEUE, NEVER, np.int64)  # the newest beats that left the input queue
+    pushed = np.full(1, NEVER, np.int64)  # last packet beat into the output queue
+    popped = np.full(OUTPUT_QUEUE, NEVER, np.int64)  # the newest that left it
+    beat = np.full(1, -1, np.int64)  # last beat taken on s_axis
     count_at = count_from.copy()
     address_at = address_from.copy()
     times = np.zeros((3, frames), np.int64)
     base = np.int64(0)
-    beat = np.int64(-1)
-    sent = np.int64(NEVER)
+    entered = 0
     for n in range(frames):
-        shift = beat + 1
+        shift = beat[0] + 1
         base += shift
-        beat = np.int64(-1)
-        sent = max(sent - shift, NEVER)
-        for core in range(layers + 1):
-            finished[core] = max(finished[core] - shift, NEVER)
-            for i in range(loads.shape[1]):
-                loads[core, i] = max(loads[core, i] - shift, NEVER)
-        for core in range(layers):
-            clock[core, 0] = max(clock[core, 0] - shift, NEVER)
-            for b in range(2):
-                released[core, b] = max(released[core, b] - shift, NEVER)
-            for i in range(4):
-                stages[core, i] = max(stages[core, i] - shift, NEVER)
-            for i in range(ring.shape[1]):
-                ring[core, i] = max(ring[core, i] - shift, NEVER)
-            for p in range(lanes):
-                moved[core, p] = max(moved[core, p] - shift, NEVER)
-                waited[core, p] = max(waited[core, p] - shift, NEVER)
-                free[core, p] = max(free[core, p] - shift, NEVER)
+        for cycles in (ring, moved, waited, free, released, stages, loads):
+            _lower(cycles, shift)
+        for cycles in (last, finished, passed, pushed, popped, beat):
+            _lower(cycles, shift)
         if gap and n:
-            beat += gap
+            beat[0] += gap
 
-        full = np.int64(0)
         held = np.int64(0)
+        beats = 0
         for t in range(steps):
-            # Serialiser `to` sends the rows of layer `to - 1`, or of the input, to core `to`, or to the read-out.
+            full = np.int64(NEVER)
             for to in range(layers + 1):
+                # Serialiser `to` sends the rows of layer `to - 1`, or of the input, to core `to`, or to the read-out.
                 core = to - 1
-                from_input = to == 0
-                if from_input and static and t > 0:
+                if to == 0 and static and t > 0:
                     full = held
                     continue
-                to_core = to < layers
-                if to_core:
+                if to < layers:
                     bank_free = released[to, scanned[to] & 1] + 1
                     for p in range(lanes):
                         free[to, p] = max(free[to, p], bank_free)
                 depth = shapes[max(core, 0), 2]
-                rows = input_rows if from_input else shapes[core, 0]
+                rows = input_rows if to == 0 else shapes[core, 0]
                 slot = load_slot[to]
                 handed = np.int64(NEVER)
-                fired = np.int64(NEVER)
                 for r in range(rows):
                     events = np.int64(counts[count_at[to]])
                     count_at[to] += 1
                     ends = r == rows - 1
-                    if from_input:
-                        fired = beat + 1
+                    if to == 0 and not static:
+                        # Each spike, and the mark, is a beat of its own and goes straight to the core.
+                        for i in range(address_at[0], address_at[0] + events + 1):
+                            beat[0] = max(beat[0] + 1, passed[entered % INPUT_QUEUE] + 1)
+                            if len(offered):
+                                beat[0] = max(beat[0], offered[n, beats] - base)
+                            index = 1 + addresses[i] if i < address_at[0] + events else 0
+                            time, handed = _take(
+                                beat[0] + 1, costs, index, 0, last, place, ring, shapes[0, 1], moved, waited, free
+                            )
+                            passed[entered % INPUT_QUEUE] = time
+                            if beats == 0:
+                                times[0, n] = base + beat[0]
+                            beats += 1
+                            entered += 1
+                        address_at[0] += events
+                        continue
+                    if to == 0:
+                        beat[0] = max(beat[0] + 1, passed[entered % INPUT_QUEUE] + 1)
                         if len(offered):
-                            fired = max(fired, offered[n, r] - base)
+                            beat[0] = max(beat[0], offered[n, beats] - base)
+                        if beats == 0:
+                            times[0, n] = base + beat[0]
+                        fired = max(beat[0], passed[(entered + INPUT_QUEUE - 1) % INPUT_QUEUE]) + 1
                     else:
                         issued = max(max(stages[core, 0] + 1, stages[core, 1]), full)
                         second = max(issued + 1, stages[core, 2])
@@ -234,33 +249,32 @@ def _run(
                         fired = third + 1
                     if events or ends:
                         fired = max(fired, loads[to, slot] + 1)
-                        time = max(fired + 1 + (FRAMER_LATENCY if from_input else 0), finished[to])
+                        time = max(fired + 1, finished[to])
                         loads[to, slot] = time
                         slot = 0 if slot + 1 == depth else slot + 1
-                        if to_core:
+                        if to < layers:
                             for i in range(address_at[to], address_at[to] + events):
                                 index = cost_from[to] + 1 + addresses[i]
                                 time, handed = _take(
-                                    time + 1, costs, index, to, clock, ring, shapes[to, 1], moved, waited, free
+                                    time + 1, costs, index, to, last, place, ring, shapes[to, 1], moved, waited, free
                                 )
                             if ends:
                                 index = cost_from[to]
                                 time, handed = _take(
-                                    time + 1, costs, index, to, clock, ring, shapes[to, 1], moved, waited, free
+                                    time + 1, costs, index, to, last, place, ring, shapes[to, 1], moved, waited, free
                                 )
                         else:
                             time += events
                             if ends:
                                 time += 1
                                 if t == steps - 1:
-                                    time = max(time, sent + 1)
-                                    sent = time + sending
+                                    time = max(time, pushed[0] + 1)
                         address_at[to] += events
                         finished[to] = time
-                    if from_input:
-                        beat = fired
-                        if r == 0:
-                            times[0, n] = base + beat
+                    if to == 0:
+                        passed[entered % INPUT_QUEUE] = fired
+                        beats += 1
+                        entered += 1
                     else:
                         stages[core, 0] = issued
                         stages[core, 1] = second
@@ -271,10 +285,15 @@ def _run(
                             scanned[core] += 1
                 load_slot[to] = slot
                 full = handed + TOKEN_LATENCY
-                if from_input:
+                if to == 0:
                     held = full
-        times[1, n] = base + beat
-        if len(packet_times):
-            sent = packet_times[n] - base
-        times[2, n] = base + sent
+
+        # The packet: one look at every class, then a beat for the class and one for each sum.
+        times[1, n] = base + beat[0]
+        pushed[0] = finished[layers] + classes
+        for b in range(classes + 1):
+            slot = (n * (classes + 1) + b) % OUTPUT_QUEUE
+            pushed[0] = max(pushed[0] + 1, popped[slot] + 1)
+            popped[slot] = drained[n, b] - base if len(drained) else pushed[0] + 1
+        times[2, n] = base + popped[slot]
     return times[0], times[1], times[2]
