@@ -191,7 +191,7 @@ def _mnist_conv(width: int) -> Network:
         Layer(Conv(2 * width), batch_norm=True, pool=Pool()),
         Layer(Dense(10)),
     )
-    return Network("mnist-conv" if width == 16 else f"mnist-conv{width}", (1, 28, 28), layers)
+    return Network("mnist-conv" if width == 16 else f"mnist-conv{width}", (1, 28, 28), layers, steps=4)
 
 
 def _cifar10(name: str, widths: tuple[int, ...], hidden: int, steps: int, dropout: float) -> Network:

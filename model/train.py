@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor, nn
 from torch.nn import functional
@@ -28,6 +29,7 @@ from .description import preset
 from .errors import UserError, require
 from .networks import SpikingNetwork, arrays_of
 from .recipes import KINDS
+from .workers import join
 
 Row = dict[str, Any]
 RESUME_FILE = "resume.pt"
@@ -106,14 +108,16 @@ def train(
     on_epoch: Callable[[Row], None] | None = None,
     progress: bool | None = None,
     command: str = "",
+    device: str = "cpu",
 ) -> Checkpoint:
     """Train on `data`, the training set, of which the last images are held out for validation.
 
     With `out`, the state of the run is kept there after each epoch, and a run that finds one there goes on from it: the
     result is that of an uninterrupted run. `on_epoch` gets each epoch's row of the history. `progress` shows a bar on
-    stderr; None: if it is a terminal.
+    stderr; None: if it is a terminal. Under `torchrun` each process works on its part of every batch.
     """
     began = time.monotonic()
+    workers = join(device)
     description = preset(config.network)
     require(data.shape == description.input_shape, "image shape", data.shape, f"{description.input_shape}")
     require(data.classes <= description.classes, "classes in the data", data.classes, f"at most {description.classes}")
@@ -121,12 +125,13 @@ def train(
     training = training[: config.images]
     per_epoch = len(training) // config.batch
     require(per_epoch >= 1, "batch", config.batch, f"at most the {len(training)} training images")
+    require(config.batch % workers.size == 0, "batch", config.batch, f"a multiple of the {workers.size} processes")
     frozen_from = config.frozen_from
     constant = round(config.rewire * config.epochs) * per_epoch
     augment = Augment(config.rotation, config.shift, config.flip)
 
     torch.manual_seed(config.seed)
-    network = SpikingNetwork(description)
+    network = SpikingNetwork(description).to(workers.device)
     recipe = KINDS[config.recipe](network, config)
     optimizer = _optimizer(network, config)
     recipe.attach(optimizer)
@@ -144,25 +149,27 @@ def train(
         if len(history) <= frozen_from:
             recipe.load_state(kept["recipe"])
 
-    with Progress(disable=not (sys.stderr.isatty() if progress is None else progress)) as bars:
+    forward = workers.wrap(network)
+    shown = workers.leads and (sys.stderr.isatty() if progress is None else progress)
+    with Progress(console=Console(stderr=True), disable=not shown) as bars:
         bar = bars.add_task(f"{config.network} {config.recipe}", total=config.epochs * per_epoch)
         bars.update(bar, completed=len(history) * per_epoch)
         for epoch in range(len(history), config.epochs):
             if epoch == frozen_from:
                 recipe.freeze()
                 optimizer = _optimizer(network, config)
-            torch.manual_seed(config.seed * 100_003 + epoch)  # dropout
+                forward = workers.wrap(network)
+            torch.manual_seed((config.seed * 100_003 + epoch) * workers.size + workers.rank)  # dropout
             network.train()
             before = [weight != 0 for weight in _weights(network)]
             total_loss = 0.0
-            for number, (images, labels) in enumerate(
-                batches(training, config.batch, augment, config.seed, epoch), start=epoch * per_epoch
-            ):
+            drawn = batches(training, config.batch, augment, config.seed, epoch, workers.device)
+            for number, (images, labels) in enumerate(drawn, start=epoch * per_epoch):
                 for group in optimizer.param_groups:
                     group["lr"] = config.lr * learning_rate(number, constant, config.epochs * per_epoch)
-                with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bfloat16"):
-                    rates = network(images)
-                loss = rate_loss(rates, labels)
+                with torch.autocast(workers.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+                    rates = forward(workers.share(images))
+                loss = rate_loss(rates, workers.share(labels))
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -171,7 +178,7 @@ def train(
                 total_loss += float(loss.detach())
                 bars.advance(bar)
             after = [weight != 0 for weight in _weights(network)]
-            evaluation = evaluate(network, validation)
+            evaluation = evaluate(network, validation, device=workers.device)
             row = {
                 "epoch": epoch + 1,
                 "loss": total_loss / per_epoch,
@@ -184,13 +191,13 @@ def train(
                 **recipe.state(),
             }
             history.append(row)
-            if on_epoch is not None:
+            if on_epoch is not None and workers.leads:
                 on_epoch(row)
-            if resume is not None:
+            if resume is not None and workers.leads:
                 _save_resume(resume, config, network, optimizer, recipe.state(), history)
 
     result = Checkpoint(description, arrays_of(network), config.to_json(), history, {}, command)
-    counted, evaluation = result.census, evaluate(network, validation)
+    counted, evaluation = result.census, evaluate(network, validation, device=workers.device)
     figures = {
         "validation": evaluation.accuracy,
         "connectivity": counted.connectivity,
@@ -231,7 +238,7 @@ def _save_resume(
 
 def _load_resume(path: Path, config: TrainConfig) -> dict[str, Any]:
     try:
-        kept = torch.load(path, weights_only=True)
+        kept = torch.load(path, map_location="cpu", weights_only=True)
         found = kept["config"]
     except Exception as error:  # torch reports a damaged file in many ways
         raise UserError(f"{path}: not the state of a training run, or damaged ({error})") from None

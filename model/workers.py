@@ -1,0 +1,51 @@
+"""Where a training runs: one process on a CPU or a GPU, or several that `torchrun` has started."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from .errors import require
+
+
+@dataclass(frozen=True)
+class Workers:
+    """This process, `rank` of `size`, and its device."""
+
+    device: torch.device
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def leads(self) -> bool:
+        """Only one process writes files and shows progress."""
+        return self.rank == 0
+
+    def wrap(self, network: nn.Module) -> nn.Module:
+        """The module to call in training: the network, or one that averages its gradients over the processes."""
+        if self.size == 1:
+            return network
+        return DistributedDataParallel(network, [self.device] if self.device.type == "cuda" else None)
+
+    def share(self, batch: Tensor) -> Tensor:
+        """This process's part of a batch."""
+        return batch[self.rank :: self.size]
+
+
+def join(device: str = "cpu") -> Workers:
+    """Join the processes that `torchrun` has started, if any. `device`: cpu, cuda, or auto (cuda if there is one)."""
+    require(device in ("cpu", "cuda", "auto"), "device", device, "cpu, cuda or auto")
+    has_gpu = torch.cuda.is_available()
+    require(device != "cuda" or has_gpu, "device", device, "cpu: torch sees no CUDA device")
+    kind = "cuda" if device != "cpu" and has_gpu else "cpu"
+    size = int(os.environ.get("WORLD_SIZE", "1"))  # set by torchrun, as are RANK and LOCAL_RANK
+    if size == 1:
+        return Workers(torch.device(kind))
+    if not distributed.is_initialized():
+        distributed.init_process_group("nccl" if kind == "cuda" else "gloo")
+    place = torch.device(kind, int(os.environ["LOCAL_RANK"])) if kind == "cuda" else torch.device(kind)
+    return Workers(place, distributed.get_rank(), size)

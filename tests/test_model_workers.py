@@ -1,0 +1,63 @@
+"""Training with two CPU processes under `torchrun`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gradrtl.model import data
+from gradrtl.model.checkpoint import Checkpoint
+from gradrtl.model.config import TrainConfig
+from gradrtl.model.errors import UserError
+from gradrtl.model.train import train
+from gradrtl.model.workers import join
+
+MNIST = Path(__file__).parent.parent / "data" / "mnist"
+CONFIG = TrainConfig(recipe="magnitude", connectivity=0.1, epochs=2, batch=50, held_out=100, images=200)
+
+SCRIPT = """
+import sys
+import torch
+from torch import distributed
+from gradrtl.model import data
+from gradrtl.model.config import TrainConfig
+from gradrtl.model.train import train
+
+torch.set_num_threads(1)
+folder, out = sys.argv[1:]
+config = TrainConfig(recipe="magnitude", connectivity=0.1, epochs=2, batch=50, held_out=100, images=200)
+rows = []
+made = train(config, data.load_idx(folder)[0][:300], on_epoch=rows.append)
+if distributed.get_rank() == 0:
+    assert len(rows) == 2
+    made.save(out)
+else:
+    assert not rows
+distributed.destroy_process_group()
+"""
+
+
+def test_two_processes_make_what_one_makes(tmp_path: Path) -> None:
+    """The gradients are averaged over the parts of each batch: the same training but for the order of sums."""
+    script, out = tmp_path / "script.py", tmp_path / "checkpoint.npz"
+    script.write_text(SCRIPT)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run([*command, script, MNIST, out], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    two = Checkpoint.load(out)
+    one = train(CONFIG, data.load_idx(MNIST)[0][:300])
+    assert two.config == one.config
+    for row_of_two, row_of_one in zip(two.history, one.history, strict=True):
+        assert row_of_two["loss"] == pytest.approx(row_of_one["loss"], rel=0.3)  # rank 0 sees half of the loss
+    weights = np.concatenate([w.ravel() for w in one.weights]), np.concatenate([w.ravel() for w in two.weights])
+    assert np.corrcoef(*weights)[0, 1] > 0.99
+
+
+def test_devices() -> None:
+    workers = join()
+    assert (workers.rank, workers.size, workers.device.type, workers.leads) == (0, 1, "cpu", True)
+    with pytest.raises(UserError, match="device is tpu"):
+        join("tpu")
