@@ -23,39 +23,48 @@ from .networks import network_of
 from .train import evaluate, train
 
 OUT = Path("build/campaign")
-SEEDS = (0, 1, 2)
-EPOCHS = 20
-MILD = {"rotation": 5.0, "shift": 0.03}  # augmentation for the sparsest networks
+BASE = TrainConfig(precision="bfloat16")
+SPARSEST = replace(BASE, rotation=5.0, shift=0.03)  # augmentation that a network of 1 % can hold
 
-# recipe name, wanted connectivity -> what differs from the default configuration
-SETTINGS: dict[str, dict[str, dict]] = {
-    "gradr-quota": {
-        "5": {"connectivity": 0.05},
-        "2": {"connectivity": 0.02},
-        "1": {"connectivity": 0.01, **MILD},
-    },
+# the checkpoints that are committed under checkpoints/
+COMMITTED: dict[str, TrainConfig] = {
+    "mnist-mlp-5": replace(BASE, epochs=30, connectivity=0.05),
+    "mnist-mlp-2": replace(BASE, epochs=20, connectivity=0.02),
+    "mnist-mlp-1": replace(SPARSEST, epochs=20, connectivity=0.01),
+    "mnist-conv-20": replace(
+        BASE, network="mnist-conv", epochs=6, connectivity=0.2, lr=3e-3, rotation=5.0, precision="float32"
+    ),
+}
+
+# the comparison of the recipes: everything but the recipe is the same
+SEEDS = (0, 1, 2)
+EPOCHS = 10
+COMPARED: dict[str, dict[str, TrainConfig]] = {
     "gradr": {  # here alpha is given and the connectivity is what comes out
-        "a": {"alpha": 0.1},
-        "b": {"alpha": 0.2},
-        "c": {"alpha": 0.4, **MILD},
+        "alpha0.1": replace(BASE, recipe="gradr", connectivity=None, alpha=0.1),
+        "alpha0.2": replace(BASE, recipe="gradr", connectivity=None, alpha=0.2),
+        "alpha0.4": replace(SPARSEST, recipe="gradr", connectivity=None, alpha=0.4),
     },
-    "magnitude": {
-        "5": {"connectivity": 0.05},
-        "2": {"connectivity": 0.02},
-        "1": {"connectivity": 0.01, **MILD},
+    **{
+        recipe: {
+            "5": replace(BASE, recipe=recipe, connectivity=0.05),
+            "2": replace(BASE, recipe=recipe, connectivity=0.02),
+            "1": replace(SPARSEST, recipe=recipe, connectivity=0.01),
+        }
+        for recipe in ("gradr-quota", "magnitude")
     },
 }
 
 
 def runs() -> dict[str, TrainConfig]:
-    """All runs by name, `<recipe>-<percent>-s<seed>`, in the order in which they are made."""
-    base = TrainConfig(epochs=EPOCHS, connectivity=None, recipe="gradr", precision="bfloat16")
-    return {
-        f"{recipe}-{percent}-s{seed}": replace(base, recipe=recipe, seed=seed, **settings)
+    """All runs by name, in the order in which they are made."""
+    compared = {
+        f"{recipe}-{which}-s{seed}": replace(config, seed=seed, epochs=EPOCHS)
         for seed in SEEDS
-        for recipe, settings_of in SETTINGS.items()
-        for percent, settings in settings_of.items()
+        for recipe, settings in COMPARED.items()
+        for which, config in settings.items()
     }
+    return COMMITTED | compared
 
 
 def main(names: list[str]) -> None:
@@ -70,8 +79,7 @@ def main(names: list[str]) -> None:
         path = folder / "checkpoint.npz"
         if path.exists():
             continue
-        command = f"python -m gradrtl.model.campaign {name}"
-        made = train(everything[name], training, folder, command=command)
+        made = train(everything[name], training, folder, command=f"python -m gradrtl.model.campaign {name}")
         figures = {**made.figures, "test": evaluate(network_of(made), test).accuracy}
         replace(made, figures=figures).save(path)
         (folder / "resume.pt").unlink()
@@ -80,27 +88,28 @@ def main(names: list[str]) -> None:
 
 
 def table() -> str:
-    """Markdown table of all finished runs: mean and standard deviation over the seeds."""
+    """Markdown table of the finished runs of the comparison: mean and standard deviation over the seeds."""
     lines = [
-        "| recipe | connectivity | without dead neurons | validation | test | seeds | epochs |",
+        "| recipe | setting | connectivity | without dead neurons | validation | test | seeds |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for recipe, settings_of in SETTINGS.items():
-        for percent in settings_of:
-            paths = [OUT / f"{recipe}-{percent}-s{seed}" / "checkpoint.npz" for seed in SEEDS]
-            done = [Checkpoint.load(path) for path in paths if path.exists()]
+    for recipe, settings in COMPARED.items():
+        for which in settings:
+            paths = [OUT / f"{recipe}-{which}-s{seed}" / "checkpoint.npz" for seed in SEEDS]
+            done = [Checkpoint.load(path).figures for path in paths if path.exists()]
             if done:
                 columns = [
-                    _spread([100 * checkpoint.figures[key] for checkpoint in done])
+                    _spread([100 * figures[key] for figures in done])
                     for key in ("connectivity", "useful_connectivity", "validation", "test")
                 ]
-                lines.append(f"| {recipe} | {' | '.join(columns)} | {len(done)} | {done[0].config['epochs']} |")
+                lines.append(f"| {recipe} | {which} | {' | '.join(columns)} | {len(done)} |")
     return "\n".join(lines) + "\n"
 
 
 def _spread(values: list[float]) -> str:
-    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
-    return f"{statistics.mean(values):.2f} ± {deviation:.2f} %"
+    if len(values) == 1:
+        return f"{values[0]:.2f} %"
+    return f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f} %"
 
 
 if __name__ == "__main__":
