@@ -1,6 +1,5 @@
 """The MNIST networks of `networks/` and the figures of `docs/quantisation.md`, from the trained checkpoints.
 
-    python -m gradrtl.model.campaign                           # trains the checkpoints
     python examples/quantise_mnist.py networks                 # post-training and fine-tuned, three seeds, and a table
     python examples/quantise_mnist.py sweep checkpoints/mnist-mlp-5.npz    # 2 to 8 bits: table and plot
 
@@ -26,13 +25,14 @@ from gradrtl.quantize.network import QuantizedNetwork
 from gradrtl.quantize.ptq import quantize
 from gradrtl.quantize.qat import QatConfig, Row, fine_tune
 from gradrtl.quantize.rounding import Formats
-from gradrtl.quantize.sweep import csv, markdown, plot, sweep
+from gradrtl.quantize.sweep import Method, csv, markdown, plot, sweep
 from gradrtl.sim import engine
 
 OUT = Path("build/quantise")
 SEEDS = (0, 1, 2)
 MILD = {"rotation": 5.0, "shift": 0.03}
-FINE_TUNING = {"5": {}, "2": {}, "1": MILD}  # percent connectivity -> what differs from QatConfig
+FINE_TUNING: dict[str, dict] = {"5": {}, "2": {}, "1": MILD}  # percent connectivity -> what differs from QatConfig
+BITS = 4
 SEARCH_FRAMES = 10_000
 
 
@@ -69,47 +69,39 @@ def main(threads: int) -> None:
 
 @main.command()
 @click.option("--percent", type=click.Choice(list(FINE_TUNING)), multiple=True, default=list(FINE_TUNING))
-@click.option("--seed", type=int, multiple=True, default=SEEDS)
+@click.option("--seed", type=int, multiple=True, default=SEEDS, help="Of a fine-tuning.")
 @click.option("--epochs", default=QatConfig.epochs, show_default=True)
 def networks(percent: tuple[str, ...], seed: tuple[int, ...], epochs: int) -> None:
     """4-bit networks at about 5, 2 and 1 % connectivity, and their table."""
     train, test = load("data/mnist")
     training, held_out = split(train)
-    formats = Formats(4)
-    lines = [
-        "| network | synapses | float | weights | search | fine-tuned |",
-        "| --- | ---: | ---: | ---: | ---: | ---: |",
-    ]
+    lines = ["| network | connectivity | float | weights | search | fine-tuned |", "| --- |" + " ---: |" * 5]
     for p in percent:
-        rows, best = [], (0.0, "")
+        made = Checkpoint.load(f"checkpoints/mnist-mlp-{p}.npz")
+        network, name = fold(made), f"mnist-{p}pct"
+        ways: dict[str, Method] = {"weights": quantize, "search": partial(searched, training=training)}
         for s in seed:
-            made = Checkpoint.load(f"build/campaign/gradr-quota-{p}-s{s}/checkpoint.npz")
-            network, name = fold(made), f"mnist-{p}pct-s{s}"
             config = QatConfig(epochs=epochs, seed=s, **FINE_TUNING[p])
-            ways = {
-                "weights": quantize,
-                "search": partial(searched, training=training),
-                "qat": partial(tuned, train=train, config=config, state=OUT / f"{name}.pt"),
-            }
-            found = {}
-            for way, method in ways.items():
-                path = OUT / f"{name}-{way}.npz"
-                if not path.exists():
-                    click.echo(path)
-                    method(network, formats).save(path)
-                found[way] = QuantizedNetwork.load(path)
-            counted = found["qat"].notes["synapses"]
-            kept = sum(counted["kept"]) / sum(counted["places"])
-            floats = evaluate(network_of(made), test).accuracy
-            rows.append([kept, floats, *(accuracy(found[way], test) for way in ways)])
-            best = max(best, (accuracy(found["qat"], held_out), f"{name}-qat.npz"))
-        Path("networks").mkdir(exist_ok=True)
-        (Path("networks") / f"mnist-{p}pct.npz").write_bytes((OUT / best[1]).read_bytes())
-        cells = []
-        for column in zip(*rows, strict=True):
-            spread = f" ± {100 * statistics.stdev(column):.2f}" if len(column) > 1 else ""
-            cells.append(f"{100 * statistics.mean(column):.2f}{spread}")
-        lines.append(f"| {p} % | " + " | ".join(cells) + " |")
+            ways[f"qat-s{s}"] = partial(tuned, train=train, config=config, state=OUT / f"{name}-s{s}.pt")
+        found = {}
+        for way, method in ways.items():
+            click.echo(f"{name} {way}")
+            folder = OUT / name / network.notes["checkpoint"]["weights"][:8]
+            sweep(network, {way: method}, partial(accuracy, data=test), folder, bits=[BITS], on_row=click.echo)
+            found[way] = QuantizedNetwork.load(folder / f"{way}-{BITS}bit.npz")
+        tests = {way: 100 * accuracy(network, test) for way, network in found.items()}
+        fine = [way for way in ways if way.startswith("qat")]
+        best = max(fine, key=lambda way: accuracy(found[way], held_out))
+        found[best].save(f"networks/{name}.npz")
+        counted = found[best].notes["synapses"]
+        cells = [
+            f"{100 * sum(counted['kept']) / sum(counted['places']):.2f} %",
+            f"{100 * evaluate(network_of(made), test).accuracy:.2f}",
+            f"{tests['weights']:.2f}",
+            f"{tests['search']:.2f}",
+            f"{statistics.mean(tests[way] for way in fine):.2f} ({', '.join(f'{tests[way]:.2f}' for way in fine)})",
+        ]
+        lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
     table = "\n".join(lines) + "\n"
     (OUT / "networks.md").write_text(table)
     click.echo(table)
@@ -125,7 +117,7 @@ def sweep_bits(checkpoint: Path, epochs: int) -> None:
     made = Checkpoint.load(checkpoint)
     folder = OUT / f"sweep-{checkpoint.stem}"
     config = QatConfig(epochs=epochs)
-    methods = {
+    methods: dict[str, Method] = {
         "weights": quantize,
         "search": partial(searched, training=training),
         "fine-tuned": partial(tuned, train=train, config=config, state=folder / "state.pt"),

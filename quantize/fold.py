@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..model import description
+from ..model.archive import digest
 from ..model.checkpoint import NORM, Checkpoint
 from ..model.description import Neuron
 from ..model.errors import require
@@ -112,7 +113,7 @@ def fold(checkpoint: Checkpoint, *, mean: ArrayLike = 0.0, std: ArrayLike = 1.0)
         source_unit = 1 / pool.size**2 if pool and pool.kind == "average" else 1.0
     readout = Readout("count", network.vote)
     origin = {key: checkpoint.config[key] for key in ("recipe", "seed") if key in checkpoint.config}
-    notes = {"checkpoint": {**origin, "command": checkpoint.command}}
+    notes = {"checkpoint": {**origin, "command": checkpoint.command, "weights": digest({}, arrays)}}
     return FloatNetwork(network.input_shape, tuple(layers), network.steps, readout=readout, notes=notes)
 
 

@@ -52,8 +52,9 @@ def sweep(
             path = folder / f"{name}-{width}bit.npz"
             if path.exists():
                 found = QuantizedNetwork.load(path)
-                kept = found.notes.get("formats")
-                require(kept == asdict(wanted), f"{path} formats", kept, f"{asdict(wanted)}, or another folder")
+                for note, value in (("formats", asdict(wanted)), *network.notes.items()):
+                    same = found.notes.get(note) == value
+                    require(same, f"{path} {note}", found.notes.get(note), f"{value}, or another folder")
             else:
                 found = method(network, wanted)
                 found.save(path)
