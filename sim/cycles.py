@@ -113,8 +113,8 @@ def _take(offered, costs, index, core, last, place, ring, depth, moved, waited, 
     """Core `core` takes an event offered from cycle `offered` on; `costs[index, p]` are its synapses in PE `p`.
 
     last[core] is the cycle of the last event taken; ring[core] holds the last pop of the newest `depth` events, the
-    oldest at place[core]; moved, waited, free are, for each PE, the cycles in which the first look-up stage, the second, and
-    the reader were last left. Returns the cycle and the latest handoff to a reader.
+    oldest at place[core]; moved, waited, free are, for each PE, the cycles in which the first look-up stage, the
+    second, and the reader were last left. Returns the cycle and the latest handoff to a reader.
     """
     slot = place[core]
     taken = max(max(offered, last[core] + 1), ring[core, slot] + 1)

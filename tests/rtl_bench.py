@@ -1,0 +1,96 @@
+"""The accelerator in Amaranth's own simulator, fed and drained beat by beat under seeded random stalls."""
+
+from __future__ import annotations
+
+import numpy as np
+from amaranth.sim import Simulator
+from gradrtl.rtl.framing import MARK_BIT
+from gradrtl.rtl.mapping import Mapping
+from gradrtl.rtl.top import Accelerator
+
+Beat = tuple[int, int]  # s_axis_tdata, s_axis_tlast
+
+
+def beats_of(mapping: Mapping, frame: np.ndarray) -> list[Beat]:
+    """One frame as it goes over `s_axis`; the padding of the last beat is filled with ones, which must not matter."""
+    if mapping.network.input.kind == "spikes":
+        words = [w for step in frame for w in [*np.flatnonzero(step).tolist(), 1 << MARK_BIT]]
+    else:
+        lanes = mapping.pixels_a_beat
+        padded = np.full(mapping.beats * lanes, 255, np.uint8)
+        padded[: len(frame)] = frame
+        words = [int.from_bytes(padded[i : i + lanes].tobytes(), "little") for i in range(0, len(padded), lanes)]
+    return [(word, int(i == len(words) - 1)) for i, word in enumerate(words)]
+
+
+class Bench:
+    """Sends `frames` (lists of beats) and takes `packets`; times are in cycles since reset."""
+
+    def __init__(self, mapping: Mapping, frames: list[list[Beat]], stalls: float = 0.0, seed: int = 0) -> None:
+        self.dut = Accelerator(mapping)
+        self.frames, self.stalls = frames, stalls
+        self.generators = [np.random.default_rng([seed, side]) for side in range(2)]
+        self.packets: list[list[int]] = []
+        self.flags: list[int] = []
+        self.offered: list[list[int]] = []
+        self.accepted: list[list[int]] = []
+        self.taken: list[list[int]] = []
+
+    def run(self, packets: int | None = None) -> None:
+        """Until `packets` packets (default: one a frame) have left."""
+        self.expected = len(self.frames) if packets is None else packets
+        simulator = Simulator(self.dut)
+        simulator.add_clock(1e-6)
+        simulator.add_testbench(self._send, background=True)
+        simulator.add_testbench(self._receive)
+        simulator.run()
+
+    def _wait(self, side: int) -> int:
+        generator = self.generators[side]
+        return int(generator.integers(1, 30)) if generator.random() < self.stalls else 0
+
+    async def _send(self, ctx) -> None:
+        dut, time = self.dut, 0
+        for frame in self.frames:
+            offers, times = [], []
+            for word, last in frame:
+                ctx.set(dut.s_axis_tvalid, 0)
+                for _ in range(self._wait(0)):
+                    await ctx.tick()
+                    time += 1
+                offers.append(time)
+                ctx.set(dut.s_axis_tdata, word)
+                ctx.set(dut.s_axis_tlast, last)
+                ctx.set(dut.s_axis_tvalid, 1)
+                ready = 0
+                while not ready:
+                    _, _, ready = await ctx.tick().sample(dut.s_axis_tready)
+                    time += 1
+                times.append(time - 1)
+            self.offered.append(offers)
+            self.accepted.append(times)
+        ctx.set(dut.s_axis_tvalid, 0)
+
+    async def _receive(self, ctx) -> None:
+        dut, time = self.dut, 0
+        packet: list[int] = []
+        times: list[int] = []
+        while len(self.packets) < self.expected:
+            ctx.set(dut.m_axis_tready, 0)
+            for _ in range(self._wait(1)):
+                await ctx.tick()
+                time += 1
+            ctx.set(dut.m_axis_tready, 1)
+            valid = 0
+            while not valid:
+                _, _, valid, word, last, user = await ctx.tick().sample(
+                    dut.m_axis_tvalid, dut.m_axis_tdata, dut.m_axis_tlast, dut.m_axis_tuser
+                )
+                time += 1
+            packet.append(word - (1 << 32) if word >> 31 else word)
+            times.append(time - 1)
+            if last:
+                self.packets.append(packet)
+                self.flags.append(user)
+                self.taken.append(times)
+                packet, times = [], []
