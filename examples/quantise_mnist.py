@@ -21,7 +21,7 @@ from gradrtl.model.data import Dataset, load, split
 from gradrtl.model.networks import network_of
 from gradrtl.model.train import evaluate
 from gradrtl.quantize.fold import FloatNetwork, fold
-from gradrtl.quantize.network import QuantizedNetwork
+from gradrtl.quantize.network import WEIGHT_BITS, QuantizedNetwork
 from gradrtl.quantize.ptq import quantize
 from gradrtl.quantize.qat import QatConfig, Row, fine_tune
 from gradrtl.quantize.rounding import Formats
@@ -109,8 +109,9 @@ def networks(percent: tuple[str, ...], seed: tuple[int, ...], epochs: int) -> No
 
 @main.command("sweep")
 @click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.option("--bits", type=int, multiple=True, default=WEIGHT_BITS, show_default=True)
 @click.option("--epochs", default=10, show_default=True, help="Of each fine-tuning.")
-def sweep_bits(checkpoint: Path, epochs: int) -> None:
+def sweep_bits(checkpoint: Path, bits: tuple[int, ...], epochs: int) -> None:
     """Accuracy against weight bits, 2 to 8, for one CHECKPOINT."""
     train, test = load("data/mnist")
     training, _ = split(train)
@@ -123,7 +124,7 @@ def sweep_bits(checkpoint: Path, epochs: int) -> None:
         "fine-tuned": partial(tuned, train=train, config=config, state=folder / "state.pt"),
     }
     floats = evaluate(network_of(made), test).accuracy
-    rows = sweep(fold(made), methods, partial(accuracy, data=test), folder, on_row=lambda row: click.echo(row))
+    rows = sweep(fold(made), methods, partial(accuracy, data=test), folder, bits=bits, on_row=click.echo)
     table = markdown(rows, floats)
     (folder / "table.md").write_text(table)
     (folder / "rows.csv").write_text(csv(rows))
