@@ -1,19 +1,24 @@
 """Compiled loops of the engine: `LANES` frames side by side, so that every inner loop is a vector operation.
 
-State is `[neurons, LANES]` and sources are `[places, LANES]`, in the program's integer type. A synapse is visited once
-for all the lanes: on the widths of today's vectors that beats following one frame's events, because a block of frames
-leaves few sources silent.
+State is `[neurons, LANES]` in the program's integer type; sources are `[places, LANES]`, one byte each, since the sweep
+over synapses is bound by how fast they come. A synapse is visited once for all the lanes: on the widths of today's
+vectors that beats following one frame's events, because a block of frames leaves few sources silent. Loops over lanes
+stay in these types (Numba would widen to 64 bits and take four times the vectors); `program` has proven them wide
+enough.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from numba import njit
+from numba.extending import intrinsic
 
-from .program import ADD, ASSIGN, LEAKS
+from .geometry import NOWHERE
+from .program import ADD, ASSIGN, LEAKS, OR, UNROLL, VOTE
 
-LANES = 32
+LANES = 64
 NONE, SHIFT, MULTIPLY, DECAYING_INPUT = range(len(LEAKS))
+assert UNROLL == 4, "_accumulate takes four synapses at a time"
 
 
 @njit(cache=True, nogil=True)
@@ -23,14 +28,15 @@ def run_range(program, frames, begin, end, sums, spikes, membranes):
     Adds to `sums` int64 `[n, classes]`; fills `spikes` uint8 and `membranes` int32, `[n, steps, neurons]`, unless
     they are empty. Releases the interpreter's lock. Nothing is checked: see `engine.run`.
     """
-    last = program.layers[-1]
-    buffer = np.zeros((last.source + last.sources, LANES), program.weight.dtype)
-    voltage = np.empty((program.place.size, LANES), program.weight.dtype)
-    votes = np.zeros((program.classes, LANES), program.weight.dtype)
-    opening = program.layers[0]
+    kind = program.weight.dtype
+    opening, last = program.layers[0], program.layers[-1]
+    neurons = program.place.size
     held = opening.channels * opening.positions if program.held else 0
-    current = np.empty((held + 1, LANES), program.weight.dtype)  # one row for each held sum, the last for all others
-    spike = np.zeros((program.place.size if spikes.size else 0, LANES), np.uint8)
+    buffer = np.zeros((last.source + last.sources, LANES), program.cell.dtype)
+    voltage = np.empty((neurons, LANES), kind)
+    current = np.empty((held + 1, LANES), kind)  # one row for each held sum, the last for all others
+    votes = np.empty((program.classes, LANES), kind)
+    spike = np.empty((neurons if spikes.size else 0, LANES), program.cell.dtype)
     for base in range(begin, end, LANES):
         lanes = min(LANES, end - base)
         votes[:] = 0
@@ -42,26 +48,27 @@ def run_range(program, frames, begin, end, sums, spikes, membranes):
             for index in range(program.layers.size):
                 _advance(program, index, step, buffer, voltage, current, votes, spike)
             if spikes.size:
-                for lane in range(lanes):
-                    for neuron in range(program.place.size):
+                for neuron in range(neurons):
+                    for lane in range(lanes):
                         spikes[base + lane, step, neuron] = spike[neuron, lane]
                         membranes[base + lane, step, neuron] = voltage[neuron, lane]
-        if not program.counting:
-            for neuron in range(last.neuron, program.place.size):
-                for lane in range(lanes):
-                    sums[base + lane, (neuron - last.neuron) // program.group] += voltage[neuron, lane]
-        else:
+        if program.counting:
             for index in range(program.classes):
                 for lane in range(lanes):
                     sums[base + lane, index] += votes[index, lane]
+        else:
+            for neuron in range(last.neuron, neurons):
+                for lane in range(lanes):
+                    sums[base + lane, (neuron - last.neuron) // program.group] += voltage[neuron, lane]
 
 
 @njit(cache=True, nogil=True)
 def _load(program, frames, buffer):
     """Put a step's input, uint8 `[lanes, sources]`, into the first layer's sources."""
-    for lane in range(frames.shape[0]):
-        for source in range(frames.shape[1]):
-            buffer[program.pixel[source], lane] = frames[lane, source] >> program.drop
+    for source in range(frames.shape[1]):
+        row = buffer[program.pixel[source]]
+        for lane in range(frames.shape[0]):
+            row[lane] = frames[lane, source] >> program.drop
 
 
 @njit(cache=True, nogil=True)
@@ -69,80 +76,106 @@ def _advance(program, index, step, buffer, voltage, current, votes, spike):
     """One step of one layer: sums, membranes, spikes into the next layer's sources (or the votes)."""
     layer = program.layers[index]
     source = buffer[layer.source : layer.source + layer.sources]
-    target = votes
-    if index + 1 < program.layers.size:
-        after = program.layers[index + 1]
-        target = buffer[after.source : after.source + after.sources]
-        if layer.entry != ASSIGN:
-            target[:] = 0
+    target = buffer[layer.source + layer.sources :]
+    if layer.entry == OR or layer.entry == ADD:
+        target[: program.layers[index + 1].sources] = 0
     held = program.held and index == 0
-    fired = np.empty(LANES, voltage.dtype)
+    scratch = np.empty(LANES, buffer.dtype)
     for channel in range(layer.channels):
-        begin, end = program.first[layer.channel + channel], program.first[layer.channel + channel + 1]
-        bias = program.bias[layer.channel + channel]
-        threshold = program.threshold[layer.channel + channel]
+        number = layer.channel + channel
+        begin, end = program.first[number], program.first[number + 1]
         for position in range(layer.positions):
             neuron = channel * layer.positions + position
-            row = current[neuron if held else -1]
+            row = current[neuron] if held else current[-1]
             if step == 0 or not held:
-                row[:] = bias
-                origin = program.origin[layer.origin + position]
-                for synapse in range(begin, end):
-                    _accumulate(row, source[program.offset[synapse] + origin], program.weight[synapse])
+                row[:] = program.bias[number]
+                _accumulate(program, begin, end, program.origin[layer.origin + position], source, row)
             neuron += layer.neuron
-            _leak(layer, voltage[neuron], row)
-            _fire(layer, voltage[neuron], threshold, fired)
+            _leak(layer, row, voltage[neuron])
             place = program.place[neuron]
-            if place >= 0:
-                _enter(target[place], fired, layer.entry)
+            fired = target[place] if layer.entry == ASSIGN else scratch
+            _fire(layer, program.threshold[number], voltage[neuron], fired)
+            if layer.entry == VOTE:
+                _add(fired, votes[place])
+            elif layer.entry == ADD and place != NOWHERE:
+                _add(fired, target[place])
+            elif layer.entry == OR and place != NOWHERE:
+                _or(fired, target[place])
             if spike.size:
                 spike[neuron] = fired
 
 
-@njit(cache=True, nogil=True)
-def _accumulate(row, values, weight):
-    for lane in range(LANES):
-        row[lane] += weight * values[lane]
+@njit(cache=True, nogil=True, forceinline=True)
+def _accumulate(program, begin, end, origin, source, row):
+    """Add synapses `begin..end` to `row`, `UNROLL` at a time: fewer loads and stores of the sums."""
+    for k in range(begin, end, UNROLL):
+        a = source[program.offset[k] + origin]
+        b = source[program.offset[k + 1] + origin]
+        c = source[program.offset[k + 2] + origin]
+        d = source[program.offset[k + 3] + origin]
+        wa, wb, wc, wd = program.weight[k], program.weight[k + 1], program.weight[k + 2], program.weight[k + 3]
+        for lane in range(LANES):
+            row[lane] += (wa * a[lane] + wb * b[lane]) + (wc * c[lane] + wd * d[lane])
 
 
-@njit(cache=True, nogil=True)
-def _leak(layer, v, row):
+@njit(cache=True, nogil=True, forceinline=True)
+def _leak(layer, row, v):
     """`u` in place of `v`: the four kinds of `quantize.network.Neuron`."""
+    kind, shift, factor = v.dtype.type, layer.shift, layer.factor
     if layer.leak == NONE:
         for lane in range(LANES):
             v[lane] += row[lane]
     elif layer.leak == SHIFT:
         for lane in range(LANES):
-            v[lane] += row[lane] - (v[lane] >> layer.shift)
+            v[lane] += row[lane] - _shift_right(v[lane], shift)
     elif layer.leak == MULTIPLY:
         for lane in range(LANES):
-            v[lane] = ((layer.factor * v[lane]) >> layer.shift) + row[lane]
+            v[lane] = ((factor * v[lane]) >> shift) + row[lane]
     else:
         for lane in range(LANES):
-            v[lane] += (row[lane] - v[lane]) >> layer.shift
+            v[lane] += _shift_right(kind(row[lane] - v[lane]), shift)
 
 
-@njit(cache=True, nogil=True)
-def _fire(layer, u, threshold, fired):
+@njit(cache=True, nogil=True, forceinline=True)
+def _fire(layer, threshold, u, fired):
     """Spikes 0/1 into `fired`; reset and saturation in place."""
-    for lane in range(LANES):
-        fired[lane] = u[lane] >= threshold
+    kind, reset, low, high = u.dtype.type, layer.reset, layer.low, layer.high
     if layer.soft:
         for lane in range(LANES):
-            u[lane] = min(max(u[lane] - fired[lane] * threshold, layer.low), layer.high)
+            spike = u[lane] >= threshold
+            fired[lane] = spike
+            u[lane] = _clip(kind(u[lane] - threshold) if spike else u[lane], low, high)
     else:
         for lane in range(LANES):
-            u[lane] = min(max(layer.reset if fired[lane] else u[lane], layer.low), layer.high)
+            spike = u[lane] >= threshold
+            fired[lane] = spike
+            u[lane] = _clip(reset if spike else u[lane], low, high)
 
 
-@njit(cache=True, nogil=True)
-def _enter(place, fired, entry):
-    if entry == ASSIGN:
-        for lane in range(LANES):
-            place[lane] = fired[lane]
-    elif entry == ADD:
-        for lane in range(LANES):
-            place[lane] += fired[lane]
-    else:
-        for lane in range(LANES):
-            place[lane] |= fired[lane]
+@njit(cache=True, nogil=True, forceinline=True)
+def _clip(v, low, high):
+    raised = low if v < low else v
+    return high if raised > high else raised
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _add(fired, place):
+    for lane in range(LANES):
+        place[lane] += fired[lane]
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _or(fired, place):
+    for lane in range(LANES):
+        place[lane] |= fired[lane]
+
+
+@intrinsic
+def _shift_right(typingctx, value, bits):
+    """Arithmetic shift in the type of `value`."""
+
+    def generate(context, builder, signature, arguments):
+        shift = context.cast(builder, arguments[1], bits, value)
+        return builder.ashr(arguments[0], shift)
+
+    return value(value, bits), generate

@@ -17,43 +17,45 @@ from ..quantize.network import Layer, QuantizedNetwork, Ranges
 from . import geometry
 
 LEAKS = ("none", "shift", "multiply", "decaying_input")
-ASSIGN, OR, ADD = range(3)  # how a spike enters its place
+ASSIGN, OR, ADD, VOTE = range(4)  # how a spike enters its place: no pool, max, average, read-out
+UNROLL = 4  # synapses that the kernel takes at a time
 
-LAYER = np.dtype(
-    [
-        (name, np.int64)
-        for name in (
-            "leak",  # index in LEAKS
-            "shift",
-            "factor",
-            "soft",  # 1: reset by subtraction
-            "reset",  # membrane after a hard reset, and at the start of a frame
-            "low",  # saturation, inclusive
-            "high",
-            "entry",  # ASSIGN, OR or ADD
-            "channels",
-            "positions",  # neurons of one channel
-            "channel",  # where this layer's part begins: in first, bias, threshold
-            "origin",  # in origin
-            "neuron",  # in place and in all state by neuron
-            "source",  # in the buffer of sources
-            "sources",  # length of that part, padding included
-        )
-    ]
-)
+
+def layer_type(kind: type) -> np.dtype:
+    """The record of a layer; membranes have the integer type `kind`."""
+    return np.dtype(
+        [
+            ("leak", np.int64),  # index in LEAKS
+            ("shift", np.int64),
+            ("factor", np.int64),
+            ("soft", np.bool_),  # reset by subtraction
+            ("reset", kind),  # membrane after a hard reset, and at the start of a frame
+            ("low", kind),  # saturation, inclusive
+            ("high", kind),
+            ("entry", np.int64),  # ASSIGN, OR, ADD or VOTE
+            ("channels", np.int64),
+            ("positions", np.int64),  # neurons of one channel
+            ("channel", np.int64),  # where this layer's part begins: in first, bias, threshold
+            ("origin", np.int64),  # in origin
+            ("neuron", np.int64),  # in place, and in all state by neuron
+            ("source", np.int64),  # in the buffer of sources
+            ("sources", np.int64),  # length of that part, padding included
+        ]
+    )
 
 
 class Program(NamedTuple):
     """Flat arrays; `kind` is int16 or int32, wide enough for every number that a run can meet."""
 
-    layers: np.ndarray  # LAYER [layers]
-    first: np.ndarray  # int64 [channels + 1]: where a channel's synapses begin
+    layers: np.ndarray  # layer_type(kind) [layers]
+    first: np.ndarray  # int64 [channels + 1]: where a channel's synapses begin, multiples of UNROLL
     offset: np.ndarray  # int32 [synapses]
     weight: np.ndarray  # kind [synapses], shifted left by the layer's membrane fraction
     bias: np.ndarray  # kind [channels], shifted alike
     threshold: np.ndarray  # kind [channels]; out of reach for a layer that does not spike
     origin: np.ndarray  # int32 [positions of all layers]
     place: np.ndarray  # int32 [neurons]: in the next layer's part of the buffer, or in the sums read out
+    cell: np.ndarray  # empty: its type is that of a source, uint8, or uint16 for the counts of large pools
     pixel: np.ndarray  # int32 [input sources]: place of each input source
     drop: int  # low bits of a static pixel that the network does not see
     held: bool  # static input: the first layer's sums are made once a frame
@@ -66,7 +68,7 @@ class Program(NamedTuple):
 def compile_network(network: QuantizedNetwork) -> Program:
     """Flatten `network`."""
     kind = np.int16 if _fits(network, np.iinfo(np.int16)) else np.int32
-    records = np.zeros(len(network.layers), LAYER)
+    records = np.zeros(len(network.layers), layer_type(kind))
     lists: dict[str, list[np.ndarray]] = {
         name: [] for name in ("fan_in", "offset", "weight", "bias", "threshold", "origin", "place")
     }
@@ -75,7 +77,7 @@ def compile_network(network: QuantizedNetwork) -> Program:
     places.append(np.arange(network.layers[-1].neurons, dtype=np.int32) // group)
     channel = origin = neuron = source = 0
     for index, layer in enumerate(network.layers):
-        offsets, weights, fan_in = geometry.synapses(layer)
+        offsets, weights, fan_in = _unrolled(*geometry.synapses(layer))
         origins = geometry.origins(layer)
         fraction = layer.neuron.fraction
         lists["fan_in"].append(fan_in)
@@ -109,6 +111,7 @@ def compile_network(network: QuantizedNetwork) -> Program:
         origin += origins.size
         neuron += layer.neurons
         source += sources
+    is_large = any(layer.pool is not None and layer.pool.largest > 255 for layer in network.layers)
     flat = {name: np.concatenate(parts) for name, parts in lists.items()}
     return Program(
         layers=records,
@@ -119,6 +122,7 @@ def compile_network(network: QuantizedNetwork) -> Program:
         threshold=flat["threshold"].astype(kind),
         origin=flat["origin"],
         place=flat["place"],
+        cell=np.empty(0, np.uint16 if is_large else np.uint8),
         pixel=places[0],
         drop=8 - network.input.bits if network.input.kind == "static" else 0,
         held=network.input.kind == "static",
@@ -127,6 +131,16 @@ def compile_network(network: QuantizedNetwork) -> Program:
         group=group,
         counting=network.readout.kind == "count",
     )
+
+
+def _unrolled(offset: np.ndarray, weight: np.ndarray, fan_in: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The same synapses, every channel's filled up to a multiple of UNROLL with zero weights."""
+    padded = -(-fan_in // UNROLL) * UNROLL
+    shift = np.repeat(padded.cumsum() - padded - (fan_in.cumsum() - fan_in), fan_in)
+    where = np.arange(offset.size) + shift
+    offsets, weights = np.zeros(padded.sum(), np.int32), np.zeros(padded.sum(), np.int8)
+    offsets[where], weights[where] = offset, weight
+    return offsets, weights, padded
 
 
 def _fits(network: QuantizedNetwork, limits: np.iinfo) -> bool:
@@ -157,9 +171,11 @@ def _saturation(layer: Layer, kind: type) -> tuple[int, int]:
 
 
 def _entry(layer: Layer, is_last: bool) -> int:
-    if is_last or (layer.pool and layer.pool.kind == "average"):
-        return ADD
-    return OR if layer.pool else ASSIGN
+    if is_last:
+        return VOTE
+    if layer.pool is None:
+        return ASSIGN
+    return OR if layer.pool.kind == "max" else ADD
 
 
 def _destinations(layer: Layer, places: np.ndarray) -> np.ndarray:

@@ -238,3 +238,16 @@ def test_compiles_from_a_clean_cache_in_time(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert any(tmp_path.rglob("*.nbc"))
+
+
+def test_counts_of_the_largest_average_pool_do_not_wrap():
+    """256 spikes in one window: one more than a byte holds."""
+    ones = Conv(np.ones((1, 1, 1, 1), np.int8), np.zeros(1, np.int64))
+    first = Layer("map", (1, 16, 16), ones, Neuron("none", "hard", np.array([1])), 2, Pool("average", 16))
+    reader = Dense(np.ones((1, 1), np.int8), np.zeros(1, np.int64))
+    second = Layer("sum", (1, 1, 1), reader, Neuron("none", "hard", np.array([256])), 2)
+    network = QuantizedNetwork(Input((1, 16, 16)), (first, second), steps=2)
+    frames = np.full((2, 256), 9, np.uint8)
+    frames[1, 0] = 0
+    assert_equal(network, frames)
+    assert engine.run(network, frames).counts.tolist() == [[2], [1]]
