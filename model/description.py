@@ -185,34 +185,38 @@ def _layer(entry: dict[str, Any]) -> Layer:
     return Layer(kind, Neuron(**entry["neuron"]), entry["batch_norm"], entry["dropout"], pool)
 
 
-def _mnist_conv(width: int) -> Network:
-    layers = (
-        Layer(Conv(width), batch_norm=True, pool=Pool()),
-        Layer(Conv(2 * width), batch_norm=True, pool=Pool()),
-        Layer(Dense(10)),
-    )
-    return Network("mnist-conv" if width == 16 else f"mnist-conv{width}", (1, 28, 28), layers, steps=4)
+def _conv(channels: int, pool: bool = False) -> Layer:
+    return Layer(Conv(channels), batch_norm=True, pool=Pool() if pool else None)
 
 
-def _cifar10(name: str, widths: tuple[int, ...], hidden: int, steps: int, dropout: float) -> Network:
-    """3 x 3 convolutions with a pool after each half of them, one hidden layer, 100 outputs that vote by ten."""
-    half = len(widths) // 2
-    convs = [
-        Layer(Conv(width), batch_norm=True, pool=Pool() if i % half == half - 1 else None)
-        for i, width in enumerate(widths)
-    ]
-    dense = [Layer(Dense(hidden), dropout=dropout), Layer(Dense(100), dropout=dropout)]
-    return Network(name, (3, 32, 32), (*convs, *dense), steps, vote=10)
+def _mnist_conv(name: str, width: int) -> Network:
+    return Network(name, (1, 28, 28), (_conv(width, pool=True), _conv(2 * width, pool=True), Layer(Dense(10))), steps=4)
 
 
 PRESETS = {
     network.name: network
     for network in (
         Network("mnist-mlp", (1, 28, 28), (Layer(Dense(800)), Layer(Dense(10)))),
-        _mnist_conv(16),
-        _mnist_conv(64),
-        _cifar10("cifar10-small", (32, 32, 64, 64), hidden=128, steps=4, dropout=0.1),
-        _cifar10("cifar10-paper", (256,) * 6, hidden=2048, steps=8, dropout=0.5),
+        _mnist_conv("mnist-conv", 16),
+        _mnist_conv("mnist-conv-wide", 64),
+        Network(
+            "cifar10-small",
+            (3, 32, 32),
+            (*(_conv(channels, pool=True) for channels in (32, 64, 64)), Layer(Dense(100))),
+            steps=4,
+            vote=10,
+        ),
+        Network(  # Chen et al. 2021
+            "cifar10-paper",
+            (3, 32, 32),
+            (
+                *(_conv(256, pool=place in (2, 5)) for place in range(6)),
+                Layer(Dense(2048), dropout=0.5),
+                Layer(Dense(100), dropout=0.5),
+            ),
+            steps=8,
+            vote=10,
+        ),
     )
 }
 

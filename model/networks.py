@@ -34,6 +34,7 @@ class SpikingLayer(nn.Module):
             geometry = (synapses.kernel, synapses.stride, synapses.padding)
             self.synapses = nn.Conv2d(input_shape[0], synapses.channels, *geometry, bias=synapses.bias)
             self.norm = nn.BatchNorm2d(synapses.channels) if layer.batch_norm else None
+            self.synapses = self.synapses.to(memory_format=torch.channels_last)
         else:
             self.synapses = nn.Linear(int(np.prod(input_shape)), synapses.outputs, bias=synapses.bias)
             self.norm = nn.BatchNorm1d(synapses.outputs) if layer.batch_norm else None
@@ -54,7 +55,12 @@ class SpikingLayer(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """What the next layer sees, and this layer's spikes before they are pooled."""
-        spikes = fire(self.currents(x), self.layer.neuron, self.steps)
+        currents = self.currents(x)
+        if currents.dim() == 5:  # channels last, as convolution and pooling like their memory on a CPU
+            currents = currents.permute(0, 1, 3, 4, 2)
+        spikes = fire(currents, self.layer.neuron, self.steps)
+        if currents.dim() == 5:
+            spikes = spikes.permute(0, 1, 4, 2, 3)
         pool = self.layer.pool
         if pool is None:
             return spikes, spikes
