@@ -34,7 +34,7 @@ class SpikingLayer(nn.Module):
             geometry = (synapses.kernel, synapses.stride, synapses.padding)
             self.synapses = nn.Conv2d(input_shape[0], synapses.channels, *geometry, bias=synapses.bias)
             self.norm = nn.BatchNorm2d(synapses.channels) if layer.batch_norm else None
-            self.synapses = self.synapses.to(memory_format=torch.channels_last)
+            self.synapses.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         else:
             self.synapses = nn.Linear(int(np.prod(input_shape)), synapses.outputs, bias=synapses.bias)
             self.norm = nn.BatchNorm1d(synapses.outputs) if layer.batch_norm else None
