@@ -1,0 +1,136 @@
+"""An ESTIMATE of the energy of a frame: counted operations times published energies per operation.
+
+It is no measurement and knows nothing of clocks, wires, leakage, or of an FPGA's fabric. Use it to compare two
+networks or a network with its dense counterpart, in one technology, not to predict a power supply.
+
+Energies are those of M. Horowitz, "Computing's energy problem (and what we can do about it)", ISSCC 2014, pp. 10-14,
+45 nm at 0.9 V: integer additions of 8 and 32 bits 0.03 and 0.1 pJ, integer multiplications of 8 and 32 bits 0.2 and
+3.1 pJ, float32 addition 0.9 and multiplication 3.7 pJ, a 64-bit read of an 8 kB, 32 kB and 1 MB static memory 10, 20
+and 100 pJ. Between these points an addition is taken as linear in its bits, a multiplication as proportional to the
+product of its operands' bits, a read as linear in the bits read and, in the logarithms, in the memory's size. A
+memory below 8 kB costs as one of 8 kB; a write costs as a read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import exp, log
+
+import numpy as np
+
+from ..quantize.network import QuantizedNetwork, signed_bits
+from .operations import Operations
+
+SOURCE = "M. Horowitz, ISSCC 2014, pp. 10-14, 45 nm, 0.9 V"
+ADDITION = ((8, 0.03), (32, 0.1))  # bits, pJ
+MULTIPLICATION = (32, 3.1)  # bits of both operands, pJ
+FLOAT_ADDITION, FLOAT_MULTIPLICATION = 0.9, 3.7  # float32, pJ
+READ = ((8 << 10, 10.0), (32 << 10, 20.0), (1 << 20, 100.0))  # bytes of the memory, pJ for 64 bits
+
+
+def addition(bits: int) -> float:
+    """Picojoules of an integer addition, subtraction or comparison."""
+    (low_bits, low), (high_bits, high) = ADDITION
+    return max(0.0, low + (high - low) * (bits - low_bits) / (high_bits - low_bits))
+
+
+def multiplication(a: int, b: int) -> float:
+    """Picojoules of a multiplication of `a` by `b` bits."""
+    bits, energy = MULTIPLICATION
+    return energy * a * b / bits**2
+
+
+def access(bits: int, memory_bits: int) -> float:
+    """Picojoules of reading or writing a word of `bits` in a static memory of `memory_bits`."""
+    sizes, energies = zip(*READ, strict=True)
+    size = max(memory_bits / 8, sizes[0])
+    upper = 1 if size <= sizes[1] else 2
+    slope = log(energies[upper] / energies[upper - 1]) / log(sizes[upper] / sizes[upper - 1])
+    return bits / 64 * energies[upper] * exp(slope * log(size / sizes[upper]))
+
+
+@dataclass(frozen=True)
+class Item:
+    """One kind of operation: how many a frame, of how many bits, at what energy each."""
+
+    name: str
+    count: float
+    bits: int
+    picojoules: float
+
+    @property
+    def nanojoules(self) -> float:
+        """Energy a frame."""
+        return self.count * self.picojoules / 1000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Energy of a mean frame, an estimate, item by item."""
+
+    items: tuple[Item, ...]
+
+    @property
+    def nanojoules(self) -> float:
+        return sum(item.nanojoules for item in self.items)
+
+
+def estimate(network: QuantizedNetwork, operations: Operations) -> Estimate:
+    """Energy of the event-driven accelerator for a mean frame of those counted in `operations`.
+
+    An event reads one pointer. A synaptic operation reads a synapse (target and weight) and reads, adds to and writes
+    a sum; the first layer's, on pixels of more than a bit, multiplies too. A neuron's step reads its sum, reads and
+    writes its membrane, and takes three additions: leak, sum, comparison. Each layer has memories of its own.
+    """
+    items = []
+    for index, (layer, ranges) in enumerate(zip(network.layers, network.ranges, strict=True)):
+        events = float(operations.events[index].sum(axis=1).mean())
+        synaptic = float(operations.synaptic[index].sum(axis=1).mean())
+        updates = layer.neurons * network.steps
+        synapses = int(np.count_nonzero(layer.synapses.weight))
+        pointer = max(1, synapses.bit_length())
+        word = layer.weight_bits + max(1, (layer.neurons - 1).bit_length())
+        total, membrane = ranges.current_bits, ranges.membrane_bits
+        potential = signed_bits(*ranges.potential)
+        sums = access(total, total * layer.neurons)
+        if index == 0 and network.input.largest > 1:
+            factor = multiplication(network.input.bits, layer.weight_bits)
+            items.append(Item(f"{layer.name} multiplications", synaptic, layer.weight_bits, factor))
+        items += [
+            Item(f"{layer.name} pointer reads", events, pointer, access(pointer, pointer * layer.sources)),
+            Item(f"{layer.name} synapse reads", synaptic, word, access(word, word * synapses)),
+            Item(f"{layer.name} additions", synaptic, total, addition(total)),
+            Item(f"{layer.name} sum reads and writes", 2 * synaptic + updates, total, sums),
+            Item(
+                f"{layer.name} membrane reads and writes",
+                2 * updates,
+                membrane,
+                access(membrane, membrane * layer.neurons),
+            ),
+            Item(f"{layer.name} neuron additions", 3 * updates, potential, addition(potential)),
+        ]
+    return Estimate(tuple(items))
+
+
+def dense(network: QuantizedNetwork, bits: int | None = 8) -> Estimate:
+    """Energy of the dense non-spiking network of the same shape for one frame.
+
+    Every synapse of the shape is there, zeros included, and runs once: one read of its weight, one multiplication,
+    one addition, the sum held in a register; every activation is read and written once. That is kind to the dense
+    network. `bits`: of weights and activations, sums of 32; None for float32.
+    """
+    width = 32 if bits is None else bits
+    multiply = FLOAT_MULTIPLICATION if bits is None else multiplication(width, width)
+    add = FLOAT_ADDITION if bits is None else addition(32)
+    items = []
+    for layer in network.layers:
+        weights = layer.synapses.weight.size
+        products = weights // layer.channels * layer.neurons
+        values = layer.sources + layer.neurons
+        items += [
+            Item(f"{layer.name} weight reads", products, width, access(width, width * weights)),
+            Item(f"{layer.name} multiplications", products, width, multiply),
+            Item(f"{layer.name} additions", products, 32, add),
+            Item(f"{layer.name} activation reads and writes", values, width, access(width, width * layer.sources)),
+        ]
+    return Estimate(tuple(items))

@@ -1,0 +1,60 @@
+"""The energy estimate: published points hit, counts from a network worked out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from gradrtl.quantize.network import Dense, Input, Layer, Neuron, QuantizedNetwork
+from gradrtl.sim import energy, operations
+
+
+def test_published_points():
+    assert energy.addition(8) == pytest.approx(0.03)
+    assert energy.addition(32) == pytest.approx(0.1)
+    assert energy.multiplication(32, 32) == pytest.approx(3.1)
+    assert energy.multiplication(8, 8) == pytest.approx(0.2, rel=0.05)
+    for size, value in ((8, 10), (32, 20), (1024, 100)):
+        assert energy.access(64, size * 1024 * 8) == pytest.approx(value)
+    assert energy.access(64, 8) == pytest.approx(10)
+    assert energy.access(32, 8 * 1024 * 8) == pytest.approx(5)
+    assert 20 < energy.access(64, 100 * 1024 * 8) < 100
+    assert energy.addition(1) >= 0
+
+
+def network(weight: list[list[int]]) -> QuantizedNetwork:
+    synapses = Dense(np.array(weight, np.int8), np.zeros(len(weight), np.int64))
+    layer = Layer("only", (2,), synapses, Neuron("none", "hard", np.array([1000])), 4)
+    return QuantizedNetwork(Input((2,)), (layer,), steps=3)
+
+
+def test_counts_of_a_small_network():
+    """Two pixels, one of them black; the other drives two of three neurons."""
+    given = network([[1, 2], [0, 3], [5, 0]])
+    counted = operations.count(given, np.array([[0, 9]], np.uint8), threads=1)
+    items = {item.name: item.count for item in energy.estimate(given, counted).items}
+    assert items == {
+        "only multiplications": 2,
+        "only pointer reads": 1,
+        "only synapse reads": 2,
+        "only additions": 2,
+        "only sum reads and writes": 4 + 9,
+        "only membrane reads and writes": 18,
+        "only neuron additions": 27,
+    }
+    dense = {item.name: item.count for item in energy.dense(given).items}
+    assert dense == {
+        "only weight reads": 6,
+        "only multiplications": 6,
+        "only additions": 6,
+        "only activation reads and writes": 5,
+    }
+
+
+def test_black_frames_cost_less_and_floats_cost_more():
+    given = network([[1, 2], [0, 3], [5, 0]])
+    black, white = (
+        energy.estimate(given, operations.count(given, np.full((1, 2), value, np.uint8), threads=1)).nanojoules
+        for value in (0, 255)
+    )
+    assert 0 < black < white
+    assert energy.dense(given, 8).nanojoules < energy.dense(given, None).nanojoules
