@@ -23,14 +23,17 @@ class Core(wiring.Component):
     spikes
         Out: this layer's events and tokens, addresses in scan order; in a membrane read-out the membranes, as events
         of the last step.
+    load_write, load_address, load_word
+        In, if `loadable`: a word for the synapse memory of the PE whose bit is set.
 
     `fire_valid`, `fire_spikes`, `fire_membranes` show every update of the layer, for traces. Integration of a step
     overlaps the scan of the step before. Throughput: a step costs the largest of its events, the synapses of its most
     loaded PE, its rows, its spikes; see `sim/cycles.py`, which is exact.
     """
 
-    def __init__(self, mapping: LayerMapping, steps: int, static: bool):
+    def __init__(self, mapping: LayerMapping, steps: int, static: bool, loadable: bool = False):
         self.mapping = mapping
+        self.loadable = loadable
         self.steps = steps
         self.static = static
         super().__init__(
@@ -38,6 +41,15 @@ class Core(wiring.Component):
                 "events": In(stream.Signature(event_layout(mapping.address_bits, value_shape(mapping)))),
                 "spikes": Out(stream.Signature(event_layout(mapping.output_address_bits, output_value_shape(mapping)))),
             }
+            | (
+                {
+                    "load_write": In(mapping.pes),
+                    "load_address": In(mapping.start_bits),
+                    "load_word": In(mapping.synapse_bits),
+                }
+                if loadable
+                else {}
+            )
         )
 
     def elaborate(self, platform):
@@ -51,7 +63,7 @@ class Core(wiring.Component):
             mapping.row_queue_depth,
             mapping.output_address_bits,
         )
-        pes = [ProcessingElement(mapping, p) for p in range(mapping.pes)]
+        pes = [ProcessingElement(mapping, p, self.loadable) for p in range(mapping.pes)]
         for p, pe in enumerate(pes):
             m.submodules[f"pe{p}"] = pe
             m.d.comb += [
@@ -64,6 +76,12 @@ class Core(wiring.Component):
                 pe.release.eq(fire.release),
                 fire.sums[p].eq(pe.sums),
             ]
+            if self.loadable:
+                m.d.comb += [
+                    pe.load_write.eq(self.load_write[p]),
+                    pe.load_address.eq(self.load_address),
+                    pe.load_word.eq(self.load_word),
+                ]
         m.d.comb += [
             self.events.ready.eq(fire.running & Cat(pe.events.ready for pe in pes).all()),
             fire.bad.eq(pes[0].bad),

@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..quantize.network import PIXEL_BITS
 from .core import Core
+from .loading import load_layout
 from .mapping import Mapping, unsigned_bits
 from .pe import value_shape
 from .readout import Readout, packet_layout
@@ -37,12 +38,16 @@ class Datapath(wiring.Component):
         Out: bit `l` is set in each cycle in which core `l` takes an event (tokens not counted).
     abort
         In: every frame that has not reached the sender of its packet is dropped.
+    load
+        In, if `loadable`: `load_layout`, contents of the strided synapse memories, before the first frame. Without
+        `loadable` they have their contents from the start.
 
     Latency and throughput: see `sim/cycles.py`. Stalls: `packets.ready` low.
     """
 
-    def __init__(self, mapping: Mapping):
+    def __init__(self, mapping: Mapping, loadable: bool = False):
         self.mapping = mapping
+        self.loadable = loadable
         super().__init__(
             {
                 "frames": In(input_signature(mapping)),
@@ -50,17 +55,32 @@ class Datapath(wiring.Component):
                 "taken": Out(len(mapping.layers)),
                 "abort": In(1),
             }
+            | ({"load": In(load_layout(mapping))} if loadable else {})
         )
 
     def elaborate(self, platform):
         m = Module()
         mapping, network = self.mapping, self.mapping.network
         static = network.input.kind == "static"
-        cores = [Core(layer, network.steps, static and layer.index == 0) for layer in mapping.layers]
+        cores = [
+            Core(
+                layer,
+                network.steps,
+                static and layer.index == 0,
+                self.loadable and layer.stride_bits is not None,
+            )
+            for layer in mapping.layers
+        ]
+        memory = 0
         for index, core in enumerate(cores):
             m.submodules[f"core{index}"] = ResetInserter(self.abort)(core)
             event = core.events
             m.d.comb += self.taken[index].eq(event.valid & event.ready & ~event.payload.end)
+            if core.loadable:
+                m.d.comb += [core.load_address.eq(self.load.address), core.load_word.eq(self.load.word)]
+                for pe in range(core.mapping.pes):
+                    m.d.comb += core.load_write[pe].eq(self.load.write & (self.load.memory == memory))
+                    memory += 1
         if static:
             self._pixels(m, cores[0])
         else:

@@ -44,6 +44,9 @@ class LayerMapping:
         Synapse memories: local row and weight, runs in address order.
     biases, thresholds : int64 [rows, pes]
         Parameters of the neurons; unused slots hold those of a neighbour.
+    stride_bits : int or None
+        Where given, the synapses of address `a` begin at `a << stride_bits`: pointers are counts alone, synapse
+        memories have gaps. For large memories that cannot come with the bitstream and are loaded at start.
     """
 
     index: int
@@ -60,6 +63,7 @@ class LayerMapping:
     value_bits: int
     queue_depth: int
     row_queue_depth: int
+    stride_bits: int | None = None
 
     @property
     def pes(self) -> int:
@@ -89,6 +93,9 @@ class LayerMapping:
 
     @property
     def start_bits(self) -> int:
+        """Width of a synapse address."""
+        if self.stride_bits is not None:
+            return self.address_bits + self.stride_bits
         return unsigned_bits(int(self.starts.max()))
 
     @property
@@ -109,6 +116,29 @@ class LayerMapping:
         return self.ranges.membrane_bits
 
     @property
+    def synapse_bits(self) -> int:
+        """Width of a synapse word: target, then weight above it."""
+        return self.row_bits + self.weight_bits
+
+    @property
+    def synapse_depth(self) -> int:
+        """Words of the deepest synapse memory."""
+        if self.stride_bits is not None:
+            return len(self.addresses) << self.stride_bits
+        return max(1, *(w.size for w in self.weights))
+
+    def synapse_words(self, pe: int) -> np.ndarray:
+        """Contents of a PE's synapse memory, int64; gaps are 0."""
+        packed = self.targets[pe] | (self.weights[pe] & (1 << self.weight_bits) - 1) << self.row_bits
+        if self.stride_bits is None:
+            return packed
+        ends = np.cumsum(self.counts[pe])
+        place = np.repeat(self.starts[pe] - ends + self.counts[pe], self.counts[pe]) + np.arange(packed.size)
+        words = np.zeros(self.synapse_depth, dtype=np.int64)
+        words[place] = packed
+        return words
+
+    @property
     def synapses(self) -> int:
         return sum(w.size for w in self.weights)
 
@@ -120,15 +150,14 @@ class LayerMapping:
     @property
     def memory_bits(self) -> dict[str, int]:
         """Bits of each kind of memory, as built."""
-        deepest = max(w.size for w in self.weights)
-        synapse_bits = self.row_bits + self.weight_bits
+        pointer_bits = self.count_bits + (self.start_bits if self.stride_bits is None else 0)
         parameters = 0
         for values in (self.biases, self.thresholds):
             if np.unique(values[self.used]).size > 1:
                 parameters += signed_bits(int(values.min()), int(values.max()))
         return {
-            "pointers": self.pes * len(self.addresses) * (self.start_bits + self.count_bits),
-            "synapses": self.pes * deepest * synapse_bits,
+            "pointers": self.pes * len(self.addresses) * pointer_bits,
+            "synapses": self.pes * self.synapse_depth * self.synapse_bits,
             "accumulators": 2 * self.pes * self.rows * self.current_bits,
             "membranes": self.pes * self.rows * self.membrane_bits,
             "parameters": self.pes * self.rows * parameters,
@@ -158,6 +187,7 @@ class Mapping:
         sha = hashlib.sha256(self.network.digest.encode())
         for layer in self.layers:
             sha.update(f"{layer.pes} {layer.queue_depth} {layer.row_queue_depth} {self.pixels_a_beat}".encode())
+            sha.update(f"stride {layer.stride_bits}".encode() if layer.stride_bits is not None else b"")
             sha.update(np.ascontiguousarray(layer.slots).tobytes())
         return sha.hexdigest()
 
@@ -169,6 +199,7 @@ def map_network(
     pixels_a_beat: int = 4,
     queue_depth: int = 16,
     row_queue_depth: int = 8,
+    strided: tuple[int, ...] = (),
 ) -> Mapping:
     """Place `network` on `pes[l]` processing elements for each layer `l`.
 
@@ -183,6 +214,8 @@ def map_network(
         1, 2, 4 or 8 pixels on the input bus.
     queue_depth, row_queue_depth
         Entries of each PE's event queue, and of the queue of rows before each serialiser.
+    strided
+        The layers whose synapse memories are addressed by source, see `LayerMapping.stride_bits`.
     """
     layers = network.layers
     pes = tuple(pes) if pes is not None else (16, *[4] * (len(layers) - 1))
@@ -212,6 +245,7 @@ def map_network(
                 value_bits,
                 queue_depth,
                 row_queue_depth,
+                index in strided,
             )
         )
         addresses = scan_addresses(mapped[-1].slots)
@@ -238,6 +272,7 @@ def _map_layer(
     value_bits: int,
     queue_depth: int,
     row_queue_depth: int,
+    strided: bool,
 ) -> LayerMapping:
     """Place one dense layer's `kept` neurons (indices, ascending); sources sit behind `addresses`."""
     weight = layer.synapses.weight
@@ -260,6 +295,10 @@ def _map_layer(
         starts[pe] = np.where(counts[pe] > 0, ends - counts[pe], 0)
         targets.append(target)
         weights.append(columns[source, target])
+    stride_bits = None
+    if strided:
+        stride_bits = max(0, int(counts.max()) - 1).bit_length()
+        starts[:] = np.arange(len(addresses)) << stride_bits
     holder = np.where(slots >= 0, slots, kept[0])
     return LayerMapping(
         index=index,
@@ -276,4 +315,5 @@ def _map_layer(
         value_bits=value_bits,
         queue_depth=queue_depth,
         row_queue_depth=row_queue_depth,
+        stride_bits=stride_bits,
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from .fifo import Queue
+from .loading import LoadableMemory
 from .mapping import LayerMapping
 from .streams import event_layout
 
@@ -42,6 +43,9 @@ class ProcessingElement(wiring.Component):
         Out: the accumulator of each bank, one cycle after `read`; held while `read` is low.
     full, bad
         Out: bank `b` holds a complete step; the step's token was marked bad.
+    load_write, load_address, load_word
+        In, if `loadable`: a word for the synapse memory, which then has no contents of its own. Not while events are
+        there.
 
     Throughput: one synapse a cycle and one event a cycle, whichever is more; an event without synapses costs its
     lookup, which overlaps the synapses of the events before it (two lookups run ahead). Latency: an event accepted in
@@ -50,9 +54,10 @@ class ProcessingElement(wiring.Component):
     not released.
     """
 
-    def __init__(self, mapping: LayerMapping, pe: int):
+    def __init__(self, mapping: LayerMapping, pe: int, loadable: bool = False):
         self.mapping = mapping
         self.pe = pe
+        self.loadable = loadable
         self.event = event_layout(mapping.address_bits, value_shape(mapping))
         super().__init__(
             {
@@ -66,6 +71,15 @@ class ProcessingElement(wiring.Component):
                 "full": Out(BANKS),
                 "bad": Out(BANKS),
             }
+            | (
+                {
+                    "load_write": In(1),
+                    "load_address": In(mapping.start_bits),
+                    "load_word": In(mapping.synapse_bits),
+                }
+                if loadable
+                else {}
+            )
         )
 
     def elaborate(self, platform):
@@ -76,20 +90,16 @@ class ProcessingElement(wiring.Component):
         m.submodules.queue = queue = Queue(self.event, mapping.queue_depth)
         wiring.connect(m, wiring.flipped(self.events), queue.i)
 
-        pointer = data.StructLayout({"start": mapping.start_bits, "count": mapping.count_bits})
-        pointers = [
-            {"start": int(s), "count": int(c)} for s, c in zip(mapping.starts[pe], mapping.counts[pe], strict=True)
-        ]
+        strided = mapping.stride_bits is not None
+        pointer = data.StructLayout(
+            {"count": mapping.count_bits} | ({} if strided else {"start": mapping.start_bits}),
+        )
+        fields = {"count": mapping.counts[pe]} | ({} if strided else {"start": mapping.starts[pe]})
+        pointers = [{name: int(fields[name][a]) for name in fields} for a in range(len(mapping.addresses))]
         m.submodules.pointers = pointer_memory = Memory(shape=pointer, depth=len(pointers), init=pointers)
         pointer_port = pointer_memory.read_port()
 
         word = data.StructLayout({"target": mapping.row_bits, "weight": signed(mapping.weight_bits)})
-        words = [
-            {"target": int(t), "weight": int(w)} for t, w in zip(mapping.targets[pe], mapping.weights[pe], strict=True)
-        ]
-        depth = max(1, len(words))
-        m.submodules.synapses = synapse_memory = Memory(shape=word, depth=depth, init=words)
-        synapse_port = synapse_memory.read_port()
 
         # Lookup: the pointer memory's output register is the first stage, `run` the second.
         looked_up = Signal()
@@ -121,21 +131,20 @@ class ProcessingElement(wiring.Component):
         token = Signal()
         token_bad = Signal()
         value = Signal(value_shape(mapping))
+        synapse = self._synapses(m, word, address)
         bank = Signal()
         busy = Signal(BANKS)
         reader_free = Signal()
         m.d.comb += [
             reader_free.eq(~reading | (left == 0)),
             run_leaves.eq(run_valid & reader_free & ~busy.bit_select(bank, 1)),
-            synapse_port.addr.eq(address),
-            synapse_port.en.eq(1),
         ]
         m.d.sync += [left.eq(left - 1), address.eq(address + 1)]
         with m.If(reader_free):
             m.d.sync += [
                 reading.eq(run_leaves),
                 left.eq(Mux(run_event.end, 0, run.count - 1)),
-                address.eq(run.start),
+                address.eq(Cat(Const(0, mapping.stride_bits), run_event.source) if strided else run.start),
                 token.eq(run_event.end),
                 token_bad.eq(run_event.bad),
                 value.eq(run_event.value),
@@ -160,7 +169,7 @@ class ProcessingElement(wiring.Component):
             stage1.bank.eq(reading_bank),
             value1.eq(value),
             stage2.eq(stage1),
-            word2.eq(synapse_port.data),
+            word2.eq(synapse),
             value2.eq(value1),
             stage3.eq(stage2),
             row3.eq(word2.target),
@@ -201,3 +210,22 @@ class ProcessingElement(wiring.Component):
         ]
         m.d.sync += [last_sum.eq(sum3), last_row.eq(row3)]
         return m
+
+    def _synapses(self, m: Module, word: data.StructLayout, address: Signal) -> data.View:
+        """The synapse at `address`, one cycle later."""
+        mapping = self.mapping
+        if self.loadable:
+            m.submodules.synapses = loaded = LoadableMemory(mapping.synapse_depth, mapping.synapse_bits)
+            m.d.comb += [
+                loaded.write.eq(self.load_write),
+                loaded.word.eq(self.load_word),
+                loaded.address.eq(Mux(self.load_write, self.load_address, address)),
+            ]
+            return data.View(word, loaded.q)
+        words = mapping.synapse_words(self.pe)
+        m.submodules.synapses = memory = Memory(
+            shape=unsigned(mapping.synapse_bits), depth=max(1, len(words)), init=words.tolist()
+        )
+        port = memory.read_port()
+        m.d.comb += [port.addr.eq(address), port.en.eq(1)]
+        return data.View(word, port.data)
