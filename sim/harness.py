@@ -2,6 +2,9 @@
 
 The wires are read by instance name (`dut.datapath.core0.fire_valid`), so any Verilog that names them so can be traced,
 whatever its modules are called. Widths are the mapping's: a design with others is refused by Verilator.
+
+The driver's inputs go through registers: nothing in the design then depends on a port combinationally, and Verilator
+evaluates its logic once a cycle instead of twice.
 """
 
 from __future__ import annotations
@@ -20,32 +23,25 @@ def harness(mapping: Mapping, registers: bool, cores: str | None) -> str:
     `registers`: the design has an AXI4-Lite port, kept idle here. `cores`: one of `CORES`, None for no traces.
     """
     data = 8 * mapping.pixels_a_beat if mapping.network.input.kind == "static" else 32
-    ports = [
-        ("input", 1, "clk"),
-        ("input", 1, "rst"),
-        ("input", data, "s_axis_tdata"),
-        ("input", 1, "s_axis_tvalid"),
-        ("output", 1, "s_axis_tready"),
-        ("input", 1, "s_axis_tlast"),
-        ("output", 32, "m_axis_tdata"),
-        ("output", 1, "m_axis_tvalid"),
-        ("input", 1, "m_axis_tready"),
-        ("output", 1, "m_axis_tlast"),
-        ("output", 1, "m_axis_tuser"),
-    ]
-    pins = [f".{name}({name})" for _, _, name in ports]
+    inputs = [("rst", 1), ("s_axis_tdata", data), ("s_axis_tvalid", 1), ("s_axis_tlast", 1), ("m_axis_tready", 1)]
+    outputs = [("s_axis_tready", 1), ("m_axis_tdata", 32), ("m_axis_tvalid", 1), ("m_axis_tlast", 1)]
+    outputs.append(("m_axis_tuser", 1))
+    ports = [("input", 1, "clk"), *(("input", width, f"next_{name}") for name, width in inputs)]
+    ports += [("output", width, name) for name, width in outputs]
+    lines = [f"  reg [{width - 1}:0] {name};\n" for name, width in inputs]
+    lines += [f"  always @(posedge clk) {name} <= next_{name};\n" for name, _ in inputs]
+    pins = [f".{name}({name})" for name, _ in [("clk", 1), *inputs, *outputs]]
     if registers:
         pins += [f".s_axil_{name}('0)" for name in REGISTER_INPUTS]
         pins += [f".s_axil_{name}()" for name in REGISTER_OUTPUTS]
-    wires = []
+    lines.append(f"  gradrtl {INSTANCE} ({', '.join(pins)});\n")
     if cores is not None:
         for layer in mapping.layers:
             for name, width in (("valid", 1), ("spikes", layer.pes), ("membranes", layer.pes * layer.membrane_bits)):
                 ports.append(("output", width, f"core{layer.index}_{name}"))
-                wires.append(f"  assign core{layer.index}_{name} = {cores}{layer.index}.fire_{name};\n")
+                lines.append(f"  assign core{layer.index}_{name} = {cores}{layer.index}.fire_{name};\n")
     declarations = ",\n".join(f"  {direction} [{width - 1}:0] {name}" for direction, width, name in ports)
-    instance = f"  gradrtl {INSTANCE} ({', '.join(pins)});\n"
-    return f"module harness (\n{declarations}\n);\n{instance}{''.join(wires)}endmodule\n"
+    return f"module harness (\n{declarations}\n);\n{''.join(lines)}endmodule\n"
 
 
 def core_list(mapping: Mapping, traced: bool) -> str:

@@ -31,7 +31,11 @@ RUNTIME = ("verilated.cpp", "verilated_threads.cpp")
 HOT, COLD = "-O2", "-O0"
 # What Amaranth's Verilog draws, and nothing else: `casez` without default, constants narrower than their operands.
 WAIVED = ("CASEINCOMPLETE", "WIDTHEXPAND", "WIDTHTRUNC")
-OPTIONS = ("--no-timing", "--noassert", "-O3", "--x-assign", "fast", "--x-initial", "fast", "-Wno-DECLFILENAME")
+# Merging conditionals takes Verilator longer than all else together, and saves little.
+OPTIONS = ("--no-timing", "--noassert", "-O3", "-fno-merge-cond", "--x-assign", "fast", "--x-initial", "fast")
+# A memory's contents as Yosys writes them: one assignment a word, from word 0 on.
+MEMORY = re.compile(r"^ *initial begin\n(?: *(\S+)[ ]?\[\d+\] = \d+'h[0-9a-f]+;\n)+ *end\n", re.MULTILINE)
+WORD = re.compile(r"^ *(\S+)[ ]?\[(\d+)\] = \d+'h([0-9a-f]+);$", re.MULTILINE)
 
 
 class ToolError(UserError):
@@ -101,10 +105,18 @@ def build(
     jobs
         Compiler processes, default one a core.
 
-    Returns the path of the executable in the cache. Raises `ToolError` with Verilator's first error.
+    Returns the path of the executable in the cache, to be run in its own folder. Raises `ToolError` with Verilator's first error.
     """
     jobs = jobs or len(os.sched_getaffinity(0))
-    texts = {"design.v": design, "harness.v": harness, "driver.cpp": driver, "waivers.vlt": _waivers(), **headers}
+    design, memories = split_memories(design)
+    texts = {
+        "design.v": design,
+        **memories,
+        "harness.v": harness,
+        "driver.cpp": driver,
+        "waivers.vlt": _waivers(),
+        **headers,
+    }
     cache = Path(cache or CACHE)
     runtime = _cached(cache, "runtime", {}, lambda folder: _build_runtime(folder, jobs))
 
@@ -114,10 +126,29 @@ def build(
         _verilate(folder)
         _compile(folder, runtime, jobs)
         for path in folder.iterdir():
-            if path.name != "model":
+            if path.name != "model" and path.name not in memories:
                 path.unlink()
 
     return _cached(cache, "model", texts, make) / "model"
+
+
+def split_memories(verilog: str) -> tuple[str, dict[str, str]]:
+    """Move the initial contents of memories to files for `$readmemh`, by name; line numbers stay.
+
+    As code, they are most of what Verilator and the compiler would have to read.
+    """
+    files = {}
+
+    def moved(block: re.Match[str]) -> str:
+        words = WORD.findall(block[0])
+        in_order = [(block[1], str(index)) for index in range(len(words))]
+        if [(name, index) for name, index, _ in words] != in_order:
+            return block[0]
+        file = f"memory{len(files)}.hex"
+        files[file] = "".join(f"{value}\n" for _, _, value in words)
+        return f'  initial $readmemh("{file}", {block[1]} );' + "\n" * block[0].count("\n")
+
+    return MEMORY.sub(moved, verilog), files
 
 
 def _waivers() -> str:

@@ -177,7 +177,11 @@ class Run:
         self.record = record
         self._results = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
-            [model.program.absolute()], stdin=subprocess.PIPE, stdout=self._results, stderr=subprocess.PIPE
+            [model.program.absolute()],
+            cwd=model.program.parent,
+            stdin=subprocess.PIPE,
+            stdout=self._results,
+            stderr=subprocess.PIPE,
         )
         self._write(_setup(model, frames, first, compare, record, stalls or Stalls(), apart, patience))
 

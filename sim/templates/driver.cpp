@@ -215,14 +215,15 @@ int main() {
     read(&setup, sizeof setup);
     std::vector<Layer> layers = read_layers(setup.layers, model);
 
-    model.s_axis_tvalid = 0;
-    model.m_axis_tready = 0;
-    model.rst = 1;
-    for (int i = 0; i < RESET_CYCLES; ++i) {
+    const auto tick = [&] {  // to the next cycle: the inputs below take effect in it
         model.clk = 0, model.eval();
         model.clk = 1, model.eval();
-    }
-    model.rst = 0;
+    };
+    model.next_s_axis_tvalid = 0;
+    model.next_m_axis_tready = 0;
+    model.next_rst = 1;
+    for (int i = 0; i < RESET_CYCLES; ++i) tick();
+    model.next_rst = 0;
 
     const auto number = [&](int64_t frame) { return (long long)(setup.first + frame); };
     Stalls stall_in{2 * uint64_t(setup.seed) + 1, setup.stall_in};
@@ -244,13 +245,13 @@ int main() {
         if (going_in && !offering && !stall_in()) {
             const std::vector<uint64_t>& beats = flying.back().beats;
             offering = true;
-            model.s_axis_tdata = beats[beat];
-            model.s_axis_tlast = beat + 1 == beats.size();
+            model.next_s_axis_tdata = beats[beat];
+            model.next_s_axis_tlast = beat + 1 == beats.size();
         }
-        model.s_axis_tvalid = offering;
-        model.m_axis_tready = !stall_out();
-        model.clk = 0;
-        model.eval();
+        const bool accepting = !stall_out();
+        model.next_s_axis_tvalid = offering;
+        model.next_m_axis_tready = accepting;
+        tick();
 
         bool progress = false;
         if (offering && model.s_axis_tready) {
@@ -286,8 +287,8 @@ int main() {
         } else if (packet.waiting) {
             fault("m_axis withdraws a beat, frame %lld, cycle %lld", number(received), (long long)cycle);
         }
-        packet.waiting = model.m_axis_tvalid && !model.m_axis_tready;
-        if (model.m_axis_tvalid && model.m_axis_tready) {
+        packet.waiting = model.m_axis_tvalid && !accepting;
+        if (model.m_axis_tvalid && accepting) {
             if (received == taken) fault("a packet that no frame asked for, in cycle %lld", (long long)cycle);
             packet.beats.push_back(int32_t(packet.data));
             progress = true;
@@ -328,7 +329,5 @@ int main() {
         if (received < setup.frames && cycle - last_progress > setup.patience + (setup.gap > 0 ? setup.gap : 0))
             fault("nothing moves for %lld cycles: %lld frames sent, %lld packets received", (long long)setup.patience,
                   (long long)sent, (long long)received);
-        model.clk = 1;
-        model.eval();
     }
 }
