@@ -1,0 +1,322 @@
+"""The contract file: what a `QuantizedNetwork` accepts, what it derives, and which files it refuses."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import pickle
+import zipfile
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import random_networks
+from gradrtl.model import archive
+from gradrtl.model.errors import UserError
+from gradrtl.quantize.network import (
+    Conv,
+    Dense,
+    Input,
+    Layer,
+    Neuron,
+    Pool,
+    QuantizedNetwork,
+    Readout,
+    signed_bits,
+)
+from gradrtl.sim import reference
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+
+def neuron(**given) -> Neuron:
+    return Neuron(**{"leak": "none", "reset": "hard", "threshold": np.array([10]), **given})
+
+
+def dense(outputs: int = 2, sources: int = 3, **given) -> Layer:
+    values = {
+        "name": "dense",
+        "input_shape": (sources,),
+        "synapses": Dense(np.ones((outputs, sources), np.int8), np.zeros(outputs, np.int64)),
+        "neuron": neuron(),
+        "weight_bits": 2,
+        **given,
+    }
+    return Layer(**values)
+
+
+def conv(**given) -> Layer:
+    synapses = Conv(np.ones((2, 1, 3, 3), np.int8), np.zeros(2, np.int64), padding=(1, 1))
+    return Layer(
+        **{
+            "name": "conv",
+            "input_shape": (1, 5, 7),
+            "synapses": synapses,
+            "neuron": neuron(),
+            "weight_bits": 2,
+            **given,
+        }
+    )
+
+
+def network(*layers: Layer, **given) -> QuantizedNetwork:
+    chain = layers or (dense(),)
+    return QuantizedNetwork(**{"input": Input(chain[0].input_shape), "layers": chain, "steps": 2, **given})
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "bits"), [(0, 0, 1), (0, 1, 2), (-1, 0, 1), (-2, 1, 2), (-3, 0, 3), (0, 127, 8), (-129, 0, 9)]
+)
+def test_signed_bits(low, high, bits):
+    assert signed_bits(low, high) == bits
+
+
+def test_shapes():
+    assert conv().shape == (2, 5, 7)
+    assert conv(pool=Pool("max", 2)).output_shape == (2, 2, 3)
+    assert replace(conv(), synapses=replace(conv().synapses, stride=(2, 3), padding=(0, 2))).shape == (2, 2, 3)
+    assert conv().per_neuron(np.array([4, 5])).tolist() == [4] * 35 + [5] * 35
+    assert conv().per_neuron(np.array([4])).tolist() == [4] * 70
+
+
+REFUSED = [
+    (lambda: Input((3,), kind="audio"), "input.kind is audio: static or spikes"),
+    (lambda: Input((3, 3)), r"input.shape is \(3, 3\)"),
+    (lambda: Input((0,)), r"input.shape is \(0,\): sizes 1 to 65536"),
+    (lambda: Input((3,), bits=9), "input.bits is 9: 1 to 8"),
+    (lambda: Pool("median", 2), "pool.kind is median"),
+    (lambda: Pool("max", 0), "pool.size is 0: 1 to 16"),
+    (lambda: neuron(leak="odd"), "neuron.leak is odd"),
+    (lambda: neuron(reset="mushy"), "neuron.reset is mushy: hard or soft"),
+    (lambda: neuron(shift=0), "neuron.shift is 0: 1 to 15"),
+    (lambda: neuron(factor=3), r"neuron.factor is 3: 0 to 2\*\*shift = 2"),
+    (lambda: neuron(fraction=9), "neuron.fraction is 9: 0 to 8"),
+    (lambda: neuron(reset_value=1 << 30), "neuron.reset_value is 1073741824"),
+    (lambda: neuron(reset="soft", reset_value=1), "neuron.reset_value is 1: 0 if soft"),
+    (lambda: neuron(membrane_bits=32), "neuron.membrane_bits is 32: 2 to 31"),
+    (lambda: neuron(membrane_bits=3, reset_value=4), "neuron.reset_value is 4: -4 to 3"),
+    (lambda: dense(weight_bits=1), "layer dense weight_bits is 1: 2 to 8"),
+    (
+        lambda: dense(synapses=Dense(np.full((2, 3), 2, np.int8), np.zeros(2, np.int64))),
+        r"layer dense weights is \(2, 2\)",
+    ),
+    (
+        lambda: dense(synapses=Dense(np.ones((2, 3)), np.zeros(2, np.int64))),
+        "layer dense weight dtype is float64: int8",
+    ),
+    (lambda: dense(synapses=Dense(np.full((2, 3), np.nan), np.zeros(2, np.int64))), "weight dtype is float64"),
+    (lambda: dense(synapses=Dense(np.ones((0, 3), np.int8), np.zeros(0, np.int64))), "layer dense weight shape"),
+    (lambda: dense(synapses=Dense(np.ones((2, 3), np.int8), np.zeros(3, np.int64))), "layer dense bias size is 3: 2"),
+    (lambda: dense(synapses=Dense(np.ones((2, 3), np.int8), np.zeros(2))), "layer dense bias is float64"),
+    (lambda: dense(neuron=neuron(threshold=np.zeros(3, np.int64))), "layer dense threshold size is 3: 1 or 2"),
+    (lambda: dense(neuron=neuron(threshold=np.array([1 << 30]))), "layer dense threshold is 1073741824"),
+    (lambda: conv(pool=Pool("max", 6)), "pool.size is 6: at most the map size"),
+    (lambda: network(dense(), steps=0), "steps is 0: 1 to 255"),
+    (lambda: network(dense(), layers=()), "layers is 0: at least 1"),
+    (lambda: network(dense(), input=Input((4,))), r"layer dense input_shape is \(3,\): \(4,\)"),
+    (lambda: network(dense(), dense(name="next", sources=4)), r"layer next input_shape is \(4,\): \(2,\)"),
+    (lambda: network(dense(), conv()), "layer conv input_shape"),
+    (lambda: network(dense(sources=4, synapses=dense().synapses)), "dense weight columns is 3: 4 sources"),
+    (lambda: network(conv(input_shape=(2, 5, 7))), "conv weight inputs is 1: 2 channels"),
+    (lambda: network(conv(synapses=replace(conv().synapses, padding=(3, 0)))), r"conv padding is \(3, 0\)"),
+    (lambda: network(conv(synapses=replace(conv().synapses, stride=(0, 1)))), "conv stride"),
+    (
+        lambda: network(conv(input_shape=(1, 2, 2), synapses=replace(conv().synapses, padding=(0, 0)))),
+        "conv output size",
+    ),
+    (lambda: network(conv(pool=Pool("max", 2))), "none: the last layer is read out as it is"),
+    (lambda: network(readout=Readout(group=4)), "readout.group is 4: a divisor of the 2 outputs"),
+    (lambda: Readout("vote"), "readout.kind is vote: count or membrane"),
+    (lambda: Readout(group=0), "readout.group is 0"),
+    (lambda: network(readout=Readout("membrane")), "layer dense spiking is True: False"),
+    (
+        lambda: network(dense(neuron=neuron(spiking=False)), dense(name="next", sources=2)),
+        "only the last may be silent",
+    ),
+    (
+        lambda: network(dense(synapses=Dense(np.ones((2, 3), np.int8), np.full(2, -(1 << 29)))), steps=9),
+        "layer dense largest sum",
+    ),
+]
+
+
+@pytest.mark.parametrize(("make", "message"), REFUSED, ids=[message for _, message in REFUSED])
+def test_refuses(make, message):
+    with pytest.raises(UserError, match=message) as caught:
+        make()
+    assert "\n" not in str(caught.value)
+
+
+def test_arrays_cannot_be_changed():
+    with pytest.raises(ValueError, match="read-only"):
+        network().layers[0].synapses.weight[0, 0] = 0
+
+
+@settings(max_examples=80, deadline=None, derandomize=True)
+@given(random_networks.networks(), st.integers(0, 1000))
+def test_nothing_leaves_its_proven_range(network, seed):
+    """Bounds hold for every membrane the reference ever shows, and for the extremes of every sum."""
+    trace = reference.run(network, random_networks.frames(network, 4, seed)).trace
+    assert trace is not None
+    for membranes, ranges in zip(trace.membranes, network.ranges, strict=True):
+        low, high = ranges.membrane
+        assert low <= membranes.min()
+        assert membranes.max() <= high
+
+
+def test_ranges_are_exact_for_one_neuron():
+    weight = np.array([[3, -2, 1]], np.int8)
+    layer = dense(1, synapses=Dense(weight, np.array([5])), weight_bits=4, neuron=neuron(leak="shift"))
+    ranges = network(layer, input=Input((3,), bits=2)).ranges[0]
+    assert ranges.current == (-6, 17)  # -2 * 3 (partial sums, without the bias) and 5 + 3 * 3 + 1 * 3
+    assert ranges.potential == (-9, 22)  # twice the sum with half the leak; from 9, the largest below threshold, 5 + 17
+    assert ranges.membrane == (-9, 9)
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(random_networks.networks())
+def test_a_file_gives_the_same_network(tmp_path_factory, network):
+    network = replace(network, notes={"made": "by a test", "scales": [0.5]})
+    path = tmp_path_factory.mktemp("networks") / "network.npz"
+    network.save(path)
+    read = QuantizedNetwork.load(path)
+    assert read.digest == network.digest
+    assert read.notes == network.notes
+    frames = random_networks.frames(network, 2)
+    np.testing.assert_array_equal(reference.run(read, frames).counts, reference.run(network, frames).counts)
+    again = path.with_name("again.npz")
+    read.save(again)
+    assert again.read_bytes() == path.read_bytes()
+
+
+def test_the_digest_is_of_the_meaning():
+    given = network()
+    assert replace(given, notes={"any": "note"}).digest == given.digest
+    assert replace(given, steps=3).digest != given.digest
+    other = dense(synapses=Dense(np.zeros((2, 3), np.int8), np.zeros(2, np.int64)))
+    assert network(other).digest != given.digest
+
+
+def refused(path) -> str:
+    with pytest.raises(UserError) as caught:
+        QuantizedNetwork.load(path)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_refuses_a_missing_file(tmp_path):
+    assert "no such file" in refused(tmp_path / "nothing.npz")
+    assert "no such file" in refused(tmp_path)
+
+
+def test_refuses_every_truncation_and_alteration(tmp_path):
+    path = tmp_path / "network.npz"
+    network().save(path)
+    whole = path.read_bytes()
+    for size in range(0, len(whole), 37):
+        path.write_bytes(whole[:size])
+        refused(path)
+    generator = np.random.default_rng(0)
+    for position in generator.integers(0, len(whole), 60):
+        altered = bytearray(whole)
+        altered[position] ^= 1 << generator.integers(8)
+        path.write_bytes(altered)
+        with contextlib.suppress(UserError):  # unless the bit carries nothing (a date, say)
+            assert QuantizedNetwork.load(path).digest == network().digest
+
+
+def test_refuses_other_formats(tmp_path):
+    path = tmp_path / "network.npz"
+    path.write_bytes(pickle.dumps({"weights": [1, 2]}))
+    assert "not a gradrtl archive" in refused(path)
+    np.savez(path, header=np.array([object()], dtype=object))
+    assert "not a gradrtl archive" in refused(path)
+    with zipfile.ZipFile(path, "w") as empty:
+        empty.writestr("../../outside.npy", b"")
+    assert "not a gradrtl archive" in refused(path)
+    archive.save(path, "checkpoint", {}, {})
+    assert "it holds a checkpoint" in refused(path)
+
+
+def test_refuses_a_future_version(tmp_path, monkeypatch):
+    path = tmp_path / "network.npz"
+    monkeypatch.setattr(archive, "VERSION", 99)
+    network().save(path)
+    monkeypatch.undo()
+    assert "version is 99, this program reads 1" in refused(path)
+
+
+HEADER = json.dumps(
+    {
+        "input": {"shape": [3], "bits": 8, "kind": "static"},
+        "layers": [
+            {
+                "name": "dense",
+                "input_shape": [3],
+                "weight_bits": 2,
+                "synapses": {"kind": "dense"},
+                "neuron": {"leak": "none", "reset": "hard"},
+                "pool": None,
+            }
+        ],
+        "steps": 2,
+        "readout": {"kind": "count", "group": 1},
+        "notes": {},
+    }
+)
+
+
+def put(header: dict, where: list, value: object) -> dict:
+    inner = header
+    for key in where[:-1]:
+        inner = inner[key]
+    if value is None:
+        del inner[where[-1]]
+    else:
+        inner[where[-1]] = value
+    return header
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "message"),
+    [
+        (["steps"], None, "incomplete"),
+        (["steps"], "many", "steps is many|incomplete"),
+        (["input"], 7, "incomplete"),
+        (["input", "shape"], None, "incomplete"),
+        (["input", "shape"], ["3"], "incomplete"),
+        (["layers"], [], "layers is 0"),
+        (["layers", 0, "neuron", "colour"], "red", "incomplete"),
+        (["layers", 0, "neuron", "leak"], "odd", "neuron.leak is odd"),
+        (["layers", 0, "synapses", "kind"], "sparse", "layer 0 synapses is sparse: dense or conv"),
+        (["layers", 0, "pool"], {"kind": "max"}, "incomplete"),
+        (["layers", 0, "weight_bits"], 99, "layer dense weight_bits is 99"),
+        (["notes"], None, "incomplete"),
+    ],
+)
+def test_refuses_headers_that_make_no_network(tmp_path, where, value, message):
+    """Files with a right digest, but made by somebody else's program."""
+    path = tmp_path / "network.npz"
+    arrays = {
+        "layer0.weight": np.ones((2, 3), np.int8),
+        "layer0.bias": np.zeros(2, np.int64),
+        "layer0.threshold": np.array([10]),
+    }
+    archive.save(path, "network", json.loads(HEADER), arrays)
+    assert QuantizedNetwork.load(path).classes == 2
+    archive.save(path, "network", put(json.loads(HEADER), where, value), arrays)
+    with pytest.raises(UserError, match=message):
+        QuantizedNetwork.load(path)
+
+
+@pytest.mark.parametrize("missing", ["layer0.weight", "layer0.bias", "layer0.threshold"])
+def test_refuses_missing_arrays(tmp_path, missing):
+    path = tmp_path / "network.npz"
+    arrays = {
+        "layer0.weight": np.ones((2, 3), np.int8),
+        "layer0.bias": np.zeros(2, np.int64),
+        "layer0.threshold": np.array([10]),
+    }
+    del arrays[missing]
+    archive.save(path, "network", json.loads(HEADER), arrays)
+    assert "incomplete" in refused(path)
