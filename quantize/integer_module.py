@@ -132,11 +132,13 @@ class _Round(torch.autograd.Function):
 class IntegerLayer(nn.Module):
     """One layer: integers in, spikes out, `[steps or 1, batch, ...] -> [steps, batch, ...]`.
 
-    `weight` holds the living synapses alone, `[synapses]`; `place` says where in the dense weight they are.
+    `weight` holds the living synapses alone, `[synapses]`, and the product of a dense layer only the sources that have
+    one (`used`). `place` says where in that product's weight, of `shape`, the synapses are.
     """
 
     place: Tensor
     row: Tensor
+    used: Tensor
 
     def __init__(
         self, layer: FloatLayer, scale: np.ndarray, bits: int, source_value: float, formats: Formats, steps: int
@@ -150,21 +152,23 @@ class IntegerLayer(nn.Module):
         self.layer, self.bits, self.source_value = layer, bits, source_value
         leak = leak_of(neuron, formats.decay_bits)
         self.rule = _Rule(leak, formats.membrane_fraction, neuron.reset == "soft", formats.membrane_bits, steps)
-        place = np.flatnonzero(layer.weight)
-        self.register_buffer("place", torch.from_numpy(place), persistent=False)
-        self.register_buffer("row", torch.from_numpy(place * layer.channels // layer.weight.size), persistent=False)
-        self.weight = nn.Parameter(torch.tensor(layer.weight.ravel()[place], dtype=torch.float32))
+        used = np.flatnonzero(layer.weight.any(axis=0)) if layer.weight.ndim == 2 else np.arange(layer.weight.shape[1])
+        weight = layer.weight[:, used]
+        place = np.flatnonzero(weight)
+        self.shape = weight.shape
+        for name, values in (("place", place), ("row", place * layer.channels // weight.size), ("used", used)):
+            self.register_buffer(name, torch.from_numpy(values), persistent=False)
+        self.weight = nn.Parameter(torch.tensor(weight.ravel()[place], dtype=torch.float32))
         self.bias = nn.Parameter(torch.tensor(layer.bias, dtype=torch.float32), requires_grad=bool(layer.bias.any()))
         self.log_scale = nn.Parameter(torch.tensor(np.log(scale), dtype=torch.float32))
 
     def integers(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Integer weight, bias, threshold and reset value, and the real unit of the membrane."""
+        """Integer weight (of the used sources), bias, threshold and reset value; the real unit of the membrane."""
         scale = self.log_scale.exp()  # [1] or [out]
         top = 1 << self.bits - 1
         steps = self.weight / (scale if scale.numel() == 1 else scale[self.row])
         living = _Round.apply(steps.clamp(-top, top - 1))
-        dense = living.new_zeros(self.layer.weight.size).scatter(0, self.place, living)
-        weight = dense.reshape(self.layer.weight.shape)
+        weight = living.new_zeros(math.prod(self.shape)).scatter(0, self.place, living).reshape(self.shape)
         current_unit = scale * self.source_value
         unit = current_unit * (self.rule.leak.gain / (1 << self.rule.fraction))
         bias = _Round.apply(self.bias / current_unit)
@@ -181,7 +185,10 @@ class IntegerLayer(nn.Module):
             current = functional.conv2d(flat, weight, bias, self.layer.stride, self.layer.padding).unflatten(0, lead)
             threshold, unit = threshold.reshape(-1, 1, 1), unit.reshape(-1, 1, 1)
         else:
-            current = functional.linear(x.flatten(2), weight, bias)
+            flat = x.flatten(2)
+            if len(self.used) < flat.shape[2]:
+                flat = flat[:, :, self.used]
+            current = functional.linear(flat, weight, bias)
         spikes = _Fire.apply(current, threshold, unit, reset, self.rule)
         pool = self.layer.pool
         if pool is None:
@@ -239,8 +246,9 @@ class IntegerNetwork(nn.Module):
         integers = []
         for layer in self._chain:
             weight, bias, threshold, reset, _ = (values.cpu().numpy() for values in layer.integers())
-            whole = (weight.astype(np.int8), bias.astype(np.int64), threshold.astype(np.int64))
-            integers.append(Integers(*whole, int(reset[0])))
+            whole = np.zeros(layer.layer.weight.shape, np.int8)
+            whole[:, layer.used.cpu().numpy()] = weight
+            integers.append(Integers(whole, bias.astype(np.int64), threshold.astype(np.int64), int(reset[0])))
         scales = [layer.log_scale.exp().tolist() for layer in self._chain]
         return assemble(self.network, self.formats, integers, {"scales": scales, **(notes or {})})
 
