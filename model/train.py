@@ -10,7 +10,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -179,36 +179,41 @@ def train(
                 bars.advance(bar)
             after = [weight != 0 for weight in _weights(network)]
             evaluation = evaluate(network, validation, device=workers.device)
-            row = {
-                "epoch": epoch + 1,
-                "loss": total_loss / per_epoch,
-                "validation": evaluation.accuracy,
-                "connectivity": recipe.connectivity,
-                "layers": [float(mask.mean()) for mask in after],
-                "pruned": [int((b & ~a).sum()) for b, a in zip(before, after, strict=True)],  # from epoch to epoch
-                "regrown": [int((a & ~b).sum()) for b, a in zip(before, after, strict=True)],
-                "silent": evaluation.silent,
-                **recipe.state(),
-            }
-            history.append(row)
+            row = {"epoch": epoch + 1, "loss": total_loss / per_epoch, "validation": evaluation.accuracy}
+            history.append(row | _changes(before, after) | {"silent": evaluation.silent} | recipe.state())
             if on_epoch is not None and workers.leads:
-                on_epoch(row)
+                on_epoch(history[-1])
             if resume is not None and workers.leads:
                 _save_resume(resume, config, network, optimizer, recipe.state(), history)
 
     result = Checkpoint(description, arrays_of(network), config.to_json(), history, {}, command)
-    counted, evaluation = result.census, evaluate(network, validation, device=workers.device)
-    figures = {
+    evaluation = evaluate(network, validation, device=workers.device)
+    return replace(result, figures=_figures(result, evaluation, time.monotonic() - began))
+
+
+def _changes(before: list[np.ndarray], after: list[np.ndarray]) -> Row:
+    """What an epoch did to the connections: two lists of masks, one mask a layer."""
+    return {
+        "connectivity": sum(int(mask.sum()) for mask in after) / sum(mask.size for mask in after),
+        "layers": [float(mask.mean()) for mask in after],
+        "pruned": [int((b & ~a).sum()) for b, a in zip(before, after, strict=True)],
+        "regrown": [int((a & ~b).sum()) for b, a in zip(before, after, strict=True)],
+    }
+
+
+def _figures(checkpoint: Checkpoint, evaluation: Evaluation, seconds: float) -> Row:
+    """What is known of a finished run; `evaluation` is that of the validation images."""
+    counted = checkpoint.census
+    return {
         "validation": evaluation.accuracy,
         "connectivity": counted.connectivity,
         "useful_connectivity": counted.useful_connectivity,
         "living": list(counted.living),
         "dead": list(counted.dead),
         "silent": evaluation.silent,
-        "spikes_a_frame": [float(rate.sum() * description.steps) for rate in evaluation.rates],
-        "seconds": time.monotonic() - began,
+        "spikes_a_frame": [float(rate.sum() * checkpoint.network.steps) for rate in evaluation.rates],
+        "seconds": seconds,
     }
-    return Checkpoint(description, result.arrays, result.config, history, figures, command)
 
 
 def _optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
@@ -221,7 +226,12 @@ def _weights(network: SpikingNetwork) -> list[np.ndarray]:
 
 
 def _save_resume(
-    path: Path, config: TrainConfig, network: nn.Module, optimizer: Any, recipe: Any, history: Any
+    path: Path,
+    config: TrainConfig,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    recipe: dict[str, float],
+    history: list[Row],
 ) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
@@ -243,8 +253,6 @@ def _load_resume(path: Path, config: TrainConfig) -> dict[str, Any]:
     except Exception as error:  # torch reports a damaged file in many ways
         raise UserError(f"{path}: not the state of a training run, or damaged ({error})") from None
     wanted = config.to_json()
-    for name in wanted:
-        require(
-            found.get(name) == wanted[name], f"{path} {name}", found.get(name), f"{wanted[name]}, or another folder"
-        )
+    for name, value in wanted.items():
+        require(found.get(name) == value, f"{path} {name}", found.get(name), f"{value}, or choose another folder")
     return kept
