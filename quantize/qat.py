@@ -34,8 +34,8 @@ Row = dict[str, Any]
 class QatConfig:
     """One fine-tuning run. The same configuration, network and data give the same integers on the same machine."""
 
-    epochs: int = 20
-    lr: float = 4e-3  # of weights and biases, Adam; a cosine to 0
+    epochs: int = 10
+    lr: float = 1e-3  # of weights and biases, Adam; a cosine to 0
     scale_lr: float = 1e-3  # of the logarithms of the step sizes
     batch: int = 128
     rotation: float = 10.0  # augmentation, as in training
