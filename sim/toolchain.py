@@ -28,7 +28,7 @@ KEPT_ENTRIES = 256  # the cache forgets those that were used longest ago
 PREFIX = "V"
 MACROS = ("COVERAGE", "SC", "TIMING", "TRACE", "TRACE_FST", "TRACE_VCD", "TRACE_SAIF")
 RUNTIME = ("verilated.cpp", "verilated_threads.cpp")
-HOT, COLD = "-O2", "-O0"
+HOT, COLD = "-O1", "-O0"
 # What Amaranth's Verilog draws, and nothing else: `casez` without default, constants narrower than their operands.
 WAIVED = ("CASEINCOMPLETE", "WIDTHEXPAND", "WIDTHTRUNC")
 # Merging conditionals takes Verilator longer than all else together, and saves little.
@@ -86,45 +86,41 @@ def environment() -> dict[str, str]:
 def build(
     design: str,
     harness: str,
-    driver: str,
-    headers: Mapping[str, str],
+    binding: Mapping[str, str],
+    driver: Mapping[str, str],
     *,
     cache: str | Path | None = None,
     jobs: int | None = None,
 ) -> Path:
-    """Compile `design` and `harness` (Verilog; top module `harness`) and `driver` (C++) into one executable.
+    """Compile `design` and `harness` (Verilog; top module `harness`) and C++ around them into one executable.
 
     Parameters
     ----------
     design, harness
         Warnings of `WAIVED` are waived in the design alone.
-    driver, headers
-        The C++ source with `main`, which includes `Vharness.h` and `headers` (name to text).
+    binding, driver
+        C++ sources and headers, name to text: those that include `Vharness.h`, compiled with the model, and those
+        that do not, compiled once. Each may include the headers of the driver.
     cache
         Folder of the cache, default `build/cache` under the current one. Safe for several processes at once.
     jobs
         Compiler processes, default one a core.
 
-    Returns the path of the executable in the cache, to be run in its own folder. Raises `ToolError` with Verilator's first error.
+    Returns the path of the executable in the cache, to be run in its own folder. Raises `ToolError` with Verilator's
+    first error.
     """
     jobs = jobs or len(os.sched_getaffinity(0))
     design, memories = split_memories(design)
-    texts = {
-        "design.v": design,
-        **memories,
-        "harness.v": harness,
-        "driver.cpp": driver,
-        "waivers.vlt": _waivers(),
-        **headers,
-    }
+    texts = {"design.v": design, "harness.v": harness, "waivers.vlt": _waivers(), **memories, **binding, **driver}
     cache = Path(cache or CACHE)
-    runtime = _cached(cache, "runtime", {}, lambda folder: _build_runtime(folder, jobs))
+    runtime = _cached(cache, "runtime", driver, lambda folder: _build_runtime(folder, driver, jobs))
+
+    sources = [name for name in binding if name.endswith(".cpp")]
 
     def make(folder: Path) -> None:
-        for name, text in texts.items():
-            (folder / name).write_text(text)
+        _write(folder, texts)
         _verilate(folder)
-        _compile(folder, runtime, jobs)
+        _compile(folder, sources, runtime, jobs)
         for path in folder.iterdir():
             if path.name != "model" and path.name not in memories:
                 path.unlink()
@@ -156,9 +152,17 @@ def _waivers() -> str:
     return f"`verilator_config\n{rules}"
 
 
-def _build_runtime(folder: Path, jobs: int) -> None:
+def _write(folder: Path, texts: Mapping[str, str]) -> None:
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+
+
+def _build_runtime(folder: Path, driver: Mapping[str, str], jobs: int) -> None:
+    """Objects that all models share: Verilator's library and the driver."""
+    _write(folder, driver)
     sources = [verilator_root() / "include" / name for name in RUNTIME]
-    _run_compiler([[HOT, "-c", str(source), "-o", f"{source.stem}.o"] for source in sources], folder, jobs)
+    sources += [folder.absolute() / name for name in driver if name.endswith(".cpp")]
+    _run_compiler([["-O2", "-c", str(source), "-o", f"{source.stem}.o"] for source in sources], folder, jobs)
 
 
 def _verilate(folder: Path) -> None:
@@ -185,17 +189,17 @@ def _first_error(log: str) -> ToolError:
     return ToolError("verilator", file or "", f"{where}{message}{f' [{rule}]' if rule else ''}")
 
 
-def _compile(folder: Path, runtime: Path, jobs: int) -> None:
-    """Compile the sources that Verilator wrote and the driver, and link `model`."""
+def _compile(folder: Path, binding: list[str], runtime: Path, jobs: int) -> None:
+    """Compile the sources that Verilator wrote and `binding`, and link `model` with the objects in `runtime`."""
     sources = sorted(path.name for path in folder.glob(f"{PREFIX}harness*.cpp"))
     cold = [name for name in sources if name.endswith("Slow.cpp")]
     hot = [name for name in sources if name not in cold]
-    units = {"hot.cpp": ["driver.cpp", *hot], "cold.cpp": cold}
+    units = {"hot.cpp": [*binding, *hot], "cold.cpp": cold}
     for name, members in units.items():
         (folder / name).write_text("".join(f'#include "{member}"\n' for member in members))
     levels = {"hot.cpp": HOT, "cold.cpp": COLD}
     _run_compiler([[levels[name], "-c", name] for name in units], folder, jobs)
-    objects = [str((runtime / name).with_suffix(".o").absolute()) for name in RUNTIME]
+    objects = [str(path.absolute()) for path in sorted(runtime.glob("*.o"))]
     _run_compiler([["hot.o", "cold.o", *objects, "-pthread", "-o", "model"]], folder, 1)
 
 

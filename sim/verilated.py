@@ -123,7 +123,8 @@ def build(verilog: str | Path, mapping: Mapping, *, cache: str | Path | None = N
     Verilator's first error.
     """
     text = verilog.read_text() if isinstance(verilog, Path) else verilog
-    driver = (files(__package__) / "templates" / "driver.cpp").read_text()
+    templates = files(__package__) / "templates"
+    binding, driver, ports = ((templates / name).read_text() for name in ("binding.cpp", "driver.cpp", "ports.h"))
     require(
         re.search(r"\bmodule\s+gradrtl\b", text) is not None, "the Verilog", "not usable", "it needs a module gradrtl"
     )
@@ -134,8 +135,8 @@ def build(verilog: str | Path, mapping: Mapping, *, cache: str | Path | None = N
         program = toolchain.build(
             text,
             harness(mapping, registers, cores),
-            driver,
-            {"cores.h": core_list(mapping, traced)},
+            {"binding.cpp": binding, "cores.h": core_list(mapping, traced)},
+            {"driver.cpp": driver, "ports.h": ports},
             cache=cache,
             jobs=jobs,
         )

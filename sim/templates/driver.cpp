@@ -16,8 +16,7 @@
 #include <string>
 #include <vector>
 
-#include "Vharness.h"
-#include "verilated.h"
+#include "ports.h"
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "ports and files are read as little-endian bytes");
 
@@ -89,8 +88,7 @@ struct Layer {
     int64_t neurons, rows, pes, bits;
     std::vector<int32_t> slots;  // [rows, pes]: neuron or -1
     std::vector<int32_t> used;   // neurons that are there, ascending
-    const uint8_t *valid, *spikes, *membranes;
-    size_t membrane_bytes;
+    Core core;
     int64_t updates = 0;  // rows seen so far
 };
 
@@ -106,18 +104,10 @@ struct Frame {
     int64_t first_beat = 0, last_beat = 0;
 };
 
-std::vector<Layer> read_layers(int64_t count, Vharness& model) {
-    std::vector<Layer> layers;
-#define CORE(l)                                                                                       \
-    layers.push_back({});                                                                             \
-    layers.back().valid = reinterpret_cast<const uint8_t*>(&model.core##l##_valid);                   \
-    layers.back().spikes = reinterpret_cast<const uint8_t*>(&model.core##l##_spikes);                 \
-    layers.back().membranes = reinterpret_cast<const uint8_t*>(&model.core##l##_membranes);           \
-    layers.back().membrane_bytes = sizeof(model.core##l##_membranes);
-#include "cores.h"
-#undef CORE
-    if (count > int64_t(layers.size())) fault("the model shows %d layers", int(layers.size()));
-    layers.resize(count);
+std::vector<Layer> read_layers(int64_t count, const Ports& ports) {
+    if (count > int64_t(ports.cores.size())) fault("the model shows %d layers", int(ports.cores.size()));
+    std::vector<Layer> layers(count);
+    for (int64_t l = 0; l < count; ++l) layers[l].core = ports.cores[l];
     for (Layer& layer : layers) {
         int64_t sizes[4];
         read(sizes, sizeof sizes);
@@ -158,8 +148,8 @@ Frame read_frame(const Setup& setup, const std::vector<Layer>& layers) {
 // Take the row of neurons that `layer` updates in this cycle into `trace`, at `step`.
 void take_row(const Layer& layer, int64_t step, int64_t row, Trace& trace) {
     static std::vector<uint8_t> wires;
-    wires.resize(layer.membrane_bytes + sizeof(uint64_t));
-    std::memcpy(wires.data(), layer.membranes, layer.membrane_bytes);
+    wires.resize(layer.core.membrane_bytes + sizeof(uint64_t));
+    std::memcpy(wires.data(), layer.core.membranes, layer.core.membrane_bytes);
     for (int64_t pe = 0; pe < layer.pes; ++pe) {
         const int32_t neuron = layer.slots[row * layer.pes + pe];
         if (neuron < 0) continue;
@@ -167,7 +157,7 @@ void take_row(const Layer& layer, int64_t step, int64_t row, Trace& trace) {
         uint64_t window;
         std::memcpy(&window, &wires[bit / 8], sizeof window);
         const int unused = 64 - int(layer.bits);
-        trace.spikes[at] = layer.spikes[pe / 8] >> pe % 8 & 1;
+        trace.spikes[at] = layer.core.spikes[pe / 8] >> pe % 8 & 1;
         trace.membranes[at] = int32_t(int64_t(window >> bit % 8 << unused) >> unused);
     }
 }
@@ -209,21 +199,16 @@ struct Packet {
 int main() {
     static char buffer[1 << 20];
     std::setvbuf(stdin, buffer, _IOFBF, sizeof buffer);
-    VerilatedContext context;
-    Vharness model{&context};
+    const Ports ports = make_model();
     Setup setup;
     read(&setup, sizeof setup);
-    std::vector<Layer> layers = read_layers(setup.layers, model);
+    std::vector<Layer> layers = read_layers(setup.layers, ports);
 
-    const auto tick = [&] {  // to the next cycle: the inputs below take effect in it
-        model.clk = 0, model.eval();
-        model.clk = 1, model.eval();
-    };
-    model.next_s_axis_tvalid = 0;
-    model.next_m_axis_tready = 0;
-    model.next_rst = 1;
-    for (int i = 0; i < RESET_CYCLES; ++i) tick();
-    model.next_rst = 0;
+    *ports.s_axis_tvalid = 0;
+    *ports.m_axis_tready = 0;
+    *ports.rst = 1;
+    for (int i = 0; i < RESET_CYCLES; ++i) ports.tick();
+    *ports.rst = 0;
 
     const auto number = [&](int64_t frame) { return (long long)(setup.first + frame); };
     Stalls stall_in{2 * uint64_t(setup.seed) + 1, setup.stall_in};
@@ -245,16 +230,16 @@ int main() {
         if (going_in && !offering && !stall_in()) {
             const std::vector<uint64_t>& beats = flying.back().beats;
             offering = true;
-            model.next_s_axis_tdata = beats[beat];
-            model.next_s_axis_tlast = beat + 1 == beats.size();
+            std::memcpy(ports.s_axis_tdata, &beats[beat], ports.s_axis_tdata_bytes);
+            *ports.s_axis_tlast = beat + 1 == beats.size();
         }
         const bool accepting = !stall_out();
-        model.next_s_axis_tvalid = offering;
-        model.next_m_axis_tready = accepting;
-        tick();
+        *ports.s_axis_tvalid = offering;
+        *ports.m_axis_tready = accepting;
+        ports.tick();
 
         bool progress = false;
-        if (offering && model.s_axis_tready) {
+        if (offering && *ports.s_axis_tready) {
             Frame& frame = flying.back();
             if (beat == 0) frame.first_beat = cycle;
             frame.last_beat = cycle;
@@ -265,7 +250,7 @@ int main() {
         }
         for (size_t l = 0; l < layers.size(); ++l) {
             Layer& layer = layers[l];
-            if (!*layer.valid) continue;
+            if (!*layer.core.valid) continue;
             const int64_t row = layer.updates % layer.rows, step = layer.updates / layer.rows % setup.steps;
             const int64_t place = layer.updates / (layer.rows * setup.steps) - received;
             if (place < 0 || place >= int64_t(flying.size()))
@@ -274,21 +259,21 @@ int main() {
             ++layer.updates;
             progress = true;
         }
-        if (model.m_axis_tvalid) {
-            const bool stable = packet.data == model.m_axis_tdata && packet.last == bool(model.m_axis_tlast) &&
-                                packet.user == bool(model.m_axis_tuser);
+        if (*ports.m_axis_tvalid) {
+            const bool stable = packet.data == *ports.m_axis_tdata && packet.last == bool(*ports.m_axis_tlast) &&
+                                packet.user == bool(*ports.m_axis_tuser);
             if (packet.waiting && !stable)
                 fault("m_axis changes while it waits, frame %lld, cycle %lld", number(received), (long long)cycle);
-            if (!packet.beats.empty() && packet.user != bool(model.m_axis_tuser))
+            if (!packet.beats.empty() && packet.user != bool(*ports.m_axis_tuser))
                 fault("m_axis_tuser changes within the packet of frame %lld", number(received));
-            packet.data = model.m_axis_tdata;
-            packet.last = model.m_axis_tlast;
-            packet.user = model.m_axis_tuser;
+            packet.data = *ports.m_axis_tdata;
+            packet.last = *ports.m_axis_tlast;
+            packet.user = *ports.m_axis_tuser;
         } else if (packet.waiting) {
             fault("m_axis withdraws a beat, frame %lld, cycle %lld", number(received), (long long)cycle);
         }
-        packet.waiting = model.m_axis_tvalid && !accepting;
-        if (model.m_axis_tvalid && accepting) {
+        packet.waiting = *ports.m_axis_tvalid && !accepting;
+        if (*ports.m_axis_tvalid && accepting) {
             if (received == taken) fault("a packet that no frame asked for, in cycle %lld", (long long)cycle);
             packet.beats.push_back(int32_t(packet.data));
             progress = true;
