@@ -60,7 +60,9 @@ class Framer(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         index = Signal(range(max(2, self.expected)))
-        dropping, full_length, passes = Signal(), Signal(), Signal()
+        dropping = Signal()
+        full_length = Signal()
+        passes = Signal()
         last = self.beats.payload.last
         frame = self.frames.payload
         m.d.comb += [
@@ -115,18 +117,22 @@ class SpikeFramer(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         step = Signal(range(max(2, self.steps)))
-        begun, bad, dropping, filling = Signal(), Signal(), Signal(), Signal()
+        begun = Signal()  # state: a packet has begun
+        bad = Signal()
+        dropping = Signal()  # what is left of the packet
+        filling = Signal()  # steps that are missing
         word, last = self.beats.payload.data, self.beats.payload.last
         event = self.events.payload
-        final_step, mark, exists, ends, takes = Signal(), Signal(), Signal(), Signal(), Signal()
+        final_step, mark, exists, ends, takes, token = Signal(), Signal(), Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             final_step.eq(step == self.steps - 1),
             mark.eq(word[MARK_BIT]),
             exists.eq(word[:MARK_BIT] < self.sources),
             ends.eq(mark | last),
-            event.end.eq(filling | ends),
-            event.source.eq(Mux(event.end, 0, word)),
-            event["value"].eq(~event.end),
+            token.eq(filling | ends),
+            event.end.eq(token),
+            event.source.eq(Mux(token, 0, word)),
+            event["value"].eq(~token),
             event.bad.eq(bad | filling | ~(mark & last)),
             self.events.valid.eq(filling | (self.beats.valid & ~dropping & (ends | exists))),
             self.beats.ready.eq(~filling & (dropping | self.events.ready | ~(ends | exists))),
@@ -138,7 +144,7 @@ class SpikeFramer(wiring.Component):
             m.d.sync += begun.eq(~last)
             with m.If(~ends & ~exists):
                 m.d.sync += bad.eq(1)
-        with m.If(self.events.valid & self.events.ready & event.end):
+        with m.If(self.events.valid & self.events.ready & token):
             m.d.sync += step.eq(Mux(final_step, 0, step + 1))
             with m.If(final_step):
                 m.d.sync += [bad.eq(0), filling.eq(0)]

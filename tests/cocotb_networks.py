@@ -1,0 +1,47 @@
+"""The two small networks of the cocotb regression, and how they are placed: the same for runner and test bench."""
+
+from __future__ import annotations
+
+import numpy as np
+from gradrtl.quantize.network import Dense, Input, Layer, Neuron, QuantizedNetwork, Readout
+from gradrtl.rtl.mapping import Mapping, map_network
+
+
+def static_network() -> QuantizedNetwork:
+    """Pixels; both reset kinds, biases, thresholds of their own, saturation."""
+    generator = np.random.default_rng(7)
+    hidden = Neuron("decaying_input", "hard", generator.integers(300, 900, 23))
+    out = Neuron("shift", "soft", np.array([6]), shift=2, membrane_bits=6)
+    return QuantizedNetwork(
+        Input((30,)),
+        (
+            Layer("hidden", (30,), dense(generator, 23, 30, 0.4, 60), hidden, 4),
+            Layer("out", (23,), dense(generator, 5, 23, 0.7, 0), out, 4),
+        ),
+        steps=4,
+    )
+
+
+def spike_network() -> QuantizedNetwork:
+    """Spikes in, membranes out, summed in pairs."""
+    generator = np.random.default_rng(8)
+    hidden = Neuron("none", "soft", np.array([9]), fraction=1)
+    out = Neuron("multiply", "hard", np.array([0]), shift=3, factor=7, spiking=False)
+    return QuantizedNetwork(
+        Input((20,), kind="spikes"),
+        (
+            Layer("hidden", (20,), dense(generator, 17, 20, 0.5, 3), hidden, 4),
+            Layer("out", (17,), dense(generator, 6, 17, 0.7, 2), out, 4),
+        ),
+        steps=3,
+        readout=Readout("membrane", 2),
+    )
+
+
+def dense(generator: np.random.Generator, outputs: int, inputs: int, connectivity: float, bias: int) -> Dense:
+    weight = generator.integers(-8, 8, (outputs, inputs)) * (generator.random((outputs, inputs)) < connectivity)
+    return Dense(weight.astype(np.int8), generator.integers(-bias, bias + 1, outputs))
+
+
+def placed(network: QuantizedNetwork) -> Mapping:
+    return map_network(network, (4, 3), queue_depth=4, row_queue_depth=2)
