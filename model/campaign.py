@@ -28,9 +28,9 @@ SPARSEST = replace(BASE, rotation=5.0, shift=0.03)  # augmentation that a networ
 
 # the checkpoints that are committed under checkpoints/
 COMMITTED: dict[str, TrainConfig] = {
-    "mnist-mlp-5": replace(BASE, epochs=30, connectivity=0.05),
-    "mnist-mlp-2": replace(BASE, epochs=20, connectivity=0.02),
-    "mnist-mlp-1": replace(SPARSEST, epochs=20, connectivity=0.01),
+    "mnist-mlp-5": replace(BASE, epochs=30, connectivity=0.05, margin=20.0),
+    "mnist-mlp-2": replace(BASE, epochs=40, connectivity=0.0225),
+    "mnist-mlp-1": replace(SPARSEST, epochs=30, connectivity=0.01),
     "mnist-conv-20": replace(
         BASE, network="mnist-conv", epochs=6, connectivity=0.2, lr=3e-3, rotation=5.0, precision="float32"
     ),

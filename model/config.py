@@ -31,7 +31,7 @@ class TrainConfig:
     alpha: float = 0.01  # prior strength; where it starts, for gradr-alpha
     p: float = 0.95  # target sparsity of the prior
     output_alpha: float = 0.1  # factor on alpha in the last layer
-    margin: float = 20.0  # gradr-quota: how many learning rates below zero a connection starts again that it prunes
+    margin: float = 80.0  # gradr-quota: how many learning rates below zero a connection starts again that it prunes
     spread: float = 0.75  # density of a layer is proportional to its size to the power -spread
     rotation: float = 10.0  # augmentation: largest angle, degrees
     shift: float = 0.05  # augmentation: largest shift, part of the image's side
