@@ -1,7 +1,8 @@
 """Quantisation-aware training: fine-tune the integers themselves, from the best post-training scales.
 
 The mask stays as it was trained: pruned synapses never come back, and those that round to zero are counted as lost.
-The validation images, held out of the training images, choose the epoch that is kept.
+The validation images, held out of the training images, choose the epoch that is kept, by their loss: it is a steadier
+judge than the accuracy, which a few images decide.
 """
 
 from __future__ import annotations
@@ -66,10 +67,11 @@ def fine_tune(
     """Fine-tune a folded network on `data`, the training set, and return the integers of its best epoch.
 
     `scales` are where the step sizes start, by default those of least weight error. Each epoch's row (`epoch`, `loss`,
-    `validation`, `synapses`) goes to `on_epoch`; its `validation` accuracy is that of the integer network. Epoch 0 is
-    the network before fine-tuning; of two epochs as good, the later is kept. With a file `resume` the state of the run
-    is kept there after each epoch, and a run that finds one there goes on from it: the result is that of an
-    uninterrupted run. `progress` shows a bar on stderr; None: if it is a terminal.
+    `validation_loss`, `validation`, `synapses`) goes to `on_epoch`; its `validation` accuracy is that of the integer
+    network. Epoch 0 is the network before fine-tuning; of two epochs as good, the later is kept.
+
+    With a file `resume` the state of the run is kept there after each epoch, and a run that finds one there goes on
+    from it: the result is that of an uninterrupted run. `progress` shows a bar on stderr; None: if it is a terminal.
     """
     require(data.shape == network.input_shape, "image shape", data.shape, f"{network.input_shape}")
     training, validation = split(data, config.held_out)
@@ -90,11 +92,12 @@ def fine_tune(
 
     def finish(epoch: int, loss: float | None) -> Row:
         module.check()
-        found = module.export()
+        found, evaluation = module.export(), evaluate(module, validation)
         return {
             "epoch": epoch,
             "loss": loss,
-            "validation": evaluate(module, validation).accuracy,
+            "validation_loss": evaluation.loss,
+            "validation": evaluation.accuracy,
             "synapses": found.notes["synapses"]["kept"],
         }
 
@@ -124,7 +127,7 @@ def fine_tune(
                 sum_of_losses += float(loss.detach())
                 bars.advance(bar)
             row = finish(epoch, sum_of_losses / per_epoch)
-            if row["validation"] >= max(r["validation"] for r in history):
+            if row["validation_loss"] <= min(r["validation_loss"] for r in history):
                 best = _state(module)
             history.append(row)
             if on_epoch is not None:
@@ -133,7 +136,7 @@ def fine_tune(
                 _save(resume, config, formats, module, optimizer, history, best)
 
     module.load_state_dict(best)
-    chosen = max(history, key=lambda row: (row["validation"], row["epoch"]))
+    chosen = min(history, key=lambda row: (row["validation_loss"], -row["epoch"]))
     notes = {"qat": {**asdict(config), "epoch": chosen["epoch"], "validation": chosen["validation"]}}
     return living.expand(module.export(notes))
 
