@@ -1,0 +1,93 @@
+"""The serial board in Amaranth's simulator, pin to pin: identity, frames, damaged packets."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from amaranth.sim import Simulator
+from gradrtl.rtl.mapping import Mapping, map_network
+from gradrtl.rtl.packets import ANSWER, END, FRAME, IDENTIFY, Decoder, Identity, Packet
+from gradrtl.rtl.serial import SerialAccelerator, identity
+from gradrtl.sim import reference
+from random_networks import Options, frames, network
+
+DIVISOR = 4
+BIT_TIMES = 10
+OPTIONS = Options(dense_only=True, largest=20, most_layers=2, most_steps=3)
+
+
+def talk(mapping: Mapping, sent: bytes, patience: int) -> list[Packet]:
+    """Send bytes, wait `patience` more byte times, return the packets that came back."""
+    board = SerialAccelerator(mapping, DIVISOR)
+    received = bytearray()
+    finished = False
+
+    async def send(ctx):
+        nonlocal finished
+        for byte in sent:
+            for bit in [0, *((byte >> i) & 1 for i in range(8)), 1]:
+                ctx.set(board.rx, bit)
+                await ctx.tick().repeat(DIVISOR)
+        await ctx.tick().repeat(DIVISOR * BIT_TIMES * patience)
+        finished = True
+
+    async def receive(ctx):
+        while not finished:
+            await ctx.tick()
+            if ctx.get(board.tx):
+                continue
+            await ctx.tick().repeat(DIVISOR // 2)
+            byte = 0
+            for i in range(8):
+                await ctx.tick().repeat(DIVISOR)
+                byte |= ctx.get(board.tx) << i
+            await ctx.tick().repeat(DIVISOR)
+            assert ctx.get(board.tx) == 1
+            received.append(byte)
+
+    simulator = Simulator(board)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(send)
+    simulator.add_testbench(receive)
+    simulator.run()
+    return Decoder().feed(bytes(received))
+
+
+def static_mapping() -> Mapping:
+    seed = next(s for s in range(100) if network(s, OPTIONS).input.kind == "static")
+    return map_network(network(seed, OPTIONS))
+
+
+def result(outcome, index: int) -> bytes:
+    words = [outcome.classes[index], *outcome.counts[index]]
+    return np.array(words, dtype="<i4").tobytes()
+
+
+def test_identity():
+    mapping = static_mapping()
+    (answer,) = talk(mapping, Packet(7, IDENTIFY).encode(), 70)
+    assert (answer.sequence, answer.kind) == (7, IDENTIFY | ANSWER)
+    assert Identity.decode(answer.payload) == identity(mapping)
+
+
+def test_frames_are_answered_in_order_and_damaged_ones_are_not():
+    mapping = static_mapping()
+    images = frames(mapping.network, 4, 1)
+    images[1, 0] = 0xC0  # needs stuffing
+    outcome = reference.run(mapping.network, images)
+    packets = [Packet(200 + i, FRAME, image.tobytes()).encode() for i, image in enumerate(images)]
+    broken = bytearray(packets[2])
+    broken[6] ^= 0x10
+    short = packets[3][:9] + packets[3][10:]
+    pause = bytes([END]) * 150  # results of so small a network take longer than its frames
+    sent = pause.join([packets[0], packets[1], bytes(broken), short, packets[2], packets[3], b""])
+    answers = talk(mapping, sent, 0)
+    assert [(a.sequence, a.kind) for a in answers] == [(200 + i, FRAME | ANSWER) for i in range(4)]
+    assert [a.payload for a in answers] == [result(outcome, i) for i in range(4)]
+
+
+@pytest.mark.parametrize("noise", [b"", b"\x00", b"\xdb", b"\xc0\xc0", b"\x01\x02\x03\x04\x05\x06\x07\x08\x09"])
+def test_noise_before_a_packet(noise):
+    mapping = static_mapping()
+    answers = talk(mapping, noise + Packet(1, IDENTIFY).encode(), 70)
+    assert [a.sequence for a in answers] == [1]
