@@ -1,0 +1,176 @@
+"""Framing, for ever: one frame of the right length for each packet, whatever its length, and whatever is aborted."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from amaranth.hdl import Assert, Assume, Cover, Module, Mux, Signal
+from prover import Claim, free, inner, opened, prove
+
+from gradrtl.rtl.framing import MARK_BIT, Framer, SpikeFramer
+
+
+def steady(m: Module, offered) -> None:
+    """A beat that is offered stays until it is taken."""
+    waits, word = Signal(), Signal.like(offered.payload.as_value())
+    m.d.sync += [waits.eq(offered.valid & ~offered.ready), word.eq(offered.payload.as_value())]
+    with m.If(waits):
+        m.d.comb += [Assume(offered.valid), Assume(offered.payload.as_value() == word)]
+
+
+class Packet:
+    """Where the packet at the input stands: `begun`, `void` (aborted), `position` (beats taken, at most `most`)."""
+
+    def __init__(self, m: Module, takes, last, abort, most: int):
+        self.begun, self.void, self.position = Signal(), Signal(), Signal(range(most + 1))
+        with m.If(takes):
+            m.d.sync += self.begun.eq(~last)
+            m.d.sync += self.position.eq(Mux(last, 0, Mux(self.position == most, most, self.position + 1)))
+        with m.If(takes & last):
+            m.d.sync += self.void.eq(0)
+        with m.Elif(abort & (takes | self.begun)):
+            m.d.sync += self.void.eq(1)
+
+
+class FramesOfPixels(Claim):
+    """Beat for beat: passed on with its number if it belongs to the frame, else dropped; the last one says so."""
+
+    def __init__(self, beats: int):
+        self.beats = beats
+
+    def body(self, m: Module) -> None:
+        expected = self.beats
+        framer = Framer(SimpleNamespace(beats=expected, pixels_a_beat=1))
+        m.submodules.framer = inside = opened(framer)
+        for signal in (framer.beats.payload, framer.beats.valid, framer.frames.ready, framer.abort):
+            free(m, signal)
+        steady(m, framer.beats)
+        beat, sent = framer.beats.payload, framer.frames.payload
+        takes, passes, belongs, completes = Signal(), Signal(), Signal(), Signal()
+        packet = Packet(m, takes, beat.last, framer.abort, expected)
+        m.d.comb += [
+            takes.eq(framer.beats.valid & framer.beats.ready),
+            passes.eq(framer.frames.valid & framer.frames.ready),
+            belongs.eq(~packet.void & (packet.position < expected)),
+            completes.eq(packet.position == expected - 1),
+            Assert(passes == (takes & belongs)),
+            Assert(framer.short == (passes & beat.last & ~completes)),
+            Assert(framer.long == (passes & ~beat.last & completes)),
+            Cover(passes & sent.last & ~sent.bad),
+            Cover(framer.short),
+            Cover(takes & beat.last & ~belongs & ~packet.void),
+            Cover(takes & beat.last & packet.void),
+        ]
+        with m.If(passes):
+            m.d.comb += [
+                Assert(sent.pixels.as_value() == beat.data),
+                Assert(sent.index == packet.position),
+                Assert(sent.last == (beat.last | completes)),
+                Assert(~sent.last | (sent.bad == ~(beat.last & completes))),
+            ]
+        with m.If(framer.beats.valid & framer.frames.ready):
+            m.d.comb += Assert(takes)
+
+        m.d.comb += [
+            Assert(inner(inside, "dropping") == (packet.begun & ~belongs)),
+            Assert(inner(inside, "index") == Mux(packet.begun & belongs, packet.position, 0)),
+            Assert(packet.begun == (packet.position != 0)),
+            Assert(packet.position <= expected),
+            Assert(packet.begun | ~packet.void),
+        ]
+
+
+class FramesOfSpikes(Claim):
+    """Exactly `steps` tokens for each packet that is not aborted; the last is bad if and only if the packet was."""
+
+    def __init__(self, steps: int, sources: int):
+        self.steps, self.sources = steps, sources
+
+    def body(self, m: Module) -> None:
+        steps, sources = self.steps, self.sources
+        network = SimpleNamespace(layers=[SimpleNamespace(sources=sources)], steps=steps)
+        framer = SpikeFramer(network, max(1, (sources - 1).bit_length()))
+        m.submodules.framer = inside = opened(framer)
+        for signal in (framer.beats.payload, framer.beats.valid, framer.events.ready, framer.abort):
+            free(m, signal)
+        steady(m, framer.beats)
+        beat, sent = framer.beats.payload, framer.events.payload
+        takes, passes = Signal(), Signal()
+        m.d.comb += [
+            takes.eq(framer.beats.valid & framer.beats.ready),
+            passes.eq(framer.events.valid & framer.events.ready),
+        ]
+        packet = Packet(m, takes, beat.last, framer.abort, 1)
+        # The frame at the output: tokens sent, `owed` while the packet has ended and tokens are missing, whether it
+        # was malformed so far. A frame ends with its last token; a packet may end before or after.
+        tokens, owed, malformed = Signal(range(steps + 1)), Signal(), Signal()
+        mark, unknown, ends_frame = Signal(), Signal(), Signal()
+        over = Signal()  # all tokens are sent, the packet goes on
+        belongs = Signal()
+        m.d.comb += [
+            mark.eq(beat.data[MARK_BIT]),
+            unknown.eq(~mark & ~beat.last & (beat.data[:MARK_BIT] >= sources)),
+            belongs.eq(~packet.void & ~over),
+            ends_frame.eq(passes & sent.end & (tokens == steps - 1)),
+            Assert(~(takes & owed)),
+            # A beat that belongs to a frame gives one event, unless its address is unknown; an owed token is the other.
+            Assert(passes == Mux(owed, framer.events.ready, takes & belongs & ~unknown)),
+        ]
+        with m.If(passes):
+            m.d.comb += Assert(sent.end == (owed | mark | beat.last))
+            with m.If(~sent.end):
+                m.d.comb += [Assert(sent.source == beat.data[:MARK_BIT]), Assert(sent["value"] == 1)]
+        with m.If(ends_frame):
+            m.d.comb += Assert(sent.bad == (malformed | owed | ~(mark & beat.last)))
+        with m.If(framer.events.ready & (framer.beats.valid | owed)):
+            m.d.comb += Assert(takes | passes)
+
+        with m.If(passes & sent.end):
+            m.d.sync += tokens.eq(Mux(ends_frame, 0, tokens + 1))
+        with m.If(takes & belongs):
+            with m.If(unknown):
+                m.d.sync += malformed.eq(1)
+            with m.If(beat.last & ~ends_frame):
+                m.d.sync += [owed.eq(1), malformed.eq(1)]
+        with m.If(ends_frame):
+            m.d.sync += [malformed.eq(0), owed.eq(0), over.eq(~owed & ~beat.last)]
+        with m.Elif(takes & beat.last):
+            m.d.sync += over.eq(0)
+        with m.If(framer.abort):
+            m.d.sync += [tokens.eq(0), malformed.eq(0), owed.eq(0)]
+        m.d.comb += [
+            Cover(ends_frame & ~sent.bad),
+            Cover(ends_frame & sent.bad & ~owed),
+            Cover(ends_frame & owed),
+            Cover(takes & beat.last & over),
+            Cover(takes & beat.last & packet.void),
+        ]
+
+        m.d.comb += [
+            Assert(inner(inside, "step") == tokens),
+            Assert(tokens < steps),
+            Assert(inner(inside, "filling") == owed),
+            Assert(inner(inside, "bad") == malformed),
+            Assert(inner(inside, "dropping") == (packet.void | over)),
+            Assert(inner(inside, "begun") == packet.begun),
+            Assert(packet.begun | ~(packet.void | over)),
+            Assert(~(owed & packet.begun)),
+            Assert(packet.begun | owed | ((tokens == 0) & ~malformed)),
+            Assert(~(over | packet.void) | ((tokens == 0) & ~malformed)),
+        ]
+
+
+@pytest.mark.parametrize("beats", [1, 2, 5])
+def test_frames_of_pixels(beats):
+    prove(FramesOfPixels(beats), f"frames{beats}", 2)
+
+
+@pytest.mark.parametrize(("steps", "sources"), [(1, 3), (3, 5)])
+def test_frames_of_spikes(steps, sources):
+    prove(FramesOfSpikes(steps, sources), f"spikes{steps}", 2)
+
+
+@pytest.mark.parametrize("claim", [FramesOfPixels(3), FramesOfSpikes(2, 3)], ids=["pixels", "spikes"])
+def test_every_kind_of_packet_is_reached(claim):
+    prove(claim, type(claim).__name__.lower(), 8, "cover")
