@@ -1,0 +1,52 @@
+# Every target sets up its own environment: a virtual environment with the pinned versions of constraints.txt.
+
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/.ready
+RUN := $(VENV)/bin/python
+GRADRTL := $(VENV)/bin/gradrtl
+
+.PHONY: demo test lint cocotb formal soak mutants fuzz bench campaign networks clean
+
+demo: $(READY)
+	$(GRADRTL) demo --out build/mnist
+
+test: $(READY)
+	$(RUN) -m pytest -n 2 --dist worksteal tests
+
+lint: $(READY)
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+cocotb: $(READY)
+	$(RUN) -m pytest -s tests/test_cocotb_top.py
+
+formal: $(READY)
+	$(RUN) -m pytest tests/formal
+
+soak: $(READY)
+	$(RUN) tests/soak.py
+
+mutants: $(READY)
+	$(RUN) tests/mutants.py
+
+fuzz: $(READY)
+	$(RUN) tests/fuzz.py
+
+bench: $(READY)
+	$(RUN) -m bench
+
+campaign: $(READY)
+	$(RUN) -m gradrtl.model.campaign
+
+networks: $(READY)
+	$(RUN) examples/quantise_mnist.py networks
+
+clean:
+	rm -rf build .pytest_cache .hypothesis .mypy_cache .ruff_cache
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $(READY)

@@ -1,0 +1,87 @@
+"""Options and loaders that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from .model.data import Dataset, load
+from .model.errors import UserError, require
+from .quantize.network import QuantizedNetwork
+from .rtl.mapping import Mapping, map_network
+from .rtl.planning import Load, balanced_pes
+from .sim.operations import Operations, count
+
+RATE_IMAGES = 1000  # training images on which event rates are measured
+
+data_option = click.option(
+    "--data", "folder", default="data/mnist", type=click.Path(path_type=Path), help="Folder of the data set."
+)
+network_argument = click.argument("network", type=click.Path(path_type=Path))
+pe_option = click.option(
+    "--pe", "pes", default="16,auto", help="Processing elements by layer, such as 16,10; auto: what keeps up."
+)
+beat_option = click.option("--pixels-a-beat", default=4, type=int, help="Pixels on the input bus: 1, 2, 4 or 8.")
+
+
+@contextmanager
+def bar(what: str, total: int) -> Iterator:
+    """A progress bar on stderr, if that is a terminal; yields a function that advances it."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda n=1: progress.advance(task, n)
+
+
+def frames_for(network: QuantizedNetwork, data: Dataset) -> np.ndarray:
+    """Frames of a data set, uint8 `[n, sources]`; `UserError` if the network reads others."""
+    require(network.input.kind == "static", "input.kind", network.input.kind, "static: a data set of images")
+    require(data.frames.shape[1] == network.layers[0].sources, "image pixels", data.frames.shape[1],
+            f"{network.layers[0].sources}, what the network reads")  # fmt: skip
+    return data.frames
+
+
+def place(network: QuantizedNetwork, pes: str, folder: Path, pixels_a_beat: int) -> Mapping:
+    """Map `network`, with the event rates of the first training images in `folder`."""
+    training, _ = load(folder)
+    frames = frames_for(network, training)[:RATE_IMAGES]
+    measured = count(network, frames)
+    rates = tuple(values.mean(axis=0) for values in source_rates(network, frames))
+    return map_network(network, parse_pes(pes, network, measured, pixels_a_beat), rates, pixels_a_beat)
+
+
+def source_rates(network: QuantizedNetwork, frames: np.ndarray) -> list[np.ndarray]:
+    """Events of each source in each frame, one array `[frames, sources]` a layer."""
+    from .sim import engine
+    from .sim.operations import inputs
+
+    outcome = engine.run(network, frames, trace=True)
+    assert outcome.trace is not None
+    return [(values != 0).sum(axis=1) for values in inputs(network, frames, outcome.trace)]
+
+
+def parse_pes(text: str, network: QuantizedNetwork, measured: Operations, pixels_a_beat: int) -> list[int]:
+    """`16,10` as it stands; `auto` at the end, or alone, is filled in."""
+    layers = len(network.layers)
+    words = [word.strip() for word in text.split(",")]
+    given = words[:-1] if words[-1] == "auto" else words
+    if not all(word.isascii() and word.isdigit() for word in given):
+        raise UserError(f"pe is {text}: numbers, one for each layer, such as 16,10; auto may end them")
+    numbers = [int(word) for word in given]
+    require(len(numbers) <= layers, "pe", text, f"at most {layers} numbers, one for each layer")
+    if words[-1] != "auto":
+        return numbers
+    loads = [
+        Load(float(events.sum(axis=1).mean()), float(synaptic.sum(axis=1).mean()))
+        for events, synaptic in zip(measured.events, measured.synaptic, strict=True)
+    ]
+    beats = -(-network.layers[0].sources // max(1, pixels_a_beat))
+    filled = balanced_pes(network, loads, beats, numbers[0] if numbers else None)
+    return numbers + filled[len(numbers) :]

@@ -1,0 +1,113 @@
+"""The HTML report of a run: one self-contained file, plots inline."""
+
+from __future__ import annotations
+
+import base64
+import io
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import matplotlib
+import numpy as np
+
+from .model.checkpoint import Checkpoint
+from .rtl.mapping import Mapping
+from .sim.cycles import Cycles
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+TEMPLATE = "report.html.j2"
+
+
+def write_report(
+    path: Path, figures: dict[str, Any], checkpoint: Checkpoint, mapping: Mapping, cycles: Cycles, alone: Cycles
+) -> None:
+    """Write the report. `cycles` are those of frames back to back, `alone` of the same frames one at a time."""
+    plots = [
+        ("Accuracy on held-out training images, and connectivity, by epoch", _training(checkpoint)),
+        ("Cycles of each test image", _cycles(cycles, alone)),
+        ("Synapses in each processing element", _loads(mapping)),
+        ("Memory bits", _memories(mapping)),
+    ]
+    layers = [
+        {
+            "name": placed.layer.name,
+            "neurons": placed.layer.neurons,
+            "built": int(placed.used.sum()),
+            "pes": placed.pes,
+            "synapses": placed.synapses,
+            "weight_bits": placed.weight_bits,
+            "current_bits": placed.current_bits,
+            "membrane_bits": placed.membrane_bits,
+        }
+        for placed in mapping.layers
+    ]
+    template = jinja2.Environment(autoescape=True).from_string(
+        files("gradrtl").joinpath("templates", TEMPLATE).read_text()
+    )
+    path.write_text(
+        template.render(
+            figures=figures,
+            layers=layers,
+            plots=plots,
+            digest=mapping.network.digest,
+            latency=alone.latency[1:],
+            interval=cycles.interval,
+        )
+    )
+
+
+def _inline(figure) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
+    plt.close(figure)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def _training(checkpoint: Checkpoint) -> str:
+    figure, axis = plt.subplots(figsize=(7, 3.2))
+    epochs = [row["epoch"] for row in checkpoint.history]
+    axis.plot(epochs, [100 * row["validation"] for row in checkpoint.history], color="#0072b2")
+    axis.set_xlabel("epoch")
+    axis.set_ylabel("accuracy, %", color="#0072b2")
+    other = axis.twinx()
+    other.plot(epochs, [100 * row["connectivity"] for row in checkpoint.history], color="#d55e00")
+    other.set_yscale("log")
+    other.set_ylabel("connectivity, %", color="#d55e00")
+    return _inline(figure)
+
+
+def _cycles(cycles: Cycles, alone: Cycles) -> str:
+    figure, axis = plt.subplots(figsize=(7, 3.2))
+    axis.hist(cycles.interval, bins=60, alpha=0.7, label="between results, back to back", color="#0072b2")
+    axis.hist(alone.latency[1:], bins=60, alpha=0.7, label="latency of a frame alone", color="#d55e00")
+    axis.set_xlabel("cycles")
+    axis.set_ylabel("frames")
+    axis.legend()
+    return _inline(figure)
+
+
+def _loads(mapping: Mapping) -> str:
+    figure, axes = plt.subplots(1, len(mapping.layers), figsize=(7, 3.2), squeeze=False)
+    for axis, placed in zip(axes[0], mapping.layers, strict=True):
+        axis.bar(range(placed.pes), [weights.size for weights in placed.weights], color="#009e73")
+        axis.set_title(placed.layer.name)
+        axis.set_xlabel("processing element")
+    axes[0][0].set_ylabel("synapses")
+    return _inline(figure)
+
+
+def _memories(mapping: Mapping) -> str:
+    figure, axis = plt.subplots(figsize=(7, 3.2))
+    bottom = np.zeros(len(mapping.layers))
+    names = [placed.layer.name for placed in mapping.layers]
+    for kind in mapping.layers[0].memory_bits:
+        bits = np.array([placed.memory_bits[kind] for placed in mapping.layers], dtype=float)
+        axis.bar(names, bits, bottom=bottom, label=kind)
+        bottom += bits
+    axis.set_ylabel("bits")
+    axis.legend()
+    return _inline(figure)
