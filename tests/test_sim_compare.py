@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from fake_accelerator import small_network
+
 from gradrtl.rtl.mapping import map_network
 from gradrtl.sim import reference
 from gradrtl.sim.compare import first_cycle_difference, first_difference, used_neurons
@@ -12,7 +13,7 @@ from gradrtl.sim.cycles import Cycles
 from gradrtl.sim.outcome import Outcome, Trace
 
 NETWORK = small_network()
-FRAMES = np.random.default_rng(0).integers(0, 256, (4, 10)).astype(np.uint8)
+FRAMES = np.random.default_rng(0).integers(0, 256, (4, 11)).astype(np.uint8)
 
 
 def outcome() -> Outcome:

@@ -2,11 +2,14 @@
 
 import subprocess
 import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_accelerator import fake_verilog, small_network
+from fake_accelerator import fake_verilog, faulty, small_network
+
 from gradrtl.model.errors import UserError
 from gradrtl.rtl.mapping import map_network
 from gradrtl.sim import reference, toolchain, verilated
@@ -17,18 +20,20 @@ pytestmark = pytest.mark.rtl
 
 NETWORK = small_network()
 MAPPING = map_network(NETWORK, (2, 2))
-FRAMES = np.random.default_rng(3).integers(0, 256, (20, 10)).astype(np.uint8)
+TEXT = fake_verilog(MAPPING)
+FRAMES = np.random.default_rng(3).integers(0, 256, (20, 11)).astype(np.uint8)
+FRAMES[:, -1] = 0
 STALLS = verilated.Stalls(0.3, 0.4, seed=5)
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.getbasetemp().parent / "verilated"
+def cache():
+    return toolchain.CACHE
 
 
 @pytest.fixture(scope="module")
 def model(cache):
-    return verilated.build(fake_verilog(MAPPING), MAPPING, cache=cache)
+    return verilated.build(TEXT, MAPPING, cache=cache)
 
 
 @pytest.mark.parametrize("stalls", [None, STALLS, verilated.Stalls(0.9, 0.0), verilated.Stalls(0.0, 0.9)])
@@ -56,9 +61,9 @@ def test_stalls_come_from_the_seed(model):
     assert (runs[0] != runs[2]).any()
 
 
-@pytest.mark.parametrize("beat", [1, 2, 8])
-def test_widths_of_the_input(cache, beat):
-    mapping = map_network(NETWORK, (3, 1), pixels_a_beat=beat)
+@pytest.mark.parametrize(("beat", "pes"), [(1, (3, 1)), (8, (9, 5))])
+def test_widths_of_ports(cache, beat, pes):
+    mapping = map_network(NETWORK, pes, pixels_a_beat=beat)
     got = verilated.build(fake_verilog(mapping), mapping, cache=cache).run(FRAMES, trace=True)
     assert first_difference(reference.run(NETWORK, FRAMES), got, mapping) is None
 
@@ -66,30 +71,29 @@ def test_widths_of_the_input(cache, beat):
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        ("hang", "nothing moves for 5000 cycles: 3 frames sent, 2 packets received"),
-        ("unstable", "m_axis changes while it waits, frame 0"),
+        ("hang", "nothing moves for 5000 cycles, the packet of frame 5 is due, its input went in"),
+        ("unstable", "m_axis changes while it waits, frame 5"),
         ("twice", "a packet that no frame asked for"),
-        ("short packet", "the packet of frame 0 ends with beat 3 instead of 4"),
-        ("spike", "frame 3, step 1, layer 0, neuron"),
-        ("membrane", "frame 2, step 2, layer 1, neuron"),
-        ("wrong class", "frame 1: class is"),
+        ("short packet", "the packet of frame 5 ends with beat 3 instead of 4"),
+        ("lost row", "core0 lacks 3 row updates as the packet of frame 5 ends"),
+        ("spike", "frame 5, step 1, layer 0, neuron"),
+        ("membrane", "frame 5, step 2, layer 1, neuron"),
+        ("wrong class", "frame 5: class is"),
+        ("flag", "frame 5: flag is 1, expected 0"),
     ],
 )
-def test_faults_are_named(cache, fault, words):
-    found = verify(MAPPING, fake_verilog(MAPPING, fault), FRAMES, stalls=STALLS, cache=cache, patience=5000, jobs=1)
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_faults_are_named(cache, fault, words, jobs):
+    frames = faulty(FRAMES, fault, 5)
+    frames[18] = frames[5]
+    found = verify(MAPPING, TEXT, frames, stalls=verilated.Stalls(0.1, 0.6), cache=cache, patience=5000, jobs=jobs)
     assert not found.passed
     assert words in str(found)
 
 
-def test_the_first_difference_is_found_with_several_drivers(cache):
-    found = verify(MAPPING, fake_verilog(MAPPING, "spike"), FRAMES, stalls=STALLS, cache=cache, jobs=3)
-    assert found.difference is not None
-    assert (found.difference.frame, found.difference.step, found.difference.layer) == (3, 1, 0)
-
-
 def test_everything_is_counted(cache):
     sent = []
-    found = verify(MAPPING, fake_verilog(MAPPING), FRAMES, stalls=STALLS, cache=cache, jobs=2, progress=sent.append)
+    found = verify(MAPPING, TEXT, FRAMES, stalls=STALLS, cache=cache, jobs=2, progress=sent.append)
     neurons = sum(int(layer.used.sum()) for layer in MAPPING.layers)
     assert found.passed
     assert found.frames == sum(sent) == len(FRAMES)
@@ -98,18 +102,18 @@ def test_everything_is_counted(cache):
 
 
 def test_cycles_are_compared_with_the_timing_model(cache):
-    found = verify(MAPPING, fake_verilog(MAPPING), FRAMES, cache=cache)
+    found = verify(MAPPING, TEXT, FRAMES, cache=cache)
     assert found.difference is not None
     assert found.difference.quantity == "packet"  # the stand-in is slower than the accelerator
 
 
 def test_no_frames(cache):
-    assert verify(MAPPING, fake_verilog(MAPPING), FRAMES[:0], cache=cache).frames == 0
+    assert verify(MAPPING, TEXT, FRAMES[:0], cache=cache).frames == 0
 
 
 @pytest.mark.parametrize("change", [("fire_", "x_"), (" core0 (", " other0 (")])
 def test_without_trace_wires_results_alone_are_compared(cache, change):
-    found = verify(MAPPING, fake_verilog(MAPPING).replace(*change), FRAMES, stalls=STALLS, cache=cache)
+    found = verify(MAPPING, TEXT.replace(*change), FRAMES, stalls=STALLS, cache=cache)
     assert found.passed
     assert (found.frames, found.spikes) == (len(FRAMES), 0)
     assert any("no trace wires" in note for note in found.notes)
@@ -118,7 +122,7 @@ def test_without_trace_wires_results_alone_are_compared(cache, change):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (("output s_axis_tready", "output s_axis_tready oops"), "line 5: syntax error"),
+        (("output s_axis_tready", "output s_axis_tready oops"), "line 14: Can't find typedef"),
         (("module gradrtl", "module other"), "a module gradrtl"),
         (("m_axis_tuser", "m_axis_flag"), "Pin not found: 'm_axis_tuser'"),
         ((NETWORK.digest, "0" * 64), "network digest in the Verilog is 000"),
@@ -126,7 +130,7 @@ def test_without_trace_wires_results_alone_are_compared(cache, change):
     ],
 )
 def test_broken_verilog(cache, change, words):
-    text = fake_verilog(MAPPING).replace(*change)
+    text = TEXT.replace(*change)
     if words is None:
         assert any("which network" in note for note in verify(MAPPING, text, FRAMES, cache=cache).notes)
         return
@@ -142,23 +146,23 @@ def test_another_mapping_is_refused_by_its_widths(cache):
         verilated.build(fake_verilog(wider), MAPPING, cache=cache)
 
 
-def test_the_cache_is_shared_by_processes_and_failures_leave_nothing(tmp_path):
+def test_the_cache_is_shared_by_processes_and_failures_leave_nothing(cache, tmp_path):
     text = tmp_path / "design.v"
-    text.write_text(fake_verilog(MAPPING))
+    text.write_text(f"// {time.time_ns()}\n{TEXT}")
     script = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from test_sim_verilated import MAPPING, verilated\n"
         "from pathlib import Path\n"
         "print(verilated.build(Path(sys.argv[2]), MAPPING, cache=sys.argv[3]).program)\n"
     )
-    command = [sys.executable, "-c", script, str(__file__.rsplit("/", 1)[0]), str(text), str(tmp_path / "cache")]
+    command = [sys.executable, "-c", script, str(Path(__file__).parent), str(text), str(cache)]
     started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     programs = {process.communicate()[0] for process in started}
     assert len(programs) == 1
+    before = set(cache.glob("model-*/"))
     with pytest.raises(toolchain.ToolError):
-        verilated.build(fake_verilog(MAPPING).replace("endmodule", ""), MAPPING, cache=tmp_path / "cache")
-    left = [path.name for path in (tmp_path / "cache").iterdir() if path.is_dir()]
-    assert sorted(name.split("-")[0] for name in left) == ["model", "runtime"]
+        verilated.build(TEXT.replace("endmodule", ""), MAPPING, cache=cache)
+    assert set(cache.glob("model-*/")) == before
 
 
 @pytest.mark.parametrize(("field", "value"), [("density_in", 1.0), ("density_out", -0.1), ("seed", -1)])
@@ -169,4 +173,14 @@ def test_stalls_out_of_range(field, value):
 
 def test_frames_that_do_not_fit(model):
     with pytest.raises(UserError, match="frames shape"):
-        model.run(FRAMES[:, :9])
+        model.run(FRAMES[:, :10])
+
+
+def test_memories_move_to_files_and_lines_stay():
+    block = "  initial begin\n    m[0] = 5'h1f;\n    m[1] = 5'h00;\n  end\n"
+    gap = "  initial begin\n    n[0] = 5'h1f;\n    n[2] = 5'h00;\n  end\n"
+    text, files = toolchain.split_memories(f"module a;\n{block}{gap}{block}endmodule\n")
+    assert files == {"memory0.hex": "1f\n00\n", "memory1.hex": "1f\n00\n"}
+    assert text.count("$readmemh") == 2
+    assert gap in text
+    assert text.splitlines().index("endmodule") == 13

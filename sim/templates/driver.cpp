@@ -312,7 +312,7 @@ int main() {
             verdict("done", "%s", "");
         }
         if (received < setup.frames && cycle - last_progress > setup.patience + (setup.gap > 0 ? setup.gap : 0))
-            fault("nothing moves for %lld cycles: %lld frames sent, %lld packets received", (long long)setup.patience,
-                  (long long)sent, (long long)received);
+            fault("nothing moves for %lld cycles, the packet of frame %lld is due, its input %s", (long long)setup.patience,
+                  number(received), taken > received ? "went in" : "did not all go in");
     }
 }
