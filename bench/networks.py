@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+
 from gradrtl.quantize.network import Conv, Dense, Input, Layer, Neuron, Pool, QuantizedNetwork, Readout
+
+CIFAR10_CONNECTIVITY = 0.01
 
 
 def random_mlp(connectivity: float = 0.05, seed: int = 0, pixel_bits: int = 8) -> QuantizedNetwork:
@@ -14,7 +17,7 @@ def random_mlp(connectivity: float = 0.05, seed: int = 0, pixel_bits: int = 8) -
     return QuantizedNetwork(Input((1, 28, 28), pixel_bits), (hidden, output), steps=8)
 
 
-def random_cifar10_paper(connectivity: float = 0.01, seed: int = 0) -> QuantizedNetwork:
+def random_cifar10_paper(connectivity: float = CIFAR10_CONNECTIVITY, seed: int = 0) -> QuantizedNetwork:
     """The paper's CIFAR-10 shape: 6 convolutions of 256 channels, two max pools, 2048, 100, voting by ten, T = 8."""
     generator = np.random.default_rng(seed)
     layers: list[Layer] = []

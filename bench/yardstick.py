@@ -11,9 +11,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+from numba import njit
+
 from gradrtl.model.errors import require
 from gradrtl.quantize.network import PIXEL_BITS, Dense, Layer, QuantizedNetwork
-from numba import njit
 
 
 def prepare(network: QuantizedNetwork, threads: int) -> Callable[[np.ndarray], np.ndarray]:

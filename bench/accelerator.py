@@ -1,0 +1,75 @@
+"""Counted figures of the accelerator: operations, cycles against the bound, memory, estimated energy."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gradrtl.quantize.network import QuantizedNetwork
+from gradrtl.rtl.mapping import Mapping, map_network
+from gradrtl.sim import cycles, energy, engine, operations
+from gradrtl.sim.events import Events, events_of
+
+from .figures import Figure
+
+PES = ((16, 10), (32, 10))  # the output layer has ten neurons
+MOST = {16: 1.15, 32: 1.25}  # initiation interval over the bound, by P of the first layer
+
+
+def figures(network: QuantizedNetwork, frames: np.ndarray, training: np.ndarray) -> list[Figure]:
+    """Counted on `frames`; `training` frames give the rates that place the neurons. Both uint8 `[n, sources]`."""
+    counted = operations.count(network, frames)
+    spent = energy.estimate(network, counted).nanojoules
+    found = [
+        Figure("synaptic operations a frame", counted.synaptic_per_frame, "", True),
+        Figure("events a frame", sum(float(e.sum(axis=1).mean()) for e in counted.events), "", True),
+        Figure("energy a frame, estimate", spent, "nJ", True),
+        Figure(
+            "dense 8-bit network of the same shape over it, estimate",
+            energy.dense(network).nanojoules / spent,
+            "x",
+            True,
+        ),
+    ]
+    measured = rates(network, training)
+    trace = engine.run(network, frames, trace=True).trace
+    assert trace is not None
+    for pes in PES:
+        mapping = map_network(network, pes, measured)
+        events = events_of(mapping, frames, trace)
+        back_to_back = float(cycles.predict(mapping, events).interval.mean())
+        alone = float(cycles.predict(mapping, events, apart=True).latency.mean())
+        least = float(bound(mapping, events)[1:].mean())
+        name = f"P = {pes[0]}, {pes[1]}:"
+        found += [
+            Figure(f"{name} cycles between frames", back_to_back, "", True),
+            Figure(f"{name} cycles between frames over the bound", back_to_back / least, "x", True, most=MOST[pes[0]]),
+            Figure(f"{name} cycles of a frame alone", alone, "", True),
+            Figure(f"{name} memory", mapping.memory_bits, "bits", True),
+        ]
+    return found
+
+
+def rates(network: QuantizedNetwork, frames: np.ndarray) -> tuple[np.ndarray, ...]:
+    """How often each source of each layer has an event in a frame: float `[sources]`, by layer."""
+    totals = [np.zeros(layer.sources) for layer in network.layers]
+    for part, outcome in engine.blocks(network, frames):
+        assert outcome.trace is not None
+        for total, values in zip(totals, operations.inputs(network, frames[part], outcome.trace), strict=True):
+            total += (values != 0).sum(axis=(0, 1))
+    return tuple(total / len(frames) for total in totals)
+
+
+def bound(mapping: Mapping, events: tuple[Events, ...]) -> np.ndarray:
+    """Cycles that nothing with these adders can beat, float `[frames]`.
+
+    The largest, over the cores, of synaptic operations over PEs, events, and for the first core input beats.
+    """
+    found = []
+    for layer, read in zip(mapping.layers, events, strict=False):
+        number = read.counts.sum(axis=(1, 2), dtype=np.int64)
+        ends = number.cumsum()
+        running = np.concatenate([[0], layer.counts.sum(axis=0)[read.addresses].cumsum()])
+        synaptic = running[ends] - running[ends - number]
+        found.append(np.maximum(synaptic / layer.pes, number))
+    found.append(np.full(len(found[0]), mapping.beats))
+    return np.max(found, axis=0)

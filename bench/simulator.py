@@ -1,0 +1,113 @@
+"""Timed figures of the simulator: ratios to the plain loop and to other libraries, measured in turn."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from importlib.util import find_spec
+
+import numpy as np
+
+from gradrtl.quantize.network import PIXEL_BITS, QuantizedNetwork
+from gradrtl.sim import engine
+
+from . import networks, yardstick
+from .figures import Figure
+from .timing import best_of
+
+FIRST_CALL = """
+import time, numpy as np
+from bench import networks
+from gradrtl.sim import engine
+network = networks.random_mlp()
+begin = time.perf_counter()
+engine.run(network, np.zeros((1, 784), np.uint8))
+print(time.perf_counter() - begin)
+"""
+
+
+def figures(network: QuantizedNetwork, frames: np.ndarray, few: int, rounds: int) -> list[Figure]:
+    """Speeds on `frames`, uint8 `[n, sources]`; the other libraries run the first `few` of them."""
+    threads = len(os.sched_getaffinity(0))
+    plain = yardstick.prepare(network, threads)
+    np.testing.assert_array_equal(plain(frames[:200]), engine.run(network, frames[:200]).counts)
+    times = best_of(
+        {"engine": lambda: engine.run(network, frames, threads=threads), "plain": lambda: plain(frames)}, rounds
+    )
+    rate = len(frames) / times["engine"]
+    found = [
+        Figure(f"engine, {threads} threads", rate, "frames/s", False),
+        Figure("engine over the plain event-driven loop", times["plain"] / times["engine"], "x", False, least=3),
+    ]
+    found += _others(network, frames[:few], threads, max(1, rounds // 2))
+    found += [_first_call(), *_large()]
+    return found
+
+
+def _others(network: QuantizedNetwork, frames: np.ndarray, threads: int, rounds: int) -> list[Figure]:
+    """Ratios to the libraries that are there; each must agree with the engine on nearly every class."""
+    wanted = {"snnTorch": ("snntorch", 15.0), "snnTorch, first layer hoisted": ("snntorch", 5.0)}
+    wanted["SpikingJelly"] = ("spikingjelly", None)
+    wanted = {name: found for name, found in wanted.items() if find_spec(found[0])}
+    if not wanted:
+        return []
+    import torch
+
+    from . import others
+
+    torch.set_num_threads(threads)
+    makers: dict[str, Callable[[], others.Classifier]] = {
+        "snnTorch": lambda: others.snntorch(network),
+        "snnTorch, first layer hoisted": lambda: others.snntorch(network, hoisted=True),
+        "SpikingJelly": lambda: others.spikingjelly(network),
+    }
+    images = torch.from_numpy((frames >> (PIXEL_BITS - network.input.bits)).astype(np.float32))
+    ours = engine.run(network, frames).classes
+    runs: dict[str, Callable[[], object]] = {"engine": lambda: engine.run(network, frames, threads=threads)}
+    for name in wanted:
+        classify = makers[name]()
+        agreement = float((others.batched(classify, images).argmax(1).numpy() == ours).mean())
+        assert agreement > 0.99, f"{name} agrees on {agreement:.1%} of the classes only: not the same network"
+        runs[name] = lambda classify=classify: others.batched(classify, images)
+    times = best_of(runs, rounds)
+    return [
+        Figure(f"engine over {name}", times[name] / times["engine"], "x", False, least=least)
+        for name, (_, least) in wanted.items()
+    ]
+
+
+def _first_call() -> Figure:
+    """Seconds of a first call in a fresh process with an empty cache."""
+    with tempfile.TemporaryDirectory() as cache:
+        environment = {**os.environ, "NUMBA_CACHE_DIR": cache}
+        command = [sys.executable, "-c", FIRST_CALL]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return Figure("first call of the engine, nothing cached", float(done.stdout), "s", False, most=10)
+
+
+def _large() -> list[Figure]:
+    """The paper's CIFAR-10 shape at 1 % connectivity, random weights and images."""
+    script = (
+        "import resource, time, numpy as np\n"
+        "from bench import networks\n"
+        "from gradrtl.sim import engine\n"
+        "network = networks.random_cifar10_paper()\n"
+        "frames = np.random.default_rng(0).integers(0, 256, (256, 3072), dtype=np.uint8)\n"
+        "engine.run(network, frames[:1])\n"
+        "times = []\n"
+        "for _ in range(2):\n"
+        "    begin = time.perf_counter()\n"
+        "    engine.run(network, frames)\n"
+        "    times.append(time.perf_counter() - begin)\n"
+        "print(len(frames) / min(times), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    rate, memory = map(float, done.stdout.split())
+    name = f"CIFAR-10 shape of the paper, {networks.CIFAR10_CONNECTIVITY:.0%} connectivity, random weights"
+    return [
+        Figure(f"engine, {name}", rate, "frames/s", False, least=20),
+        Figure("the same, memory of the process", memory, "GiB", False, most=4),
+    ]

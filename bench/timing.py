@@ -1,0 +1,19 @@
+"""Timing several runs of the same work side by side, so that a busy machine slows them alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from time import perf_counter
+
+
+def best_of(runs: Mapping[str, Callable[[], object]], rounds: int = 5) -> dict[str, float]:
+    """Shortest wall time in seconds of each run, all of them taken in turn `rounds` times after one to warm up."""
+    for run in runs.values():
+        run()
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            begin = perf_counter()
+            run()
+            times[name].append(perf_counter() - begin)
+    return {name: min(found) for name, found in times.items()}
