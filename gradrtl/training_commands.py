@@ -63,7 +63,7 @@ def show_epoch(row: dict) -> None:
 @click.option("--decay-bits", default=8, type=int, help="Fraction bits of a decay that is no shift.")
 @click.option("--method", default="qat", type=click.Choice(["weights", "search", "qat"]), help="How scales are found.")
 @click.option("--epochs", default=10, type=int, help="Of fine-tuning, for qat.")
-@click.option("--lr", default=4e-3, type=float, help="Of fine-tuning, for qat.")
+@click.option("--lr", default=1e-3, type=float, help="Of fine-tuning, for qat.")
 @click.option("--seed", default=0, type=int)
 @data_option
 def quantize(
