@@ -32,9 +32,9 @@ from gradrtl.sim import engine
 OUT = Path("build/quantise")
 SEEDS = (0, 1, 2)
 FINE_TUNING = {  # percent connectivity -> how; rates and augmentation were chosen on the held-out images
-    "5": QatConfig(epochs=10, lr=1e-3),
-    "2": QatConfig(epochs=15, lr=2e-3),
-    "1": QatConfig(epochs=15, lr=2e-3, rotation=5.0, shift=0.03),
+    "5": QatConfig(),
+    "2": QatConfig(),
+    "1": QatConfig(rotation=5.0, shift=0.03),
 }
 BITS = 4
 SEARCH_FRAMES = 10_000
@@ -86,7 +86,8 @@ def networks(percent: tuple[str, ...], seed: tuple[int, ...], epochs: int | None
         ways: dict[str, Method] = {"weights": quantize, "search": partial(searched, training=training)}
         for s in seed:
             config = replace(FINE_TUNING[p], seed=s, epochs=epochs or FINE_TUNING[p].epochs)
-            ways[f"qat-s{s}"] = partial(tuned, train=train, config=config, state=OUT / f"{name}-s{s}.pt")
+            way, state = f"qat-{config.epochs}x{config.lr:g}-s{s}", OUT / f"{name}-s{s}.pt"
+            ways[way] = partial(tuned, train=train, config=config, state=state)
         found = {}
         for way, method in ways.items():
             click.echo(f"{name} {way}")
