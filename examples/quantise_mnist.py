@@ -17,6 +17,7 @@ from pathlib import Path
 import click
 import numpy as np
 import torch
+
 from gradrtl.model.checkpoint import Checkpoint
 from gradrtl.model.data import Dataset, load, split
 from gradrtl.model.networks import network_of

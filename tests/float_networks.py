@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from gradrtl.model.checkpoint import Checkpoint
 from gradrtl.model.description import Conv, Dense, Layer, Network, Neuron, Pool
 

@@ -10,6 +10,7 @@ import float_networks
 import numpy as np
 import pytest
 from click.testing import CliRunner
+
 from gradrtl.model.data import Dataset
 from gradrtl.model.description import Dense, Layer, Network
 from gradrtl.quantize.network import QuantizedNetwork

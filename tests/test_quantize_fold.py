@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 from float_networks import checkpoint
+from torch.nn import functional
+
 from gradrtl.model.checkpoint import Checkpoint
 from gradrtl.model.description import Conv, Dense, Layer, Network, Neuron, Pool
 from gradrtl.model.errors import UserError
 from gradrtl.quantize.fold import FloatLayer, fold, fold_batch_norm, fold_input_normalisation
-from torch.nn import functional
 
 
 def test_batch_norm_is_folded_for_gains_of_any_sign() -> None:

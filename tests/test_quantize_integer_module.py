@@ -8,6 +8,7 @@ import float_networks
 import numpy as np
 import pytest
 import torch
+
 from gradrtl.model.description import Dense, Layer, Network, Neuron
 from gradrtl.model.errors import UserError
 from gradrtl.model.networks import SpikingNetwork, load_arrays

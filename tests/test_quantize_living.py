@@ -7,6 +7,7 @@ from dataclasses import replace
 import float_networks
 import numpy as np
 import pytest
+
 from gradrtl.model.description import Conv, Dense, Layer, Network, Neuron
 from gradrtl.quantize import ptq
 from gradrtl.quantize.fold import FloatNetwork, fold

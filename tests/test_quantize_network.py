@@ -11,6 +11,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import random_networks
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from gradrtl.model import archive
 from gradrtl.model.errors import UserError
 from gradrtl.quantize.network import (
@@ -25,8 +28,6 @@ from gradrtl.quantize.network import (
     signed_bits,
 )
 from gradrtl.sim import reference
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 
 def neuron(**given) -> Neuron:

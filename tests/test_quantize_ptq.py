@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from float_networks import checkpoint
+
 from gradrtl.model.description import Conv, Dense, Layer, Network, Pool
 from gradrtl.quantize import ptq
 from gradrtl.quantize.fold import FloatNetwork, fold

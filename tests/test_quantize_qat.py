@@ -8,6 +8,7 @@ from pathlib import Path
 import float_networks
 import numpy as np
 import pytest
+
 from gradrtl.model.data import Dataset, split
 from gradrtl.model.description import Dense, Layer, Network
 from gradrtl.model.errors import UserError

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from float_networks import NEURONS, checkpoint
+
 from gradrtl.model.description import Conv, Dense, Layer, Network, Neuron, Pool
 from gradrtl.model.errors import UserError
 from gradrtl.quantize import ptq

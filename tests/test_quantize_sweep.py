@@ -6,6 +6,7 @@ from pathlib import Path
 
 import float_networks
 import pytest
+
 from gradrtl.model.errors import UserError
 from gradrtl.quantize import ptq
 from gradrtl.quantize.fold import FloatNetwork, fold
