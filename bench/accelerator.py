@@ -31,7 +31,7 @@ def figures(network: QuantizedNetwork, frames: np.ndarray, training: np.ndarray)
         ),
     ]
     measured = rates(network, training)
-    trace = engine.run(network, frames, trace=True).trace
+    trace = engine.run(network, frames, trace="spikes").trace
     assert trace is not None
     for pes in PES:
         mapping = map_network(network, pes, measured)
@@ -52,7 +52,7 @@ def figures(network: QuantizedNetwork, frames: np.ndarray, training: np.ndarray)
 def rates(network: QuantizedNetwork, frames: np.ndarray) -> tuple[np.ndarray, ...]:
     """How often each source of each layer has an event in a frame: float `[sources]`, by layer."""
     totals = [np.zeros(layer.sources) for layer in network.layers]
-    for part, outcome in engine.blocks(network, frames):
+    for part, outcome in engine.blocks(network, frames, trace="spikes"):
         assert outcome.trace is not None
         for total, values in zip(totals, operations.inputs(network, frames[part], outcome.trace), strict=True):
             total += (values != 0).sum(axis=(0, 1))

@@ -25,8 +25,8 @@ assert UNROLL == 4, "_accumulate takes four synapses at a time"
 def run_range(program, frames, begin, end, sums, spikes, membranes):
     """Run frames `begin..end` of `frames`, uint8 `[n, 1 or steps, sources]`.
 
-    Adds to `sums` int64 `[n, classes]`; fills `spikes` uint8 and `membranes` int32, `[n, steps, neurons]`, unless
-    they are empty. Releases the interpreter's lock. Nothing is checked: see `engine.run`.
+    Adds to `sums` int64 `[n, classes]`; fills `spikes` uint8 and `membranes` int32, `[n, steps, neurons]`, those that
+    are not empty. Releases the interpreter's lock. Nothing is checked: see `engine.run`.
     """
     kind = program.weight.dtype
     opening, last = program.layers[0], program.layers[-1]
@@ -48,10 +48,9 @@ def run_range(program, frames, begin, end, sums, spikes, membranes):
             for index in range(program.layers.size):
                 _advance(program, index, step, buffer, voltage, current, votes, spike)
             if spikes.size:
-                for neuron in range(neurons):
-                    for lane in range(lanes):
-                        spikes[base + lane, step, neuron] = spike[neuron, lane]
-                        membranes[base + lane, step, neuron] = voltage[neuron, lane]
+                _store(spike, spikes[base : base + lanes, step])
+            if membranes.size:
+                _store(voltage, membranes[base : base + lanes, step])
         if program.counting:
             for index in range(program.classes):
                 for lane in range(lanes):
@@ -60,6 +59,14 @@ def run_range(program, frames, begin, end, sums, spikes, membranes):
             for neuron in range(last.neuron, neurons):
                 for lane in range(lanes):
                     sums[base + lane, (neuron - last.neuron) // program.group] += voltage[neuron, lane]
+
+
+@njit(cache=True, nogil=True)
+def _store(state, record):
+    """Turn `[neurons, LANES]` into `[lanes, neurons]`."""
+    for neuron in range(record.shape[1]):
+        for lane in range(record.shape[0]):
+            record[lane, neuron] = state[neuron, lane]
 
 
 @njit(cache=True, nogil=True)

@@ -34,7 +34,7 @@ def count(network: QuantizedNetwork, frames: np.ndarray, *, threads: int | None 
     fan_outs = [geometry.fan_out(layer) for layer in network.layers]
     events: list[list[np.ndarray]] = [[] for _ in network.layers]
     synaptic: list[list[np.ndarray]] = [[] for _ in network.layers]
-    for part, outcome in engine.blocks(network, frames, threads=threads):
+    for part, outcome in engine.blocks(network, frames, trace="spikes", threads=threads):
         assert outcome.trace is not None
         for index, values in enumerate(inputs(network, frames[part], outcome.trace)):
             weighty = values != 0 if index == 0 else values
