@@ -1,0 +1,130 @@
+"""The serialiser, for ever: every event of every row leaves once, in order, and after them the row's token."""
+
+from __future__ import annotations
+
+import pytest
+from amaranth.hdl import Assert, Const, Cover, Module, Mux, Signal, Value
+from amaranth.lib import data
+from prover import Claim, free, inner, opened, prove, watch
+
+from gradrtl.rtl.serialiser import Serialiser
+from gradrtl.rtl.streams import lane_bits, row_layout
+
+ROW_BITS, VALUE_BITS = 1, 2
+
+
+class EveryEventOnce(Claim):
+    """The solver picks any event, or token, of any row and follows it from the input to the output."""
+
+    def __init__(self, lanes: int, depth: int):
+        self.lanes, self.depth = lanes, depth
+
+    def body(self, m: Module) -> None:
+        lanes, depth = self.lanes, self.depth
+        layout = row_layout(ROW_BITS, lanes, VALUE_BITS)
+        serialiser = Serialiser(ROW_BITS, lanes, VALUE_BITS, depth, ROW_BITS + lane_bits(lanes))
+        m.submodules.serialiser = inside = opened(serialiser)
+        rows, events = serialiser.rows, serialiser.events
+        for signal in (rows.payload, rows.valid, events.ready):
+            free(m, signal)
+        row, event = rows.payload, events.payload
+        takes, leaves = Signal(), Signal()
+        m.d.comb += [takes.eq(rows.valid & rows.ready), leaves.eq(events.valid & events.ready)]
+
+        # Events and tokens inside: no others leave, and one waits at the output in the second cycle at the latest.
+        count = Signal(range((lanes + 1) * (depth + 2)))
+        m.d.sync += count.eq(count + Mux(takes, items(row), 0) - leaves)
+        idle = Signal(2)
+        m.d.sync += idle.eq(Mux(events.valid | (count == 0), 0, idle + 1))
+        m.d.comb += [Assert(~events.valid | (count != 0)), Assert(idle <= 1), Assert((idle == 0) | events.valid)]
+        with m.If(items(row) == 0):
+            m.d.comb += Assert(rows.ready)
+
+        waiting, before = Signal(), Signal(len(event.as_value()))
+        m.d.sync += [waiting.eq(events.valid & ~events.ready), before.eq(event.as_value())]
+        with m.If(waiting):
+            m.d.comb += [Assert(events.valid), Assert(event.as_value() == before)]
+
+        # The picked event, or token (`slot` = lanes), and how many leave before it.
+        pick, choice = Signal(), Signal(range(lanes + 1))
+        free(m, pick)
+        free(m, choice)
+        picked, slot, ahead = Signal(), Signal.like(choice), Signal.like(count)
+        origin = Signal(layout)
+        with m.If(picked & leaves):
+            m.d.sync += ahead.eq(ahead - 1)
+            with m.If(ahead == 0):
+                m.d.sync += picked.eq(0)
+                m.d.comb += [Assert(event.bad == origin.bad), Assert(event.end == (slot == lanes))]
+                m.d.comb += [Cover(event.end & event.bad), Cover(~event.end)]
+                for lane in range(lanes):
+                    with m.If(slot == lane):
+                        m.d.comb += Assert(event.source == (origin.row << lane_bits(lanes) | lane))
+                        m.d.comb += Assert(event["value"] == origin["values"][lane])
+        queue = ("queue", "fifo")
+        level, oldest, newest = (inner(inside, *queue, name) for name in ("level", "consume", "produce"))
+        loads = Signal()
+        m.d.comb += loads.eq(inner(inside, "o__ready") & (level != 0))
+        turns = Signal(range(depth + 2))  # rows to be loaded until the picked one is
+        with m.If(loads):
+            m.d.sync += turns.eq(turns - 1)
+        with m.If(~picked & pick & takes & holds(row, choice, lanes)):
+            m.d.sync += [picked.eq(1), slot.eq(choice), origin.eq(row), turns.eq(level - loads + 1)]
+            m.d.sync += ahead.eq(count - leaves + before_slot(row, choice, lanes))
+        m.d.comb += Cover(rows.valid & ~rows.ready)
+
+        # What makes it inductive: the counts agree with the rows inside, and the picked row stands where it should.
+        loaded, current = inner(inside, "loaded"), data.View(layout, inner(inside, "current"))
+        stored = []
+        for k in range(depth):
+            place = Signal(range(2 * depth), name=f"place{k}")
+            m.d.comb += place.eq(oldest + k)
+            word = watch(m, inside, Mux(place >= depth, place - depth, place), *queue, "storage")
+            stored.append(data.View(layout, word))
+        there = [loaded, *(level > k for k in range(depth))]
+        inside_rows = [current, *stored]
+        counts = [Mux(is_there, items(r), 0) for is_there, r in zip(there, inside_rows, strict=True)]
+        after = Signal(range(2 * depth))
+        m.d.comb += [
+            after.eq(oldest + level),
+            Assert(newest == Mux(after >= depth, after - depth, after)),
+            Assert(oldest < depth),
+            Assert(level <= depth),
+            Assert(count == sum(counts[1:], counts[0])),
+            *(Assert(~is_there | (items(r) != 0)) for is_there, r in zip(there, inside_rows, strict=True)),
+        ]
+        with m.If(picked):
+            m.d.comb += Assert(turns <= level)
+            for k, r in enumerate(inside_rows):
+                with m.If(turns == k):
+                    m.d.comb += [
+                        Assert(there[k]),
+                        Assert(holds(r, slot, lanes)),
+                        Assert(ahead == sum(counts[:k], Const(0)) + before_slot(r, slot, lanes)),
+                        Assert((r.row == origin.row) & (r.bad == origin.bad)),
+                        Assert(r["values"].as_value() == origin["values"].as_value()),
+                    ]
+
+
+def items(row: data.View) -> Value:
+    """Events of a row, and its token."""
+    return sum((row.mask[i] for i in range(len(row.mask))), row.end)
+
+
+def holds(row: data.View, slot: Value, lanes: int) -> Value:
+    """Does the row have an event in this lane, or, in slot `lanes`, a token?"""
+    return ((row.mask | row.end << lanes) >> slot)[0]
+
+
+def before_slot(row: data.View, slot: Value, lanes: int) -> Value:
+    """Events in the lanes below the slot."""
+    return sum((row.mask[i] & (slot > i) for i in range(lanes)), Const(0))
+
+
+@pytest.mark.parametrize(("lanes", "depth"), [(1, 2), (3, 2)])
+def test_every_event_once(lanes, depth):
+    prove(EveryEventOnce(lanes, depth), f"serialiser{lanes}", 2)
+
+
+def test_full_rows_are_reached():
+    prove(EveryEventOnce(3, 2), "serialiser3", 6, "cover")
