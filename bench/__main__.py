@@ -14,7 +14,7 @@ from gradrtl.model import data
 from gradrtl.model.errors import UserError
 from gradrtl.quantize.network import QuantizedNetwork
 
-from . import accelerator, baseline, figures, simulator
+from . import accelerator, baseline, figures, rtl, simulator
 
 FOLDER = Path("build/bench")
 
@@ -56,6 +56,7 @@ def main(
         found = accelerator.figures(network, frames, training.frames[:limit])
         if not counted_only:
             found += simulator.figures(network, frames, few, rounds)
+            found += rtl.figures(network, frames, rounds)
         source = f"`python -m bench`, {Path(path).name} ({network.digest[:12]}), {len(frames):,} test images."
         figures.write(found, FOLDER, source)
         click.echo((FOLDER / "figures.md").read_text())

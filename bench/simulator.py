@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 
 import numpy as np
@@ -64,9 +65,14 @@ def figures(network: QuantizedNetwork, frames: np.ndarray, few: int, rounds: int
 
 def _others(network: QuantizedNetwork, frames: np.ndarray, threads: int, rounds: int) -> list[Figure]:
     """Ratios to the libraries that are there; each must agree with the engine on nearly every class."""
-    wanted = {"snnTorch": ("snntorch", 15.0), "snnTorch, first layer hoisted": ("snntorch", 5.0)}
-    wanted["SpikingJelly"] = ("spikingjelly", None)
-    wanted = {name: found for name, found in wanted.items() if find_spec(found[0])}
+    every: dict[str, tuple[str, float | None]] = {
+        "snnTorch": ("snntorch", 15.0),
+        "snnTorch, first layer hoisted": ("snntorch", 5.0),
+        "SpikingJelly": ("spikingjelly", None),
+    }
+    wanted = {name: found for name, found in every.items() if find_spec(found[0])}
+    for name in sorted(every.keys() - wanted.keys()):
+        print(f"{name} is not installed and not measured: pip install -e '.[bench]'", file=sys.stderr)
     if not wanted:
         return []
     import torch
@@ -86,7 +92,7 @@ def _others(network: QuantizedNetwork, frames: np.ndarray, threads: int, rounds:
         classify = makers[name]()
         agreement = float((others.batched(classify, images).argmax(1).numpy() == ours).mean())
         assert agreement > 0.99, f"{name} agrees on {agreement:.1%} of the classes only: not the same network"
-        runs[name] = lambda classify=classify: others.batched(classify, images)
+        runs[name] = partial(others.batched, classify, images)
     times = best_of(runs, rounds)
     return [
         Figure(f"engine over {name}", times[name] / times["engine"], "x", False, least=least)

@@ -33,14 +33,12 @@ def prepare(network: QuantizedNetwork, threads: int) -> Callable[[np.ndarray], n
     def run(frames: np.ndarray) -> np.ndarray:
         counts = np.zeros((len(frames), network.classes), np.int64)
         ends = np.linspace(0, len(frames), 4 * threads + 1).astype(int)
+
+        def work(begin: int, end: int) -> None:
+            _run(frames[begin:end], drop, network.steps, *arguments, counts[begin:end])  # type: ignore[call-arg]
+
         with ThreadPoolExecutor(threads) as pool:
-            list(
-                pool.map(
-                    lambda begin, end: _run(frames[begin:end], drop, network.steps, *arguments, counts[begin:end]),
-                    ends[:-1],
-                    ends[1:],
-                )
-            )
+            list(pool.map(work, ends[:-1], ends[1:]))
         return counts
 
     return run

@@ -12,6 +12,8 @@ from math import isqrt, prod, sqrt
 from typing import Protocol, TypeVar
 
 import numpy as np
+from hypothesis import strategies as st
+
 from gradrtl.quantize.network import (
     LIMIT,
     Conv,
@@ -24,7 +26,6 @@ from gradrtl.quantize.network import (
     Readout,
     signed_bits,
 )
-from hypothesis import strategies as st
 
 T = TypeVar("T")
 

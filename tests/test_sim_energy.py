@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from gradrtl.quantize.network import Dense, Input, Layer, Neuron, QuantizedNetwork
 from gradrtl.sim import energy, operations
 

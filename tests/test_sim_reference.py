@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from gradrtl.quantize.network import Conv, Dense, Input, Layer, Neuron, Pool, QuantizedNetwork, Readout
 from gradrtl.sim import reference
 

@@ -1,0 +1,49 @@
+"""Timed figure of the timing model against the compiled RTL, on the same frames and the same mapping."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gradrtl.quantize.network import QuantizedNetwork
+from gradrtl.rtl.mapping import map_network
+from gradrtl.rtl.verilog import generate
+from gradrtl.sim import cycles, engine, verilated
+from gradrtl.sim.events import Events, events_of
+
+from .accelerator import PES
+from .figures import Figure
+from .timing import best_of
+
+FRAMES = 200  # that the compiled RTL runs
+
+
+def figures(network: QuantizedNetwork, frames: np.ndarray, rounds: int) -> list[Figure]:
+    """Builds the accelerator (cached by content), runs the first `FRAMES` in it, predicts all frames.
+
+    Both must give the same cycles. The prediction is timed alone, and with the engine's run that gives it the events.
+    """
+    mapping = map_network(network, PES[0])
+    model = verilated.build(generate(mapping, "python -m bench"), mapping)
+    few = frames[:FRAMES]
+
+    def events(part: np.ndarray) -> tuple[Events, ...]:
+        trace = engine.run(network, part, trace="spikes", threads=1).trace
+        assert trace is not None
+        return events_of(mapping, part, trace)
+
+    ready = events(frames)
+    predicted = cycles.predict(mapping, ready).result[:FRAMES]
+    np.testing.assert_array_equal(model.run(few).cycles.result, predicted)
+    times = best_of(
+        {
+            "rtl": lambda: model.run(few),
+            "alone": lambda: cycles.predict(mapping, ready),
+            "whole": lambda: cycles.predict(mapping, events(frames)),
+        },
+        rounds,
+    )
+    frame = times["rtl"] / len(few)
+    return [
+        Figure("timing model over compiled RTL", frame / (times["alone"] / len(frames)), "x", False, least=100),
+        Figure("the same, engine and events included", frame / (times["whole"] / len(frames)), "x", False),
+    ]
