@@ -17,8 +17,7 @@ from .outcome import Outcome, Trace
 from .program import compile_network
 
 TASKS_PER_THREAD = 4  # evens out threads that the machine slows down
-TRACE_BYTES = 1 << 28
-
+BLOCK_BYTES = 1 << 28
 
 Tracing = bool | Literal["spikes"]
 
@@ -66,13 +65,13 @@ def blocks(
     trace: Tracing = True,
     threads: int | None = None,
 ) -> Iterator[tuple[slice, Outcome]]:
-    """Traced outcomes of `size` frames at a time, with the slice of `frames` they belong to.
+    """Outcomes of `size` frames at a time, with the slice of `frames` they belong to.
 
-    `size`: None for as many as fit a trace of `TRACE_BYTES`.
+    `size`: None for as many as fit a trace of `BLOCK_BYTES`, `LANES` at least.
     """
     if size is None:
-        frame = 5 * network.steps * sum(layer.neurons for layer in network.layers)
-        size = max(1, TRACE_BYTES // (frame * kernels.LANES)) * kernels.LANES
+        width = {False: 0, "spikes": 1, True: 5}[trace] * sum(layer.neurons for layer in network.layers)
+        size = max(1, BLOCK_BYTES // (max(1, network.steps * width) * kernels.LANES)) * kernels.LANES
     for begin in range(0, len(frames), size):
         part = slice(begin, min(begin + size, len(frames)))
         yield part, run(network, frames[part], trace=trace, threads=threads)

@@ -15,7 +15,7 @@ def check(network: QuantizedNetwork, frames: np.ndarray) -> np.ndarray:
 
     Static: uint8 `[n, sources]`. Spikes: uint8 `[n, steps, sources]`, zeros and ones. `n` may be 0.
     """
-    expected = (prod(network.input.shape),)
+    expected: tuple[int, ...] = (prod(network.input.shape),)
     if network.input.kind == "spikes":
         expected = (network.steps, *expected)
     require(isinstance(frames, np.ndarray), "frames", type(frames).__name__, "a NumPy array")

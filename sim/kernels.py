@@ -134,13 +134,13 @@ def _leak(layer, row, v):
             v[lane] += row[lane]
     elif layer.leak == SHIFT:
         for lane in range(LANES):
-            v[lane] += row[lane] - _shift_right(v[lane], shift)
+            v[lane] += row[lane] - _shift_right(v[lane], shift)  # type: ignore[call-arg]
     elif layer.leak == MULTIPLY:
         for lane in range(LANES):
             v[lane] = ((factor * v[lane]) >> shift) + row[lane]
     else:
         for lane in range(LANES):
-            v[lane] += _shift_right(kind(row[lane] - v[lane]), shift)
+            v[lane] += _shift_right(kind(row[lane] - v[lane]), shift)  # type: ignore[call-arg]
 
 
 @njit(cache=True, nogil=True, forceinline=True)

@@ -39,7 +39,7 @@ def count(network: QuantizedNetwork, frames: np.ndarray, *, threads: int | None 
         for index, values in enumerate(inputs(network, frames[part], outcome.trace)):
             weighty = values != 0 if index == 0 else values
             events[index].append(weighty.sum(axis=2, dtype=np.int64))
-            synaptic[index].append(weighty @ fan_outs[index])
+            synaptic[index].append(np.array([frame @ fan_outs[index] for frame in weighty]))  # no wide copy of all
     return Operations(tuple(map(_join, events)), tuple(map(_join, synaptic)))
 
 

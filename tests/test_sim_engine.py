@@ -256,3 +256,23 @@ def test_counts_of_the_largest_average_pool_do_not_wrap():
     frames[1, 0] = 0
     assert_equal(network, frames)
     assert engine.run(network, frames).counts.tolist() == [[2], [1]]
+
+
+def test_memory_does_not_grow_with_the_frames():
+    """The process's own high water mark: a hundred times the frames, a few megabytes for the answers."""
+    script = (
+        "import resource, numpy as np, random_networks\n"
+        "from gradrtl.sim import engine\n"
+        "network = random_networks.network(38)\n"
+        "frames = np.zeros((200_000, 6), np.uint8)\n"
+        "engine.run(network, frames[:2000])\n"
+        "begin = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "sums = engine.run(network, frames).counts\n"
+        "grown = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - begin)\n"
+        "allowed = 2 * (sums.nbytes + frames.nbytes) + (16 << 20)\n"
+        "assert grown < allowed, (grown, allowed)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
