@@ -46,7 +46,9 @@ def test_networks(programme: ModuleType) -> None:
         )
         assert done.exit_code == 0
         assert "| `mnist-5pct` |" in done.output
-    assert QuantizedNetwork.load("networks/mnist-5pct.npz").notes["qat"]["seed"] == 0
+    assert QuantizedNetwork.load("networks/mnist-5pct.npz").layers[0].weight_bits == 4
+    (tuned,) = Path("build/quantise/mnist-5pct").rglob("qat-1x0.001-s0-4bit.npz")
+    assert QuantizedNetwork.load(tuned).notes["qat"]["seed"] == 0
     assert not list(Path().rglob("*.pt"))
 
 
