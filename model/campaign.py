@@ -41,9 +41,9 @@ SEEDS = (0, 1, 2)
 EPOCHS = 10
 COMPARED: dict[str, dict[str, TrainConfig]] = {
     "gradr": {  # here alpha is given and the connectivity is what comes out
+        "alpha0.05": replace(BASE, recipe="gradr", connectivity=None, alpha=0.05),
         "alpha0.1": replace(BASE, recipe="gradr", connectivity=None, alpha=0.1),
-        "alpha0.2": replace(BASE, recipe="gradr", connectivity=None, alpha=0.2),
-        "alpha0.4": replace(SPARSEST, recipe="gradr", connectivity=None, alpha=0.4),
+        "alpha0.2": replace(SPARSEST, recipe="gradr", connectivity=None, alpha=0.2),
     },
     **{
         recipe: {

@@ -1,0 +1,51 @@
+"""The campaign: its runs are valid and comparable, the committed checkpoints are what they say they are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gradrtl.model import campaign
+from gradrtl.model.checkpoint import Checkpoint
+from gradrtl.model.errors import UserError
+
+CHECKPOINTS = Path(__file__).parent.parent / "checkpoints"
+
+
+def test_only_recipe_and_seed_differ_in_the_comparison() -> None:
+    runs = campaign.runs()
+    for percent in ("5", "2", "1"):
+        for seed in campaign.SEEDS:
+            ours, baseline = (runs[f"{recipe}-{percent}-s{seed}"] for recipe in ("gradr-quota", "magnitude"))
+            assert replace(ours, recipe="magnitude") == baseline
+            assert (ours.seed, ours.epochs) == (seed, campaign.EPOCHS)
+
+
+@pytest.mark.parametrize("path", sorted(CHECKPOINTS.glob("*.npz")), ids=lambda path: path.stem)
+def test_committed(path: Path) -> None:
+    checkpoint = Checkpoint.load(path)
+    assert checkpoint.command == f"python -m gradrtl.model.campaign {path.stem}"
+    assert checkpoint.config == campaign.runs()[path.stem].to_json()
+    assert checkpoint.census.connectivity == checkpoint.figures["connectivity"]
+    assert checkpoint.census.useful_connectivity == checkpoint.figures["useful_connectivity"]
+    assert len(checkpoint.history) == checkpoint.config["epochs"]
+
+
+def test_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(campaign, "OUT", tmp_path)
+    some = Checkpoint.load(CHECKPOINTS / "mnist-mlp-5.npz")
+    for seed, test in ((0, 0.98), (1, 0.984)):
+        figures = {"connectivity": 0.02, "useful_connectivity": 0.019, "validation": 0.985, "test": test}
+        replace(some, figures=figures).save(tmp_path / f"magnitude-2-s{seed}" / "checkpoint.npz")
+    last = campaign.table().splitlines()[-1]
+    deviation = np.std([98.0, 98.4], ddof=1)
+    expected = f"2.00 ± 0.00 % | 1.90 ± 0.00 % | 98.50 ± 0.00 % | 98.20 ± {deviation:.2f} % | 2 |"
+    assert last == f"| magnitude | 2 | {expected}"
+
+
+def test_unknown_run() -> None:
+    with pytest.raises(UserError, match="run is best"):
+        campaign.main(["best"])
