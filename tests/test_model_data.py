@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from gradrtl.model import data
 from gradrtl.model.errors import UserError
 

@@ -7,9 +7,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
 from gradrtl.model.errors import UserError
 from gradrtl.model.gradr import AlphaControl, GradR, Prior, centre, rewire, rewired, theta_of
-from torch import nn
 
 
 def linear(weight: list[list[float]]) -> nn.Linear:

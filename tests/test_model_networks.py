@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from gradrtl.model.checkpoint import Checkpoint
 from gradrtl.model.description import PRESETS, Conv, Dense, Layer, Network, Neuron, Pool, preset
 from gradrtl.model.errors import UserError

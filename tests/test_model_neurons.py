@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+
 from gradrtl.model.description import Neuron
 from gradrtl.model.errors import UserError
 from gradrtl.model.neurons import Spike, fire, step

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+
 from gradrtl.model.config import TrainConfig
 from gradrtl.model.description import preset
 from gradrtl.model.gradr import theta_of

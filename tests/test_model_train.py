@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from gradrtl.model import data
 from gradrtl.model.augment import Augment
 from gradrtl.model.checkpoint import Checkpoint

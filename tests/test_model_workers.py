@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from gradrtl.model import data
 from gradrtl.model.checkpoint import Checkpoint
 from gradrtl.model.config import TrainConfig
