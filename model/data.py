@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import struct
+import zlib
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -160,11 +162,9 @@ def _bytes(path: Path, sums: dict[str, str]) -> bytes:
     if path.suffix != ".gz":
         return content
     try:
-        with gzip.open(path) as file:
+        with gzip.open(io.BytesIO(content)) as file:
             content = file.read(LARGEST_FILE + 1)
-    except (OSError, EOFError, ValueError) as error:
-        raise UserError(f"data file {path}: damaged gzip ({error})") from None
-    except Exception as error:  # zlib.error is no OSError
+    except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"data file {path}: damaged gzip ({error})") from None
     require(len(content) <= LARGEST_FILE, f"{path} size unpacked", f"over {LARGEST_FILE}", f"at most {LARGEST_FILE}")
     return content

@@ -46,7 +46,7 @@ def test_two_processes_make_what_one_makes(tmp_path: Path) -> None:
     script, out = tmp_path / "script.py", tmp_path / "checkpoint.npz"
     script.write_text(SCRIPT)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    done = subprocess.run([*command, script, MNIST, out], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([*command, script, MNIST, out], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     two = Checkpoint.load(out)
     one = train(CONFIG, data.load_idx(MNIST)[0][:300])
