@@ -295,8 +295,8 @@ class Loader(wiring.Component):
     """
 
     def __init__(self, mapping: Mapping):
-        self.load = load_layout(mapping)
-        require(self.load["word"].width <= LOADED_BITS, "word to load", self.load["word"].width, "at most 16 bits")
+        layout = load_layout(mapping)
+        require(layout["word"].width <= LOADED_BITS, "word to load", layout["word"].width, "at most 16 bits")
         super().__init__(
             {
                 "open": In(1),
@@ -305,7 +305,7 @@ class Loader(wiring.Component):
                 "position": In(LENGTH_BITS),
                 "end": In(1),
                 "good": In(1),
-                "load": Out(self.load),
+                "load": Out(layout),
                 "done": Out(1),
             }
         )

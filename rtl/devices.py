@@ -1,0 +1,138 @@
+"""The devices that designs are built for: what each has, and which tools serve it.
+
+Numbers are those of the vendors' data sheets and, for logic cells, of nextpnr's own device databases.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..model.errors import require
+
+
+@dataclass(frozen=True)
+class Device:
+    """One FPGA.
+
+    Attributes
+    ----------
+    family
+        `ice40`, `ecp5`, `gowin` or `xilinx`: names the Yosys command `synth_<family>`.
+    luts, flip_flops, multipliers, block_rams
+        What there is; `luts` have 4 inputs (xilinx: 6).
+    ram_shapes
+        (words, bits) that one block RAM can have.
+    wide_rams, wide_shape
+        Large single-port memories without initial contents, and their shape.
+    clock
+        Target in MHz.
+    placed
+        False: synthesis only, no open place and route.
+    options
+        Arguments of nextpnr that name the part.
+    """
+
+    name: str
+    part: str
+    family: str
+    luts: int
+    flip_flops: int
+    multipliers: int
+    block_rams: int
+    ram_shapes: tuple[tuple[int, int], ...]
+    clock: float
+    options: tuple[str, ...] = ()
+    wide_rams: int = 0
+    wide_shape: tuple[int, int] = (0, 0)
+    placed: bool = True
+
+    @property
+    def ram_bits(self) -> int:
+        """Bits of all block RAMs."""
+        return self.block_rams * max(words * bits for words, bits in self.ram_shapes)
+
+    def rams_for(self, words: int, bits: int) -> int:
+        """Block RAMs that a memory takes, in the best single shape."""
+        return min(-(-words // w) * -(-bits // b) for w, b in self.ram_shapes)
+
+    def fits_wide(self, words: int, bits: int) -> bool:
+        """Whether one wide single-port memory can hold it."""
+        return words <= self.wide_shape[0] and bits <= self.wide_shape[1]
+
+
+ICE40_SHAPES = ((256, 16), (512, 8), (1024, 4), (2048, 2))
+KBIT18_SHAPES = ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1))
+
+DEVICES = {
+    device.name: device
+    for device in (
+        Device(
+            "up5k",
+            "Lattice iCE40UP5K-SG48",
+            "ice40",
+            luts=5280,
+            flip_flops=5280,
+            multipliers=8,
+            block_rams=30,
+            ram_shapes=ICE40_SHAPES,
+            clock=25,
+            options=("--up5k", "--package", "sg48"),
+            wide_rams=4,
+            wide_shape=(16384, 16),
+        ),
+        Device(
+            "ecp5-25",
+            "Lattice LFE5U-25F-6BG381C",
+            "ecp5",
+            luts=24288,
+            flip_flops=24288,
+            multipliers=28,
+            block_rams=56,
+            ram_shapes=KBIT18_SHAPES,
+            clock=90,
+            options=("--25k", "--package", "CABGA381", "--speed", "6"),
+        ),
+        Device(
+            "ecp5-85",
+            "Lattice LFE5U-85F-6BG381C",
+            "ecp5",
+            luts=83640,
+            flip_flops=83640,
+            multipliers=156,
+            block_rams=208,
+            ram_shapes=KBIT18_SHAPES,
+            clock=90,
+            options=("--85k", "--package", "CABGA381", "--speed", "6"),
+        ),
+        Device(
+            "gw1nr-9",
+            "Gowin GW1NR-LV9QN88PC6/I5",
+            "gowin",
+            luts=8640,
+            flip_flops=6480,
+            multipliers=20,
+            block_rams=26,
+            ram_shapes=KBIT18_SHAPES,
+            clock=40,
+            options=("--device", "GW1NR-LV9QN88PC6/I5", "--vopt", "family=GW1N-9C"),
+        ),
+        Device(
+            "xc7z020",
+            "AMD XC7Z020-1CLG400C",
+            "xilinx",
+            luts=53200,
+            flip_flops=106400,
+            multipliers=220,
+            block_rams=280,
+            ram_shapes=KBIT18_SHAPES,
+            clock=100,
+            placed=False,
+        ),
+    )
+}
+
+
+def device(name: str) -> Device:
+    """The device called `name`; `UserError` lists those that exist."""
+    require(name in DEVICES, "device", name, " or ".join(DEVICES))
+    return DEVICES[name]

@@ -1,0 +1,70 @@
+"""A board without the board: its serial pins in compiled Verilog, behind a pseudo-terminal.
+
+What talks to a real board talks to this one: `SimulatedBoard(mapping)` is a context manager whose `port` is the name of
+a serial device.
+"""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import tty
+from importlib.resources import files
+from pathlib import Path
+from types import TracebackType
+
+from amaranth.back import verilog
+
+from ..rtl.loading import RAM_VERILOG, image
+from ..rtl.mapping import Mapping
+from ..rtl.serial import SerialAccelerator
+from . import toolchain
+
+DIVISOR = 4  # cycles of a serial bit: a small one makes the simulation fast
+
+
+def board_verilog(mapping: Mapping, divisor: int = DIVISOR) -> str:
+    """The serial accelerator as module `serial`, with ports clk, rst, rx, tx, busy."""
+    text = verilog.convert(SerialAccelerator(mapping, divisor), name="serial", strip_internal_attrs=True)
+    return text + (RAM_VERILOG if image(mapping) else "")
+
+
+def harness() -> str:
+    """The module that the driver sees."""
+    return (
+        "module harness (input clk, input rst, input rx, output tx);\n"
+        "  serial dut (.clk(clk), .rst(rst), .rx(rx), .tx(tx), .busy());\n"
+        "endmodule\n"
+    )
+
+
+def build(design: str, divisor: int = DIVISOR, *, cache: str | Path | None = None) -> Path:
+    """Compile a module `serial` (the RTL's, or a synthesised netlist) with the driver; returns the program."""
+    driver = (files(__package__) / "templates" / "board.cpp").read_text()
+    binding = {"board.cpp": driver, "board.h": f"static const int DIVISOR = {divisor};\n"}
+    return toolchain.build(design, harness(), binding, {}, cache=cache)
+
+
+class SimulatedBoard:
+    """Runs `program` (from `build`) on the far end of a pseudo-terminal until the `with` block ends."""
+
+    def __init__(self, program: Path):
+        self._program = program
+
+    def __enter__(self) -> SimulatedBoard:
+        controller, self._line = pty.openpty()
+        tty.setraw(self._line)
+        self.port = os.ttyname(self._line)
+        self._process = subprocess.Popen(
+            [self._program.absolute()], cwd=self._program.parent, stdin=controller, stdout=controller
+        )
+        os.close(controller)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._process.kill()
+        self._process.wait()
+        os.close(self._line)
