@@ -1,0 +1,88 @@
+"""One random case of the whole chain: a network, its placement, frames; reference == engine == compiled RTL."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+from random_networks import Options, frames, network
+
+from gradrtl.quantize.network import QuantizedNetwork
+from gradrtl.rtl.mapping import Mapping, map_network
+from gradrtl.rtl.verilog import generate
+from gradrtl.sim import engine, reference, toolchain
+from gradrtl.sim.compare import first_difference
+from gradrtl.sim.verify import verify
+from gradrtl.sim.verilated import Stalls
+
+DENSE = Options(dense_only=True)
+PATIENCE = 100_000  # cycles: more than any of these networks takes for a frame
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network on `pes` processing elements and the frames that it gets."""
+
+    network: QuantizedNetwork
+    frames: np.ndarray
+    pes: tuple[int, ...]
+    pixels_a_beat: int = 4
+    queue_depth: int = 16
+    row_queue_depth: int = 8
+
+    @property
+    def mapping(self) -> Mapping:
+        return map_network(
+            self.network,
+            self.pes,
+            pixels_a_beat=self.pixels_a_beat,
+            queue_depth=self.queue_depth,
+            row_queue_depth=self.row_queue_depth,
+        )
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What came of a case: how much was compared, and what is wrong, if anything."""
+
+    frames: int = 0
+    spikes: int = 0
+    membranes: int = 0
+    cycles: int = 0
+    wrong: str | None = None
+
+
+def case(seed: int, options: Options = DENSE, count: int = 6) -> Case:
+    """Case number `seed`: more PEs than neurons, PEs that do not divide them, short queues, all among them."""
+    generator = np.random.default_rng([seed, 1])
+    net = network(seed, options)
+    return Case(
+        net,
+        frames(net, count, seed),
+        tuple(int(generator.choice([1, 2, 3, 4, 5, 7, 8, 11, 16])) for _ in net.layers),
+        int(generator.choice([1, 2, 4, 8])),
+        int(generator.integers(2, 18)),
+        int(generator.integers(2, 10)),
+    )
+
+
+def check(one: Case, cache: Path, seed: int = 0) -> Finding:
+    """Every spike, membrane and sum, free-running (with all cycles as predicted) and under stalls on both sides."""
+    expected = reference.run(one.network, one.frames)
+    difference = first_difference(expected, engine.run(one.network, one.frames, trace=True, threads=1))
+    if difference is not None:
+        return Finding(wrong=f"engine against reference: {difference}")
+    mapping = one.mapping
+    text = generate(mapping, "tests/soak.py")
+    found = []
+    with mock.patch.object(toolchain, "HOT", "-O0"):  # the runs are short: compiling is what takes time
+        for stalls in (None, Stalls(0.3, 0.3, seed)):
+            result = verify(mapping, text, one.frames, stalls=stalls, cache=cache, patience=PATIENCE)
+            if not result.passed:
+                return Finding(wrong=f"RTL against engine, {'no stalls' if stalls is None else stalls}: {result}")
+            found.append(result)
+    if found[0].predicted != len(one.frames):
+        return Finding(wrong=f"cycles of {found[0].predicted} frames compared, expected {len(one.frames)}")
+    return Finding(*(sum(getattr(r, name) for r in found) for name in ("frames", "spikes", "membranes", "cycles")))

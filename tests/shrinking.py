@@ -1,0 +1,106 @@
+"""From a failing case to a small one: one change at a time, kept if the case still fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+from random_cases import Case
+
+from gradrtl.model.errors import UserError
+from gradrtl.quantize.network import Dense, Input, Layer, QuantizedNetwork, Readout
+
+
+def shrink(one: Case, fails: Callable[[Case], bool], budget: int = 100) -> Case:
+    """The smallest case found that `fails`, after at most `budget` calls of it. Dense layers only."""
+    while budget > 0:
+        for smaller in simpler(one):
+            budget -= 1
+            if fails(smaller):
+                one = smaller
+                break
+            if budget <= 0:
+                break
+        else:
+            return one
+    return one
+
+
+def simpler(one: Case) -> Iterator[Case]:
+    """Cases that are smaller than `one` by one change, the largest changes first."""
+    for change in _changes(one):
+        try:
+            yield change()
+        except UserError:  # the change makes no valid network
+            continue
+
+
+def _changes(one: Case) -> Iterator[Callable[[], Case]]:
+    net, frames = one.network, one.frames
+    for part in _halves(len(frames)):
+        yield lambda part=part: replace(one, frames=frames[part])
+    if len(net.layers) > 1 and net.layers[-2].neuron.spiking:
+        shorter = replace(net, layers=net.layers[:-1], readout=Readout())
+        yield lambda: replace(one, network=shorter, pes=one.pes[:-1])
+    for index, layer in enumerate(net.layers):
+        for part in _halves(layer.neurons):
+            yield lambda index=index, part=part: replace(one, network=_keep_neurons(net, index, part))
+    for part in _halves(net.layers[0].sources):
+        yield lambda part=part: replace(one, network=_keep_sources(net, part), frames=frames[..., part])
+    if net.steps > 1:
+        fewer = frames if net.input.kind == "static" else frames[:, : net.steps // 2]
+        yield lambda: replace(one, network=replace(net, steps=net.steps // 2), frames=fewer)
+    for index, pes in enumerate(one.pes):
+        if pes > 1:
+            yield lambda index=index, pes=pes: replace(one, pes=(*one.pes[:index], pes // 2, *one.pes[index + 1 :]))
+    plain = replace(one, pixels_a_beat=4, queue_depth=16, row_queue_depth=8)
+    if (one.pixels_a_beat, one.queue_depth, one.row_queue_depth) != (4, 16, 8):
+        yield lambda: plain
+    for index, layer in enumerate(net.layers):
+        if layer.synapses.bias.any():
+            yield lambda index=index, layer=layer: replace(one, network=_with(net, index, _without_bias(layer)))
+
+
+def _halves(size: int) -> list[slice]:
+    """Two halves of more than one item; for a few items, all but one of them too."""
+    if size < 2:
+        return []
+    middle = size // 2
+    return [slice(0, middle), slice(middle, size), *([slice(1, size), slice(0, size - 1)] if 2 < size <= 6 else [])]
+
+
+def _with(net: QuantizedNetwork, index: int, layer: Layer) -> QuantizedNetwork:
+    return replace(net, layers=(*net.layers[:index], layer, *net.layers[index + 1 :]))
+
+
+def _without_bias(layer: Layer) -> Layer:
+    return replace(layer, synapses=Dense(layer.synapses.weight, np.zeros_like(layer.synapses.bias)))
+
+
+def _keep_neurons(net: QuantizedNetwork, index: int, part: slice) -> QuantizedNetwork:
+    layer = net.layers[index]
+    weight, bias, threshold = layer.synapses.weight, layer.synapses.bias, layer.neuron.threshold
+    kept = replace(
+        layer,
+        synapses=Dense(weight[part].copy(), bias[part].copy()),
+        neuron=replace(layer.neuron, threshold=threshold[part].copy() if threshold.size > 1 else threshold),
+    )
+    layers = [*net.layers[:index], kept, *net.layers[index + 1 :]]
+    readout = net.readout
+    if index + 1 < len(layers):
+        layers[index + 1] = _reading(layers[index + 1], part)
+    else:
+        readout = replace(readout, group=1)
+    return replace(net, layers=tuple(layers), readout=readout)
+
+
+def _keep_sources(net: QuantizedNetwork, part: slice) -> QuantizedNetwork:
+    first = _reading(net.layers[0], part)
+    return replace(net, input=Input(first.input_shape, net.input.bits, net.input.kind), layers=(first, *net.layers[1:]))
+
+
+def _reading(layer: Layer, part: slice) -> Layer:
+    """The layer with those of its sources that `part` names."""
+    weight = layer.synapses.weight[:, part].copy()
+    return replace(layer, input_shape=(weight.shape[1],), synapses=Dense(weight, layer.synapses.bias))
