@@ -1,0 +1,130 @@
+"""`gradrtl synth` and `gradrtl run`: a network on an FPGA."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import click
+import numpy as np
+
+from .model.data import load
+from .options import bar, data_option, frames_for, network_argument, source_rates
+from .quantize.network import QuantizedNetwork
+from .rtl.mapping import Mapping, map_network
+
+RATE_IMAGES = 1000  # training images on which event rates are measured
+TIMED_IMAGES = 2000  # test images whose cycles are counted
+
+# Placement that suits each device: PEs by layer, queue and row queue entries, pixels a beat, strided layers.
+PLACEMENTS: dict[str, tuple[tuple[int, ...], int, int, int, tuple[int, ...]]] = {
+    "up5k": ((4, 2), 2, 4, 2, (0,)),
+    "ecp5-25": ((8, 10), 16, 8, 4, ()),
+    "ecp5-85": ((16, 10), 16, 8, 4, ()),
+    "gw1nr-9": ((4, 4), 16, 4, 2, ()),
+    "xc7z020": ((4, 4), 16, 8, 4, ()),
+}
+
+
+def place_on(network: QuantizedNetwork, device: str, folder: Path, pes: str | None = None) -> Mapping:
+    """Map `network` for `device`; the rates come from training images in `folder`."""
+    default, queue, rows, pixels, strided = PLACEMENTS[device]
+    used = tuple(int(p) for p in pes.split(",")) if pes else default
+    training, _ = load(folder)
+    frames = frames_for(network, training)[:RATE_IMAGES]
+    rates = tuple(values.mean(axis=0) for values in source_rates(network, frames))
+    return map_network(network, used, rates, pixels, queue, rows, strided)
+
+
+pe_option = click.option("--pe", "pes", help="Processing elements by layer; default: what suits the device.")
+
+
+@click.command()
+@network_argument
+@click.option("--device", required=True, help="One of " + ", ".join(PLACEMENTS) + ".")
+@pe_option
+@data_option
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder; default build/synth/DEVICE.")
+def synth(network: Path, device: str, pes: str | None, folder: Path, output: Path | None) -> None:
+    """Build NETWORK for an FPGA: netlist, placement, bitstream; area, frequency, frames a second."""
+    from .hardware_commands import timing
+    from .rtl.boards import Design, board_design, board_of
+    from .rtl.devices import device as find
+    from .rtl.synthesis import synthesise
+    from .rtl.verilog import generate
+
+    target = find(device)
+    found = QuantizedNetwork.load(network)
+    mapping = place_on(found, device, folder, pes)
+    output = output or Path("build/synth") / device
+    if target.placed:
+        design = board_design(mapping, board_of(device))
+    else:
+        design = Design(
+            "gradrtl", {"gradrtl.v": generate(mapping, f"gradrtl synth --device {device}")}, {}, target.clock
+        )
+    began = time.monotonic()
+    with bar(f"{device}", 1) as advance:
+        report = synthesise(design, target, output, lambda line: click.echo(f"  {line}", err=True))
+        advance()
+    _, test = load(folder)
+    stream, apart = timing(mapping, frames_for(found, test)[:TIMED_IMAGES])
+    interval, latency = float(stream.interval.mean()), float(apart.latency.mean())
+    used = ",".join(str(layer.pes) for layer in mapping.layers)
+    click.echo(f"{target.part}, PE {used}, {time.monotonic() - began:.0f} s")
+    for name, count in report.used.items():
+        click.echo(f"  {name}: {count} of {report.available.get(name, 0)}")
+    for memory in report.stray_memories:
+        click.echo(f"  note: {memory.name}, {memory.words} x {memory.bits} bits, is in {memory.where}")
+    figures = {"interval": round(interval, 1), "latency": round(latency, 1), "pe": used, "network": str(network)}
+    if report.placed:
+        figures |= {
+            "frames_a_second": round(1e6 * report.frequency / interval),
+            "latency_us": round(latency / report.frequency, 2),
+        }
+        click.echo(
+            f"  {report.frequency} MHz; critical path (ns): " + ", ".join(f"{m} {d}" for m, d in report.critical_path)
+        )
+        click.echo(f"  {figures['frames_a_second']} frames/s, latency {figures['latency_us']} us")
+        click.echo(f"wrote {output / report.bitstream}")
+    else:
+        click.echo("  synthesis only: no frequency")
+    click.echo(f"  {interval:.1f} cycles a frame, latency {latency:.1f} cycles ({TIMED_IMAGES} test images)")
+    entry = json.loads((output / "report.json").read_text()) | figures
+    (output / "report.json").write_text(json.dumps(entry, indent=1) + "\n")
+
+
+@click.command()
+@network_argument
+@click.option("--port", required=True, help="Serial device of the board, such as /dev/ttyUSB1.")
+@click.option("--device", default="up5k", help="The device that the board's bitstream was made for.")
+@pe_option
+@data_option
+@click.option("--images", default=20, type=int, help="The first so many test images.")
+def run(network: Path, port: str, device: str, pes: str | None, folder: Path, images: int) -> None:
+    """Send test images to a board over its serial port and print the classes."""
+    from .host import Host, LineError, open_line
+    from .rtl.boards import BAUD
+    from .rtl.loading import image
+    from .rtl.serial import identity
+
+    found = QuantizedNetwork.load(network)
+    mapping = place_on(found, device, folder, pes)
+    _, test = load(folder)
+    frames, labels = frames_for(found, test)[:images], test.labels[:images]
+    host = Host(open_line(port, BAUD), BAUD)
+    if host.identify() != identity(mapping):
+        raise LineError("the board holds another network or placement: build it with gradrtl synth")
+    if image(mapping):
+        with bar("loading", 1) as advance:
+            host.load(image(mapping))
+            advance()
+    right = 0
+    for index, answer in enumerate(host.classify(np.ascontiguousarray(frames))):
+        right += answer.klass == labels[index]
+        click.echo(f"image {index}: {answer.klass} (label {labels[index]})")
+    click.echo(f"{right} of {len(frames)} right; {host.statistics.repeated} packets repeated")
+
+
+COMMANDS = (synth, run)

