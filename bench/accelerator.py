@@ -38,11 +38,13 @@ def figures(network: QuantizedNetwork, frames: np.ndarray, training: np.ndarray)
         events = events_of(mapping, frames, trace)
         back_to_back = float(cycles.predict(mapping, events).interval.mean())
         alone = float(cycles.predict(mapping, events, apart=True).latency.mean())
-        least = float(bound(mapping, events)[1:].mean())
+        cores = bounds(mapping, events)[:, 1:]
+        least = float(cores.max(axis=0).mean())
         name = f"P = {pes[0]}, {pes[1]}:"
         found += [
             Figure(f"{name} cycles between frames", back_to_back, "", True),
             Figure(f"{name} cycles between frames over the bound", back_to_back / least, "x", True, most=MOST[pes[0]]),
+            Figure(f"{name} bound of the first core alone", float(cores[0].mean()), "", True),
             Figure(f"{name} cycles of a frame alone", alone, "", True),
             Figure(f"{name} memory", mapping.memory_bits, "bits", True),
         ]
@@ -59,17 +61,18 @@ def rates(network: QuantizedNetwork, frames: np.ndarray) -> tuple[np.ndarray, ..
     return tuple(total / len(frames) for total in totals)
 
 
-def bound(mapping: Mapping, events: tuple[Events, ...]) -> np.ndarray:
-    """Cycles that nothing with these adders can beat, float `[frames]`.
+def bounds(mapping: Mapping, events: tuple[Events, ...]) -> np.ndarray:
+    """Cycles that nothing with these adders can beat, float `[cores, frames]`.
 
-    The largest, over the cores, of synaptic operations over PEs, events, and for the first core input beats.
+    The largest of synaptic operations over PEs, events, and for the first core input beats. The bound of a frame is
+    the largest over the cores.
     """
     found = []
-    for layer, read in zip(mapping.layers, events, strict=False):
+    for index, (layer, read) in enumerate(zip(mapping.layers, events, strict=False)):
         number = read.counts.sum(axis=(1, 2), dtype=np.int64)
         ends = number.cumsum()
         running = np.concatenate([[0], layer.counts.sum(axis=0)[read.addresses].cumsum()])
         synaptic = running[ends] - running[ends - number]
-        found.append(np.maximum(synaptic / layer.pes, number))
-    found.append(np.full(len(found[0]), mapping.beats))
-    return np.max(found, axis=0)
+        beats = mapping.beats if index == 0 and mapping.network.input.kind == "static" else 0
+        found.append(np.maximum(np.maximum(synaptic / layer.pes, number), beats))
+    return np.array(found)
