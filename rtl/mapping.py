@@ -93,7 +93,7 @@ class LayerMapping:
 
     @property
     def start_bits(self) -> int:
-        """Width of a synapse address."""
+        """Width of the address at which a source's synapses begin."""
         if self.stride_bits is not None:
             return self.address_bits + self.stride_bits
         return unsigned_bits(int(self.starts.max()))
@@ -122,10 +122,15 @@ class LayerMapping:
 
     @property
     def synapse_depth(self) -> int:
-        """Words of the deepest synapse memory."""
+        """Words of the deepest synapse memory, at least 2: an address has a bit."""
         if self.stride_bits is not None:
-            return len(self.addresses) << self.stride_bits
-        return max(1, *(w.size for w in self.weights))
+            return max(2, len(self.addresses) << self.stride_bits)
+        return max(2, *(w.size for w in self.weights))
+
+    @property
+    def synapse_address_bits(self) -> int:
+        """Width of the address of any synapse: the last run may end beyond the largest start's width."""
+        return unsigned_bits(self.synapse_depth - 1)
 
     def synapse_words(self, pe: int) -> np.ndarray:
         """Contents of a PE's synapse memory, int64; gaps are 0."""

@@ -96,7 +96,7 @@ class ProcessingElement(wiring.Component):
         )
         fields = {"count": mapping.counts[pe]} | ({} if strided else {"start": mapping.starts[pe]})
         pointers = [{name: int(fields[name][a]) for name in fields} for a in range(len(mapping.addresses))]
-        m.submodules.pointers = pointer_memory = Memory(shape=pointer, depth=len(pointers), init=pointers)
+        m.submodules.pointers = pointer_memory = Memory(shape=pointer, depth=max(2, len(pointers)), init=pointers)
         pointer_port = pointer_memory.read_port()
 
         word = data.StructLayout({"target": mapping.row_bits, "weight": signed(mapping.weight_bits)})
@@ -127,7 +127,7 @@ class ProcessingElement(wiring.Component):
         # Synapse reader: one address a cycle; a token takes one cycle too.
         reading = Signal()
         left = Signal(mapping.count_bits)
-        address = Signal(mapping.start_bits)
+        address = Signal(mapping.synapse_address_bits)
         token = Signal()
         token_bad = Signal()
         value = Signal(value_shape(mapping))
@@ -224,7 +224,7 @@ class ProcessingElement(wiring.Component):
             return data.View(word, loaded.q)
         words = mapping.synapse_words(self.pe)
         m.submodules.synapses = memory = Memory(
-            shape=unsigned(mapping.synapse_bits), depth=max(1, len(words)), init=words.tolist()
+            shape=unsigned(mapping.synapse_bits), depth=max(2, len(words)), init=words.tolist()
         )
         port = memory.read_port()
         m.d.comb += [port.addr.eq(address), port.en.eq(1)]

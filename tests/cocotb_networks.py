@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from gradrtl.quantize.network import Dense, Input, Layer, Neuron, QuantizedNetwork, Readout
 from gradrtl.rtl.mapping import Mapping, map_network
 

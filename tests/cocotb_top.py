@@ -17,15 +17,15 @@ from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, FallingEdge, ReadOnly, with_timeout
 from cocotb_networks import placed, spike_network, static_network
 from coverage_bins import Coverage
+from rtl_bench import beats_of
+
+from gradrtl import __version__
 from gradrtl.rtl.axilite import Response
 from gradrtl.rtl.framing import MARK_BIT
 from gradrtl.rtl.mapping import Mapping
 from gradrtl.rtl.registers import MAGIC, registers
 from gradrtl.sim import reference
 from gradrtl.sim.operations import count
-from rtl_bench import beats_of
-
-from gradrtl import __version__
 
 STATIC = "static" in cocotb.plusargs
 NETWORK = static_network() if STATIC else spike_network()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from amaranth.sim import Simulator
+
 from gradrtl.rtl.framing import MARK_BIT
 from gradrtl.rtl.mapping import Mapping
 from gradrtl.rtl.top import Accelerator

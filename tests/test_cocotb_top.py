@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from cocotb_networks import placed, spike_network, static_network
 from cocotb_tools.runner import get_results, get_runner
+
 from gradrtl.rtl.verilog import TOP, generate
 from gradrtl.sim import toolchain
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from gradrtl.rtl.loading import image, load_layout
-from gradrtl.rtl.mapping import map_network
 from random_networks import Options, frames, network
 from test_rtl_top import check
+
+from gradrtl.rtl.loading import image, load_layout
+from gradrtl.rtl.mapping import map_network
 
 OPTIONS = Options(dense_only=True, largest=40, most_layers=3, most_steps=4)
 

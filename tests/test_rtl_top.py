@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from random_networks import Options, frames, network
+from rtl_bench import Bench, beats_of
+
 from gradrtl.quantize.network import Dense, Input, Layer, Neuron, QuantizedNetwork
 from gradrtl.rtl.mapping import Mapping, map_network
 from gradrtl.sim import cycles, reference
 from gradrtl.sim.events import events_of
-from random_networks import Options, frames, network
-from rtl_bench import Bench, beats_of
 
 OPTIONS = Options(dense_only=True, largest=40, most_layers=3, most_steps=4)
 
@@ -78,6 +79,13 @@ def test_same_target_in_every_cycle_needs_forwarding():
     layer = Layer("only", (16,), Dense(np.full((1, 16), 7, np.int8), np.zeros(1, np.int64)), lif(10), 4)
     net = QuantizedNetwork(Input((16,)), (layer,), 2)
     check(net, map_network(net, (1,), pixels_a_beat=8), np.full((3, 16), 200, np.uint8), 0.0, 0)
+
+
+def test_last_run_ends_beyond_the_width_of_the_largest_start():
+    weights = np.array([[5, -7], [0, 3]], np.int8)  # runs of 1 and 2 synapses: starts 0 and 1, last address 2
+    layer = Layer("only", (2,), Dense(weights, np.zeros(2, np.int64)), lif(10), 4)
+    net = QuantizedNetwork(Input((2,)), (layer,), 2)
+    check(net, map_network(net, (1,)), np.array([[9, 9], [200, 255], [0, 255]], np.uint8), 0.0, 0)
 
 
 def lif(threshold: int) -> Neuron:
