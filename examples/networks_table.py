@@ -1,0 +1,75 @@
+"""The README's table of the committed MNIST networks, measured: accuracy, connectivity, memory, cycles.
+
+    python examples/networks_table.py            # print
+    python examples/networks_table.py --write    # put it into the README, between its markers
+
+The float accuracy is the one that training recorded in the checkpoint; everything else is computed here, on all 10,000
+test images. Cycles are those of the timing model, which `gradrtl verify` compares with the compiled Verilog.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+import numpy as np
+
+from gradrtl.model.checkpoint import Checkpoint
+from gradrtl.model.data import load
+from gradrtl.options import place
+from gradrtl.quantize.network import QuantizedNetwork
+from gradrtl.sim import engine
+from gradrtl.sim.cycles import predict
+from gradrtl.sim.events import events_of
+
+ROOT = Path(__file__).parents[1]
+DATA = ROOT / "data/mnist"
+BEGIN, END = "<!-- networks: begin -->", "<!-- networks: end -->"
+HEAD = (
+    "| network | connectivity | synapses | float | 4-bit integers | PEs | memory bits | cycles a frame | latency |",
+    "| --- |" + " ---: |" * 8,
+)
+
+
+def row(percent: int, pes: str) -> str:
+    """One network, placed on `pes` processing elements."""
+    network = QuantizedNetwork.load(ROOT / f"networks/mnist-{percent}pct.npz")
+    floats = Checkpoint.load(ROOT / f"checkpoints/mnist-mlp-{percent}.npz")
+    _, test = load(DATA)
+    outcome = engine.run(network, test.frames, trace="spikes")
+    assert outcome.trace is not None
+    weights = [layer.synapses.weight for layer in network.layers]
+    kept = sum(int(np.count_nonzero(weight)) for weight in weights)
+    mapping = place(network, pes, DATA, 4)
+    events = events_of(mapping, test.frames, outcome.trace)
+    interval, alone = predict(mapping, events).interval, predict(mapping, events, apart=True).latency
+    cells = (
+        f"`networks/mnist-{percent}pct.npz`",
+        f"{100 * kept / sum(weight.size for weight in weights):.2f} %",
+        f"{kept:,}",
+        f"{100 * floats.figures['test']:.2f} %",
+        f"{100 * float((outcome.classes == test.labels).mean()):.2f} %",
+        ", ".join(str(layer.pes) for layer in mapping.layers),
+        f"{mapping.memory_bits:,}",
+        f"{interval.mean():,.0f}",
+        f"{alone[1:].mean():,.0f}",
+    )
+    return "| " + " | ".join(cells) + " |"
+
+
+@click.command()
+@click.option("--pe", "pes", default="16,auto", show_default=True, help="Processing elements by layer.")
+@click.option("--write", is_flag=True, help="Put the table into the README.")
+def main(pes: str, write: bool) -> None:
+    """Measure the committed networks."""
+    table = "\n".join((*HEAD, *(row(percent, pes) for percent in (5, 2, 1))))
+    click.echo(table)
+    if write:
+        page = ROOT / "README.md"
+        text = re.sub(f"{BEGIN}.*{END}", lambda _: f"{BEGIN}\n{table}\n{END}", page.read_text(), flags=re.DOTALL)
+        page.write_text(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""Bring your own network: float weights from any framework become integers, Verilog, and a proof that they agree.
+
+    python examples/own_network.py                  # everything into build/own/
+
+Replace `weights()` by your own arrays. A weight of 0.0 is no synapse and costs nothing in hardware.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import numpy as np
+
+from gradrtl.model.description import Neuron
+from gradrtl.quantize.fold import FloatLayer, FloatNetwork
+from gradrtl.quantize.ptq import quantize
+from gradrtl.quantize.rounding import Formats
+from gradrtl.rtl.mapping import map_network
+from gradrtl.rtl.verilog import generate
+from gradrtl.sim import engine
+from gradrtl.sim.verify import verify
+
+
+def weights(outputs: int, inputs: int, connectivity: float, rng: np.random.Generator) -> np.ndarray:
+    """A sparse matrix `[outputs, inputs]`, in place of a trained one."""
+    return rng.normal(0, 0.5, (outputs, inputs)) * (rng.random((outputs, inputs)) < connectivity)
+
+
+@click.command()
+@click.option("--out", default="build/own", show_default=True, type=click.Path(path_type=Path), help="Output folder.")
+@click.option("--images", default=50, show_default=True, help="Random images to compare.")
+def main(out: Path, images: int) -> None:
+    """Quantise, simulate, generate, compile and compare a network of 64-40-5 neurons."""
+    rng = np.random.default_rng(2)
+    hidden = FloatLayer("hidden", (64,), weights(40, 64, 0.3, rng), np.zeros(40), Neuron("lif", tau=2.0))
+    output = FloatLayer("output", (40,), weights(5, 40, 0.5, rng), np.zeros(5), Neuron("if", reset="soft"))
+    floats = FloatNetwork(input_shape=(64,), layers=(hidden, output), steps=8)
+
+    network = quantize(floats, Formats(weight_bits=4))
+    out.mkdir(parents=True, exist_ok=True)
+    network.save(out / "network.npz")
+
+    frames = rng.integers(0, 256, (images, 64), dtype=np.uint8) * (rng.random((images, 64)) < 0.3)
+    outcome = engine.run(network, frames)
+    click.echo(f"classes of the first images: {outcome.classes[:10].tolist()}")
+
+    mapping = map_network(network, (4, 2))
+    (out / "gradrtl.v").write_text(generate(mapping, "examples/own_network.py"))
+    result = verify(mapping, out / "gradrtl.v", frames)
+    click.echo(str(result))
+    raise SystemExit(0 if result.passed else 1)
+
+
+if __name__ == "__main__":
+    main()
