@@ -28,12 +28,12 @@ from .model.checkpoint import Checkpoint
 from .model.config import TrainConfig
 from .model.data import Dataset, load
 from .model.errors import require
-from .options import bar, data_option, place
+from .options import bar, data_option, pe_numbers, place
 from .quantize.fold import fold
 from .quantize.network import QuantizedNetwork
 from .quantize.rounding import Formats
 from .report import write_report
-from .rtl.mapping import Mapping
+from .rtl.mapping import PIXELS_A_BEAT, Mapping
 from .rtl.verilog import generate
 from .sim import engine
 from .training_commands import show_epoch
@@ -55,6 +55,13 @@ class Settings:
     pixels_a_beat: int
     images: int
     seed: int
+
+    def check(self, test_images: int) -> None:
+        """Refuse what a later step would refuse, before minutes are spent on the steps before it."""
+        _configs(self)
+        pe_numbers(self.pes)
+        require(self.pixels_a_beat in PIXELS_A_BEAT, "pixels_a_beat", self.pixels_a_beat, f"one of {PIXELS_A_BEAT}")
+        require(1 <= self.images <= test_images, "images", self.images, f"1 to {test_images}, the test images")
 
 
 class Run:
@@ -115,8 +122,9 @@ def sha256(path: Path) -> str:
 def demo(out, connectivity, epochs, fine_tuning, bits, pes, pixels_a_beat, images, seed, folder) -> None:
     """Do everything once: from images to Verilog that is compared spike by spike, with a report."""
     settings = Settings(str(folder), connectivity, epochs, fine_tuning, bits, pes, pixels_a_beat, images, seed)
-    run = Run(out)
     training, test = load(folder)
+    settings.check(len(test))
+    run = Run(out)
     paths = {
         name: out / file
         for name, file in (
@@ -181,11 +189,16 @@ def demo(out, connectivity, epochs, fine_tuning, bits, pes, pixels_a_beat, image
         raise SystemExit(1)
 
 
+def _configs(settings: Settings) -> tuple[TrainConfig, Formats]:
+    config = TrainConfig(connectivity=settings.connectivity, epochs=settings.epochs, seed=settings.seed)
+    return config, Formats(weight_bits=settings.bits)
+
+
 def _train(settings: Settings, training: Dataset, test: Dataset, out: Path, path: Path) -> dict[str, Any]:
     from .model.networks import network_of
     from .model.train import evaluate, train
 
-    config = TrainConfig(connectivity=settings.connectivity, epochs=settings.epochs, seed=settings.seed)
+    config, _ = _configs(settings)
     made = train(config, training, out / "training", show_epoch, command="gradrtl demo")
     made.save(path)
     accuracy = evaluate(network_of(made), test).accuracy
@@ -196,7 +209,7 @@ def _quantize(settings: Settings, training: Dataset, checkpoint: Path, path: Pat
     from .quantize.qat import QatConfig, fine_tune
 
     state = path.with_name("fine-tuning.pt")
-    formats = Formats(weight_bits=settings.bits)
+    _, formats = _configs(settings)
     config = QatConfig(epochs=settings.fine_tuning, seed=settings.seed)
     made = fine_tune(fold(Checkpoint.load(checkpoint)), formats, training, config, resume=state, on_epoch=show_epoch)
     state.unlink(missing_ok=True)
@@ -242,8 +255,9 @@ def _verify(mapping: Mapping, verilog: Path, test: Dataset, images: int, path: P
 @click.argument("folder", default="build/mnist", type=click.Path(path_type=Path))
 def report(folder: Path) -> None:
     """Write FOLDER/report.html anew from a run's artifacts."""
-    run = Run(folder)
-    require("figures" in run.manifest, "run", folder, "a folder that `gradrtl demo` has completed")
+    run = Run(folder) if folder.is_dir() else None
+    require(run is not None and "figures" in run.manifest, "run", folder, "a folder that `gradrtl demo` has completed")
+    assert run is not None
     settings = Settings(**run.manifest["settings"])
     _, test = load(settings.data)
     network = QuantizedNetwork.load(folder / "network.npz")

@@ -14,7 +14,7 @@ from .model.data import load
 from .model.errors import UserError, require
 from .options import bar, beat_option, data_option, frames_for, network_argument, pe_option, place
 from .quantize.network import QuantizedNetwork
-from .rtl.mapping import Mapping
+from .rtl.mapping import Mapping, map_network
 from .sim import engine
 from .sim.cycles import predict
 from .sim.energy import dense, estimate
@@ -27,23 +27,30 @@ FIRST_BATCH = 200  # images that `verify` compares if not asked for more
 @click.command()
 @network_argument
 def info(network: Path) -> None:
-    """Show a NETWORK's layers, widths and connectivity."""
+    """Show a NETWORK's layers, widths, connectivity and memory."""
     found = QuantizedNetwork.load(network)
-    table = Table("layer", "neurons", "sources", "synapses", "connectivity", "weight bits", "sum", "membrane")
+    table = Table("layer", "shape", "weights", "kept", "of all", "weight", "sum", "membrane")
+    kept, places = 0, 0
     for layer, ranges in zip(found.layers, found.ranges, strict=True):
         weight = layer.synapses.weight
+        kept, places = kept + int(np.count_nonzero(weight)), places + weight.size
         table.add_row(
             layer.name,
-            str(layer.neurons),
-            str(layer.sources),
+            " x ".join(map(str, layer.shape)),
+            str(weight.size),
             str(np.count_nonzero(weight)),
             f"{100 * np.count_nonzero(weight) / weight.size:.2f} %",
-            str(layer.weight_bits),
-            f"{ranges.current_bits} bits",
-            f"{ranges.membrane_bits} bits",
+            f"{layer.weight_bits} bit",
+            f"{ranges.current_bits} bit",
+            f"{ranges.membrane_bits} bit",
         )
     Console().print(table)
-    click.echo(f"steps {found.steps}, classes {found.classes}, read-out {found.readout.kind}, digest {found.digest}")
+    mapping = map_network(found)
+    used = ",".join(str(layer.pes) for layer in mapping.layers)
+    click.echo(f"connectivity {100 * kept / places:.2f} %, {kept} of {places} weights")
+    click.echo(f"{mapping.memory_bits} memory bits with {used} processing elements")
+    click.echo(f"steps {found.steps}, classes {found.classes}, read-out {found.readout.kind}")
+    click.echo(f"digest {found.digest}")
 
 
 @click.command()

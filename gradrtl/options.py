@@ -67,16 +67,22 @@ def source_rates(network: QuantizedNetwork, frames: np.ndarray) -> list[np.ndarr
     return [(values != 0).sum(axis=1) for values in inputs(network, frames, outcome.trace)]
 
 
+def pe_numbers(text: str) -> tuple[list[int], bool]:
+    """The numbers of `16,10`, and whether `auto` ends them."""
+    words = [word.strip() for word in text.split(",")]
+    auto = words[-1] == "auto"
+    given = words[:-1] if auto else words
+    if not all(word.isascii() and word.isdigit() and int(word) for word in given):
+        raise UserError(f"pe is {text}: numbers above 0, one for each layer, such as 16,10; auto may end them")
+    return [int(word) for word in given], auto
+
+
 def parse_pes(text: str, network: QuantizedNetwork, measured: Operations, pixels_a_beat: int) -> list[int]:
     """`16,10` as it stands; `auto` at the end, or alone, is filled in."""
+    numbers, auto = pe_numbers(text)
     layers = len(network.layers)
-    words = [word.strip() for word in text.split(",")]
-    given = words[:-1] if words[-1] == "auto" else words
-    if not all(word.isascii() and word.isdigit() for word in given):
-        raise UserError(f"pe is {text}: numbers, one for each layer, such as 16,10; auto may end them")
-    numbers = [int(word) for word in given]
     require(len(numbers) <= layers, "pe", text, f"at most {layers} numbers, one for each layer")
-    if words[-1] != "auto":
+    if not auto:
         return numbers
     loads = [
         Load(float(events.sum(axis=1).mean()), float(synaptic.sum(axis=1).mean()))

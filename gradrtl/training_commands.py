@@ -89,7 +89,7 @@ def quantize(
     elif method == "search":
         some = split(training)[0][:10_000]
         with bar("search", 100) as advance:
-            done = 0
+            done = 0.0
 
             def progress(number: int, total: int) -> None:
                 nonlocal done

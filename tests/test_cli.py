@@ -1,0 +1,148 @@
+"""The command line: every command does its work, every mistake is one line, and `demo` does not repeat itself."""
+
+from __future__ import annotations
+
+import json
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from gradrtl import cli, hardware_commands
+from gradrtl.model.data import Dataset, load
+from gradrtl.quantize.network import QuantizedNetwork
+
+ROOT = Path(__file__).parents[1]
+NETWORK = str(ROOT / "networks/mnist-1pct.npz")
+DATA = ["--data", str(ROOT / "data/mnist")]
+
+
+def gradrtl(*words: str, code: int = 0):
+    result = CliRunner().invoke(cli.main, list(words))
+    assert result.exit_code == code, result.output
+    return result
+
+
+def write_idx(folder: Path, part: str, data: Dataset) -> None:
+    """A part of a data set as uncompressed IDX files."""
+    images = data.images[:, 0]
+    header = struct.pack(">4I", 0x803, *images.shape)
+    (folder / f"{part}-images-idx3-ubyte").write_bytes(header + images.tobytes())
+    (folder / f"{part}-labels-idx1-ubyte").write_bytes(
+        struct.pack(">2I", 0x801, len(data.labels)) + data.labels.tobytes()
+    )
+
+
+@pytest.mark.parametrize("command", ["", *cli.main.commands])
+def test_every_command_has_help(command):
+    assert "Usage: " in gradrtl(*command.split(), "--help").output
+
+
+def test_torch_is_loaded_by_training_alone():
+    program = "import sys, gradrtl.cli; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_info_gives_connectivity_and_digest():
+    found = QuantizedNetwork.load(NETWORK)
+    output = gradrtl("info", NETWORK).output
+    assert found.digest in output
+    assert "connectivity 0." in output
+
+
+def test_simulate_writes_classes(tmp_path):
+    path = tmp_path / "simulation.npz"
+    output = gradrtl("simulate", NETWORK, *DATA, "--images", "50", "--threads", "1", "-o", str(path)).output
+    assert "50 images, accuracy" in output
+    with np.load(path) as arrays:
+        assert arrays["classes"].shape == (50,)
+        assert arrays["sums"].shape == (50, 10)
+
+
+def test_quantize_by_the_weights_alone(tmp_path):
+    path = tmp_path / "network.npz"
+    checkpoint = str(ROOT / "checkpoints/mnist-mlp-1.npz")
+    gradrtl("quantize", checkpoint, "-o", str(path), "--method", "weights", "--bits", "5", *DATA)
+    assert QuantizedNetwork.load(path).layers[0].weight_bits == 5
+
+
+@pytest.mark.rtl
+def test_generate_then_verify(tmp_path):
+    path = tmp_path / "gradrtl.v"
+    settings = ["--pe", "4,4", *DATA]
+    gradrtl("generate", NETWORK, "-o", str(path), *settings)
+    first = path.read_bytes()
+    gradrtl("generate", NETWORK, "-o", str(path), *settings)
+    assert path.read_bytes() == first
+    verify = ["verify", NETWORK, str(path), *settings, "--images", "3", "--jobs", "1"]
+    assert "equal" in gradrtl(*verify).output
+    other = str(ROOT / "networks/mnist-2pct.npz")
+    assert "digest" in gradrtl("verify", other, str(path), *settings, "--images", "3", code=2).output
+
+
+@pytest.mark.rtl
+def test_demo_leaves_everything_in_one_folder_and_does_not_repeat_itself(tmp_path):
+    data, out = tmp_path / "data", tmp_path / "run"
+    data.mkdir()
+    training, test = load(ROOT / "data/mnist")
+    write_idx(data, "train", training[:5400])
+    write_idx(data, "t10k", test[:20])
+    words = ["demo", "--out", str(out), "--data", str(data), "--epochs", "1", "--fine-tuning", "1", "--images", "2"]
+    output = gradrtl(*words).output
+    assert "mismatches" in output
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["figures"]["mismatches"] == 0
+    assert manifest["figures"]["images_rtl"] == 2
+    assert set(manifest["artifacts"]) < {path.name for path in out.iterdir()}
+    assert gradrtl(*words).output.count("unchanged") == 5
+    (out / "report.html").unlink()
+    gradrtl("report", str(out))
+    assert (out / "report.html").read_text().count("<img") == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nonsense"], "No such command 'nonsense'"),
+        (["info"], "Missing argument 'NETWORK'"),
+        (["info", "absent.npz"], "absent.npz"),
+        (["info", str(ROOT / "Makefile")], "not a gradrtl archive"),
+        (["simulate", NETWORK, "--images", "many"], "not a valid integer"),
+        (["simulate", NETWORK, *DATA, "--images", "0"], "images is 0: 1 to 10000"),
+        (["simulate", NETWORK, "--data", "absent"], "data folder absent"),
+        (["generate", NETWORK, *DATA, "--pe", "4,x"], "pe is 4,x"),
+        (["generate", NETWORK, *DATA, "--pe", "4,0"], "pe is 4,0"),
+        (["generate", NETWORK, *DATA, "--pixels-a-beat", "3"], "pixels_a_beat is 3"),
+        (["generate", NETWORK, *DATA, "-o", "/dev/null/gradrtl.v"], "/dev/null"),
+        (["verify", NETWORK, "absent.v", *DATA], "verilog is absent.v"),
+        (["verify", NETWORK, *DATA, "--stalls", "1.5"], "stall"),
+        (["quantize", "absent.npz"], "absent.npz"),
+        (["quantize", str(ROOT / "checkpoints/mnist-mlp-1.npz"), "--bits", "9", *DATA], "9"),
+        (["train", "--network", "nonsense", *DATA], "nonsense"),
+        (["train", "--connectivity", "2", *DATA], "connectivity is 2"),
+        (["demo", "--bits", "1", *DATA], "weight_bits is 1"),
+        (["demo", "--pe", "many", *DATA], "pe is many"),
+        (["demo", "--images", "20000", *DATA], "images is 20000"),
+        (["report", "absent"], "run is absent"),
+    ],
+)
+def test_a_mistake_is_one_line(words, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = gradrtl(*words, code=2)
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    assert message in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_interruption_is_no_traceback(monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(hardware_commands.engine, "run", interrupt)
+    assert gradrtl("simulate", NETWORK, *DATA, code=130).stderr == "interrupted\n"
