@@ -145,10 +145,8 @@ class IntegerLayer(nn.Module):
     ) -> None:
         super().__init__()
         neuron = layer.neuron
-        has_own_scales = scale.size > 1 and neuron.v_reset != 0
-        require(
-            not has_own_scales, f"layer {layer.name} v_reset", neuron.v_reset, "0 if every channel has its own scale"
-        )
+        possible = scale.size == 1 or neuron.v_reset == 0
+        require(possible, f"layer {layer.name} v_reset", neuron.v_reset, "0 if every channel has its own scale")
         self.layer, self.bits, self.source_value = layer, bits, source_value
         leak = leak_of(neuron, formats.decay_bits)
         self.rule = _Rule(leak, formats.membrane_fraction, neuron.reset == "soft", formats.membrane_bits, steps)
@@ -204,7 +202,8 @@ class IntegerNetwork(nn.Module):
     """uint8 frames -> firing rates `[batch, classes]`, 0 to 1, of the network that `export` returns.
 
     Static frames are `[batch, *input_shape]`; spike frames 0/1 `[batch, steps, *input_shape]`. With
-    `layer_rates=True` also each layer's firing rates, `[batch, *shape]` before pooling.
+    `layer_rates=True` also each layer's firing rates, `[batch, *shape]` before pooling. Exact on a processor; a GPU must
+    have its reduced precision (TF32, which torch allows in convolutions) switched off.
     """
 
     def __init__(self, network: FloatNetwork, formats: Formats, scales: Scales) -> None:
@@ -264,7 +263,7 @@ def largest_integer(network: QuantizedNetwork) -> int:
     bounds = []
     for layer, ranges in zip(network.layers, network.ranges, strict=True):
         membrane = max(map(abs, (*ranges.potential, *ranges.membrane)))
-        bounds.append(max(map(abs, ranges.current)) << layer.neuron.fraction)
+        bounds.append((max(map(abs, ranges.current)) << layer.neuron.fraction) + membrane)
         bounds.append(membrane * max(1, layer.neuron.factor))
         bounds.append(membrane + int(np.abs(layer.neuron.threshold).max()))
     return max(bounds)
