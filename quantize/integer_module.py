@@ -202,8 +202,8 @@ class IntegerNetwork(nn.Module):
     """uint8 frames -> firing rates `[batch, classes]`, 0 to 1, of the network that `export` returns.
 
     Static frames are `[batch, *input_shape]`; spike frames 0/1 `[batch, steps, *input_shape]`. With
-    `layer_rates=True` also each layer's firing rates, `[batch, *shape]` before pooling. Exact on a processor; a GPU must
-    have its reduced precision (TF32, which torch allows in convolutions) switched off.
+    `layer_rates=True` also each layer's firing rates, `[batch, *shape]` before pooling. Exact on a processor; a
+    GPU must have its reduced precision (TF32, which torch allows in convolutions) switched off.
     """
 
     def __init__(self, network: FloatNetwork, formats: Formats, scales: Scales) -> None:
