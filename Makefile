@@ -5,6 +5,7 @@ VENV := .venv
 READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python
 GRADRTL := $(VENV)/bin/gradrtl
+TYPES := build/types/gradrtl# the packages under their import names, as links, for mypy
 
 .PHONY: demo test lint cocotb formal soak mutants fuzz bench campaign networks clean
 
@@ -17,7 +18,10 @@ test: $(READY)
 lint: $(READY)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
-	$(RUN) -m mypy
+	rm -rf $(TYPES)
+	mkdir -p $(TYPES)
+	ln -s $(CURDIR)/gradrtl/*.py $(addprefix $(CURDIR)/,model quantize rtl sim) $(TYPES)
+	MYPYPATH=$(dir $(TYPES)) $(RUN) -m mypy
 
 cocotb: $(READY)
 	$(RUN) -m pytest -s tests/test_cocotb_top.py

@@ -51,7 +51,7 @@ def save(path: str | Path, kind: str, header: dict[str, Any], arrays: dict[str, 
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
-    return envelope["digest"]
+    return str(envelope["digest"])
 
 
 def load(path: str | Path, kind: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

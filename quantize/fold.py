@@ -112,7 +112,7 @@ def fold(checkpoint: Checkpoint, *, mean: ArrayLike = 0.0, std: ArrayLike = 1.0)
         layers.append(FloatLayer(name, shape, weight, bias, layer.neuron, stride, padding, pool, source_unit))
         source_unit = 1 / pool.size**2 if pool and pool.kind == "average" else 1.0
     readout = Readout("count", network.vote)
-    origin = {key: checkpoint.config[key] for key in ("recipe", "seed") if key in checkpoint.config}
+    origin: dict[str, Any] = {key: checkpoint.config[key] for key in ("recipe", "seed") if key in checkpoint.config}
     notes = {"checkpoint": {**origin, "command": checkpoint.command, "weights": digest({}, arrays)}}
     return FloatNetwork(network.input_shape, tuple(layers), network.steps, readout=readout, notes=notes)
 

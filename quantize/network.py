@@ -165,8 +165,8 @@ class Neuron:
             low, high = -(1 << bits - 1), (1 << bits - 1) - 1
             require(low <= self.reset_value <= high, "neuron.reset_value", self.reset_value, f"{low} to {high}")
 
-    def step(self, v: int, current: int) -> int:
-        """`u` of one update, on plain integers of any size."""
+    def step(self, v: Any, current: Any) -> Any:
+        """`u` of one update, on plain integers of any size or arrays of int64."""
         scaled = current << self.fraction
         if self.leak == "decaying_input":
             return v + ((scaled - v) >> self.shift)

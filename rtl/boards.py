@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from amaranth.build import Platform
-from amaranth.hdl import Cat, ClockDomain, ClockSignal, Elaboratable, Instance, Module, ResetSignal, Signal
+from amaranth.hdl import ClockDomain, Elaboratable, Instance, Module, ResetSignal, Signal
 from amaranth.lib import io
 
 from ..model.errors import require

@@ -86,7 +86,8 @@ class Datapath(wiring.Component):
         else:
             wiring.connect(m, wiring.flipped(self.frames), cores[0].events)
         m.submodules.readout = readout = Readout(mapping.layers[-1], network)
-        for core, listener in zip(cores, [*cores[1:], readout], strict=True):
+        listeners: list[Core | Readout] = [*cores[1:], readout]
+        for core, listener in zip(cores, listeners, strict=True):
             sent, heard = core.spikes, listener.events
             m.d.comb += [heard.valid.eq(sent.valid), sent.ready.eq(heard.ready)]
             m.d.comb += [heard.payload[name].eq(sent.payload[name]) for name in ("source", "value", "end", "bad")]

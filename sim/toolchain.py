@@ -133,7 +133,7 @@ def split_memories(verilog: str) -> tuple[str, dict[str, str]]:
 
     As code, they are most of what Verilator and the compiler would have to read.
     """
-    files = {}
+    files: dict[str, str] = {}
 
     def moved(block: re.Match[str]) -> str:
         words = WORD.findall(block[0])

@@ -1,4 +1,4 @@
-"""The hardware neuron against `Neuron.step` and the contract: every membrane, current and threshold of small formats."""
+"""The hardware neuron against `Neuron.step` and the contract: every membrane, sum and threshold of small formats."""
 
 from __future__ import annotations
 
