@@ -12,7 +12,21 @@ from rich.table import Table
 
 from .model.data import load
 from .model.errors import UserError, require
-from .options import bar, beat_option, data_option, frames_for, network_argument, pe_option, place
+from .options import (
+    QUEUE_DEPTH,
+    ROW_QUEUE_DEPTH,
+    bar,
+    beat_option,
+    data_option,
+    frames_for,
+    frames_option,
+    load_frames,
+    network_argument,
+    pe_option,
+    place,
+    queue_option,
+    row_queue_option,
+)
 from .quantize.network import QuantizedNetwork
 from .rtl.mapping import Mapping, map_network
 from .sim import engine
@@ -89,15 +103,29 @@ def simulate(network: Path, folder: Path, images: int | None, threads: int | Non
 @click.option("-o", "--output", default="build/gradrtl.v", type=click.Path(path_type=Path))
 @pe_option
 @beat_option
+@queue_option
+@row_queue_option
 @data_option
-def generate(network: Path, output: Path, pes: str, pixels_a_beat: int, folder: Path) -> None:
+@frames_option
+def generate(
+    network: Path,
+    output: Path,
+    pes: str,
+    pixels_a_beat: int,
+    queue_depth: int,
+    row_queue_depth: int,
+    folder: Path,
+    given: Path | None,
+) -> None:
     """Write the accelerator of a NETWORK as one Verilog file."""
     from .rtl.verilog import generate as emit
 
-    mapping = place(QuantizedNetwork.load(network), pes, folder, pixels_a_beat)
+    found = QuantizedNetwork.load(network)
+    frames = None if given is None else load_frames(given, found)
+    mapping = place(found, pes, folder, pixels_a_beat, frames, queue_depth, row_queue_depth)
     used = ",".join(str(layer.pes) for layer in mapping.layers)
     with bar("generating", 1) as advance:
-        text = emit(mapping, f"gradrtl generate --pe {used} --pixels-a-beat {pixels_a_beat}")
+        text = emit(mapping, f"gradrtl generate {_placement(used, pixels_a_beat, queue_depth, row_queue_depth)}")
         advance()
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(text)
@@ -110,7 +138,10 @@ def generate(network: Path, output: Path, pes: str, pixels_a_beat: int, folder: 
 @click.argument("verilog", type=click.Path(path_type=Path), required=False)
 @pe_option
 @beat_option
+@queue_option
+@row_queue_option
 @data_option
+@frames_option
 @click.option("--images", default=FIRST_BATCH, type=int, help="The first so many test images.")
 @click.option("--all", "every", is_flag=True, help="All test images.")
 @click.option("--stalls", default=0.0, type=float, help="Probability of a stall on both streams, in each cycle.")
@@ -121,7 +152,10 @@ def verify(
     verilog: Path | None,
     pes: str,
     pixels_a_beat: int,
+    queue_depth: int,
+    row_queue_depth: int,
     folder: Path,
+    given: Path | None,
     images: int,
     every: bool,
     stalls: float,
@@ -130,17 +164,21 @@ def verify(
 ) -> None:
     """Compare compiled VERILOG (default: freshly generated) with the simulator: every spike, membrane, sum and cycle.
 
-    Give the --pe and --pixels-a-beat with which the Verilog was made. Exit code 1, and the first difference, if they
-    part.
+    Give the options of placement with which the Verilog was made. Exit code 1, and the first difference, if they part.
     """
     from .rtl.verilog import generate as emit
     from .sim import verify as proof
     from .sim.verilated import Stalls
 
     found = QuantizedNetwork.load(network)
-    _, test = load(folder)
-    frames, _ = _first(frames_for(found, test), test.labels, None if every else images)
-    mapping = place(found, pes, folder, pixels_a_beat)
+    if given is not None:
+        frames = load_frames(given, found)
+        selection = f"--frames {given}"
+    else:
+        _, test = load(folder)
+        frames, _ = _first(frames_for(found, test), test.labels, None if every else images)
+        selection = f"--images {len(frames)} --data {folder}"
+    mapping = place(found, pes, folder, pixels_a_beat, None if given is None else frames, queue_depth, row_queue_depth)
     if verilog is None:
         text: str | Path = emit(mapping, "gradrtl verify")
     else:
@@ -154,9 +192,18 @@ def verify(
     click.echo(str(result))
     click.echo(f"{result.cycles} cycles in {result.seconds:.1f} s, of which build {result.build_seconds:.1f} s")
     if not result.passed:
-        command = f"gradrtl verify {network} {verilog or ''} --pe {pes} --pixels-a-beat {pixels_a_beat}"
-        click.echo(f"repeat with: {command} --images {len(frames)} --stalls {stalls} --seed {seed} --jobs {jobs}")
+        command = f"gradrtl verify {network} {verilog or ''} {selection}"
+        command += " " + _placement(pes, pixels_a_beat, queue_depth, row_queue_depth)
+        click.echo(f"repeat with: {command} --stalls {stalls} --seed {seed} --jobs {jobs}")
         raise SystemExit(1)
+
+
+def _placement(pes: str, pixels_a_beat: int, queue_depth: int, row_queue_depth: int) -> str:
+    """Options that place a network in the same way again; depths only where they are not the usual ones."""
+    options = f"--pe {pes} --pixels-a-beat {pixels_a_beat}"
+    if (queue_depth, row_queue_depth) != (QUEUE_DEPTH, ROW_QUEUE_DEPTH):
+        options += f" --queue-depth {queue_depth} --row-queue-depth {row_queue_depth}"
+    return options
 
 
 def timing(mapping: Mapping, frames: np.ndarray):

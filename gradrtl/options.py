@@ -16,8 +16,10 @@ from .model.errors import UserError, require
 from .quantize.network import QuantizedNetwork
 from .rtl.mapping import Mapping, map_network
 from .rtl.planning import Load, balanced_pes
+from .sim.frames import check
 from .sim.operations import Operations, count
 
+QUEUE_DEPTH, ROW_QUEUE_DEPTH = 16, 8
 RATE_IMAGES = 1000  # training images on which event rates are measured
 
 data_option = click.option(
@@ -28,6 +30,15 @@ pe_option = click.option(
     "--pe", "pes", default="16,auto", help="Processing elements by layer, such as 16,10; auto: what keeps up."
 )
 beat_option = click.option("--pixels-a-beat", default=4, type=int, help="Pixels on the input bus: 1, 2, 4 or 8.")
+
+frames_option = click.option(
+    "--frames", "given", type=click.Path(path_type=Path),
+    help="Frames from this .npy file, no data set; all sources count alike in the placement.",
+)  # fmt: skip
+queue_option = click.option("--queue-depth", default=QUEUE_DEPTH, type=int, help="Entries of each PE's event queue.")
+row_queue_option = click.option(
+    "--row-queue-depth", default=ROW_QUEUE_DEPTH, type=int, help="Entries of the queue of rows before a serialiser."
+)
 
 
 @contextmanager
@@ -48,13 +59,40 @@ def frames_for(network: QuantizedNetwork, data: Dataset) -> np.ndarray:
     return data.frames
 
 
-def place(network: QuantizedNetwork, pes: str, folder: Path, pixels_a_beat: int) -> Mapping:
-    """Map `network`, with the event rates of the first training images in `folder`."""
-    training, _ = load(folder)
-    frames = frames_for(network, training)[:RATE_IMAGES]
-    measured = count(network, frames)
-    rates = tuple(values.mean(axis=0) for values in source_rates(network, frames))
-    return map_network(network, parse_pes(pes, network, measured, pixels_a_beat), rates, pixels_a_beat)
+def load_frames(path: Path, network: QuantizedNetwork) -> np.ndarray:
+    """Frames of a .npy file, as the network reads them: uint8 `[n, sources]`, or `[n, steps, sources]` of spikes."""
+    try:
+        frames = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise UserError(f"frames file {path}: no such file") from None
+    except (ValueError, EOFError, OSError):
+        raise UserError(f"frames file {path}: not a .npy file of numbers, or damaged") from None
+    require(isinstance(frames, np.ndarray), "frames file", path, "one array, .npy")
+    check(network, frames)
+    require(len(frames) > 0, "frames", len(frames), "at least 1")
+    return frames
+
+
+def place(
+    network: QuantizedNetwork,
+    pes: str,
+    folder: Path,
+    pixels_a_beat: int,
+    frames: np.ndarray | None = None,
+    queue_depth: int = QUEUE_DEPTH,
+    row_queue_depth: int = ROW_QUEUE_DEPTH,
+) -> Mapping:
+    """Map `network`, with the event rates of the first training images in `folder`.
+
+    With `frames` no data set is read: they tell how busy layers are, and all sources of a layer count alike.
+    """
+    rates = None
+    if frames is None:
+        training, _ = load(folder)
+        frames = frames_for(network, training)[:RATE_IMAGES]
+        rates = tuple(values.mean(axis=0) for values in source_rates(network, frames))
+    numbers = parse_pes(pes, network, count(network, frames[:RATE_IMAGES]), pixels_a_beat)
+    return map_network(network, numbers, rates, pixels_a_beat, queue_depth, row_queue_depth)
 
 
 def source_rates(network: QuantizedNetwork, frames: np.ndarray) -> list[np.ndarray]:

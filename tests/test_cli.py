@@ -146,3 +146,21 @@ def test_an_interruption_is_no_traceback(monkeypatch):
 
     monkeypatch.setattr(hardware_commands.engine, "run", interrupt)
     assert gradrtl("simulate", NETWORK, *DATA, code=130).stderr == "interrupted\n"
+
+
+@pytest.mark.rtl
+def test_frames_of_ones_own_need_no_data_set(tmp_path):
+    network = QuantizedNetwork.load(NETWORK)
+    frames = tmp_path / "frames.npy"
+    np.save(frames, np.zeros((2, network.layers[0].sources), np.uint8))
+    verilog = str(tmp_path / "gradrtl.v")
+    options = ["--frames", str(frames), "--pe", "4,4", "--queue-depth", "4", "--data", "absent"]
+    gradrtl("generate", NETWORK, "-o", verilog, *options)
+    assert "equal: 2 frames" in gradrtl("verify", NETWORK, verilog, *options, "--jobs", "1").output
+
+
+@pytest.mark.parametrize("content", [b"", b"no array", np.lib.format.magic(1, 0)])
+def test_frames_file_that_is_none(content, tmp_path):
+    path = tmp_path / "frames.npy"
+    path.write_bytes(content)
+    assert "not a .npy file" in gradrtl("verify", NETWORK, "--frames", str(path), code=2).stderr

@@ -1,4 +1,4 @@
-"""What the pages say is so: commands parse, programs run, tables are what their commands print, links lead somewhere."""
+"""What the pages say is so: commands parse, programs run, tables are as printed, links lead somewhere."""
 
 from __future__ import annotations
 
