@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from ..model.errors import require
-from ..quantize.network import Layer, QuantizedNetwork, Ranges, signed_bits
+from ..quantize.network import Dense, Layer, QuantizedNetwork, Ranges, signed_bits
 from .assignment import assign
 from .pruning import kept_neurons
 from .streams import lane_bits
@@ -223,6 +223,8 @@ def map_network(
         The layers whose synapse memories are addressed by source, see `LayerMapping.stride_bits`.
     """
     layers = network.layers
+    for layer in layers:
+        require(isinstance(layer.synapses, Dense), f"layer {layer.name}", "a convolution", "dense, to be placed")
     pes = tuple(pes) if pes is not None else (16, *[4] * (len(layers) - 1))
     require(len(pes) == len(layers), "pes", pes, f"{len(layers)} numbers, one for each layer")
     require(all(1 <= p <= LARGEST_PES for p in pes), "pes", pes, f"1 to {LARGEST_PES}")
