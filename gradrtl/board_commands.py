@@ -19,8 +19,8 @@ TIMED_IMAGES = 2000  # test images whose cycles are counted
 
 # Placement that suits each device: PEs by layer, queue and row queue entries, pixels a beat, strided layers.
 PLACEMENTS: dict[str, tuple[tuple[int, ...], int, int, int, tuple[int, ...]]] = {
-    "up5k": ((4, 2), 2, 4, 2, (0,)),
-    "ecp5-25": ((8, 10), 16, 8, 4, ()),
+    "up5k": ((3, 2), 2, 4, 1, (0,)),
+    "ecp5-25": ((12, 5), 16, 8, 4, ()),
     "ecp5-85": ((16, 10), 16, 8, 4, ()),
     "gw1nr-9": ((4, 4), 16, 4, 2, ()),
     "xc7z020": ((4, 4), 16, 8, 4, ()),

@@ -66,7 +66,7 @@ def test_every_class_of_mnist_images(mnist, rate):
     expected = engine.run(net, images)
     with SimulatedBoard(program) as board:
         line = NoisyLine(open_line(board.port, 1_000_000), rate, 1) if rate else open_line(board.port, 1_000_000)
-        host = Host(line, patience=2.0 if rate else 60.0)
+        host = Host(line, patience=0.5 if rate else 60.0)
         assert host.identify() == identity(mapping)
         answers = list(host.classify(images))
     assert [a.klass for a in answers] == expected.classes.tolist()
@@ -86,7 +86,7 @@ def test_memories_are_loaded_over_a_noisy_line():
     images = frames(net, 20, 3)
     expected = reference.run(net, images)
     with SimulatedBoard(build(board_verilog(mapping))) as board:
-        line = NoisyLine(open_line(board.port, 1_000_000), 2e-3, 2)
+        line = NoisyLine(open_line(board.port, 1_000_000), 5e-4, 2)
         host = Host(line, patience=0.2)
         assert host.identify().memories == len(image(mapping))
         host.load(image(mapping))

