@@ -27,7 +27,7 @@ from .options import (
     queue_option,
     row_queue_option,
 )
-from .quantize.network import QuantizedNetwork
+from .quantize.network import Dense, QuantizedNetwork
 from .rtl.mapping import Mapping, map_network
 from .sim import engine
 from .sim.cycles import predict
@@ -59,10 +59,11 @@ def info(network: Path) -> None:
             f"{ranges.membrane_bits} bit",
         )
     Console().print(table)
-    mapping = map_network(found)
-    used = ",".join(str(layer.pes) for layer in mapping.layers)
     click.echo(f"connectivity {100 * kept / places:.2f} %, {kept} of {places} weights")
-    click.echo(f"{mapping.memory_bits} memory bits with {used} processing elements")
+    if all(isinstance(layer.synapses, Dense) for layer in found.layers):
+        mapping = map_network(found)
+        used = ",".join(str(layer.pes) for layer in mapping.layers)
+        click.echo(f"{mapping.memory_bits} memory bits with {used} processing elements")
     click.echo(f"steps {found.steps}, classes {found.classes}, read-out {found.readout.kind}")
     click.echo(f"digest {found.digest}")
 
