@@ -1,0 +1,99 @@
+"""Mapping: the memories hold the network, whatever the placement; widths hold every number; bad input is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from random_cases import case
+
+from gradrtl.model.errors import UserError
+from gradrtl.quantize.network import Dense, Input, Layer, Neuron, QuantizedNetwork
+from gradrtl.rtl.mapping import LayerMapping, map_network, scan_addresses
+from gradrtl.rtl.pruning import kept_neurons
+
+SEEDS = range(24)
+
+
+def weights_in(layer: LayerMapping) -> np.ndarray:
+    """The weight matrix `[neurons, sources]` read back from pointer and synapse memories as the reader reads them."""
+    found = np.zeros((layer.layer.neurons, layer.layer.sources), np.int64)
+    for pe in range(layer.pes):
+        counts = layer.counts[pe]
+        address = np.repeat(np.arange(len(counts)), counts)
+        within_run = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        words = layer.synapse_words(pe)[np.repeat(layer.starts[pe], counts) + within_run]
+        row, weight = words & (1 << layer.row_bits) - 1, words >> layer.row_bits
+        weight -= weight >> (layer.weight_bits - 1) << layer.weight_bits
+        np.add.at(found, (layer.slots[row, pe], layer.addresses[address]), weight)
+    return found
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("strided", [False, True])
+def test_memories_hold_the_weights_of_the_neurons_that_are_kept(seed, strided):
+    one = case(seed)
+    layers = range(len(one.network.layers))
+    mapping = map_network(one.network, one.pes, strided=tuple(layers) if strided else ())
+    kept = kept_neurons(one.network)
+    sources = np.arange(one.network.layers[0].sources)
+    for layer in mapping.layers:
+        expected = np.zeros((layer.layer.neurons, layer.layer.sources), np.int64)
+        here = np.ix_(kept[layer.index], sources)
+        expected[here] = layer.layer.synapses.weight[here]
+        assert np.array_equal(weights_in(layer), expected)
+        sources = kept[layer.index]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_every_kept_neuron_has_one_slot_with_its_parameters(seed):
+    one = case(seed)
+    for layer, kept in zip(one.mapping.layers, kept_neurons(one.network), strict=True):
+        assert sorted(layer.slots[layer.used].tolist()) == kept.tolist()
+        assert layer.used[: layer.used.sum(axis=0).max()].any(axis=1).all()
+        assert (np.diff(layer.used.astype(int), axis=0) <= 0).all(), "unused slots come last in their column"
+        neurons = layer.slots[layer.used]
+        assert np.array_equal(layer.biases[layer.used], layer.layer.per_neuron(layer.layer.synapses.bias)[neurons])
+        thresholds = layer.layer.per_neuron(layer.layer.neuron.threshold)
+        assert np.array_equal(layer.thresholds[layer.used], thresholds[neurons])
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_widths_hold_every_number(seed):
+    for layer in case(seed).mapping.layers:
+        assert layer.rows - 1 < 1 << layer.row_bits
+        assert layer.counts.max() < 1 << layer.count_bits
+        assert layer.starts.max() < 1 << layer.start_bits
+        assert (layer.starts + layer.counts).max() - 1 < 1 << layer.synapse_address_bits
+        assert len(scan_addresses(layer.slots)) <= 1 << layer.output_address_bits
+        for weights in layer.weights:
+            assert ((-(1 << layer.weight_bits - 1) <= weights) & (weights < 1 << layer.weight_bits - 1)).all()
+
+
+def test_same_arguments_same_digest_other_placement_other_digest():
+    one = case(3)
+    assert one.mapping.digest == one.mapping.digest
+    more = map_network(one.network, tuple(p + 1 for p in one.pes))
+    assert more.digest != map_network(one.network, one.pes).digest
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"pes": (4, 4)}, "pes"),
+        ({"pes": (0,)}, "pes"),
+        ({"pes": (257,)}, "pes"),
+        ({"pixels_a_beat": 3}, "pixels_a_beat"),
+        ({"queue_depth": 1}, "queue_depth"),
+        ({"row_queue_depth": 5000}, "row_queue_depth"),
+        ({"rates": ()}, "rates"),
+        ({"rates": (np.ones(3),)}, r"rates\[0\]"),
+    ],
+)
+def test_refuses(arguments, message):
+    layer = Layer("only", (2,), Dense(np.ones((3, 2), np.int8), np.zeros(3, np.int64)), lif(), 4)
+    with pytest.raises(UserError, match=message):
+        map_network(QuantizedNetwork(Input((2,)), (layer,), 2), **{"pes": (2,)} | arguments)
+
+
+def lif() -> Neuron:
+    return Neuron("decaying_input", "hard", np.array([10]))

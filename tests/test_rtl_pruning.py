@@ -1,0 +1,75 @@
+"""Removed neurons: every one that is left out can never fire or is never heard, so nothing changes without it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from random_cases import case
+from random_networks import frames
+
+from gradrtl.quantize.network import Dense, Input, Layer, Neuron, QuantizedNetwork
+from gradrtl.rtl.pruning import kept_neurons
+from gradrtl.sim import engine
+
+
+def lif(threshold: int) -> Neuron:
+    return Neuron("none", "soft", np.array([threshold]))
+
+
+def two_layers(first: list[list[int]], second: list[list[int]], threshold: int, steps: int = 1) -> QuantizedNetwork:
+    hidden, out = np.array(first, np.int8), np.array(second, np.int8)
+    return QuantizedNetwork(
+        Input((hidden.shape[1],), bits=1),
+        (
+            Layer("hidden", (hidden.shape[1],), Dense(hidden, np.zeros(len(hidden), np.int64)), lif(threshold), 4),
+            Layer("out", (len(hidden),), Dense(out, np.zeros(len(out), np.int64)), lif(1), 4),
+        ),
+        steps,
+    )
+
+
+def test_the_silent_and_the_unheard_are_left_out():
+    # Neuron 0 reaches 7 of 7; 1 reaches 6; 2 fires but nobody listens.
+    network = two_layers([[7, 0], [6, -1], [7, 7]], [[1, 1, 0]], threshold=7)
+    assert [k.tolist() for k in kept_neurons(network)] == [[0], [0]]
+
+
+def test_what_a_silent_neuron_cannot_reach_in_one_step_it_may_in_two():
+    network = two_layers([[4, 0]], [[1]], threshold=7)
+    longer = replace(network, steps=2)
+    assert engine.run(network, np.array([[255, 255]], np.uint8), trace=True).trace.spikes[0].sum() == 0
+    assert engine.run(longer, np.array([[255, 255]], np.uint8), trace=True).trace.spikes[0].sum() == 1
+    assert kept_neurons(longer)[0].tolist() == [0]
+
+
+def test_who_hears_only_the_silent_falls_silent_too():
+    hidden = two_layers([[7, 0], [1, 1]], [[0, 7], [7, 0]], threshold=7)
+    out = hidden.layers[1]
+    third = Layer("last", (2,), Dense(np.array([[1, 1]], np.int8), np.zeros(1, np.int64)), lif(1), 4)
+    network = replace(hidden, layers=(hidden.layers[0], out, third))
+    assert [k.tolist() for k in kept_neurons(network)] == [[0], [1], [0]]
+
+
+def test_one_neuron_stays_where_none_is_needed_and_the_last_layer_stays_whole():
+    network = two_layers([[0, 0], [0, 0]], [[0, 0], [0, 0]], threshold=7)
+    assert [k.tolist() for k in kept_neurons(network)] == [[0], [0, 1]]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_results_are_the_same_without_them(seed):
+    network = case(seed).network
+    images = frames(network, 24, seed)
+    layers = list(network.layers)
+    trace = engine.run(network, images, trace=True).trace
+    for index, kept in enumerate(kept_neurons(network)[:-1]):
+        left_out = np.setdiff1d(np.arange(layers[index].neurons), kept)
+        listener = layers[index + 1]
+        weight = listener.synapses.weight.copy()
+        heard = (weight[kept_neurons(network)[index + 1]][:, left_out] != 0).any(axis=0)
+        assert not trace.spikes[index][:, :, left_out][:, :, heard].any(), "a neuron that is heard fires"
+        weight[:, left_out] = 0
+        layers[index + 1] = replace(listener, synapses=Dense(weight, listener.synapses.bias))
+    without = replace(network, layers=tuple(layers))
+    assert np.array_equal(engine.run(network, images).counts, engine.run(without, images).counts)
