@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from . import __version__, board_commands, hardware_commands, training_commands
+from . import __version__, board_commands, explore_commands, hardware_commands, training_commands
 from .flow import demo, report
 from .model.errors import UserError
 from .sim.verilated import RtlFault
@@ -53,5 +53,8 @@ def main() -> None:
     """Sparse spiking neural networks, from Grad R training to proven Verilog."""
 
 
-for command in (*training_commands.COMMANDS, *hardware_commands.COMMANDS, *board_commands.COMMANDS, report, demo):
-    main.add_command(command)
+for commands in (training_commands, hardware_commands, explore_commands, board_commands):
+    for command in commands.COMMANDS:
+        main.add_command(command)
+main.add_command(report)
+main.add_command(demo)

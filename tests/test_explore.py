@@ -1,0 +1,62 @@
+"""The sweep: one row a point, nothing measured twice, a front that nothing beats."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from gradrtl import cli, explore_commands
+from gradrtl.explore_commands import Point, front, read, write
+
+ROOT = Path(__file__).parents[1]
+POINT = Point("a.npz", "0123", 0.01, 4, "16,auto", 4, 100, accuracy=0.97, cycles=700.0, memory_bits=250_000)
+
+
+def explore(*words: str, code: int = 0) -> str:
+    result = CliRunner().invoke(cli.main, ["explore", *words])
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def test_front_holds_what_nothing_beats():
+    faster = replace(POINT, pe="32,auto", cycles=500.0, memory_bits=300_000)
+    better = replace(POINT, bits=8, accuracy=0.98, memory_bits=400_000)
+    worse = replace(POINT, bits=3, accuracy=0.96)
+    equal = replace(POINT, checkpoint="b.npz")
+    assert front([POINT, faster, better, worse, equal]) == [POINT, faster, better, equal]
+
+
+def test_points_come_back_from_their_file(tmp_path):
+    path = tmp_path / "points.csv"
+    assert read(path) == []
+    write(path, [POINT])
+    assert read(path) == [POINT]
+    path.write_text(path.read_text() + "a.npz,0123,0.01,")
+    assert read(path) == [POINT]
+
+
+def test_sweep_resumes(tmp_path, monkeypatch):
+    checkpoint = str(ROOT / "checkpoints/mnist-mlp-1.npz")
+    words = [checkpoint, "--bits", "4", "--pe", "8,2", "--images", "20", "--jobs", "1", "--out", str(tmp_path)]
+    words += ["--data", str(ROOT / "data/mnist")]
+    assert "1 of 1 points on the front" in explore(*words)
+    [point] = read(tmp_path / "points.csv")
+    assert point.accuracy > 0.9
+    assert (tmp_path / "pareto.svg").is_file()
+    monkeypatch.setattr(explore_commands, "explored", None)  # a second run has nothing to do
+    explore(*words)
+    assert read(tmp_path / "points.csv") == [point]
+
+
+def test_mistakes_are_one_line(tmp_path):
+    data = ["--data", str(ROOT / "data/mnist"), "--out", str(tmp_path / "out")]
+    for words, message in (
+        (["--bits", "4,9"], "error: bits is 4,9: numbers 2 to 8"),
+        (["absent.npz"], "error: checkpoint file absent.npz"),
+        (["--images", "1"], "error: images is 1"),
+    ):
+        output = explore(*words, *data, code=2)
+        assert output.startswith(message)
+        assert output.count("\n") == 1
