@@ -1,0 +1,91 @@
+"""The accumulators of a PE, for ever: forwarding never shows a stale sum, and who fires reads complete ones.
+
+The solver picks any row; beside each bank, the sum of what was added to that row since it was last cleared is kept.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from amaranth.hdl import Assert, Assume, Cat, Const, Cover, Module, Signal, signed
+from amaranth.lib import data
+from prover import Claim, constant, free, inner, opened, prove, watch
+
+from gradrtl.quantize.network import Dense, Input, Layer, Neuron, QuantizedNetwork
+from gradrtl.rtl.mapping import LayerMapping, map_network
+from gradrtl.rtl.pe import BANKS, ProcessingElement
+
+STAGE = data.StructLayout({"valid": 1, "token": 1, "bad": 1, "bank": 1})
+
+
+def small_layer() -> LayerMapping:
+    """Four rows on one PE, three sources that share targets."""
+    weights = np.array([[1, -2, 0], [3, 0, 1], [0, 2, -1], [-3, 1, 3]], np.int8)
+    layer = Layer(
+        "only", (3,), Dense(weights, np.zeros(4, np.int64)), Neuron("none", "soft", np.array([5])), weight_bits=3
+    )
+    return map_network(QuantizedNetwork(Input((3,), bits=2), (layer,), 2), (1,), queue_depth=2).layers[0]
+
+
+class CompleteSums(Claim):
+    def body(self, m: Module) -> None:
+        mapping = small_layer()
+        pe = ProcessingElement(mapping, 0)
+        m.submodules.pe = inside = opened(pe)
+        for signal in (pe.events.payload, pe.events.valid, pe.row, pe.read, pe.clear, pe.clear_row, pe.release):
+            free(m, signal)
+        # The fire unit touches a bank, and gives it back, only while it is full.
+        m.d.comb += [Assume((touch & ~pe.full) == 0) for touch in (pe.read, pe.clear, pe.release)]
+
+        state = {name: inner(inside, name) for name in ("reading", "token", "reading_bank", "bank", "busy")}
+        reader = (state["reading"] & ~state["token"], state["reading"] & state["token"], state["reading_bank"])
+        views = [data.View(STAGE, inner(inside, f"stage{i}")) for i in (1, 2, 3)]
+        stages = [reader, *((view.valid, view.token, view.bank) for view in views)]
+        row3, product3 = inner(inside, "row3"), inner(inside, "product3")
+        last_valid, last_row, last_sum = (inner(inside, f"last_{name}") for name in ("valid", "row", "sum"))
+
+        row = Signal(mapping.row_bits)
+        constant(m, row)
+        for b in range(BANKS):
+            total = Signal(signed(mapping.current_bits), name=f"total{b}")
+            adds = Signal(name=f"adds{b}")
+            m.d.comb += adds.eq(views[2].valid & (views[2].bank == b) & (row3 == row))
+            with m.If(adds):
+                m.d.sync += total.eq(total + product3)
+                m.d.comb += [Assert(inner(inside, "sum3") == (total + product3)[: mapping.current_bits].as_signed())]
+                m.d.comb += Cover(last_valid[b] & (last_row == row))
+            with m.If(pe.clear[b] & (pe.clear_row == row)):
+                m.d.sync += total.eq(0)
+
+            # What the fire unit sees is the whole sum: it is there, and no synapse of the step is still on its way.
+            was_read, then = Signal(name=f"was_read{b}"), Signal(signed(mapping.current_bits), name=f"then{b}")
+            m.d.sync += [was_read.eq(pe.read[b] & (pe.row == row)), then.eq(total)]
+            with m.If(was_read):
+                m.d.comb += [Assert(pe.sums[b] == then), Cover(then == 3)]
+            with m.If(pe.full[b]):
+                m.d.comb += [Assert(~(valid & (bank == b))) for valid, _, bank in stages]
+                m.d.comb += Assert(~last_valid[b])
+
+            # What makes it inductive. A bank that is busy has one token, on its way or arrived; synapses go before it.
+            tokens = [token & (bank == b) for _, token, bank in stages]
+            m.d.comb += Assert(state["busy"][b] == sum(tokens, pe.full[b]))
+            for s, (valid, token, bank) in enumerate(stages):
+                here = valid & (bank == b)
+                m.d.comb += Assert(~(valid & token))
+                m.d.comb += Assert(~(here & state["busy"][b]) | Cat(*tokens[:s], Const(0, 1)).any())
+            m.d.comb += Assert(watch(m, inside, row, f"bank{b}") == total)
+            with m.If(last_valid[b] & (last_row == row)):
+                m.d.comb += Assert(last_sum == total)
+            with m.If(adds & ~(last_valid[b] & (last_row == row))):
+                m.d.comb += Assert(pe.sums[b] == total)
+        with m.If(reader[0]):
+            m.d.comb += Assert(state["reading_bank"] == state["bank"])
+        with m.If(reader[1]):
+            m.d.comb += Assert(state["reading_bank"] != state["bank"])
+
+
+def test_sums_are_complete():
+    prove(CompleteSums(), "accumulators", 2)
+
+
+def test_forwarding_is_reached():
+    prove(CompleteSums(), "accumulators", 16, "cover")
