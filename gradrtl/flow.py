@@ -235,7 +235,7 @@ def _verify(mapping: Mapping, verilog: Path, test: Dataset, images: int, path: P
     from .sim.verify import verify
 
     frames = test.frames[:images]
-    with bar("comparing", len(frames)) as advance:
+    with bar("compiling, comparing", len(frames)) as advance:
         result = verify(mapping, verilog, frames, jobs=len(os.sched_getaffinity(0)), progress=advance)
     click.echo(str(result))
     figures = {

@@ -186,7 +186,7 @@ def verify(
         require(verilog.is_file(), "verilog", verilog, "a file")
         text = verilog
     jobs = jobs or len(os.sched_getaffinity(0))
-    with bar("comparing", len(frames)) as advance:
+    with bar("compiling, comparing", len(frames)) as advance:
         result = proof.verify(mapping, text, frames, stalls=Stalls(stalls, stalls, seed), jobs=jobs, progress=advance)
     for note in result.notes:
         click.echo(f"note: {note}")
