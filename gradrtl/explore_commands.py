@@ -142,7 +142,6 @@ def plot(path: Path, points: list[Point]) -> None:
             edgecolors=colour,
             label=f"{bits} bits",
         )
-    axis.set_xscale("log")
     axis.set_xlabel("cycles a frame")
     axis.set_ylabel("accuracy, %")
     axis.set_title("Area: memory bits; filled: Pareto front")
