@@ -19,6 +19,7 @@ from ..model.errors import UserError
 from .boards import Design
 from .devices import Device
 
+MARGIN = 1.035  # the placer is asked for a little more than the clock
 SMALL_RAM_BITS = 4096  # a memory of more bits must be block RAM
 PROGRESS = re.compile(r"^(\d+\.\d+\. Executing|Info: (Packing|Placing|Routing|Running|Device util|Max freq))")
 # Passes of `synth_<family>`: options, and the label at which memories have not been mapped yet.
@@ -172,7 +173,7 @@ def _yosys(design: Design, device: Device, folder: Path, progress: Progress) -> 
 def _place(design: Design, device: Device, folder: Path, progress: Progress) -> None:
     _, name, files = PLACERS[device.family]
     command = [*tool(name), *device.options, "--json", "netlist.json", *files]
-    command += ["--freq", str(design.clock), "--report", "nextpnr.json", "--timing-allow-fail", "--seed", "1"]
+    command += ["--freq", f"{MARGIN * design.clock:.3f}", "--report", "nextpnr.json", "--timing-allow-fail"]
     progress(name)
     try:
         _run(command, folder, "nextpnr.log", progress)
@@ -186,7 +187,7 @@ def _place(design: Design, device: Device, folder: Path, progress: Progress) -> 
 def _run(command: list[str], folder: Path, log: str, progress: Progress) -> None:
     """Run a tool, keep all it says in `log`."""
     with (
-        (folder / log).open("w") as file,
+        (folder / log).open("w", buffering=1) as file,
         subprocess.Popen(
             command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
         ) as process,
