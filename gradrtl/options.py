@@ -71,7 +71,7 @@ def load_frames(path: Path, network: QuantizedNetwork) -> np.ndarray:
         frames = np.load(path, allow_pickle=False)
     except FileNotFoundError:
         raise UserError(f"frames file {path}: no such file") from None
-    except (ValueError, EOFError, OSError):
+    except Exception:  # NumPy raises many kinds on damaged bytes
         raise UserError(f"frames file {path}: not a .npy file of numbers, or damaged") from None
     require(isinstance(frames, np.ndarray), "frames file", path, "one array, .npy")
     check(network, frames)

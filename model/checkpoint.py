@@ -33,6 +33,9 @@ class Checkpoint:
     command: str = ""
 
     def __post_init__(self) -> None:
+        for name, kind in (("config", dict), ("history", list), ("figures", dict), ("command", str)):
+            value = getattr(self, name)
+            require(isinstance(value, kind), f"checkpoint {name}", value, f"a {kind.__name__}")
         expected = _array_shapes(self.network)
         require(self.arrays.keys() == expected.keys(), "checkpoint arrays", sorted(self.arrays), f"{sorted(expected)}")
         for name, shape in expected.items():

@@ -82,6 +82,8 @@ class Conv:
         require(self.weight.ndim == 4, "conv weight dimensions", self.weight.ndim, "4: [out, in, kh, kw]")
         require(len(shape) == 3, "conv input shape", shape, "(channels, height, width)")
         require(self.weight.shape[1] == shape[0], "conv weight inputs", self.weight.shape[1], f"{shape[0]} channels")
+        for name, values in (("stride", self.stride), ("padding", self.padding)):
+            require(len(values) == 2, f"conv {name}", values, "two numbers")
         require(min(self.stride) >= 1, "conv stride", self.stride, "at least 1")
         kernel = self.weight.shape[2:]
         require(
