@@ -51,7 +51,7 @@ class Dense:
     bias: bool = False
 
     def __post_init__(self) -> None:
-        require(isinstance(self.outputs, int), "dense.outputs", self.outputs, "a whole number")
+        require(type(self.outputs) is int, "dense.outputs", self.outputs, "a whole number")
         require(1 <= self.outputs <= 1 << 16, "dense.outputs", self.outputs, "1 to 65536")
 
     def weight_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -72,11 +72,11 @@ class Conv:
     bias: bool = False
 
     def __post_init__(self) -> None:
-        require(isinstance(self.channels, int), "conv.channels", self.channels, "a whole number")
+        require(type(self.channels) is int, "conv.channels", self.channels, "a whole number")
         require(1 <= self.channels <= 1 << 16, "conv.channels", self.channels, "1 to 65536")
         for name in ("kernel", "stride", "padding"):
             pair = getattr(self, name)
-            require(len(pair) == 2 and all(isinstance(n, int) for n in pair), f"conv.{name}", pair, "two whole numbers")
+            require(len(pair) == 2 and all(type(n) is int for n in pair), f"conv.{name}", pair, "two whole numbers")
         require(min(self.kernel) >= 1, "conv.kernel", self.kernel, "at least 1")
         require(min(self.stride) >= 1, "conv.stride", self.stride, "at least 1")
         fits = all(0 <= p < k for p, k in zip(self.padding, self.kernel, strict=True))
@@ -141,7 +141,7 @@ class Network:
     def __post_init__(self) -> None:
         require(len(self.layers) >= 1, "network.layers", len(self.layers), "at least 1")
         require(1 <= self.steps <= 255, "network.steps", self.steps, "1 to 255")
-        whole = all(isinstance(n, int) for n in (*self.input_shape, self.steps, self.vote))
+        whole = all(type(n) is int for n in (*self.input_shape, self.steps, self.vote))
         require(whole, "network.input_shape, steps, vote", (self.input_shape, self.steps, self.vote), "whole numbers")
         require(len(self.input_shape) == 3, "network.input_shape", self.input_shape, "(channels, height, width)")
         outputs = prod(self.shapes[-1])
