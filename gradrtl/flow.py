@@ -163,7 +163,7 @@ def demo(out, connectivity, epochs, fine_tuning, bits, pes, pixels_a_beat, image
     generated = run.step(
         "generate",
         {"pe": pes, "pixels_a_beat": pixels_a_beat},
-        [paths["network"]],
+        [*data, paths["network"]],
         paths["verilog"],
         lambda: _generate(mapping, settings, paths["verilog"]),
     )
