@@ -75,7 +75,9 @@ def _training(checkpoint: Checkpoint) -> str:
     axis.set_ylabel("accuracy, %", color="#0072b2")
     other = axis.twinx()
     other.plot(epochs, [100 * row["connectivity"] for row in checkpoint.history], color="#d55e00")
-    other.set_yscale("log")
+    other.set_yscale("log", subs=[2, 5])
+    for ticks in (other.yaxis.set_major_formatter, other.yaxis.set_minor_formatter):
+        ticks(lambda value, _: f"{value:g}")
     other.set_ylabel("connectivity, %", color="#d55e00")
     return _inline(figure)
 
@@ -86,7 +88,7 @@ def _cycles(cycles: Cycles, alone: Cycles) -> str:
     axis.hist(alone.latency[1:], bins=60, alpha=0.7, label="latency of a frame alone", color="#d55e00")
     axis.set_xlabel("cycles")
     axis.set_ylabel("frames")
-    axis.legend()
+    axis.legend(loc="upper left")
     return _inline(figure)
 
 
@@ -96,6 +98,8 @@ def _loads(mapping: Mapping) -> str:
         axis.bar(range(placed.pes), [weights.size for weights in placed.weights], color="#009e73")
         axis.set_title(placed.layer.name)
         axis.set_xlabel("processing element")
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.xaxis.get_major_locator().set_params(integer=True)
     axes[0][0].set_ylabel("synapses")
     return _inline(figure)
 
