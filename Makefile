@@ -7,7 +7,7 @@ RUN := $(VENV)/bin/python
 GRADRTL := $(VENV)/bin/gradrtl
 TYPES := build/types/gradrtl# the packages under their import names, as links, for mypy
 
-.PHONY: demo test lint cocotb formal soak mutants fuzz bench campaign networks clean
+.PHONY: demo test lint cocotb formal soak fuzz bench campaign networks clean
 
 demo: $(READY)
 	$(GRADRTL) demo --out build/mnist
@@ -31,9 +31,6 @@ formal: $(READY)
 
 soak: $(READY)
 	$(RUN) tests/soak.py
-
-mutants: $(READY)
-	$(RUN) tests/mutants.py
 
 fuzz: $(READY)
 	$(RUN) tests/fuzz.py
