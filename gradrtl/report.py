@@ -99,7 +99,6 @@ def _loads(mapping: Mapping) -> str:
         axis.set_title(placed.layer.name)
         axis.set_xlabel("processing element")
         axis.xaxis.get_major_locator().set_params(integer=True)
-        axis.xaxis.get_major_locator().set_params(integer=True)
     axes[0][0].set_ylabel("synapses")
     return _inline(figure)
 
