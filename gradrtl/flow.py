@@ -238,12 +238,13 @@ def _verify(mapping: Mapping, verilog: Path, test: Dataset, images: int, path: P
     with bar("compiling, comparing", len(frames)) as advance:
         result = verify(mapping, verilog, frames, jobs=len(os.sched_getaffinity(0)), progress=advance)
     click.echo(str(result))
+    spacing = result.interval if result.interval.size else result.latency  # a single frame has no distance to the next
     figures = {
-        "accuracy_rtl": float((result.classes == test.labels[: len(result.classes)]).mean()),
+        "accuracy_rtl": int((result.classes == test.labels[: len(result.classes)]).sum()) / max(1, len(result.classes)),
         "images_rtl": result.frames,
         "spikes_compared": result.spikes,
         "membranes_compared": result.membranes,
-        "cycles_a_frame": float(np.mean(result.interval)),
+        "cycles_a_frame": float(np.mean(spacing)) if spacing.size else 0.0,
         "mismatches": int(not result.passed),
         "first_mismatch": str(result.difference or result.fault or ""),
     }
