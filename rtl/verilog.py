@@ -29,5 +29,5 @@ def header(mapping: Mapping, command: str) -> str:
 def generate(mapping: Mapping, command: str) -> str:
     """Verilog text with top module `gradrtl`; the same arguments give the same bytes."""
     top = Accelerator(mapping)
-    body = verilog.convert(top, name=TOP, ports=top.ports, strip_internal_attrs=True)
+    body = verilog.convert(top, name=TOP, ports=top.ports, emit_src=False, strip_internal_attrs=True)
     return header(mapping, " ".join(command.split())) + body
