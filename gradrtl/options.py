@@ -14,8 +14,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from .model.data import Dataset, load
 from .model.errors import UserError, require
 from .quantize.network import QuantizedNetwork
+from .rtl.devices import DEVICES
 from .rtl.mapping import Mapping, map_network
-from .rtl.planning import Load, balanced_pes
+from .rtl.planning import Load, balanced_pes, device_pes
 from .sim.frames import check
 from .sim.operations import Operations, count
 
@@ -27,7 +28,11 @@ data_option = click.option(
 )
 network_argument = click.argument("network", type=click.Path(path_type=Path))
 pe_option = click.option(
-    "--pe", "pes", default="16,auto", help="Processing elements by layer, such as 16,10; auto: what keeps up."
+    "--pe",
+    "--device",
+    "pes",
+    default="16,auto",
+    help="Processing elements by layer, such as 16,10; auto: what keeps up; a device, such as ecp5-25: what fits it.",
 )
 beat_option = click.option("--pixels-a-beat", default=4, type=int, help="Pixels on the input bus: 1, 2, 4 or 8.")
 
@@ -112,19 +117,23 @@ def source_rates(network: QuantizedNetwork, frames: np.ndarray) -> list[np.ndarr
 
 
 def pe_numbers(text: str) -> tuple[list[int], bool]:
-    """The numbers of `16,10`, and whether `auto` ends them."""
+    """The numbers of `16,10`, and whether `auto` ends them; a device leaves all of them open."""
+    if text in DEVICES:
+        return [], True
     words = [word.strip() for word in text.split(",")]
     auto = words[-1] == "auto"
     given = words[:-1] if auto else words
     if not all(word.isascii() and word.isdigit() and int(word) for word in given):
-        raise UserError(f"pe is {text}: numbers above 0, one for each layer, such as 16,10; auto may end them")
+        raise UserError(
+            f"pe is {text}: numbers above 0, one for each layer, such as 16,10; auto may end them; or a device"
+        )
     return [int(word) for word in given], auto
 
 
 def parse_pes(text: str, network: QuantizedNetwork, measured: Operations, pixels_a_beat: int) -> list[int]:
-    """`16,10` as it stands; `auto` at the end, or alone, is filled in."""
-    numbers, auto = pe_numbers(text)
+    """`16,10` as it stands; `auto` at the end, or alone, is filled in; a device gets the fastest plan that fits it."""
     layers = len(network.layers)
+    numbers, auto = pe_numbers(text)
     require(len(numbers) <= layers, "pe", text, f"at most {layers} numbers, one for each layer")
     if not auto:
         return numbers
@@ -133,5 +142,7 @@ def parse_pes(text: str, network: QuantizedNetwork, measured: Operations, pixels
         for events, synaptic in zip(measured.events, measured.synaptic, strict=True)
     ]
     beats = -(-network.layers[0].sources // max(1, pixels_a_beat))
+    if text in DEVICES:
+        return device_pes(network, loads, beats, DEVICES[text])
     filled = balanced_pes(network, loads, beats, numbers[0] if numbers else None)
     return numbers + filled[len(numbers) :]

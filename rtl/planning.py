@@ -6,8 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..model.errors import UserError
 from ..quantize.network import QuantizedNetwork
-from .mapping import LARGEST_PES
+from .devices import Device
+from .mapping import LARGEST_PES, Mapping, map_network
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,37 @@ def balanced_pes(network: QuantizedNetwork, loads: Sequence[Load], beats: int, f
         enough = (p for p in range(1, most + 1) if _cycles(network, index, load, p) <= bound)
         pes.append(next(enough, most))
     return pes
+
+
+def block_rams(mapping: Mapping, device: Device) -> int:
+    """Block RAMs that the pointers and synapses take: one set for each PE. Small memories go to LUTs."""
+    total = 0
+    for layer in mapping.layers:
+        pointer_bits = layer.start_bits + layer.count_bits
+        words = max(weights.size for weights in layer.weights)
+        synapses = device.rams_for(words, layer.row_bits + layer.weight_bits)
+        total += layer.pes * (device.rams_for(len(layer.addresses), pointer_bits) + synapses)
+    return total
+
+
+def device_pes(network: QuantizedNetwork, loads: Sequence[Load], beats: int, device: Device) -> list[int]:
+    """The fastest balanced plan whose block RAMs and multipliers `device` has.
+
+    The first layer's PEs are tried from the number that keeps up with the bound downwards; the others follow it. Logic
+    cells are not estimated here: `gradrtl synth` counts them.
+
+    Raises `UserError` if not even one PE a layer fits.
+    """
+    static = network.input.kind == "static"
+    for first in range(balanced_pes(network, loads, beats)[0], 0, -1):
+        pes = balanced_pes(network, loads, beats, first)
+        multipliers = first if static and network.input.bits > 1 else 0
+        if multipliers <= device.multipliers and block_rams(map_network(network, pes), device) <= device.block_rams:
+            return pes
+    raise UserError(
+        f"device is {device.name}: its {device.block_rams} block RAMs do not hold the network even on one element; "
+        "lower the connectivity or the weight bits, or take a larger device"
+    )
 
 
 def _cycles(network: QuantizedNetwork, index: int, load: Load, pes: int) -> float:
