@@ -19,6 +19,29 @@ class Response(IntEnum):
     DECERR = 3
 
 
+def channels(address_bits: int) -> dict[str, wiring.Member]:
+    """The signals of the five channels, subordinate side, by their AXI names in lower case."""
+    return {
+        "awaddr": In(address_bits),
+        "awvalid": In(1),
+        "awready": Out(1),
+        "wdata": In(WORD_BITS),
+        "wstrb": In(WORD_BITS // 8),
+        "wvalid": In(1),
+        "wready": Out(1),
+        "bresp": Out(2),
+        "bvalid": Out(1),
+        "bready": In(1),
+        "araddr": In(address_bits),
+        "arvalid": In(1),
+        "arready": Out(1),
+        "rdata": Out(WORD_BITS),
+        "rresp": Out(2),
+        "rvalid": Out(1),
+        "rready": In(1),
+    }
+
+
 class AxiLite(wiring.Component):
     """Turns the five channels into single-cycle strobes.
 
@@ -42,24 +65,8 @@ class AxiLite(wiring.Component):
     def __init__(self, address_bits: int):
         self.address_bits = address_bits
         super().__init__(
-            {
-                "awaddr": In(address_bits),
-                "awvalid": In(1),
-                "awready": Out(1),
-                "wdata": In(WORD_BITS),
-                "wstrb": In(WORD_BITS // 8),
-                "wvalid": In(1),
-                "wready": Out(1),
-                "bresp": Out(2),
-                "bvalid": Out(1),
-                "bready": In(1),
-                "araddr": In(address_bits),
-                "arvalid": In(1),
-                "arready": Out(1),
-                "rdata": Out(WORD_BITS),
-                "rresp": Out(2),
-                "rvalid": Out(1),
-                "rready": In(1),
+            channels(address_bits)
+            | {
                 "write": Out(1),
                 "write_address": Out(address_bits),
                 "write_data": Out(WORD_BITS),

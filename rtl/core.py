@@ -7,6 +7,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .fire import FireUnit, output_value_shape
+from .loading import load_ports
 from .mapping import LayerMapping
 from .pe import BANKS, ProcessingElement, value_shape
 from .serialiser import Serialiser
@@ -41,15 +42,7 @@ class Core(wiring.Component):
                 "events": In(stream.Signature(event_layout(mapping.address_bits, value_shape(mapping)))),
                 "spikes": Out(stream.Signature(event_layout(mapping.output_address_bits, output_value_shape(mapping)))),
             }
-            | (
-                {
-                    "load_write": In(mapping.pes),
-                    "load_address": In(mapping.start_bits),
-                    "load_word": In(mapping.synapse_bits),
-                }
-                if loadable
-                else {}
-            )
+            | (load_ports(mapping, mapping.pes) if loadable else {})
         )
 
     def elaborate(self, platform):

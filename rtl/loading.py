@@ -10,7 +10,7 @@ from amaranth.hdl import ClockSignal, Instance, Module, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from .mapping import Mapping
+from .mapping import LayerMapping, Mapping
 
 RAM = "gradrtl_single_port_ram"
 
@@ -40,10 +40,19 @@ def load_layout(mapping: Mapping) -> data.StructLayout:
         {
             "write": 1,
             "memory": max(1, (memories - 1).bit_length()),
-            "address": max((layer.start_bits for layer in layers), default=1),
+            "address": max((layer.synapse_address_bits for layer in layers), default=1),
             "word": max((layer.synapse_bits for layer in layers), default=1),
         }
     )
+
+
+def load_ports(layer: LayerMapping, memories: int) -> dict[str, wiring.Member]:
+    """Ports on which words for `memories` synapse memories of one layer arrive: a bit of `load_write` for each."""
+    return {
+        "load_write": In(memories),
+        "load_address": In(layer.synapse_address_bits),
+        "load_word": In(layer.synapse_bits),
+    }
 
 
 def strided_layers(mapping: Mapping) -> list:

@@ -20,6 +20,7 @@ from .streams import lane_bits
 
 PIXELS_A_BEAT = (1, 2, 4, 8)
 LARGEST_PES = 256
+QUEUE_DEPTH, ROW_QUEUE_DEPTH = 16, 8  # entries, where nothing else is asked for
 FIRE_STAGES = 4  # a row is read, registered, updated, written: the same row is read again no sooner
 
 
@@ -103,6 +104,11 @@ class LayerMapping:
         return unsigned_bits(int(self.counts.max()))
 
     @property
+    def pointer_bits(self) -> int:
+        """Width of a pointer word: a count, and a start where it does not follow from the source."""
+        return self.count_bits + (self.start_bits if self.stride_bits is None else 0)
+
+    @property
     def weight_bits(self) -> int:
         """Width of a stored weight: the narrowest that holds those that are there."""
         return max(signed_bits(int(w.min()), int(w.max())) if w.size else 1 for w in self.weights)
@@ -155,13 +161,12 @@ class LayerMapping:
     @property
     def memory_bits(self) -> dict[str, int]:
         """Bits of each kind of memory, as built."""
-        pointer_bits = self.count_bits + (self.start_bits if self.stride_bits is None else 0)
         parameters = 0
         for values in (self.biases, self.thresholds):
             if np.unique(values[self.used]).size > 1:
                 parameters += signed_bits(int(values.min()), int(values.max()))
         return {
-            "pointers": self.pes * len(self.addresses) * pointer_bits,
+            "pointers": self.pes * len(self.addresses) * self.pointer_bits,
             "synapses": self.pes * self.synapse_depth * self.synapse_bits,
             "accumulators": 2 * self.pes * self.rows * self.current_bits,
             "membranes": self.pes * self.rows * self.membrane_bits,
@@ -202,8 +207,8 @@ def map_network(
     pes: tuple[int, ...] | list[int] | None = None,
     rates: tuple[np.ndarray, ...] | None = None,
     pixels_a_beat: int = 4,
-    queue_depth: int = 16,
-    row_queue_depth: int = 8,
+    queue_depth: int = QUEUE_DEPTH,
+    row_queue_depth: int = ROW_QUEUE_DEPTH,
     strided: tuple[int, ...] = (),
 ) -> Mapping:
     """Place `network` on `pes[l]` processing elements for each layer `l`.

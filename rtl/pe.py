@@ -8,7 +8,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from .fifo import Queue
-from .loading import LoadableMemory
+from .loading import LoadableMemory, load_ports
 from .mapping import LayerMapping
 from .streams import event_layout
 
@@ -71,15 +71,7 @@ class ProcessingElement(wiring.Component):
                 "full": Out(BANKS),
                 "bad": Out(BANKS),
             }
-            | (
-                {
-                    "load_write": In(1),
-                    "load_address": In(mapping.start_bits),
-                    "load_word": In(mapping.synapse_bits),
-                }
-                if loadable
-                else {}
-            )
+            | (load_ports(mapping, 1) if loadable else {})
         )
 
     def elaborate(self, platform):

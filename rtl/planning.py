@@ -44,10 +44,8 @@ def block_rams(mapping: Mapping, device: Device) -> int:
     """Block RAMs that the pointers and synapses take: one set for each PE. Small memories go to LUTs."""
     total = 0
     for layer in mapping.layers:
-        pointer_bits = layer.start_bits + layer.count_bits
-        words = max(weights.size for weights in layer.weights)
-        synapses = device.rams_for(words, layer.row_bits + layer.weight_bits)
-        total += layer.pes * (device.rams_for(len(layer.addresses), pointer_bits) + synapses)
+        pointers = device.rams_for(len(layer.addresses), layer.pointer_bits)
+        total += layer.pes * (pointers + device.rams_for(layer.synapse_depth, layer.synapse_bits))
     return total
 
 

@@ -8,7 +8,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from .. import __version__
-from .axilite import AxiLite, Response
+from .axilite import AxiLite, Response, channels
 from .datapath import Datapath
 from .fifo import Queue
 from .framing import Framer, SpikeFramer
@@ -56,13 +56,8 @@ class Accelerator(wiring.Component):
             "m_axis_tlast": Out(1),
             "m_axis_tuser": Out(1),
         }
-        channels = ("aw", "w", "b", "ar", "r")
-        self.axil_ports = [
-            name
-            for name in self.axil.signature.members
-            if any(name.startswith(c) for c in channels) and not name.startswith(("write", "read"))
-        ]
-        ports |= {f"s_axil_{name}": self.axil.signature.members[name] for name in self.axil_ports}
+        self.channels = channels(self.axil.address_bits)
+        ports |= {f"s_axil_{name}": member for name, member in self.channels.items()}
         super().__init__(ports)
 
     def elaborate(self, platform):
@@ -87,9 +82,9 @@ class Accelerator(wiring.Component):
         frames = framer.frames if isinstance(framer, Framer) else framer.events
         wiring.connect(m, frames, datapath.frames)
         wiring.connect(m, datapath.packets, sent.i)
-        for name in self.axil_ports:
+        for name, member in self.channels.items():
             inner, outer = getattr(axil, name), getattr(self, f"s_axil_{name}")
-            m.d.comb += inner.eq(outer) if axil.signature.members[name].flow == In else outer.eq(inner)
+            m.d.comb += inner.eq(outer) if member.flow == In else outer.eq(inner)
         self._registers(m)
         return m
 

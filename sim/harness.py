@@ -9,12 +9,13 @@ evaluates its logic once a cycle instead of twice.
 
 from __future__ import annotations
 
+from amaranth.lib.wiring import In, Out
+
+from ..rtl.axilite import channels
 from ..rtl.mapping import Mapping
 
 INSTANCE = "dut"
 CORES = (f"{INSTANCE}.datapath.core", f"{INSTANCE}.core")  # where the cores may be, layer number to be added
-REGISTER_INPUTS = ("awaddr", "awvalid", "wdata", "wstrb", "wvalid", "bready", "araddr", "arvalid", "rready")
-REGISTER_OUTPUTS = ("awready", "wready", "bresp", "bvalid", "arready", "rdata", "rresp", "rvalid")
 
 
 def harness(mapping: Mapping, registers: bool, cores: str | None) -> str:
@@ -32,8 +33,8 @@ def harness(mapping: Mapping, registers: bool, cores: str | None) -> str:
     lines += [f"  always @(posedge clk) {name} <= next_{name};\n" for name, _ in inputs]
     pins = [f".{name}({name})" for name, _ in [("clk", 1), *inputs, *outputs]]
     if registers:
-        pins += [f".s_axil_{name}('0)" for name in REGISTER_INPUTS]
-        pins += [f".s_axil_{name}()" for name in REGISTER_OUTPUTS]
+        idle = {In: "'0", Out: ""}
+        pins += [f".s_axil_{name}({idle[member.flow]})" for name, member in channels(1).items()]
     lines.append(f"  gradrtl {INSTANCE} ({', '.join(pins)});\n")
     if cores is not None:
         for layer in mapping.layers:
