@@ -30,7 +30,7 @@ def figures(network: QuantizedNetwork, frames: np.ndarray, training: np.ndarray)
             True,
         ),
     ]
-    measured = rates(network, training)
+    measured = operations.source_rates(network, training)
     trace = engine.run(network, frames, trace="spikes").trace
     assert trace is not None
     for pes in PES:
@@ -49,16 +49,6 @@ def figures(network: QuantizedNetwork, frames: np.ndarray, training: np.ndarray)
             Figure(f"{name} memory", mapping.memory_bits, "bits", True),
         ]
     return found
-
-
-def rates(network: QuantizedNetwork, frames: np.ndarray) -> tuple[np.ndarray, ...]:
-    """How often each source of each layer has an event in a frame: float `[sources]`, by layer."""
-    totals = [np.zeros(layer.sources) for layer in network.layers]
-    for part, outcome in engine.blocks(network, frames, trace="spikes"):
-        assert outcome.trace is not None
-        for total, values in zip(totals, operations.inputs(network, frames[part], outcome.trace), strict=True):
-            total += (values != 0).sum(axis=(0, 1))
-    return tuple(total / len(frames) for total in totals)
 
 
 def bounds(mapping: Mapping, events: tuple[Events, ...]) -> np.ndarray:

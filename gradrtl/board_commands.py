@@ -10,11 +10,12 @@ import click
 import numpy as np
 
 from .model.data import load
-from .options import bar, data_option, frames_for, network_argument, source_rates
+from .options import bar, data_option, frames_for, network_argument, parse_pes, training_frames
 from .quantize.network import QuantizedNetwork
+from .rtl.devices import device as find
 from .rtl.mapping import Mapping, map_network
+from .sim.operations import source_rates
 
-RATE_IMAGES = 1000  # training images on which event rates are measured
 TIMED_IMAGES = 2000  # test images whose cycles are counted
 
 # Placement that suits each device: PEs by layer, queue and row queue entries, pixels a beat, strided layers.
@@ -29,12 +30,10 @@ PLACEMENTS: dict[str, tuple[tuple[int, ...], int, int, int, tuple[int, ...]]] = 
 
 def place_on(network: QuantizedNetwork, device: str, folder: Path, pes: str | None = None) -> Mapping:
     """Map `network` for `device`; the rates come from training images in `folder`."""
-    default, queue, rows, pixels, strided = PLACEMENTS[device]
-    used = tuple(int(p) for p in pes.split(",")) if pes else default
-    training, _ = load(folder)
-    frames = frames_for(network, training)[:RATE_IMAGES]
-    rates = tuple(values.mean(axis=0) for values in source_rates(network, frames))
-    return map_network(network, used, rates, pixels, queue, rows, strided)
+    default, queue, rows, pixels, strided = PLACEMENTS[find(device).name]
+    frames = training_frames(network, folder)
+    used = parse_pes(pes, network, frames, pixels) if pes else default
+    return map_network(network, used, source_rates(network, frames), pixels, queue, rows, strided)
 
 
 pe_option = click.option("--pe", "pes", help="Processing elements by layer; default: what suits the device.")
@@ -50,7 +49,6 @@ def synth(network: Path, device: str, pes: str | None, folder: Path, output: Pat
     """Build NETWORK for an FPGA: netlist, placement, bitstream; area, frequency, frames a second."""
     from .hardware_commands import timing
     from .rtl.boards import Design, board_design, board_of
-    from .rtl.devices import device as find
     from .rtl.synthesis import synthesise
     from .rtl.verilog import generate
 

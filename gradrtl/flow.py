@@ -28,7 +28,7 @@ from .model.checkpoint import Checkpoint
 from .model.config import TrainConfig
 from .model.data import Dataset, load
 from .model.errors import require
-from .options import bar, data_option, pe_numbers, place
+from .options import bar, beat_option, data_option, pe_numbers, pe_option, place
 from .quantize.fold import fold
 from .quantize.network import QuantizedNetwork
 from .quantize.rounding import Formats
@@ -114,8 +114,8 @@ def sha256(path: Path) -> str:
 @click.option("--epochs", default=16, type=int, help="Of training.")
 @click.option("--fine-tuning", default=5, type=int, help="Epochs with integers.")
 @click.option("--bits", default=4, type=int, help="Weight bits, 2 to 8.")
-@click.option("--pe", "pes", default="16,auto", help="Processing elements by layer.")
-@click.option("--pixels-a-beat", default=4, type=int, help="1, 2, 4 or 8.")
+@pe_option
+@beat_option
 @click.option("--images", default=500, type=int, help="Test images compared spike by spike.")
 @click.option("--seed", default=0, type=int)
 @data_option

@@ -13,22 +13,16 @@ from rich.table import Table
 from .model.data import load
 from .model.errors import UserError, require
 from .options import (
-    QUEUE_DEPTH,
-    ROW_QUEUE_DEPTH,
     bar,
-    beat_option,
     data_option,
     frames_for,
-    frames_option,
     load_frames,
     network_argument,
-    pe_option,
     place,
-    queue_option,
-    row_queue_option,
+    placement_options,
 )
 from .quantize.network import Dense, QuantizedNetwork
-from .rtl.mapping import Mapping, map_network
+from .rtl.mapping import QUEUE_DEPTH, ROW_QUEUE_DEPTH, Mapping, map_network
 from .sim import engine
 from .sim.cycles import predict
 from .sim.energy import dense, estimate
@@ -102,12 +96,7 @@ def simulate(network: Path, folder: Path, images: int | None, threads: int | Non
 @click.command()
 @network_argument
 @click.option("-o", "--output", default="build/gradrtl.v", type=click.Path(path_type=Path))
-@pe_option
-@beat_option
-@queue_option
-@row_queue_option
-@data_option
-@frames_option
+@placement_options
 def generate(
     network: Path,
     output: Path,
@@ -137,12 +126,7 @@ def generate(
 @click.command()
 @network_argument
 @click.argument("verilog", type=click.Path(path_type=Path), required=False)
-@pe_option
-@beat_option
-@queue_option
-@row_queue_option
-@data_option
-@frames_option
+@placement_options
 @click.option("--images", default=FIRST_BATCH, type=int, help="The first so many test images.")
 @click.option("--all", "every", is_flag=True, help="All test images.")
 @click.option("--stalls", default=0.0, type=float, help="Probability of a stall on both streams, in each cycle.")

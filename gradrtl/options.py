@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,12 +15,11 @@ from .model.data import Dataset, load
 from .model.errors import UserError, require
 from .quantize.network import QuantizedNetwork
 from .rtl.devices import DEVICES
-from .rtl.mapping import Mapping, map_network
+from .rtl.mapping import QUEUE_DEPTH, ROW_QUEUE_DEPTH, Mapping, map_network
 from .rtl.planning import Load, balanced_pes, device_pes
 from .sim.frames import check
-from .sim.operations import Operations, count
+from .sim.operations import count, source_rates
 
-QUEUE_DEPTH, ROW_QUEUE_DEPTH = 16, 8
 RATE_IMAGES = 1000  # training images on which event rates are measured
 
 data_option = click.option(
@@ -44,6 +43,13 @@ queue_option = click.option("--queue-depth", default=QUEUE_DEPTH, type=int, help
 row_queue_option = click.option(
     "--row-queue-depth", default=ROW_QUEUE_DEPTH, type=int, help="Entries of the queue of rows before a serialiser."
 )
+
+
+def placement_options(command: Callable) -> Callable:
+    """All options that decide how a network is placed, and the frames that are measured for it."""
+    for option in (frames_option, data_option, row_queue_option, queue_option, beat_option, pe_option):
+        command = option(command)
+    return command
 
 
 @contextmanager
@@ -99,21 +105,16 @@ def place(
     """
     rates = None
     if frames is None:
-        training, _ = load(folder)
-        frames = frames_for(network, training)[:RATE_IMAGES]
-        rates = tuple(values.mean(axis=0) for values in source_rates(network, frames))
-    numbers = parse_pes(pes, network, count(network, frames[:RATE_IMAGES]), pixels_a_beat)
+        frames = training_frames(network, folder)
+        rates = source_rates(network, frames)
+    numbers = parse_pes(pes, network, frames[:RATE_IMAGES], pixels_a_beat)
     return map_network(network, numbers, rates, pixels_a_beat, queue_depth, row_queue_depth)
 
 
-def source_rates(network: QuantizedNetwork, frames: np.ndarray) -> list[np.ndarray]:
-    """Events of each source in each frame, one array `[frames, sources]` a layer."""
-    from .sim import engine
-    from .sim.operations import inputs
-
-    outcome = engine.run(network, frames, trace=True)
-    assert outcome.trace is not None
-    return [(values != 0).sum(axis=1) for values in inputs(network, frames, outcome.trace)]
+def training_frames(network: QuantizedNetwork, folder: Path) -> np.ndarray:
+    """The training images in `folder` on which event rates are measured."""
+    training, _ = load(folder)
+    return frames_for(network, training)[:RATE_IMAGES]
 
 
 def pe_numbers(text: str) -> tuple[list[int], bool]:
@@ -130,13 +131,17 @@ def pe_numbers(text: str) -> tuple[list[int], bool]:
     return [int(word) for word in given], auto
 
 
-def parse_pes(text: str, network: QuantizedNetwork, measured: Operations, pixels_a_beat: int) -> list[int]:
-    """`16,10` as it stands; `auto` at the end, or alone, is filled in; a device gets the fastest plan that fits it."""
+def parse_pes(text: str, network: QuantizedNetwork, frames: np.ndarray, pixels_a_beat: int) -> list[int]:
+    """`16,10` as it stands; `auto` at the end, or alone, is filled in; a device gets the fastest plan that fits it.
+
+    How busy the layers are is counted on `frames`, if it matters.
+    """
     layers = len(network.layers)
     numbers, auto = pe_numbers(text)
     require(len(numbers) <= layers, "pe", text, f"at most {layers} numbers, one for each layer")
     if not auto:
         return numbers
+    measured = count(network, frames)
     loads = [
         Load(float(events.sum(axis=1).mean()), float(synaptic.sum(axis=1).mean()))
         for events, synaptic in zip(measured.events, measured.synaptic, strict=True)

@@ -43,6 +43,16 @@ def count(network: QuantizedNetwork, frames: np.ndarray, *, threads: int | None 
     return Operations(tuple(map(_join, events)), tuple(map(_join, synaptic)))
 
 
+def source_rates(network: QuantizedNetwork, frames: np.ndarray) -> tuple[np.ndarray, ...]:
+    """How often each source of each layer has an event in a frame: float `[sources]`, by layer."""
+    totals = [np.zeros(layer.sources) for layer in network.layers]
+    for part, outcome in engine.blocks(network, frames, trace="spikes"):
+        assert outcome.trace is not None
+        for total, values in zip(totals, inputs(network, frames[part], outcome.trace), strict=True):
+            total += (values != 0).sum(axis=(0, 1))
+    return tuple(total / len(frames) for total in totals)
+
+
 def inputs(network: QuantizedNetwork, frames: np.ndarray, trace: Trace) -> tuple[np.ndarray, ...]:
     """What each layer read in the run of `frames` that left `trace`: `[frames, steps, sources]`, by layer.
 

@@ -127,6 +127,8 @@ def test_demo_leaves_everything_in_one_folder_and_does_not_repeat_itself(tmp_pat
         (["generate", NETWORK, *DATA, "--pe", "4,x"], "pe is 4,x"),
         (["generate", NETWORK, *DATA, "--pe", "4,0"], "pe is 4,0"),
         (["generate", NETWORK, *DATA, "--pixels-a-beat", "3"], "pixels_a_beat is 3"),
+        (["synth", NETWORK, *DATA, "--device", "up5k", "--pe", "4,x"], "pe is 4,x"),
+        (["run", NETWORK, *DATA, "--port", "/dev/null", "--device", "zx81"], "device is zx81"),
         (["generate", NETWORK, *DATA, "-o", "/dev/null/gradrtl.v"], "/dev/null"),
         (["verify", NETWORK, "absent.v", *DATA], "verilog is absent.v"),
         (["verify", NETWORK, *DATA, "--stalls", "1.5"], "stall"),
