@@ -9,6 +9,7 @@ from gradrtl.rtl.framing import MARK_BIT
 from gradrtl.rtl.mapping import Mapping
 from gradrtl.rtl.top import Accelerator
 
+PATIENCE = 20_000  # cycles without a beat of a packet: the accelerator stands still
 Beat = tuple[int, int]  # s_axis_tdata, s_axis_tlast
 
 
@@ -82,8 +83,9 @@ class Bench:
                 await ctx.tick()
                 time += 1
             ctx.set(dut.m_axis_tready, 1)
-            valid = 0
+            valid, asked = 0, time
             while not valid:
+                assert time - asked < PATIENCE, f"no packet beat in {PATIENCE} cycles after packet {len(self.packets)}"
                 _, _, valid, word, last, user = await ctx.tick().sample(
                     dut.m_axis_tvalid, dut.m_axis_tdata, dut.m_axis_tlast, dut.m_axis_tuser
                 )
