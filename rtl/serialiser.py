@@ -16,8 +16,8 @@ class Serialiser(wiring.Component):
     Ports
     -----
     rows
-        In: `row_layout`. A row without events and without token is taken at once and leaves nothing behind;
-        others wait in a queue of `depth` rows, and only a full queue makes `ready` low (for such a row).
+        In: `row_layout`. A row without events and without token leaves nothing behind; others wait in a queue of
+        `depth` rows, and only a full queue makes `ready` low.
     events
         Out: `event_layout`, address `row * 2**lane_bits + lane`.
 
@@ -45,7 +45,7 @@ class Serialiser(wiring.Component):
         m.d.comb += [
             queue.i.payload.eq(row),
             queue.i.valid.eq(self.rows.valid & needed),
-            self.rows.ready.eq(queue.i.ready | ~needed),
+            self.rows.ready.eq(queue.i.ready),  # whatever the row holds: the mask would lengthen the fire unit's path
         ]
 
         loaded = Signal()

@@ -247,8 +247,8 @@ def _run(
                         second = max(issued + 1, stages[core, 2])
                         third = max(second + 1, stages[core, 3])
                         fired = third + 1
+                    fired = max(fired, loads[to, slot] + 1)
                     if events or ends:
-                        fired = max(fired, loads[to, slot] + 1)
                         time = max(fired + 1, finished[to])
                         loads[to, slot] = time
                         slot = 0 if slot + 1 == depth else slot + 1

@@ -37,8 +37,6 @@ class EveryEventOnce(Claim):
         idle = Signal(2)
         m.d.sync += idle.eq(Mux(events.valid | (count == 0), 0, idle + 1))
         m.d.comb += [Assert(~events.valid | (count != 0)), Assert(idle <= 1), Assert((idle == 0) | events.valid)]
-        with m.If(items(row) == 0):
-            m.d.comb += Assert(rows.ready)
 
         waiting, before = Signal(), Signal(len(event.as_value()))
         m.d.sync += [waiting.eq(events.valid & ~events.ready), before.eq(event.as_value())]
@@ -63,6 +61,7 @@ class EveryEventOnce(Claim):
                         m.d.comb += Assert(event["value"] == origin["values"][lane])
         queue = ("queue", "fifo")
         level, oldest, newest = (inner(inside, *queue, name) for name in ("level", "consume", "produce"))
+        m.d.comb += Assert((level == depth) | rows.ready)  # only a full queue holds a row up
         loads = Signal()
         m.d.comb += loads.eq(inner(inside, "o__ready") & (level != 0))
         turns = Signal(range(depth + 2))  # rows to be loaded until the picked one is
