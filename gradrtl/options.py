@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -79,7 +80,9 @@ def frames_for(network: QuantizedNetwork, data: Dataset) -> np.ndarray:
 def load_frames(path: Path, network: QuantizedNetwork) -> np.ndarray:
     """Frames of a .npy file, as the network reads them: uint8 `[n, sources]`, or `[n, steps, sources]` of spikes."""
     try:
-        frames = np.load(path, allow_pickle=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # NumPy warns of a header that it had to mend
+            frames = np.load(path, allow_pickle=False)
     except FileNotFoundError:
         raise UserError(f"frames file {path}: no such file") from None
     except Exception:  # NumPy raises many kinds on damaged bytes

@@ -11,6 +11,7 @@ import copy
 import struct
 import tempfile
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from typing import Any
 import float_networks
 import numpy as np
 import random_networks
+from rich.progress import track
 
 from gradrtl.model import archive
 from gradrtl.model.checkpoint import Checkpoint
@@ -162,21 +164,22 @@ def run(name: str, target: Target, folder: Path, number: int) -> bool:
         return True
     finally:
         assert time.monotonic() - start < LONGEST, "a hang"
-        path.write_bytes(target.whole)
 
 
-def fuzz(cases: int, first: int = 0) -> Counter[str]:
-    """Run so many cases of every target: how many files each accepted."""
+def fuzz(cases: int, first: int = 0, shown: bool = False) -> Counter[str]:
+    """Run so many cases of every target, with a progress bar if `shown`: how many files each accepted."""
     accepted: Counter[str] = Counter()
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, warnings.catch_warnings():
+        warnings.simplefilter("error")  # a warning is more than a line
         folder = Path(name)
         for what, target in targets(folder).items():
             target.load(folder / target.file)
-            for number in range(first, first + cases):
+            for number in track(range(first, first + cases), description=what, disable=not shown):
                 try:
                     accepted[what] += run(what, target, folder, number)
                 except Exception as error:
                     raise AssertionError(f"{what}, case {number}: {type(error).__name__}: {error}") from error
+            (folder / target.file).write_bytes(target.whole)  # a folder of data is read as a whole
     return accepted
 
 
@@ -185,6 +188,6 @@ if __name__ == "__main__":
     parser.add_argument("--cases", type=int, default=15_000, help="of each of the seven loaders")
     parser.add_argument("--first", type=int, default=0, help="number of the first case")
     options = parser.parse_args()
-    found = fuzz(options.cases, options.first)
+    found = fuzz(options.cases, options.first, shown=True)
     for what, accepted in found.items():
         print(f"{what}: {options.cases} files, {accepted} accepted, {options.cases - accepted} refused in one line")

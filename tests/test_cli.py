@@ -171,7 +171,13 @@ def test_frames_of_ones_own_need_no_data_set(tmp_path):
     assert "equal: 2 frames" in gradrtl("verify", NETWORK, verilog, *options, "--jobs", "1").output
 
 
-@pytest.mark.parametrize("content", [b"", b"no array", np.lib.format.magic(1, 0)])
+def written_by_python_2() -> bytes:
+    """A .npy file that NumPy reads with a warning of several sentences."""
+    header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (1L,)}\n"
+    return np.lib.format.magic(1, 0) + len(header).to_bytes(2, "little") + header + b"\0"
+
+
+@pytest.mark.parametrize("content", [b"", b"no array", np.lib.format.magic(1, 0), written_by_python_2()])
 def test_frames_file_that_is_none(content, tmp_path):
     path = tmp_path / "frames.npy"
     path.write_bytes(content)
