@@ -7,7 +7,7 @@ RUN := $(VENV)/bin/python
 GRADRTL := $(VENV)/bin/gradrtl
 TYPES := build/types/gradrtl# the packages under their import names, as links, for mypy
 
-.PHONY: demo test lint cocotb formal soak fuzz bench campaign networks clean
+.PHONY: demo test lint cocotb formal mutants soak fuzz bench campaign networks clean
 
 demo: $(READY)
 	$(GRADRTL) demo --out build/mnist
@@ -28,6 +28,9 @@ cocotb: $(READY)
 
 formal: $(READY)
 	$(RUN) -m pytest tests/formal
+
+mutants: $(READY)
+	$(RUN) tests/mutants.py
 
 soak: $(READY)
 	$(RUN) tests/soak.py

@@ -1,0 +1,184 @@
+"""Deliberate faults, one at a time: does a test fail? `make mutants`; `--help` tells the rest.
+
+The faults are those of `mutant_list.py`. Each is applied to a copy of the packages, never to the checkout, and the
+tests run there, fastest first, until one fails or hangs. A fault that no test sees survives, and the exit code is 1.
+
+Results are kept as they come, under a fingerprint of packages and tests: an interrupted run goes on where it stopped,
+and a change of either starts it anew. Before the first fault, every test must pass without one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mutant_list import MUTANTS, Mutant
+from rich.progress import track
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "build" / "mutants"
+PACKAGES = ("model", "quantize", "rtl", "sim")
+# What sees a fault in one file alone, before the tests of the whole.
+UNITS = {
+    "rtl/neuron.py": ("test_rtl_neuron.py",),
+    "rtl/mapping.py": ("test_rtl_mapping.py",),
+    "rtl/pruning.py": ("test_rtl_pruning.py",),
+    "rtl/assignment.py": ("test_rtl_assignment.py",),
+}
+LADDER = ("test_rtl_top.py", "formal", "test_rtl_random.py", "test_cocotb_top.py")
+LONGEST = 600.0  # seconds for a rung: what takes longer hangs
+
+
+class Copy:
+    """The packages and tests in a folder of their own, where one fault at a time is applied."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        for source in (ROOT / "gradrtl", *(ROOT / name for name in PACKAGES)):
+            target = folder / "gradrtl" / ("" if source.name == "gradrtl" else source.name)
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+        shutil.copytree(ROOT / "tests", folder / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "pyproject.toml", folder)
+
+    @contextmanager
+    def fault(self, mutant: Mutant) -> Iterator[None]:
+        """`mutant` holds inside."""
+        path = self.folder / "gradrtl" / mutant.file
+        whole = path.read_text()
+        path.write_text(applied(mutant, whole))
+        try:
+            yield
+        finally:
+            path.write_text(whole)
+
+    def failure(self, rung: str) -> str | None:
+        """The test of `rung` that fails, or "hangs"; None if all pass."""
+        shutil.rmtree(self.folder / "build" / "cocotb", ignore_errors=True)  # its builds go by the age of files
+        # No bytecode: it is trusted by size and second, and a fault may change neither.
+        environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(self.folder)}
+        command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", "--tb=no", "-rfE", f"tests/{rung}"]
+        process = subprocess.Popen(
+            command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
+        try:
+            told, _ = process.communicate(timeout=LONGEST)
+        except subprocess.TimeoutExpired:
+            return f"{rung} hangs"
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)  # the session that pytest leads: simulators and solvers too
+                process.wait()
+        if process.returncode not in (0, 1):
+            raise RuntimeError(f"pytest stops with code {process.returncode}:\n{told[-3000:]}")
+        found = re.search(r"^(?:FAILED|ERROR) tests/(\S+)", told, re.MULTILINE)
+        if process.returncode:
+            return found[1] if found else rung
+        return None
+
+
+def applied(mutant: Mutant, text: str) -> str:
+    """`text` with the fault; `ValueError` if its old text is not there exactly once, or is its new one."""
+    count = text.count(mutant.old)
+    if count != 1 or mutant.old == mutant.new:
+        raise ValueError(f"{mutant.name}: its old text is {count} times in {mutant.file}, and must be there once")
+    return text.replace(mutant.old, mutant.new)
+
+
+def rungs(mutant: Mutant) -> tuple[str, ...]:
+    return (*UNITS.get(mutant.file, ()), *LADDER)
+
+
+def fingerprint() -> str:
+    """SHA-256 of what a result depends on: packages and tests, without this script and its list."""
+    sha = hashlib.sha256()
+    own = {Path(__file__).resolve(), Path(__file__).resolve().with_name("mutant_list.py")}
+    for folder in ("gradrtl", *PACKAGES, "tests"):
+        for path in sorted((ROOT / folder).rglob("*")):
+            if path.is_file() and path.suffix != ".pyc" and path not in own and "__pycache__" not in path.parts:
+                sha.update(f"{path.relative_to(ROOT)} ".encode() + path.read_bytes())
+    return sha.hexdigest()
+
+
+class Report:
+    """Results by name of the mutant, in `build/mutants/report.json` and as a table beside it."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.key = fingerprint()
+        self.results: dict[str, dict] = {}
+        self.baseline = False
+        with_results = folder / "report.json"
+        if with_results.exists() and (found := json.loads(with_results.read_text()))["fingerprint"] == self.key:
+            self.results, self.baseline = found["mutants"], found["baseline"]
+
+    def has(self, mutant: Mutant) -> bool:
+        return self.results.get(mutant.name, {}).get("fault") == [mutant.file, mutant.old, mutant.new]
+
+    def add(self, mutant: Mutant, caught_by: str | None, seconds: float) -> None:
+        fault = [mutant.file, mutant.old, mutant.new]
+        self.results[mutant.name] = {"fault": fault, "caught by": caught_by, "seconds": round(seconds, 1)}
+        self.save()
+
+    def save(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        content = {"fingerprint": self.key, "baseline": self.baseline, "mutants": self.results}
+        (self.folder / "report.json").write_text(json.dumps(content, indent=1) + "\n")
+        (self.folder / "report.md").write_text(self.table(MUTANTS))
+
+    def table(self, mutants: Iterable[Mutant]) -> str:
+        rows = ["| file | mutant | what it does | caught by | seconds |", "| --- | --- | --- | --- | ---: |"]
+        for mutant in mutants:
+            if not self.has(mutant):
+                continue
+            result = self.results[mutant.name]
+            caught = f"`{result['caught by']}`" if result["caught by"] else "**nothing**"
+            rows.append(f"| `{mutant.file}` | {mutant.name} | {mutant.does} | {caught} | {result['seconds']} |")
+        return "\n".join(rows) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", help="only those whose name or file contains this")
+    given = parser.parse_args()
+    chosen = [mutant for mutant in MUTANTS if given.only in mutant.name or given.only in mutant.file]
+    report = Report(FOLDER)
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="copy-", dir=FOLDER) as name:
+        copy = Copy(Path(name))
+        if not report.baseline:
+            every = [*(unit for units in UNITS.values() for unit in units), *LADDER]
+            for rung in track(every, description="without a fault"):
+                if failed := copy.failure(rung):
+                    print(f"{failed} fails without any fault")
+                    return 2
+            report.baseline = True
+            report.save()
+        for mutant in track([m for m in chosen if not report.has(m)], description="mutants"):
+            start = time.monotonic()
+            with copy.fault(mutant):
+                caught_by = next(filter(None, map(copy.failure, rungs(mutant))), None)
+            report.add(mutant, caught_by, time.monotonic() - start)
+            print(f"{mutant.name} ({mutant.file}): {caught_by or 'SURVIVES'}", flush=True)
+    report.save()
+    print(report.table(chosen))
+    survivors = [mutant.name for mutant in chosen if not report.results[mutant.name]["caught by"]]
+    print(
+        f"{len(chosen)} mutants, {len(chosen) - len(survivors)} caught" + "".join(f"; {s} survives" for s in survivors)
+    )
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
