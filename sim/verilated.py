@@ -116,11 +116,18 @@ class Model:
             return run.outcome()
 
 
-def build(verilog: str | Path, mapping: Mapping, *, cache: str | Path | None = None, jobs: int | None = None) -> Model:
+def build(
+    verilog: str | Path,
+    mapping: Mapping,
+    *,
+    cache: str | Path | None = None,
+    jobs: int | None = None,
+    quick: bool = False,
+) -> Model:
     """Compile `verilog` (its text, or the path of a file) for the network and placement of `mapping`.
 
-    A design without the trace wires gives a model with `traced` False. Raises `ToolError` (a `UserError`) with
-    Verilator's first error.
+    `quick`: for a short run. A design without the trace wires gives a model with `traced` False. Raises `ToolError`
+    (a `UserError`) with Verilator's first error.
     """
     text = verilog.read_text() if isinstance(verilog, Path) else verilog
     templates = files(__package__) / "templates"
@@ -139,6 +146,7 @@ def build(verilog: str | Path, mapping: Mapping, *, cache: str | Path | None = N
             {"driver.cpp": driver, "ports.h": ports},
             cache=cache,
             jobs=jobs,
+            quick=quick,
         )
         return Model(program, mapping, traced)
 
