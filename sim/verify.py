@@ -111,8 +111,8 @@ def verify(
     mapping
         The network and its placement, from which the Verilog was made.
     stalls
-        Random stalls of both streams; the cycles are then not compared with the timing model, nor are those of a
-        Verilog that does not say that it was made from this mapping.
+        Random stalls of both streams. The timing model is then told when each beat was offered and taken.
+        The cycles of a Verilog that does not say that it was made from this mapping are not compared.
     apart
         Each frame enters an accelerator at rest, so that `latency` is that of a frame on its own.
     jobs
@@ -159,7 +159,7 @@ class _Task:
         self.stalls = stalls
         self.apart = apart
         self.patience = patience
-        self.timed = timed and self.stalls.none
+        self.timed = timed
         self.progress = progress
         self.lock = threading.Lock()
         self.first_failed = len(frames)
@@ -176,6 +176,7 @@ class _Task:
             len(frames),
             first=begin,
             compare=model.traced,
+            handshakes=self.timed and not stalls.none,
             stalls=stalls,
             apart=self.apart,
             patience=self.patience,
@@ -206,9 +207,17 @@ class _Task:
         return part_done
 
     def _compare_cycles(self, part: _Part, events: list[tuple[Events, ...]], begin: int) -> _Part:
+        handshakes = part.outcome.handshakes
+        apart = self.apart and handshakes is None  # else the times of the beats tell that frames come apart
         with self.lock:
-            predicted = predict(self.model.mapping, tuple(map(_joined, zip(*events, strict=True))), apart=self.apart)
-        difference = first_cycle_difference(predicted, part.outcome.cycles, apart=self.apart)
+            predicted = predict(
+                self.model.mapping,
+                tuple(map(_joined, zip(*events, strict=True))),
+                apart=apart,
+                offered=None if handshakes is None else np.ascontiguousarray(handshakes.offered),
+                taken=None if handshakes is None else np.ascontiguousarray(handshakes.taken),
+            )
+        difference = first_cycle_difference(predicted, part.outcome.cycles, apart=apart)
         if difference is None:
             return replace(part, predicted=len(part.outcome.classes))
         return replace(part, predicted=difference.frame, difference=replace(difference, frame=difference.frame + begin))

@@ -52,15 +52,26 @@ class Stalls:
         return self.density_in == self.density_out == 0
 
 
+@dataclass(frozen=True)
+class Handshakes:
+    """Cycles, int64: `offered` `[frames, most beats]`, when each input beat was first offered (0 behind a frame's last
+    one); `taken` `[frames, classes + 1]`, when each beat of its packet was taken."""
+
+    offered: np.ndarray
+    taken: np.ndarray
+
+
 @dataclass(frozen=True, kw_only=True)
 class RtlOutcome(Outcome):
     """Outcome of the compiled RTL. Neurons that the mapping removed are 0 in its trace.
 
     `cycles`: when each frame went in and its packet left. `flagged`: bool `[frames]`, the packet's `TUSER`.
+    `handshakes`: what the world outside did, if it was recorded.
     """
 
     cycles: Cycles
     flagged: np.ndarray
+    handshakes: Handshakes | None = None
 
 
 @dataclass(frozen=True)
@@ -164,8 +175,8 @@ class Run:
 
     A context manager: the process and its files are gone at the end, whatever happens. With `compare`, each fed
     block comes with the engine's traced outcome and the run ends at the first difference; with `record`, the trace
-    is in the outcome. `first` is the number of the first frame, for messages. Memory does not grow with the number of
-    frames: the driver reads from a pipe and writes to a file.
+    is in the outcome; with `handshakes`, the times of every beat are. `first` is the number of the first frame, for
+    messages. Memory does not grow with the number of frames: the driver reads from a pipe and writes to a file.
     """
 
     def __init__(
@@ -176,6 +187,7 @@ class Run:
         first: int = 0,
         compare: bool = False,
         record: bool = False,
+        handshakes: bool = False,
         stalls: Stalls | None = None,
         apart: bool = False,
         patience: int = PATIENCE,
@@ -184,6 +196,7 @@ class Run:
         self.mapping = model.mapping
         self.compare = compare
         self.record = record
+        self.beats = _most_beats(model.mapping) if handshakes else 0
         self._results = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
             [model.program.absolute()],
@@ -192,7 +205,7 @@ class Run:
             stdout=self._results,
             stderr=subprocess.PIPE,
         )
-        self._write(_setup(model, frames, first, compare, record, stalls or Stalls(), apart, patience))
+        self._write(_setup(model, frames, first, compare, record, self.beats, stalls or Stalls(), apart, patience))
 
     def __enter__(self) -> Run:
         return self
@@ -231,6 +244,8 @@ class Run:
         """What has come back, frame by frame, as far as the run went."""
         network = self.mapping.network
         fields: list[Any] = [("cycles", "<i8", 3), ("user", "<i8"), ("packet", "<i8", 1 + network.classes)]
+        if self.beats:
+            fields += [("offered", "<i8", self.beats), ("taken", "<i8", 1 + network.classes)]
         shapes = [(network.steps, layer.neurons) for layer in network.layers] if self.record else []
         for index, shape in enumerate(shapes):
             fields += [(f"spikes{index}", "u1", shape), (f"membranes{index}", "<i4", shape)]
@@ -248,6 +263,7 @@ class Run:
             trace,
             cycles=Cycles(*found["cycles"].T),
             flagged=found["user"] != 0,
+            handshakes=Handshakes(found["offered"], found["taken"]) if self.beats else None,
         )
 
     def _write(self, data: bytes | memoryview) -> bool:
@@ -260,14 +276,39 @@ class Run:
         return True
 
 
+def _most_beats(mapping: Mapping) -> int:
+    """Input beats of a frame: all of them, or, of spikes, the most there can be."""
+    network = mapping.network
+    return mapping.beats if network.input.kind == "static" else network.steps * (network.layers[0].sources + 1)
+
+
 def _setup(
-    model: Model, frames: int, first: int, compare: bool, record: bool, stalls: Stalls, apart: bool, patience: int
+    model: Model,
+    frames: int,
+    first: int,
+    compare: bool,
+    record: bool,
+    beats: int,
+    stalls: Stalls,
+    apart: bool,
+    patience: int,
 ) -> bytes:
     """The head of the driver's input: see `struct Setup` and `read_layers` in the driver."""
     network = model.mapping.network
     layers = model.mapping.layers if model.traced else ()
     densities = [round(density * 65536) for density in (stalls.density_in, stalls.density_out)]
-    numbers = [frames, first, network.classes, network.steps, len(layers), compare, record, stalls.seed, *densities]
+    numbers = [
+        frames,
+        first,
+        network.classes,
+        network.steps,
+        len(layers),
+        compare,
+        record,
+        beats,
+        stalls.seed,
+        *densities,
+    ]
     head = np.array([*numbers, REST if apart else -1, patience], dtype="<i8").tobytes()
     for layer in layers:
         head += np.array([layer.layer.neurons, layer.rows, layer.pes, layer.membrane_bits], dtype="<i8").tobytes()

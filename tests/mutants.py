@@ -30,12 +30,13 @@ from rich.progress import track
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "build" / "mutants"
 PACKAGES = ("model", "quantize", "rtl", "sim")
-# What sees a fault in one file alone, before the tests of the whole.
+# What sees the faults of one file best, before the tests of the whole.
 UNITS = {
     "rtl/neuron.py": ("test_rtl_neuron.py",),
     "rtl/mapping.py": ("test_rtl_mapping.py",),
     "rtl/pruning.py": ("test_rtl_pruning.py",),
     "rtl/assignment.py": ("test_rtl_assignment.py",),
+    "rtl/top.py": ("test_cocotb_top.py",),
 }
 LADDER = ("test_rtl_top.py", "formal", "test_rtl_random.py", "test_cocotb_top.py")
 LONGEST = 600.0  # seconds for a rung: what takes longer hangs
@@ -97,7 +98,8 @@ def applied(mutant: Mutant, text: str) -> str:
 
 
 def rungs(mutant: Mutant) -> tuple[str, ...]:
-    return (*UNITS.get(mutant.file, ()), *LADDER)
+    own = UNITS.get(mutant.file, ())
+    return (*own, *(rung for rung in LADDER if rung not in own))
 
 
 def fingerprint() -> str:
@@ -158,7 +160,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="copy-", dir=FOLDER) as name:
         copy = Copy(Path(name))
         if not report.baseline:
-            every = [*(unit for units in UNITS.values() for unit in units), *LADDER]
+            every = dict.fromkeys([*(unit for units in UNITS.values() for unit in units), *LADDER])
             for rung in track(every, description="without a fault"):
                 if failed := copy.failure(rung):
                     print(f"{failed} fails without any fault")

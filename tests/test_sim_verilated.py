@@ -21,6 +21,7 @@ pytestmark = pytest.mark.rtl
 NETWORK = small_network()
 MAPPING = map_network(NETWORK, (2, 2))
 TEXT = fake_verilog(MAPPING)
+UNTIMED = TEXT.replace("// mapping:", "// placed:")  # the stand-in is slower than the accelerator
 FRAMES = np.random.default_rng(3).integers(0, 256, (20, 11)).astype(np.uint8)
 FRAMES[:, -1] = 0
 STALLS = verilated.Stalls(0.3, 0.4, seed=5)
@@ -93,7 +94,7 @@ def test_faults_are_named(cache, fault, words, jobs):
 
 def test_everything_is_counted(cache):
     sent = []
-    found = verify(MAPPING, TEXT, FRAMES, stalls=STALLS, cache=cache, jobs=2, progress=sent.append)
+    found = verify(MAPPING, UNTIMED, FRAMES, stalls=STALLS, cache=cache, jobs=2, progress=sent.append)
     neurons = sum(int(layer.used.sum()) for layer in MAPPING.layers)
     assert found.passed
     assert found.frames == sum(sent) == len(FRAMES)
@@ -101,10 +102,25 @@ def test_everything_is_counted(cache):
     assert (found.classes == reference.run(NETWORK, FRAMES).classes).all()
 
 
-def test_cycles_are_compared_with_the_timing_model(cache):
-    found = verify(MAPPING, TEXT, FRAMES, cache=cache)
+@pytest.mark.parametrize(("stalls", "quantity"), [(None, "packet"), (STALLS, "first beat")])
+def test_cycles_are_compared_with_the_timing_model(cache, stalls, quantity):
+    found = verify(MAPPING, TEXT, FRAMES, stalls=stalls, cache=cache)
     assert found.difference is not None
-    assert found.difference.quantity == "packet"  # the stand-in is slower than the accelerator
+    assert found.difference.quantity == quantity
+    assert verify(MAPPING, UNTIMED, FRAMES, stalls=stalls, cache=cache).passed
+
+
+def test_handshakes_are_those_of_the_frames(model):
+    with verilated.Run(model, len(FRAMES), handshakes=True, stalls=STALLS) as run:
+        run.feed(FRAMES)
+        assert run.finish().kind == "done"
+        got = run.outcome()
+    assert got.handshakes.offered.shape == (len(FRAMES), MAPPING.beats)
+    assert (np.diff(got.handshakes.offered.ravel()) > 0).all(), "a beat is offered after the one before it is taken"
+    assert (got.handshakes.offered[:, 0] <= got.cycles.first_beat).all()
+    assert (got.handshakes.offered[:, -1] <= got.cycles.last_beat).all()
+    assert (got.handshakes.taken[:, -1] == got.cycles.result).all()
+    assert (np.diff(got.handshakes.taken.ravel()) > 0).all()
 
 
 def test_no_frames(cache):
@@ -113,7 +129,7 @@ def test_no_frames(cache):
 
 @pytest.mark.parametrize("change", [("fire_", "x_"), (" core0 (", " other0 (")])
 def test_without_trace_wires_results_alone_are_compared(cache, change):
-    found = verify(MAPPING, TEXT.replace(*change), FRAMES, stalls=STALLS, cache=cache)
+    found = verify(MAPPING, UNTIMED.replace(*change), FRAMES, stalls=STALLS, cache=cache)
     assert found.passed
     assert (found.frames, found.spikes) == (len(FRAMES), 0)
     assert any("no trace wires" in note for note in found.notes)

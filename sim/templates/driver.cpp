@@ -2,7 +2,8 @@
 // compared with what is expected or recorded.
 //
 // stdin   the setup, then the frames one after another, as `sim/verilated.py` writes them; all integers little-endian
-// stdout  one record a frame: first beat, last beat and end of packet (cycles), user flag, class, sums, recorded trace
+// stdout  one record a frame: first beat, last beat and end of packet (cycles), user flag, class, sums; if asked for, the
+//         cycles in which each beat was offered (padded) and each beat of the packet was taken; the recorded trace
 // stderr  one line of JSON, the verdict: "done", "difference" or "fault"
 //
 // Cycle 0 is the first after reset; a transfer is counted in the cycle in which valid and ready are both 1.
@@ -80,7 +81,7 @@ struct Stalls {
 };
 
 struct Setup {
-    int64_t frames, first, classes, steps, layers, compare, record, seed, stall_in, stall_out, gap, patience;
+    int64_t frames, first, classes, steps, layers, compare, record, beats, seed, stall_in, stall_out, gap, patience;
 };
 
 // One layer: where its neurons sit, and the wires that show a row of them being updated.
@@ -101,6 +102,7 @@ struct Trace {
 struct Frame {
     std::vector<uint64_t> beats;
     std::vector<Trace> expected, got;
+    std::vector<int64_t> offered, taken;  // cycles: beats of the frame, beats of its packet
     int64_t first_beat = 0, last_beat = 0;
 };
 
@@ -230,6 +232,7 @@ int main() {
         if (going_in && !offering && !stall_in()) {
             const std::vector<uint64_t>& beats = flying.back().beats;
             offering = true;
+            flying.back().offered.push_back(cycle);
             std::memcpy(ports.s_axis_tdata, &beats[beat], ports.s_axis_tdata_bytes);
             *ports.s_axis_tlast = beat + 1 == beats.size();
         }
@@ -276,13 +279,14 @@ int main() {
         if (*ports.m_axis_tvalid && accepting) {
             if (received == taken) fault("a packet that no frame asked for, in cycle %lld", (long long)cycle);
             packet.beats.push_back(int32_t(packet.data));
+            flying.front().taken.push_back(cycle);
             progress = true;
             const int64_t beats = packet.beats.size();
             if (packet.last != (beats == setup.classes + 1))
                 fault("the packet of frame %lld %s beat %lld instead of %lld", number(received),
                       packet.last ? "ends with" : "goes on after", (long long)beats, (long long)setup.classes + 1);
             if (packet.last) {
-                const Frame& frame = flying.front();
+                Frame& frame = flying.front();
                 for (size_t l = 0; l < layers.size(); ++l) {
                     const int64_t due = (received + 1) * setup.steps * layers[l].rows;
                     if (layers[l].updates < due)
@@ -294,6 +298,11 @@ int main() {
                 write(cycle);
                 write(packet.user);
                 write(packet.beats.data(), packet.beats.size() * sizeof(int64_t));
+                if (setup.beats) {
+                    frame.offered.resize(setup.beats);
+                    write(frame.offered.data(), frame.offered.size() * sizeof(int64_t));
+                    write(frame.taken.data(), frame.taken.size() * sizeof(int64_t));
+                }
                 if (setup.record)
                     for (const Trace& trace : frame.got) {
                         write(trace.spikes.data(), trace.spikes.size());
