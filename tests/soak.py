@@ -8,9 +8,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -53,13 +55,17 @@ def results(seeds: range, jobs: int, deadline: float) -> Iterator[tuple[int, Fin
     """Findings as they come; nothing is begun after `deadline`."""
     todo = iter(seeds)
     with ProcessPoolExecutor(jobs) as pool:
-        running = {pool.submit(run, seed) for seed, _ in zip(todo, range(jobs), strict=False)}
+        running = {pool.submit(run, seed) for seed in islice(todo, jobs)}
         while running:
             done, running = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
                 yield future.result()
                 if time.monotonic() < deadline and (seed := next(todo, None)) is not None:
                     running.add(pool.submit(run, seed))
+
+
+def processor_time(used: resource.struct_rusage) -> float:
+    return used.ru_utime + used.ru_stime
 
 
 def main() -> int:
@@ -81,7 +87,9 @@ def main() -> int:
         if finding.wrong is not None:
             wrong[seed] = finding.wrong
             print(f"case {seed}: {finding.wrong}", flush=True)
-    report = {**sums, "first seed": given.first, "seconds": round(time.monotonic() - start), "wrong": wrong}
+    used = [resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    seconds = {"seconds": round(time.monotonic() - start), "processor seconds": round(sum(map(processor_time, used)))}
+    report = {**sums, "first seed": given.first, **seconds, "wrong": wrong}
     FOLDER.mkdir(parents=True, exist_ok=True)
     (FOLDER / f"report{given.first}.json").write_text(json.dumps(report, indent=1) + "\n")
     print(", ".join(f"{value} {name}" for name, value in sums.items()) + f"; {len(wrong)} cases wrong")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from random_cases import Case, case, check
+import soak
+from random_cases import Case, Finding, case, check
 from random_networks import Options
 from shrinking import shrink, simpler
 
@@ -22,6 +23,17 @@ def test_all_machines_agree(seed):
     finding = check(case(seed, SMALL), CACHE, seed)
     assert finding.wrong is None, f"{finding.wrong}; repeat with: python -m pytest tests/test_rtl_random.py -k {seed}"
     assert finding.membranes > 0
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_every_seed_is_run_once(jobs, monkeypatch):
+    monkeypatch.setattr(soak, "run", identity)
+    found = [seed for seed, _ in soak.results(range(5, 12), jobs, float("inf"))]
+    assert sorted(found) == list(range(5, 12))
+
+
+def identity(seed: int) -> tuple[int, Finding]:
+    return seed, Finding()
 
 
 @pytest.mark.parametrize("seed", range(6))
