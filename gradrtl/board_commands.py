@@ -24,7 +24,7 @@ TIMED_IMAGES = 2000  # test images whose cycles are counted
 # are short, and block RAM holds its queues; on the ECP5 block RAMs are, and small memories become LUTs; the Gowin
 # part has a block RAM for each memory of 4 + 4 PEs; on the XC7Z020 a tenth of the device is wanted, not all of it.
 PLACEMENTS: dict[str, tuple[tuple[int, ...], int, int, int, tuple[int, ...]]] = {
-    "up5k": ((3, 2), 8, 8, 1, (0,)),
+    "up5k": ((3, 2), 16, 16, 1, (0,)),
     "ecp5-25": ((14, 10), 16, 8, 4, ()),
     "ecp5-85": ((16, 10), 16, 8, 4, ()),
     "gw1nr-9": ((4, 4), 16, 8, 2, ()),

@@ -44,9 +44,9 @@ class Queue(wiring.Component):
         there = Signal()
         takes = Signal()
         gives = Signal()
-        newest = Signal(range(depth))
-        oldest = Signal(range(depth))
-        next_oldest = Signal(range(depth))
+        newest = Signal(range(max(2, depth)))
+        oldest = Signal(range(max(2, depth)))
+        next_oldest = Signal(range(max(2, depth)))
         m.d.comb += [
             self.i.ready.eq(room),
             self.o.valid.eq(there),

@@ -509,8 +509,6 @@ class SerialAccelerator(wiring.Component):
             uart_receiver.pin.eq(self.rx),
             self.tx.eq(uart_transmitter.pin),
             self.busy.eq(~frames.idle),
-            receiver.byte.eq(uart_receiver.byte),
-            receiver.valid.eq(uart_receiver.valid),
             frames.open.eq(frame_begins & fits & frames.idle & answers.room),
             frames.payload.eq(receiver.payload),
             frames.payload_valid.eq(receiver.payload_valid),
@@ -519,6 +517,7 @@ class SerialAccelerator(wiring.Component):
             answers.sequence.eq(receiver.sequence),
             answers.identify.eq(receiver.end & receiver.good & (receiver.kind == IDENTIFY)),
         ]
+        m.d.sync += [receiver.byte.eq(uart_receiver.byte), receiver.valid.eq(uart_receiver.valid)]
         begun = Signal()
         with m.If(frames.open):
             m.d.sync += begun.eq(1)

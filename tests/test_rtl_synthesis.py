@@ -111,7 +111,7 @@ def test_memories_of_a_small_design_become_block_ram(tmp_path):
     used = synthesis.counted_cells(tmp_path / "stat.json")
     assert used["wide RAMs"] == 2
     for memory in memories.values():
-        assert memory.is_block_ram or memory.words * memory.bits <= synthesis.SMALL_RAM_BITS, memory
+        assert memory.is_block_ram or not memory.is_large, memory
     for pe in range(2):
         name = f"accelerator.datapath.core0.pe{pe}.pointers"
         assert memories[name].words == 784
