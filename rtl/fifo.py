@@ -62,7 +62,7 @@ class Queue(wiring.Component):
         with m.If(gives & ~takes):
             m.d.sync += [room.eq(1), there.eq(self.level != 1)]
 
-        m.submodules.storage = storage = Memory(shape=unsigned(len(word)), depth=depth, init=[])
+        m.submodules.storage = storage = Memory(shape=unsigned(len(word)), depth=max(2, depth), init=[])
         write = storage.write_port()
         read = storage.read_port(domain="sync" if clocked else "comb")
         m.d.comb += [write.addr.eq(newest), write.data.eq(word), write.en.eq(takes)]

@@ -69,7 +69,7 @@ def wrapped(place: Value, depth: int) -> Value:
 
 
 @pytest.mark.parametrize("clocked", [False, True])
-@pytest.mark.parametrize("depth", [2, 3, 8])
+@pytest.mark.parametrize("depth", [1, 2, 3, 8])
 def test_in_order(depth, clocked):
     prove(InOrder(depth, clocked=clocked), f"queue{depth}{'clocked' * clocked}", 2)
 
