@@ -157,7 +157,10 @@ class PacketSender(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.crc = crc = CRC.create()
-        header, left = Signal(8 * HEADER.size), Signal(LENGTH_BITS)
+        # Between line and accelerator, so that no path runs from one to the other.
+        m.submodules.payloads = payloads = Queue(unsigned(8), 1)
+        wiring.connect(m, wiring.flipped(self.payload), payloads.i)
+        header, left, none_left = Signal(8 * HEADER.size), Signal(LENGTH_BITS), Signal()
         number = Signal(range(max(HEADER.size, CRC_BYTES)))
         raw, raw_valid, raw_taken, escaping = Signal(8), Signal(), Signal(), Signal()
         special = (raw == END) | (raw == ESC)
@@ -174,7 +177,8 @@ class PacketSender(wiring.Component):
         with m.FSM():
             with m.State("idle"):
                 m.d.comb += [self.idle.eq(1), crc.start.eq(1)]
-                m.d.sync += [header.eq(Cat(self.sequence, self.kind, self.length)), left.eq(self.length), number.eq(0)]
+                m.d.sync += [header.eq(Cat(self.sequence, self.kind, self.length)), number.eq(0)]
+                m.d.sync += [left.eq(self.length), none_left.eq(self.length == 0)]
                 with m.If(self.start):
                     m.next = "open"
             with m.State("open"):
@@ -189,18 +193,18 @@ class PacketSender(wiring.Component):
                         m.d.sync += number.eq(0)
                         m.next = "payload"
             with m.State("payload"):
-                with m.If(left == 0):
+                with m.If(none_left):
                     m.d.sync += header.eq(crc.crc)
                     m.next = "crc"
                 with m.Else():
                     m.d.comb += [
-                        raw.eq(self.payload.payload),
-                        raw_valid.eq(self.payload.valid),
-                        self.payload.ready.eq(raw_taken),
+                        raw.eq(payloads.o.payload),
+                        raw_valid.eq(payloads.o.valid),
+                        payloads.o.ready.eq(raw_taken),
                         crc.valid.eq(raw_taken),
                     ]
                     with m.If(raw_taken):
-                        m.d.sync += left.eq(left - 1)
+                        m.d.sync += [left.eq(left - 1), none_left.eq(left == 1)]
             with m.State("crc"):
                 m.d.comb += [raw.eq(header[:8]), raw_valid.eq(1)]
                 with m.If(raw_taken):
@@ -402,7 +406,10 @@ class Answers(wiring.Component):
         m.submodules.identity = memory = Memory(shape=unsigned(8), depth=len(text), init=list(text))
         letters = memory.read_port()
         place, settled = Signal(range(len(text) + 1)), Signal()
-        packet, payload = self.packets, sender.payload
+        # One beat waits here, so that no path runs from the sender into the read-out.
+        m.submodules.beats = beats = Queue(packet_layout(), 1)
+        wiring.connect(m, wiring.flipped(self.packets), beats.i)
+        packet, payload = beats.o, sender.payload
         byte = Signal(range(WORD_BITS // 8))
         m.d.comb += letters.addr.eq(place)
         with m.FSM():
@@ -502,8 +509,6 @@ class SerialAccelerator(wiring.Component):
             uart_receiver.pin.eq(self.rx),
             self.tx.eq(uart_transmitter.pin),
             self.busy.eq(~frames.idle),
-            receiver.byte.eq(uart_receiver.byte),
-            receiver.valid.eq(uart_receiver.valid),
             frames.open.eq(frame_begins & fits & frames.idle & answers.room),
             frames.payload.eq(receiver.payload),
             frames.payload_valid.eq(receiver.payload_valid),
@@ -512,6 +517,7 @@ class SerialAccelerator(wiring.Component):
             answers.sequence.eq(receiver.sequence),
             answers.identify.eq(receiver.end & receiver.good & (receiver.kind == IDENTIFY)),
         ]
+        m.d.sync += [receiver.byte.eq(uart_receiver.byte), receiver.valid.eq(uart_receiver.valid)]
         begun = Signal()
         with m.If(frames.open):
             m.d.sync += begun.eq(1)

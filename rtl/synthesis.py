@@ -12,15 +12,17 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from ..model.errors import UserError
 from .boards import Design
 from .devices import Device
 
-MARGIN = 1.035  # the placer is asked for a little more than the clock
-SMALL_RAM_BITS = 4096  # a memory of more bits must be block RAM
+MARGIN = 1.15  # the placer is asked for more than the clock: what it is not asked for, it does not look for
+# A memory of more words and more bits must be block RAM: a shallow one, however wide, suits LUT RAM.
+SMALL_RAM_WORDS = 64
+SMALL_RAM_BITS = 4096
 PROGRESS = re.compile(r"^(\d+\.\d+\. Executing|Info: (Packing|Placing|Routing|Running|Device util|Max freq))")
 # Passes of `synth_<family>`: options, and the label at which memories have not been mapped yet.
 FAMILIES = {
@@ -28,6 +30,14 @@ FAMILIES = {
     "ecp5": ("-abc9", "map_ram"),
     "gowin": ("-abc9", "map_ram"),
     "xilinx": ("-family xc7 -flatten", "map_memory"),
+}
+# Where block RAMs are shorter than LUTs: read-only memories of up to 512 words of up to 8 bits become LUTs (the
+# synapses of a last layer that is spread over many PEs), others of up to 64 words LUT RAM (membranes).
+SMALL_MEMORIES = {
+    "ecp5": (
+        'setattr -set rom_style "logic" t:$mem_v2 r:WR_PORTS=0 %i r:SIZE<=512 %i r:WIDTH<=8 %i',
+        'setattr -set ram_style "distributed" t:$mem_v2 r:WR_PORTS>0 %i r:SIZE<=64 %i',
+    )
 }
 # For each family: package of the place and route, its arguments for constraints and output, packer, bitstream.
 PLACERS = {
@@ -78,6 +88,10 @@ class Memory:
     where: str
 
     @property
+    def is_large(self) -> bool:
+        return self.words > SMALL_RAM_WORDS and self.words * self.bits > SMALL_RAM_BITS
+
+    @property
     def is_block_ram(self) -> bool:
         return any(kind in self.where for kind in ("RAM4K", "SPRAM", "16KD", "RAMB", "BRAM", "_SDP_", "_DP_", "_SP_"))
 
@@ -86,14 +100,17 @@ class Memory:
 class Report:
     """What the tools say of a design.
 
-    `used`, `available`: by resource, from nextpnr's report (synthesis only: from Yosys's statistics). `frequency` in
-    MHz, 0 for synthesis only. `critical_path`: nanoseconds by module of ours, in the order of the path.
+    `used`, `available`: by resource, from nextpnr's report (synthesis only: from Yosys's statistics). `clock` and
+    `frequency` in MHz: what the board runs at, and what the placed design allows (0 for synthesis only).
+    `critical_path`: nanoseconds by module of ours, in the order of the path. `bitstream`: file name, empty if there is
+    none: a design that is too slow for its board's clock is not packed.
     """
 
     device: str
     placed: bool
     used: dict[str, int]
     available: dict[str, int]
+    clock: float
     frequency: float
     critical_path: list[tuple[str, float]]
     memories: list[Memory]
@@ -101,9 +118,14 @@ class Report:
     tools: dict[str, str] = field(default_factory=dict)
 
     @property
+    def too_slow(self) -> bool:
+        """The board's clock is faster than the placed design allows."""
+        return self.placed and self.frequency < self.clock
+
+    @property
     def stray_memories(self) -> list[Memory]:
-        """Memories above `SMALL_RAM_BITS` that did not become block RAM: none, if all is well."""
-        return [m for m in self.memories if m.words * m.bits > SMALL_RAM_BITS and not m.is_block_ram]
+        """Memories above `SMALL_RAM_WORDS` and `SMALL_RAM_BITS` that did not become block RAM: none, if all is well."""
+        return [memory for memory in self.memories if memory.is_large and not memory.is_block_ram]
 
     def save(self, path: Path) -> None:
         path.write_text(json.dumps(asdict(self), indent=1) + "\n")
@@ -123,10 +145,12 @@ def tool(name: str) -> list[str]:
     raise UserError(f"{name} is not installed: pip install 'gradrtl[fpga]'")
 
 
-def synthesise(design: Design, device: Device, folder: Path, progress: Progress = lambda line: None) -> Report:
+def synthesise(
+    design: Design, device: Device, folder: Path, seed: int = 1, progress: Progress = lambda line: None
+) -> Report:
     """Run the tools in `folder`; raises `DoesNotFit`, or `UserError` with a tool's first error.
 
-    `progress` is told each stage in a few words.
+    `seed` is that of the placement. `progress` is told each stage in a few words.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in {**design.sources, **design.constraints}.items():
@@ -138,18 +162,31 @@ def synthesise(design: Design, device: Device, folder: Path, progress: Progress 
         used = counted_cells(folder / "stat.json")
         available = {"LUTs": device.luts, "flip-flops": device.flip_flops, "block RAMs": device.block_rams}
         available |= {"multipliers": device.multipliers}
-        report = Report(device.name, False, used, available, 0.0, [], memories, "", tools)
+        report = Report(device.name, False, used, available, design.clock, 0.0, [], memories, "", tools)
     else:
-        _place(design, device, folder, progress)
-        command, bitstream = PACKERS[device.family]
-        progress(command[0])
-        _run([*tool(command[0]), *command[1:]], folder, "pack.log", progress)
+        _place(design, device, folder, seed, progress)
         found = json.loads((folder / "nextpnr.json").read_text())
         used = {_name(key): entry["used"] for key, entry in found["utilization"].items() if key in RESOURCES}
         available = {_name(key): entry["available"] for key, entry in found["utilization"].items() if key in RESOURCES}
+        command, bitstream = PACKERS[device.family]
+        (folder / bitstream).unlink(missing_ok=True)
         report = Report(
-            device.name, True, used, available, slowest(found), critical_path(found), memories, bitstream, tools
+            device.name,
+            True,
+            used,
+            available,
+            round(design.clock, 3),
+            slowest(found),
+            critical_path(found),
+            memories,
+            bitstream,
+            tools,
         )
+        if report.too_slow:
+            report = replace(report, bitstream="")
+        else:
+            progress(command[0])
+            _run([*tool(command[0]), *command[1:]], folder, "pack.log", progress)
     report.save(folder / "report.json")
     return report
 
@@ -160,6 +197,7 @@ def _yosys(design: Design, device: Device, folder: Path, progress: Progress) -> 
     script = [
         *(f"read_verilog -sv {name}" for name in design.sources),
         f"{command} -run begin:{label}",
+        *SMALL_MEMORIES.get(device.family, ()),
         "tee -q -o memories.txt dump t:$mem_v2",
         f"{command} -run {label}:",
         "write_json netlist.json",
@@ -170,10 +208,11 @@ def _yosys(design: Design, device: Device, folder: Path, progress: Progress) -> 
     _run([*tool("yosys"), "-p", "; ".join(script)], folder, "yosys.log", progress)
 
 
-def _place(design: Design, device: Device, folder: Path, progress: Progress) -> None:
+def _place(design: Design, device: Device, folder: Path, seed: int, progress: Progress) -> None:
     _, name, files = PLACERS[device.family]
     command = [*tool(name), *device.options, "--json", "netlist.json", *files]
-    command += ["--freq", f"{MARGIN * design.clock:.3f}", "--report", "nextpnr.json", "--timing-allow-fail"]
+    command += ["--freq", f"{MARGIN * design.clock:.3f}", "--seed", str(seed)]
+    command += ["--report", "nextpnr.json", "--timing-allow-fail"]
     progress(name)
     try:
         _run(command, folder, "nextpnr.log", progress)
@@ -273,5 +312,5 @@ def _name(resource: str) -> str:
 
 
 def _first_line(log: Path) -> str:
-    match = re.search(r"Yosys \S+", log.read_text())
+    match = re.search(r"Yosys \d\S*", log.read_text())
     return match[0] if match else ""

@@ -347,15 +347,15 @@ MUTANTS = (
     Mutant(
         "queue one too short",
         "rtl/fifo.py",
-        "depth=self.depth)",
-        "depth=self.depth - 1)",
-        "a queue holds one entry less than it says",
+        "room.eq(self.level != depth - 1)",
+        "room.eq(self.level != depth - 2)",
+        "a queue is full one entry too early",
     ),
     Mutant(
         "queue drops",
         "rtl/fifo.py",
-        "fifo.r_en.eq(self.o.ready)",
-        "fifo.r_en.eq(1)",
+        "gives.eq(self.o.ready & there)",
+        "gives.eq(there)",
         "an entry leaves whether or not it is taken",
     ),
     Mutant(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -76,6 +78,27 @@ def test_critical_path_is_told_by_module():
     ]
 
 
+@pytest.mark.parametrize(("frequency", "packed"), [(25.1, False), (25.2, True)])
+def test_a_design_slower_than_its_board_gets_no_bitstream(tmp_path, monkeypatch, frequency, packed):
+    design, target = synthesis.Design("board", {}, {}, 25.125), device("up5k")
+    (tmp_path / "board.bin").write_text("of an earlier run")
+    found = {"utilization": {}, "critical_paths": [], "fmax": {"clock": {"achieved": frequency}}}
+
+    def place(*_):
+        (tmp_path / "nextpnr.json").write_text(json.dumps(found))
+
+    monkeypatch.setattr(synthesis, "_yosys", lambda *_: (tmp_path / "yosys.log").write_text("Yosys 0.70 (git)"))
+    monkeypatch.setattr(synthesis, "memories_of", lambda folder: [])
+    monkeypatch.setattr(synthesis, "_place", place)
+    monkeypatch.setattr(synthesis, "tool", lambda name: [name])
+    monkeypatch.setattr(synthesis, "_run", lambda command, folder, log, progress: (folder / command[-1]).touch())
+    report = synthesis.synthesise(design, target, tmp_path)
+    assert report.too_slow is not packed
+    assert report.bitstream == ("board.bin" if packed else "")
+    assert (tmp_path / "board.bin").exists() is packed
+    assert report.tools == {"yosys": "Yosys 0.70"}
+
+
 @pytest.mark.rtl
 def test_memories_of_a_small_design_become_block_ram(tmp_path):
     mapping = map_network(sparse(), (2, 2), queue_depth=2, row_queue_depth=2, strided=(0,))
@@ -88,7 +111,7 @@ def test_memories_of_a_small_design_become_block_ram(tmp_path):
     used = synthesis.counted_cells(tmp_path / "stat.json")
     assert used["wide RAMs"] == 2
     for memory in memories.values():
-        assert memory.is_block_ram or memory.words * memory.bits <= synthesis.SMALL_RAM_BITS, memory
+        assert memory.is_block_ram or not memory.is_large, memory
     for pe in range(2):
         name = f"accelerator.datapath.core0.pe{pe}.pointers"
         assert memories[name].words == 784

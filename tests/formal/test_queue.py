@@ -14,13 +14,14 @@ WIDTH = 3  # a queue does not look at its words
 class InOrder(Claim):
     """The solver picks any entry and follows it from the input to the output."""
 
-    def __init__(self, depth: int, design: type[Queue] = Queue):
+    def __init__(self, depth: int, design: type[Queue] = Queue, clocked: bool = False):
         self.depth = depth
+        self.clocked = clocked
         self.design = design
 
     def body(self, m: Module) -> None:
         depth = self.depth
-        queue = self.design(WIDTH, depth)
+        queue = self.design(WIDTH, depth, self.clocked)
         m.submodules.queue = inside = opened(queue)
         for signal in (queue.i.payload, queue.i.valid, queue.o.ready):
             free(m, signal)
@@ -31,6 +32,7 @@ class InOrder(Claim):
         m.d.sync += held.eq(held + goes_in - comes_out)
         m.d.comb += [
             Assert(queue.level == held),
+            Assert(queue.level <= depth),
             Assert(queue.i.ready == (queue.level < depth)),
             Assert(queue.o.valid == (queue.level > 0)),
         ]
@@ -52,10 +54,10 @@ class InOrder(Claim):
         m.d.comb += Cover(queue.level == depth)
 
         # What makes it inductive: the pointers agree with the level, and the picked word stands where it should.
-        oldest, newest = inner(inside, "fifo", "consume"), inner(inside, "fifo", "produce")
+        oldest, newest = inner(inside, "oldest"), inner(inside, "newest")
         place = Signal(range(2 * depth))
         m.d.comb += place.eq(oldest + ahead)
-        stored = watch(m, inside, wrapped(place, depth), "fifo", "storage")
+        stored = watch(m, inside, wrapped(place, depth), "storage")
         m.d.comb += [Assert(oldest < depth), Assert(newest == wrapped(oldest + queue.level, depth))]
         with m.If(picked):
             m.d.comb += [Assert(ahead < queue.level), Assert(stored == word)]
@@ -66,9 +68,10 @@ def wrapped(place: Value, depth: int) -> Value:
     return Mux(place >= depth, place - depth, place)
 
 
-@pytest.mark.parametrize("depth", [2, 3, 8])
-def test_in_order(depth):
-    prove(InOrder(depth), f"queue{depth}", 2)
+@pytest.mark.parametrize("clocked", [False, True])
+@pytest.mark.parametrize("depth", [1, 2, 3, 8])
+def test_in_order(depth, clocked):
+    prove(InOrder(depth, clocked=clocked), f"queue{depth}{'clocked' * clocked}", 2)
 
 
 def test_full_and_empty_are_reached():

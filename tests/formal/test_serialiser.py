@@ -59,9 +59,9 @@ class EveryEventOnce(Claim):
                     with m.If(slot == lane):
                         m.d.comb += Assert(event.source == (origin.row << lane_bits(lanes) | lane))
                         m.d.comb += Assert(event["value"] == origin["values"][lane])
-        queue = ("queue", "fifo")
-        level, oldest, newest = (inner(inside, *queue, name) for name in ("level", "consume", "produce"))
-        m.d.comb += Assert((level == depth) | rows.ready)  # only a full queue holds a row up
+        level, oldest, newest = (inner(inside, "queue", name) for name in ("level", "oldest", "newest"))
+        m.d.comb += Assert(rows.ready == (level != depth))  # only a full queue holds a row up
+        m.d.comb += Assert(inner(inside, "queue", "there") == (level != 0))
         loads = Signal()
         m.d.comb += loads.eq(inner(inside, "o__ready") & (level != 0))
         turns = Signal(range(depth + 2))  # rows to be loaded until the picked one is
@@ -78,7 +78,7 @@ class EveryEventOnce(Claim):
         for k in range(depth):
             place = Signal(range(2 * depth), name=f"place{k}")
             m.d.comb += place.eq(oldest + k)
-            word = watch(m, inside, Mux(place >= depth, place - depth, place), *queue, "storage")
+            word = watch(m, inside, Mux(place >= depth, place - depth, place), "queue", "storage")
             stored.append(data.View(layout, word))
         there = [loaded, *(level > k for k in range(depth))]
         inside_rows = [current, *stored]
