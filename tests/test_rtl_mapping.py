@@ -72,8 +72,9 @@ def test_widths_hold_every_number(seed):
 def test_same_arguments_same_digest_other_placement_other_digest():
     one = case(3)
     assert one.mapping.digest == one.mapping.digest
-    more = map_network(one.network, tuple(p + 1 for p in one.pes))
-    assert more.digest != map_network(one.network, one.pes).digest
+    others = [{"pes": tuple(p + 1 for p in one.pes)}, {"pixels_a_beat": 8}, {"queue_depth": 7}, {"row_queue_depth": 7}]
+    digests = {map_network(one.network, **{"pes": one.pes} | other).digest for other in ({}, *others)}
+    assert len(digests) == 5
 
 
 @pytest.mark.parametrize(
