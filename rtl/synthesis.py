@@ -32,12 +32,14 @@ FAMILIES = {
     "xilinx": ("-family xc7 -flatten", "map_memory"),
 }
 # Where block RAMs are shorter than LUTs: read-only memories of up to 512 words of up to 8 bits become LUTs (the
-# synapses of a last layer that is spread over many PEs), others of up to 64 words LUT RAM (membranes).
+# synapses of a last layer that is spread over many PEs), others of up to 64 words LUT RAM (membranes); on the 7-series
+# those of up to 256 words of up to 18 bits do (accumulators).
 SMALL_MEMORIES = {
     "ecp5": (
         'setattr -set rom_style "logic" t:$mem_v2 r:WR_PORTS=0 %i r:SIZE<=512 %i r:WIDTH<=8 %i',
         'setattr -set ram_style "distributed" t:$mem_v2 r:WR_PORTS>0 %i r:SIZE<=64 %i',
-    )
+    ),
+    "xilinx": ('setattr -set ram_style "distributed" t:$mem_v2 r:WR_PORTS>0 %i r:SIZE<=256 %i r:WIDTH<=18 %i',),
 }
 # For each family: package of the place and route, its arguments for constraints and output, packer, bitstream.
 PLACERS = {
@@ -93,7 +95,9 @@ class Memory:
 
     @property
     def is_block_ram(self) -> bool:
-        return any(kind in self.where for kind in ("RAM4K", "SPRAM", "16KD", "RAMB", "BRAM", "_SDP_", "_DP_", "_SP_"))
+        return any(
+            kind in self.where for kind in ("RAM4K", "SPRAM", "16KD", "RAMB", "BLOCKRAM", "_SDP_", "_DP_", "_SP_")
+        )
 
 
 @dataclass(frozen=True)
