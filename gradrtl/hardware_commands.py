@@ -155,6 +155,7 @@ def verify(
     from .sim import verify as proof
     from .sim.verilated import Stalls
 
+    stalled = Stalls(stalls, stalls, seed)
     found = QuantizedNetwork.load(network)
     if given is not None:
         frames = load_frames(given, found)
@@ -171,7 +172,7 @@ def verify(
         text = verilog
     jobs = jobs or len(os.sched_getaffinity(0))
     with bar("compiling, comparing", len(frames)) as advance:
-        result = proof.verify(mapping, text, frames, stalls=Stalls(stalls, stalls, seed), jobs=jobs, progress=advance)
+        result = proof.verify(mapping, text, frames, stalls=stalled, jobs=jobs, progress=advance)
     for note in result.notes:
         click.echo(f"note: {note}")
     click.echo(str(result))

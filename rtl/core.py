@@ -10,6 +10,7 @@ from .fire import FireUnit, output_value_shape
 from .loading import load_ports
 from .mapping import LayerMapping
 from .pe import BANKS, ProcessingElement, value_shape
+from .placing import locate, located_layout
 from .serialiser import Serialiser
 from .streams import event_layout
 
@@ -50,17 +51,21 @@ class Core(wiring.Component):
         mapping = self.mapping
         m.submodules.fire = fire = FireUnit(mapping, self.steps, self.steps if self.static else 1)
         m.submodules.serialiser = serialiser = Serialiser(
-            mapping.row_bits,
+            mapping.scan.output_bits,
             mapping.pes,
             output_value_shape(mapping),
             mapping.row_queue_depth,
             mapping.output_address_bits,
         )
+        event = self.events.payload
+        located = Signal(located_layout(mapping, value_shape(mapping)))
+        m.d.comb += [located[name].eq(event[name]) for name in ("value", "end", "bad")]
+        locate(m, mapping, event.source, located)
         pes = [ProcessingElement(mapping, p, self.loadable) for p in range(mapping.pes)]
         for p, pe in enumerate(pes):
             m.submodules[f"pe{p}"] = pe
             m.d.comb += [
-                pe.events.payload.eq(self.events.payload),
+                pe.events.payload.eq(located),
                 pe.events.valid.eq(self.events.valid & self.events.ready),
                 pe.row.eq(fire.row),
                 pe.read.eq(fire.read),

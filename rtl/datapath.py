@@ -9,9 +9,10 @@ from amaranth.lib.wiring import In, Out
 from ..quantize.network import PIXEL_BITS
 from .core import Core
 from .loading import load_layout
-from .mapping import Mapping, unsigned_bits
+from .mapping import Mapping
 from .pe import value_shape
 from .readout import Readout, packet_layout
+from .scan import unsigned_bits
 from .serialiser import Serialiser
 from .streams import beat_layout, event_layout
 

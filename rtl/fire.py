@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -25,7 +25,8 @@ class FireUnit(wiring.Component):
 
     A row passes four stages, each of which waits for the next: read (issue), memory output, update, fire. A bank is
     scanned once, or, with static input, `steps` times in a row; on its last scan each sum is cleared behind the read
-    and the bank is released with the last row. The frame's first scan starts from the reset value.
+    and the bank is released with the last row. The frame's first scan starts from the reset value. In a joined window
+    (max pooling) the OR of its rows leaves with the last.
 
     Ports
     -----
@@ -64,7 +65,9 @@ class FireUnit(wiring.Component):
                 "clear_row": Out(mapping.row_bits),
                 "release": Out(BANKS),
                 "running": Out(1),
-                "rows": Out(stream.Signature(row_layout(mapping.row_bits, mapping.pes, output_value_shape(mapping)))),
+                "rows": Out(
+                    stream.Signature(row_layout(mapping.scan.output_bits, mapping.pes, output_value_shape(mapping)))
+                ),
                 "update_valid": Out(1),
                 "update_spikes": Out(mapping.pes),
                 "update_membranes": Out(mapping.pes * mapping.membrane_bits),
@@ -76,7 +79,8 @@ class FireUnit(wiring.Component):
         mapping, neuron = self.mapping, self.mapping.layer.neuron
         pes, rows = mapping.pes, mapping.rows
         membrane = signed(mapping.membrane_bits)
-        tags = data.StructLayout({"row": mapping.row_bits, "end": 1, "bad": 1, "first": 1, "last": 1})
+        output = {"output": mapping.scan.output_bits, "sends": 1}
+        tags = data.StructLayout({"row": mapping.row_bits, "end": 1, "bad": 1, "first": 1, "last": 1} | output)
         tag1, tag2, tag3 = (Signal(tags, name=f"tag{i}") for i in (1, 2, 3))
         valid1, valid2, valid3 = (Signal(name=f"valid{i}") for i in (1, 2, 3))
         move1, move2, move3 = (Signal(name=f"move{i}") for i in (1, 2, 3))  # the stage is empty or empties
@@ -107,6 +111,7 @@ class FireUnit(wiring.Component):
             m.d.sync += [step.eq(Mux(last_step, 0, step + 1)), scan.eq(Mux(last_scan, 0, scan + 1))]
             with m.If(last_scan):
                 m.d.sync += bank.eq(~bank)
+        group, output, sends = self._place(m, row, issue)
         release1, clear1 = Signal(), Signal()
         with m.If(move1):
             m.d.sync += [
@@ -119,6 +124,8 @@ class FireUnit(wiring.Component):
                 tag1.bad.eq(self.bad.bit_select(bank, 1)),
                 tag1.first.eq(step == 0),
                 tag1.last.eq(last_step),
+                tag1.output.eq(output),
+                tag1.sends.eq(sends),
             ]
 
         # Memory output: clear what was read; registers behind the memories.
@@ -132,7 +139,7 @@ class FireUnit(wiring.Component):
             self.clear.eq(Mux(self.running, (leaving1 & clear1) << bank1, (1 << BANKS) - 1)),
             self.release.eq((leaving1 & release1) << bank1),
         ]
-        biases, thresholds = self._parameters(m, row, issue)
+        biases, thresholds = self._parameters(m, group, issue)
         current2 = [Signal(signed(mapping.current_bits), name=f"current2_{p}") for p in range(pes)]
         v2 = [Signal(membrane, name=f"v2_{p}") for p in range(pes)]
         threshold2, threshold3 = thresholds, thresholds
@@ -172,6 +179,12 @@ class FireUnit(wiring.Component):
             ]
             spikes.append((spiked if neuron.spiking else tag3.last) & there)
             updated.append(v3)
+        sent = Cat(*spikes)
+        if mapping.scan.joined:
+            before = Signal(pes)  # spikes in this window so far
+            with m.If(self.update_valid):
+                m.d.sync += before.eq(Mux(tag3.sends, 0, before | sent))
+            sent = Mux(tag3.sends, before | sent, 0)
         payload = self.rows.payload
         m.d.comb += [
             self.update_valid.eq(valid3 & self.rows.ready),
@@ -181,24 +194,41 @@ class FireUnit(wiring.Component):
             write.en.eq(self.update_valid),
             write.data.eq(Cat(*updated)),
             self.rows.valid.eq(valid3),
-            payload.row.eq(tag3.row),
-            payload.mask.eq(Cat(*spikes)),
+            payload.row.eq(tag3.output),
+            payload.mask.eq(sent),
             payload.end.eq(tag3.end),
             payload.bad.eq(tag3.bad),
         ]
         m.d.comb += [payload["values"][p].eq(1 if neuron.spiking else updated[p]) for p in range(pes)]
         return m
 
-    def _parameters(self, m: Module, row: Signal, issue: Signal) -> tuple[list, list]:
+    def _place(self, m: Module, row: Signal, issue: Signal) -> tuple[Value, Value, Value]:
+        """Group of `row`, row part of the address under which it leaves, and whether it sends: see `Scan`."""
+        scan = self.mapping.scan
+        if scan.group_rows == 1:
+            return row, row, Const(1)
+        turns = {"inside": scan.window**2, "x": scan.width, "y": scan.height, "group": scan.groups}
+        counters = {name: Signal(range(max(2, size)), name=f"scan_{name}") for name, size in turns.items()}
+        moves = issue
+        for name, size in turns.items():
+            ends = counters[name] == size - 1
+            with m.If(moves):
+                m.d.sync += counters[name].eq(Mux(ends, 0, counters[name] + 1))
+            moves &= ends
+        output = Cat(counters["x"][: scan.x_bits], counters["y"][: scan.y_bits], counters["group"])
+        sends = counters["inside"] == scan.window**2 - 1 if scan.joined else Const(1)
+        return counters["group"], output, sends
+
+    def _parameters(self, m: Module, group: Value, issue: Signal) -> tuple[list, list]:
         """Biases and thresholds of the row issued last cycle: constants where all neurons agree, else one memory."""
         mapping = self.mapping
         fields, columns = {}, {}
         for name, values in (("bias", mapping.biases), ("threshold", mapping.thresholds)):
-            if np.unique(values[mapping.used]).size > 1:
+            if np.unique(values[mapping.used_groups]).size > 1:
                 fields[name] = signed(signed_bits(int(values.min()), int(values.max())))
                 columns[name] = values
         constants = [
-            Const(int(values[mapping.used][0]), signed(signed_bits(int(values.min()), int(values.max()))))
+            Const(int(values[mapping.used_groups][0]), signed(signed_bits(int(values.min()), int(values.max()))))
             for values in (mapping.biases, mapping.thresholds)
         ]
         out = [[constant] * mapping.pes for constant in constants]
@@ -206,11 +236,11 @@ class FireUnit(wiring.Component):
             layout = data.ArrayLayout(data.StructLayout(fields), mapping.pes)
             init = [
                 [{name: int(columns[name][r, p]) for name in fields} for p in range(mapping.pes)]
-                for r in range(mapping.rows)
+                for r in range(mapping.scan.groups)
             ]
-            m.submodules.parameters = memory = Memory(shape=layout, depth=mapping.rows, init=init)
+            m.submodules.parameters = memory = Memory(shape=layout, depth=max(2, mapping.scan.groups), init=init)
             port = memory.read_port()
-            m.d.comb += [port.addr.eq(row), port.en.eq(issue)]
+            m.d.comb += [port.addr.eq(group), port.en.eq(issue)]
             for index, name in enumerate(("bias", "threshold")):
                 if name in fields:
                     out[index] = [port.data[p][name] for p in range(mapping.pes)]

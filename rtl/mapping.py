@@ -13,9 +13,11 @@ from functools import cached_property
 import numpy as np
 
 from ..model.errors import require
-from ..quantize.network import Dense, Layer, QuantizedNetwork, Ranges, signed_bits
+from ..quantize.network import Conv, Layer, QuantizedNetwork, Ranges, signed_bits
 from .assignment import assign
+from .convolution import Kernel
 from .pruning import kept_neurons
+from .scan import Scan, unsigned_bits
 from .streams import lane_bits
 
 PIXELS_A_BEAT = (1, 2, 4, 8)
@@ -24,37 +26,44 @@ QUEUE_DEPTH, ROW_QUEUE_DEPTH = 16, 8  # entries, where nothing else is asked for
 FIRE_STAGES = 4  # a row is read, registered, updated, written: the same row is read again no sooner
 
 
-def unsigned_bits(largest: int) -> int:
-    """Width of an unsigned number up to `largest`, at least 1."""
-    return max(1, int(largest).bit_length())
-
-
 @dataclass(frozen=True)
 class LayerMapping:
     """One layer on `pes` processing elements (PEs).
 
     Attributes
     ----------
+    scan : Scan
+        The order of the rows, and the addresses of what leaves.
     slots : int64 [rows, pes]
         The neuron (network order) at each row of each PE; -1 for an unused slot. Scan order is row by row.
     addresses : int64 [address space]
         The source (network order) behind each input address; -1 where no event can come from.
-    starts, counts : int64 [pes, address space]
-        Pointer memories: where a source's synapses begin, and how many there are.
+    outputs : int64 [address space of the next layer]
+        The same for what leaves, after pooling.
+    lists : int64 [address space]
+        The list of synapses that each input address goes through: its own, or in a convolution its channel's.
+    starts, counts : int64 [pes, lists]
+        Pointer memories: where a list begins, and how many synapses it has.
     targets, weights : one int64 array for each PE
-        Synapse memories: local row and weight, runs in address order.
-    biases, thresholds : int64 [rows, pes]
-        Parameters of the neurons; unused slots hold those of a neighbour.
+        Synapse memories, list after list: target and weight. The target is a row; in a convolution the group, and
+        above it the taps of `Kernel.synapses`.
+    biases, thresholds : int64 [groups, pes]
+        Parameters of the neurons of a group; unused slots hold those of a neighbour.
+    kernel : Kernel or None
+        Address arithmetic of a convolution.
     stride_bits : int or None
-        Where given, the synapses of address `a` begin at `a << stride_bits`: pointers are counts alone, synapse
-        memories have gaps. For large memories that cannot come with the bitstream and are loaded at start.
+        Where given, the synapses of list `a` begin at `a << stride_bits`: pointers are counts alone, synapse memories
+        have gaps. For large memories that cannot come with the bitstream and are loaded at start.
     """
 
     index: int
     layer: Layer
     ranges: Ranges
+    scan: Scan
     slots: np.ndarray
     addresses: np.ndarray
+    outputs: np.ndarray
+    lists: np.ndarray
     starts: np.ndarray
     counts: np.ndarray
     targets: tuple[np.ndarray, ...]
@@ -64,7 +73,8 @@ class LayerMapping:
     value_bits: int
     queue_depth: int
     row_queue_depth: int
-    stride_bits: int | None = None
+    kernel: Kernel | None
+    stride_bits: int | None
 
     @property
     def pes(self) -> int:
@@ -89,14 +99,19 @@ class LayerMapping:
 
     @property
     def output_address_bits(self) -> int:
-        """Width of an address that this layer puts out: row, then lane."""
-        return self.row_bits + self.lane_bits
+        """Width of an address that this layer puts out: the scan's part, then the lane."""
+        return self.scan.output_bits + self.lane_bits
+
+    @property
+    def list_bits(self) -> int:
+        """Width of the number of a list of synapses."""
+        return unsigned_bits(self.counts.shape[1] - 1)
 
     @property
     def start_bits(self) -> int:
-        """Width of the address at which a source's synapses begin."""
+        """Width of the address at which a list begins."""
         if self.stride_bits is not None:
-            return self.address_bits + self.stride_bits
+            return self.list_bits + self.stride_bits
         return unsigned_bits(int(self.starts.max()))
 
     @property
@@ -105,7 +120,7 @@ class LayerMapping:
 
     @property
     def pointer_bits(self) -> int:
-        """Width of a pointer word: a count, and a start where it does not follow from the source."""
+        """Width of a pointer word: a count, and a start where it does not follow from the list."""
         return self.count_bits + (self.start_bits if self.stride_bits is None else 0)
 
     @property
@@ -122,15 +137,26 @@ class LayerMapping:
         return self.ranges.membrane_bits
 
     @property
+    def group_bits(self) -> int:
+        return unsigned_bits(self.scan.groups - 1)
+
+    @property
+    def target_bits(self) -> int:
+        """Width of a synapse's target: a row; in a convolution a group and taps."""
+        if self.kernel is None:
+            return self.row_bits
+        return self.group_bits + self.kernel.rows.tap_bits + self.kernel.columns.tap_bits
+
+    @property
     def synapse_bits(self) -> int:
         """Width of a synapse word: target, then weight above it."""
-        return self.row_bits + self.weight_bits
+        return self.target_bits + self.weight_bits
 
     @property
     def synapse_depth(self) -> int:
         """Words of the deepest synapse memory, at least 2: an address has a bit."""
         if self.stride_bits is not None:
-            return max(2, len(self.addresses) << self.stride_bits)
+            return max(2, self.counts.shape[1] << self.stride_bits)
         return max(2, *(w.size for w in self.weights))
 
     @property
@@ -140,7 +166,7 @@ class LayerMapping:
 
     def synapse_words(self, pe: int) -> np.ndarray:
         """Contents of a PE's synapse memory, int64; gaps are 0."""
-        packed = self.targets[pe] | (self.weights[pe] & (1 << self.weight_bits) - 1) << self.row_bits
+        packed = self.targets[pe] | (self.weights[pe] & (1 << self.weight_bits) - 1) << self.target_bits
         if self.stride_bits is None:
             return packed
         ends = np.cumsum(self.counts[pe])
@@ -159,18 +185,34 @@ class LayerMapping:
         return self.slots >= 0
 
     @property
+    def used_groups(self) -> np.ndarray:
+        """Groups that hold neurons: bool `[groups, pes]`."""
+        return self.used[:: self.scan.group_rows]
+
+    @property
+    def emitted(self) -> np.ndarray:
+        """What each slot sends, int64 `[rows, pes]`: its neuron, or at the end of a joined window the pooled source.
+
+        -1 where nothing is ever sent.
+        """
+        if not self.scan.joined:
+            return self.slots
+        sources = self.outputs.reshape(-1, 1 << self.lane_bits)[self.scan.outputs, : self.pes]
+        return np.where(self.scan.sends[:, None] & self.used, sources, -1)
+
+    @property
     def memory_bits(self) -> dict[str, int]:
         """Bits of each kind of memory, as built."""
         parameters = 0
         for values in (self.biases, self.thresholds):
-            if np.unique(values[self.used]).size > 1:
+            if np.unique(values[self.used_groups]).size > 1:
                 parameters += signed_bits(int(values.min()), int(values.max()))
         return {
-            "pointers": self.pes * len(self.addresses) * self.pointer_bits,
+            "pointers": self.counts.size * self.pointer_bits,
             "synapses": self.pes * self.synapse_depth * self.synapse_bits,
             "accumulators": 2 * self.pes * self.rows * self.current_bits,
             "membranes": self.pes * self.rows * self.membrane_bits,
-            "parameters": self.pes * self.rows * parameters,
+            "parameters": self.pes * self.scan.groups * parameters,
         }
 
 
@@ -228,8 +270,6 @@ def map_network(
         The layers whose synapse memories are addressed by source, see `LayerMapping.stride_bits`.
     """
     layers = network.layers
-    for layer in layers:
-        require(isinstance(layer.synapses, Dense), f"layer {layer.name}", "a convolution", "dense, to be placed")
     pes = tuple(pes) if pes is not None else (16, *[4] * (len(layers) - 1))
     require(len(pes) == len(layers), "pes", pes, f"{len(layers)} numbers, one for each layer")
     require(all(1 <= p <= LARGEST_PES for p in pes), "pes", pes, f"1 to {LARGEST_PES}")
@@ -240,92 +280,132 @@ def map_network(
         rates = tuple(np.ones(layer.sources) for layer in layers)
     require(len(rates) == len(layers), "rates", len(rates), f"{len(layers)} arrays, one for each layer")
     kept = kept_neurons(network)
-    addresses = np.arange(layers[0].sources)
     value_bits = network.input.bits if network.input.kind == "static" else 1
-    mapped = []
+    mapped: list[LayerMapping] = []
     for index, layer in enumerate(layers):
         require(rates[index].shape == (layer.sources,), f"rates[{index}]", rates[index].shape, f"({layer.sources},)")
+        before = mapped[-1] if mapped else None
+        addresses = before.outputs if before else np.arange(layer.sources)
+        place = _place_convolution if isinstance(layer.synapses, Conv) else _place_dense
+        placement = place(layer, kept[index], addresses, rates[index], pes[index], before)
+        counts = placement.counts
+        stride_bits = max(0, int(counts.max()) - 1).bit_length() if index in strided else None
+        ends = np.cumsum(counts, axis=1)
+        starts = np.where(counts > 0, ends - counts, 0)
+        if stride_bits is not None:
+            starts[:] = np.arange(counts.shape[1]) << stride_bits
+        holder = np.where(placement.slots >= 0, placement.slots, kept[index][0])[:: placement.scan.group_rows]
         mapped.append(
-            _map_layer(
-                index,
-                layer,
-                network.ranges[index],
-                kept[index],
-                addresses,
-                rates[index],
-                pes[index],
-                value_bits,
-                queue_depth,
-                row_queue_depth,
-                index in strided,
+            LayerMapping(
+                index=index,
+                layer=layer,
+                ranges=network.ranges[index],
+                scan=placement.scan,
+                slots=placement.slots,
+                addresses=addresses,
+                outputs=_outputs(layer, placement),
+                lists=placement.lists,
+                starts=starts,
+                counts=counts,
+                targets=placement.targets,
+                weights=placement.weights,
+                biases=layer.per_neuron(layer.synapses.bias)[holder],
+                thresholds=layer.per_neuron(layer.neuron.threshold)[holder],
+                value_bits=1 if before else value_bits,
+                queue_depth=queue_depth,
+                row_queue_depth=row_queue_depth,
+                kernel=placement.kernel,
+                stride_bits=stride_bits,
             )
         )
-        addresses = scan_addresses(mapped[-1].slots)
-        value_bits = 1
     return Mapping(network, tuple(mapped), pixels_a_beat)
 
 
-def scan_addresses(slots: np.ndarray) -> np.ndarray:
-    """The neuron behind each address that a layer puts out: rows padded to a power of two of lanes."""
-    lanes = 1 << lane_bits(slots.shape[1])
-    padded = np.full((slots.shape[0], lanes), -1, dtype=np.int64)
-    padded[:, : slots.shape[1]] = slots
-    return padded.ravel()
+@dataclass(frozen=True)
+class _Placement:
+    """What a kind of layer decides: fields of `LayerMapping`."""
+
+    scan: Scan
+    slots: np.ndarray
+    lists: np.ndarray
+    counts: np.ndarray
+    targets: tuple[np.ndarray, ...]
+    weights: tuple[np.ndarray, ...]
+    kernel: Kernel | None = None
 
 
-def _map_layer(
-    index: int,
-    layer: Layer,
-    ranges: Ranges,
-    kept: np.ndarray,
-    addresses: np.ndarray,
-    rates: np.ndarray,
-    pes: int,
-    value_bits: int,
-    queue_depth: int,
-    row_queue_depth: int,
-    strided: bool,
-) -> LayerMapping:
-    """Place one dense layer's `kept` neurons (indices, ascending); sources sit behind `addresses`."""
+def _groups(members: list[np.ndarray], scan_of_one: Scan) -> int:
+    """Groups of the fullest PE, and so many that no row is scanned again too soon."""
+    return max(-(-FIRE_STAGES // scan_of_one.rows), *(len(m) for m in members))
+
+
+def _place_dense(
+    layer: Layer, kept: np.ndarray, addresses: np.ndarray, rates: np.ndarray, pes: int, before: LayerMapping | None
+) -> _Placement:
+    """A group is a neuron: `kept` ones (indices, ascending) alone are placed. A list for each address."""
     weight = layer.synapses.weight
-    loads = (weight[kept] != 0) @ rates
-    rows = max(FIRE_STAGES, -(-len(kept) // pes))
-    slots = np.full((rows, pes), -1, dtype=np.int64)
-    for pe, members in enumerate(assign(loads, pes)):
-        slots[: len(members), pe] = kept[members]
+    members = [kept[m] for m in assign((weight[kept] != 0) @ rates, pes)]
+    scan = Scan.of(layer, _groups(members, Scan.of(layer, 1)))
+    slots = np.full((scan.rows, pes), -1, dtype=np.int64)
     live = addresses >= 0
-    starts = np.zeros((pes, len(addresses)), dtype=np.int64)
     counts = np.zeros((pes, len(addresses)), dtype=np.int64)
     targets, weights = [], []
-    for pe in range(pes):
-        neurons = slots[slots[:, pe] >= 0, pe]
+    for pe, neurons in enumerate(members):
+        slots[: len(neurons), pe] = neurons
         columns = np.zeros((len(addresses), len(neurons)), dtype=np.int64)
         columns[live] = weight[neurons][:, addresses[live]].T
         source, target = np.nonzero(columns)
         counts[pe] = np.bincount(source, minlength=len(addresses))
-        ends = np.cumsum(counts[pe])
-        starts[pe] = np.where(counts[pe] > 0, ends - counts[pe], 0)
         targets.append(target)
         weights.append(columns[source, target])
-    stride_bits = None
-    if strided:
-        stride_bits = max(0, int(counts.max()) - 1).bit_length()
-        starts[:] = np.arange(len(addresses)) << stride_bits
-    holder = np.where(slots >= 0, slots, kept[0])
-    return LayerMapping(
-        index=index,
-        layer=layer,
-        ranges=ranges,
-        slots=slots,
-        addresses=addresses,
-        starts=starts,
-        counts=counts,
-        targets=tuple(targets),
-        weights=tuple(weights),
-        biases=layer.per_neuron(layer.synapses.bias)[holder],
-        thresholds=layer.per_neuron(layer.neuron.threshold)[holder],
-        value_bits=value_bits,
-        queue_depth=queue_depth,
-        row_queue_depth=row_queue_depth,
-        stride_bits=stride_bits,
-    )
+    return _Placement(scan, slots, np.arange(len(addresses)), counts, tuple(targets), tuple(weights))
+
+
+def _place_convolution(
+    layer: Layer, kept: np.ndarray, addresses: np.ndarray, rates: np.ndarray, pes: int, before: LayerMapping | None
+) -> _Placement:
+    """A group is an output channel, all of which are placed. A list for each input channel and phase."""
+    weight = layer.synapses.weight
+    events = rates.reshape(layer.input_shape).sum(axis=(1, 2))
+    members = assign((weight != 0).sum(axis=(2, 3)) @ events, pes)
+    scan = Scan.of(layer, _groups(members, Scan.of(layer, 1)))
+    kernel = Kernel.of(layer, scan, before.scan, before.lane_bits) if before else Kernel.of(layer, scan)
+
+    live = np.flatnonzero(addresses >= 0)
+    channel, y, x = np.unravel_index(addresses[live], layer.input_shape)
+    keys = channel
+    if before is not None:
+        lanes = (1 << before.lane_bits) - 1
+        keys = live >> before.scan.y_bits + before.scan.x_bits & ~lanes | live & lanes
+    lists = np.zeros(len(addresses), dtype=np.int64)
+    lists[live] = kernel.lists(keys, y, x)
+    key_of = np.zeros(layer.input_shape[0], dtype=np.int64)
+    key_of[channel] = keys
+
+    _, height, width = layer.shape
+    rows, columns = scan.positions
+    slots = np.full((scan.groups, scan.group_rows, pes), -1, dtype=np.int64)
+    counts = np.zeros((pes, (int(keys.max()) + 1) << kernel.phase_bits), dtype=np.int64)
+    targets, weights = [], []
+    for pe, channels in enumerate(members):
+        slots[: len(channels), :, pe] = (channels[:, None] * height + rows) * width + columns
+        source, group, taps, values = kernel.synapses(weight[channels], key_of)
+        counts[pe] = np.bincount(source, minlength=counts.shape[1])
+        targets.append(taps << unsigned_bits(scan.groups - 1) | group)
+        weights.append(values)
+    flat = slots.reshape(scan.rows, pes)
+    return _Placement(scan, flat, lists, counts, tuple(targets), tuple(weights), kernel)
+
+
+def _outputs(layer: Layer, placement: _Placement) -> np.ndarray:
+    """The source of the next layer behind each address that leaves, -1 where there is none."""
+    scan, slots = placement.scan, placement.slots
+    lanes = 1 << lane_bits(slots.shape[1])
+    sources = np.full((1 << scan.y_bits + scan.x_bits) * scan.groups * lanes, -1, dtype=np.int64).reshape(-1, lanes)
+    first = slots[:: scan.window**2]  # the first neuron of each window
+    pooled = first
+    if layer.pool is not None:
+        channel, y, x = np.unravel_index(np.maximum(first, 0), layer.shape)
+        pooled = np.ravel_multi_index((channel, y // layer.pool.size, x // layer.pool.size), layer.output_shape)
+    sources[scan.outputs[:: scan.window**2], : slots.shape[1]] = np.where(first >= 0, pooled, -1)
+    return sources.ravel()

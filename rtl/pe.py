@@ -10,11 +10,14 @@ from amaranth.lib.wiring import In, Out
 from .fifo import Queue
 from .loading import LoadableMemory, load_ports
 from .mapping import LayerMapping
-from .streams import event_layout
+from .placing import STAGES, located_layout, place, synapse_layout
 
 BANKS = 2
-# Cycles from the handoff of a token to the first cycle in which its bank is seen full.
-TOKEN_LATENCY = 5
+
+
+def token_latency(mapping: LayerMapping) -> int:
+    """Cycles from the handoff of a token to the first cycle in which its bank is seen full."""
+    return 5 + (STAGES if mapping.kernel else 0)
 
 
 def value_shape(mapping: LayerMapping):
@@ -25,14 +28,15 @@ def value_shape(mapping: LayerMapping):
 class ProcessingElement(wiring.Component):
     """Adds the synapses of each event into the accumulators of PE `pe`.
 
-    An event waits in the queue, its pointer is looked up, its run of synapses is read one a cycle, and each weight
-    (times the value, on static input) is added to the accumulator of its target row. An end-of-step token closes the
-    accumulator bank in use; what follows goes into the other bank, once the fire unit has released it.
+    An event waits in the queue, the pointer of its list is looked up, its run of synapses is read one a cycle, and
+    each weight (times the value, on static input) is added to the accumulator of its target row, if there is one. An
+    end-of-step token closes the accumulator bank in use; what follows goes into the other bank, once the fire unit has
+    released it.
 
     Ports
     -----
     events
-        In: events and tokens; ready comes from a register.
+        In: events and tokens, `located_layout`; ready comes from a register.
     row, read
         In: while `read[b]` is set, bank `b` belongs to the fire unit: it is read at `row`.
     clear, clear_row
@@ -50,7 +54,7 @@ class ProcessingElement(wiring.Component):
     Throughput: one synapse a cycle and one event a cycle, whichever is more; an event without synapses costs its
     lookup, which overlaps the synapses of the events before it (two lookups run ahead). Latency: an event accepted in
     cycle `a` reaches the lookup in `a + 1` and is handed to the synapse reader in `a + 3`; a token handed over in
-    cycle `h` makes its bank full in `h + TOKEN_LATENCY`. Stalls: whatever follows a token, while the bank it goes to is
+    cycle `h` makes its bank full in `h + token_latency`. Stalls: whatever follows a token, while the bank it goes to is
     not released.
     """
 
@@ -58,7 +62,7 @@ class ProcessingElement(wiring.Component):
         self.mapping = mapping
         self.pe = pe
         self.loadable = loadable
-        self.event = event_layout(mapping.address_bits, value_shape(mapping))
+        self.event = located_layout(mapping, value_shape(mapping))
         super().__init__(
             {
                 "events": In(stream.Signature(self.event)),
@@ -87,11 +91,11 @@ class ProcessingElement(wiring.Component):
             {"count": mapping.count_bits} | ({} if strided else {"start": mapping.start_bits}),
         )
         fields = {"count": mapping.counts[pe]} | ({} if strided else {"start": mapping.starts[pe]})
-        pointers = [{name: int(fields[name][a]) for name in fields} for a in range(len(mapping.addresses))]
+        pointers = [{name: int(fields[name][a]) for name in fields} for a in range(mapping.counts.shape[1])]
         m.submodules.pointers = pointer_memory = Memory(shape=pointer, depth=max(2, len(pointers)), init=pointers)
         pointer_port = pointer_memory.read_port()
 
-        word = data.StructLayout({"target": mapping.row_bits, "weight": signed(mapping.weight_bits)})
+        word = synapse_layout(mapping)
 
         # Lookup: the pointer memory's output register is the first stage, `run` the second.
         looked_up = Signal()
@@ -120,9 +124,7 @@ class ProcessingElement(wiring.Component):
         reading = Signal()
         left = Signal(mapping.count_bits)
         address = Signal(mapping.synapse_address_bits)
-        token = Signal()
-        token_bad = Signal()
-        value = Signal(value_shape(mapping))
+        read_event = Signal(self.event)
         synapse = self._synapses(m, word, address)
         bank = Signal()
         busy = Signal(BANKS)
@@ -137,9 +139,7 @@ class ProcessingElement(wiring.Component):
                 reading.eq(run_leaves),
                 left.eq(Mux(run_event.end, 0, run.count - 1)),
                 address.eq(Cat(Const(0, mapping.stride_bits), run_event.source) if strided else run.start),
-                token.eq(run_event.end),
-                token_bad.eq(run_event.bad),
-                value.eq(run_event.value),
+                read_event.eq(run_event),
             ]
         reading_bank = Signal()
         with m.If(run_leaves):
@@ -148,24 +148,28 @@ class ProcessingElement(wiring.Component):
         with m.If(run_leaves & run_event.end):
             m.d.sync += [bank.eq(~bank), busy.eq((busy & ~self.release) | (1 << bank))]
 
-        # Stage 1: the synapse word leaves its memory. Stage 2: product and accumulator read. Stage 3: add and write.
-        stages = data.StructLayout({"valid": 1, "token": 1, "bad": 1, "bank": 1})
+        # Stage 1: the synapse word leaves its memory, its row is found. Stage 2: product and accumulator read. Stage 3:
+        # add and write.
+        stages = data.StructLayout({"valid": 1, "token": 1, "bad": 1, "bank": 1, "value": value_shape(mapping)})
         stage1, stage2, stage3 = (Signal(stages, name=f"stage{i}") for i in (1, 2, 3))
-        value1, word2, value2 = Signal.like(value), Signal(word), Signal.like(value)
-        row3 = Signal(mapping.row_bits)
+        event1 = Signal(self.event)
+        stage, weight, row = place(m, mapping, stage1, synapse, event1)
+        weight2 = Signal(signed(mapping.weight_bits))
+        row2, row3 = Signal(mapping.row_bits), Signal(mapping.row_bits)
         product3 = Signal(product_shape)
         m.d.sync += [
-            stage1.valid.eq(reading & ~token),
-            stage1.token.eq(reading & token),
-            stage1.bad.eq(token_bad),
+            stage1.valid.eq(reading & ~read_event.end),
+            stage1.token.eq(reading & read_event.end),
+            stage1.bad.eq(read_event.bad),
             stage1.bank.eq(reading_bank),
-            value1.eq(value),
-            stage2.eq(stage1),
-            word2.eq(synapse),
-            value2.eq(value1),
+            stage1.value.eq(read_event.value),
+            event1.eq(read_event),
+            stage2.eq(stage),
+            weight2.eq(weight),
+            row2.eq(row),
             stage3.eq(stage2),
-            row3.eq(word2.target),
-            product3.eq(word2.weight * value2 if mapping.value_bits > 1 else word2.weight),
+            row3.eq(row2),
+            product3.eq(weight2 * stage2.value if mapping.value_bits > 1 else weight2),
         ]
 
         # Accumulator banks. The sum written last cycle is forwarded: the memory does not show it yet.
@@ -183,7 +187,7 @@ class ProcessingElement(wiring.Component):
             accumulate = stage3.valid & (stage3.bank == b)
             m.d.comb += [
                 read.en.eq(fires | (stage2.valid & (stage2.bank == b))),
-                read.addr.eq(Mux(fires, self.row, word2.target)),
+                read.addr.eq(Mux(fires, self.row, row2)),
                 write.en.eq(accumulate | self.clear[b]),
                 write.addr.eq(Mux(self.clear[b], self.clear_row, row3)),
                 write.data.eq(Mux(self.clear[b], 0, sum3)),

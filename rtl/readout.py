@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..quantize.network import QuantizedNetwork, signed_bits
 from .fire import output_value_shape
-from .mapping import LayerMapping, scan_addresses
+from .mapping import LayerMapping
 from .streams import event_layout
 
 WORD_BITS = 32
@@ -40,7 +40,7 @@ class Readout(wiring.Component):
         self.classes = network.classes
         self.group = network.readout.group
         self.steps = network.steps
-        self.neurons = scan_addresses(mapping.slots)
+        self.neurons = mapping.outputs
         self.value = output_value_shape(mapping)
         self.sum_bits = sum_bits(network)
         super().__init__(

@@ -12,9 +12,10 @@ from .axilite import AxiLite, Response, channels
 from .datapath import Datapath
 from .fifo import Queue
 from .framing import Framer, SpikeFramer
-from .mapping import Mapping, unsigned_bits
+from .mapping import Mapping
 from .readout import WORD_BITS
 from .registers import DIGEST_WORDS, MAGIC, registers
+from .scan import unsigned_bits
 
 INPUT_QUEUE = 2  # entries: `s_axis_tready` comes from a register
 OUTPUT_QUEUE = 2  # entries: so do `m_axis_tvalid` and the data

@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 
 from ..rtl.mapping import LayerMapping, Mapping
-from ..rtl.pe import TOKEN_LATENCY
+from ..rtl.pe import token_latency
 from ..rtl.top import INPUT_QUEUE, OUTPUT_QUEUE
 from .events import Events
 
@@ -72,7 +72,9 @@ def predict(
     lanes = -(-max(layer.pes for layer in mapping.layers) // LANES) * LANES
     costs = np.concatenate([_costs(layer, lanes) for layer in mapping.layers])
     cost_from = np.cumsum([0] + [1 + len(layer.addresses) for layer in mapping.layers])
-    shapes = np.array([[m.rows, m.queue_depth, m.row_queue_depth] for m in mapping.layers], dtype=np.int64)
+    shapes = np.array(
+        [[m.rows, m.queue_depth, m.row_queue_depth, token_latency(m)] for m in mapping.layers], dtype=np.int64
+    )
     nothing = np.zeros((0, 0), np.int64)
     times = _run(
         frames,
@@ -104,7 +106,7 @@ def _costs(layer: LayerMapping, lanes: int) -> np.ndarray:
     """Reader cycles in each PE, int64 `[1 + addresses, lanes]`: a token's, then those of each address."""
     costs = np.zeros((1 + len(layer.addresses), lanes), np.int64)
     costs[0] = 1
-    costs[1:, : layer.pes] = layer.counts.T
+    costs[1:, : layer.pes] = layer.counts.T[layer.lists]
     return costs
 
 
@@ -284,7 +286,7 @@ def _run(
                             released[core, scanned[core] & 1] = second
                             scanned[core] += 1
                 load_slot[to] = slot
-                full = handed + TOKEN_LATENCY
+                full = handed + shapes[min(to, layers - 1), 3]
                 if to == 0:
                     held = full
 

@@ -10,6 +10,7 @@ from numba import njit, prange
 from ..model.errors import require
 from ..quantize.network import PIXEL_BITS
 from ..rtl.mapping import Mapping
+from .operations import pooled
 from .outcome import Trace
 
 
@@ -37,28 +38,36 @@ def events_of(mapping: Mapping, frames: np.ndarray, trace: Trace) -> tuple[Event
         if not layer.layer.neuron.spiking:
             spikes = np.zeros_like(spikes)
             spikes[:, -1] = 1  # a membrane read-out sends every membrane after the last step
-        found.append(_packed(spikes, layer.slots, 1 << layer.lane_bits))
+        if layer.scan.joined:
+            spikes = pooled(layer.layer, spikes)
+        addresses = layer.scan.outputs[:, None] << layer.lane_bits | np.arange(layer.pes)
+        found.append(_packed(spikes, layer.emitted, addresses))
     return tuple(found)
 
 
 def _input_events(mapping: Mapping, frames: np.ndarray) -> Events:
     given = mapping.network.input
     if given.kind == "spikes":
-        return _packed(frames, np.arange(frames.shape[2])[None, :], 1)
+        sources = np.arange(frames.shape[2])[None, :]
+        return _packed(frames, sources, sources)
     lanes, beats = mapping.pixels_a_beat, mapping.beats
     slots = np.full(beats * lanes, -1, dtype=np.int64)
     slots[: frames.shape[1]] = np.arange(frames.shape[1])
-    return _packed((frames >> (PIXEL_BITS - given.bits))[:, None, :], slots.reshape(beats, lanes), lanes)
+    return _packed(
+        (frames >> (PIXEL_BITS - given.bits))[:, None, :],
+        slots.reshape(beats, lanes),
+        np.arange(slots.size).reshape(beats, lanes),
+    )
 
 
-def _packed(values: np.ndarray, slots: np.ndarray, lanes: int) -> Events:
-    """Non-zero `values` `[frames, steps, n]` at `slots` `[rows, places]`, addressed `row * lanes + place`."""
+def _packed(values: np.ndarray, slots: np.ndarray, addresses: np.ndarray) -> Events:
+    """Non-zero `values` `[frames, steps, n]` at `slots` `[rows, places]`, called `addresses` `[rows, places]`."""
     values = np.ascontiguousarray(values)
     slots = np.ascontiguousarray(slots)
     counts = _count(values, slots)
     starts = np.zeros(len(values) + 1, dtype=np.int64)
     np.cumsum(counts.sum(axis=(1, 2), dtype=np.int64), out=starts[1:])
-    return Events(counts, _fill(values, slots, lanes, starts))
+    return Events(counts, _fill(values, slots, addresses.astype(np.int32), starts))
 
 
 @njit(cache=True, parallel=True)
@@ -79,7 +88,7 @@ def _count(values, slots):
 
 
 @njit(cache=True, parallel=True)
-def _fill(values, slots, lanes, starts):
+def _fill(values, slots, names, starts):
     frames, steps, _ = values.shape
     rows, places = slots.shape
     addresses = np.empty(starts[-1], np.int32)
@@ -91,6 +100,6 @@ def _fill(values, slots, lanes, starts):
                 for p in range(places):
                     i = slots[r, p]
                     if i >= 0 and seen[i] != 0:
-                        addresses[at] = r * lanes + p
+                        addresses[at] = names[r, p]
                         at += 1
     return addresses

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..quantize.network import PIXEL_BITS, QuantizedNetwork
+from ..quantize.network import PIXEL_BITS, Layer, QuantizedNetwork
 from . import engine, geometry
 from .outcome import Trace
 
@@ -61,15 +61,22 @@ def inputs(network: QuantizedNetwork, frames: np.ndarray, trace: Trace) -> tuple
     is_static = network.input.kind == "static"
     found = [(frames >> (PIXEL_BITS - network.input.bits))[:, None] if is_static else frames]
     for layer, spikes in zip(network.layers[:-1], trace.spikes, strict=False):
-        if layer.pool is not None:
-            channels, height, width = layer.pool.output_shape(layer.shape)
-            size = layer.pool.size
-            maps = spikes.reshape(*spikes.shape[:2], *layer.shape)[..., : height * size, : width * size]
-            windows = maps.reshape(*spikes.shape[:2], channels, height, size, width, size)
-            joined = windows.max(axis=(4, 6)) if layer.pool.kind == "max" else windows.sum(axis=(4, 6), dtype=np.int64)
-            spikes = joined.reshape(*spikes.shape[:2], -1)
-        found.append(spikes)
+        found.append(spikes if layer.pool is None else pooled(layer, spikes))
     return tuple(found)
+
+
+def pooled(layer: Layer, spikes: np.ndarray) -> np.ndarray:
+    """What a pool makes of a layer's `spikes` `[frames, steps, neurons]`: `[frames, steps, pooled sources]`.
+
+    The OR of each window as it came, or int64 numbers of spikes.
+    """
+    assert layer.pool is not None
+    channels, height, width = layer.output_shape
+    size = layer.pool.size
+    maps = spikes.reshape(*spikes.shape[:2], *layer.shape)[..., : height * size, : width * size]
+    windows = maps.reshape(*spikes.shape[:2], channels, height, size, width, size)
+    joined = windows.max(axis=(4, 6)) if layer.pool.kind == "max" else windows.sum(axis=(4, 6), dtype=np.int64)
+    return joined.reshape(*spikes.shape[:2], -1)
 
 
 def _join(parts: list[np.ndarray]) -> np.ndarray:

@@ -169,15 +169,15 @@ MUTANTS = (
     Mutant(
         "value of the next event",
         "rtl/pe.py",
-        "value2.eq(value1)",
-        "value2.eq(value)",
+        "stage1.value.eq(read_event.value)",
+        "stage1.value.eq(run_event.value)",
         "the last synapse of a run is multiplied by the pixel that follows",
     ),
     Mutant(
         "row one stage early",
         "rtl/pe.py",
-        "row3.eq(word2.target)",
-        "row3.eq(synapse.target)",
+        "row3.eq(row2)",
+        "row3.eq(row)",
         "a sum is written to the row of the synapse behind",
     ),
     Mutant(
@@ -190,8 +190,8 @@ MUTANTS = (
     Mutant(
         "mark lost in an element",
         "rtl/pe.py",
-        "token_bad.eq(run_event.bad)",
-        "token_bad.eq(0)",
+        "stage1.bad.eq(read_event.bad)",
+        "stage1.bad.eq(0)",
         "a malformed frame is not flagged in its packet",
     ),
     Mutant(
@@ -626,8 +626,8 @@ MUTANTS = (
     Mutant(
         "pointer to the next run",
         "rtl/mapping.py",
-        "np.where(counts[pe] > 0, ends - counts[pe], 0)",
-        "np.where(counts[pe] > 0, ends, 0)",
+        "np.where(counts > 0, ends - counts, 0)",
+        "np.where(counts > 0, ends, 0)",
         "a source's synapses are those of the source behind it",
     ),
     Mutant(
@@ -640,8 +640,8 @@ MUTANTS = (
     Mutant(
         "row read before it is written",
         "rtl/mapping.py",
-        "rows = max(FIRE_STAGES, ",
-        "rows = max(1, ",
+        "return max(-(-FIRE_STAGES // scan_of_one.rows), ",
+        "return max(1, ",
         "few rows follow each other faster than their membranes are stored",
     ),
     Mutant(

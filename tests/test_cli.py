@@ -54,14 +54,16 @@ def test_info_gives_connectivity_and_digest():
     assert "connectivity 0." in output
 
 
-def test_a_convolution_is_shown_and_refused_by_the_hardware(tmp_path):
+def test_a_convolution_becomes_hardware(tmp_path):
     synapses = Conv(np.ones((2, 1, 3, 3), np.int8), np.zeros(2, np.int64))
     layer = Layer("conv", (1, 28, 28), synapses, Neuron("none", "hard", np.array([9])), weight_bits=4)
     found = QuantizedNetwork(Input((1, 28, 28)), (layer,), steps=2)
     path = tmp_path / "conv.npz"
     found.save(path)
     assert found.digest in gradrtl("info", str(path)).output
-    assert "layer conv is a convolution" in gradrtl("generate", str(path), *DATA, code=2).stderr
+    verilog = tmp_path / "conv.v"
+    gradrtl("generate", str(path), *DATA, "--pe", "2", "-o", str(verilog))
+    assert f"// network: {found.digest}" in verilog.read_text()
 
 
 def test_simulate_writes_classes(tmp_path):

@@ -8,7 +8,7 @@ from random_cases import case
 
 from gradrtl.model.errors import UserError
 from gradrtl.quantize.network import Dense, Input, Layer, Neuron, QuantizedNetwork
-from gradrtl.rtl.mapping import LayerMapping, map_network, scan_addresses
+from gradrtl.rtl.mapping import LayerMapping, map_network
 from gradrtl.rtl.pruning import kept_neurons
 
 SEEDS = range(24)
@@ -64,7 +64,7 @@ def test_widths_hold_every_number(seed):
         assert layer.counts.max() < 1 << layer.count_bits
         assert layer.starts.max() < 1 << layer.start_bits
         assert (layer.starts + layer.counts).max() - 1 < 1 << layer.synapse_address_bits
-        assert len(scan_addresses(layer.slots)) <= 1 << layer.output_address_bits
+        assert len(layer.outputs) <= 1 << layer.output_address_bits
         for weights in layer.weights:
             assert ((-(1 << layer.weight_bits - 1) <= weights) & (weights < 1 << layer.weight_bits - 1)).all()
 

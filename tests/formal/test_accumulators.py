@@ -14,7 +14,8 @@ from gradrtl.quantize.network import Dense, Input, Layer, Neuron, QuantizedNetwo
 from gradrtl.rtl.mapping import LayerMapping, map_network
 from gradrtl.rtl.pe import BANKS, ProcessingElement
 
-STAGE = data.StructLayout({"valid": 1, "token": 1, "bad": 1, "bank": 1})
+BITS = 2
+STAGE = data.StructLayout({"valid": 1, "token": 1, "bad": 1, "bank": 1, "value": BITS})
 
 
 def small_layer() -> LayerMapping:
@@ -23,7 +24,7 @@ def small_layer() -> LayerMapping:
     layer = Layer(
         "only", (3,), Dense(weights, np.zeros(4, np.int64)), Neuron("none", "soft", np.array([5])), weight_bits=3
     )
-    return map_network(QuantizedNetwork(Input((3,), bits=2), (layer,), 2), (1,), queue_depth=2).layers[0]
+    return map_network(QuantizedNetwork(Input((3,), bits=BITS), (layer,), 2), (1,), queue_depth=2).layers[0]
 
 
 class CompleteSums(Claim):
@@ -36,7 +37,8 @@ class CompleteSums(Claim):
         # The fire unit touches a bank, and gives it back, only while it is full.
         m.d.comb += [Assume((touch & ~pe.full) == 0) for touch in (pe.read, pe.clear, pe.release)]
 
-        state = {name: inner(inside, name) for name in ("reading", "token", "reading_bank", "bank", "busy")}
+        state = {name: inner(inside, name) for name in ("reading", "reading_bank", "bank", "busy")}
+        state["token"] = data.View(pe.event, inner(inside, "read_event")).end
         reader = (state["reading"] & ~state["token"], state["reading"] & state["token"], state["reading_bank"])
         views = [data.View(STAGE, inner(inside, f"stage{i}")) for i in (1, 2, 3)]
         stages = [reader, *((view.valid, view.token, view.bank) for view in views)]

@@ -1,0 +1,122 @@
+"""Where the synapses of a convolution lead: address arithmetic without products and divisions.
+
+A source at row `y` of its map reaches, through kernel row `i`, the target row `(y + padding - i) / stride`, where that
+is whole. So `y + padding` is split into a place `q = (y + padding) // stride` and a phase `(y + padding) % stride`:
+only kernel rows of this phase count, and they reach row `q - i // stride`. A synapse holds the tap
+`taps - 1 - i // stride`; place plus tap looks up what the target row adds to the accumulator address, or that there is
+no such row. Columns likewise. The synapses of a channel and its phases make one list, whatever the position.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ..quantize.network import Conv, Layer
+from .scan import Scan, unsigned_bits
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Rows, or columns, of a convolution's sources, kernel and targets.
+
+    `size`: of the source map; `targets`: of the target map, as far as it is scanned; `offsets` int64 `[targets]`: what
+    a target's row, or column, adds to the accumulator address.
+    """
+
+    size: int
+    kernel: int
+    stride: int
+    padding: int
+    targets: int
+    offsets: np.ndarray
+
+    @property
+    def taps(self) -> int:
+        """Targets that one source reaches at most."""
+        return -(-self.kernel // self.stride)
+
+    @property
+    def tap_bits(self) -> int:
+        return unsigned_bits(self.taps - 1)
+
+    @property
+    def phase_bits(self) -> int:
+        return (self.stride - 1).bit_length()
+
+    @cached_property
+    def places(self) -> np.ndarray:
+        """`q` of each source row: int64 `[size]`."""
+        return (np.arange(self.size) + self.padding) // self.stride
+
+    @cached_property
+    def phases(self) -> np.ndarray:
+        """Phase of each source row: int64 `[size]`."""
+        return (np.arange(self.size) + self.padding) % self.stride
+
+    @property
+    def place_bits(self) -> int:
+        return unsigned_bits(int(self.places[-1]))
+
+    @cached_property
+    def reached(self) -> np.ndarray:
+        """Accumulator offset at each `q + tap`, -1 where no target is: int64 `[places[-1] + taps]`."""
+        table = np.full(int(self.places[-1]) + self.taps, -1, dtype=np.int64)
+        target = np.arange(len(table)) - (self.taps - 1)
+        exists = (target >= 0) & (target < self.targets)
+        table[exists] = self.offsets[target[exists]]
+        return table
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A convolution as the PEs compute it.
+
+    `source`: the scan of the layer before, of whose group, row and column input addresses consist, with a lane of
+    `lane_bits` below them. None for the first layer: its addresses count the sources in network order.
+    """
+
+    rows: Axis
+    columns: Axis
+    source: Scan | None = None
+    lane_bits: int = 0
+
+    @staticmethod
+    def of(layer: Layer, scan: Scan, source: Scan | None = None, lane_bits: int = 0) -> Kernel:
+        """The convolution of `layer`, whose targets are scanned in the order `scan`."""
+        synapses = layer.synapses
+        assert isinstance(synapses, Conv)
+        y, x = scan.positions
+        order = np.arange(scan.group_rows)
+        offsets = order[x == 0], order[y == 0]  # a row's first neuron, and the columns of the first row
+        sizes, kernels = layer.input_shape[1:], synapses.weight.shape[2:]
+        axes = [
+            Axis(sizes[a], kernels[a], synapses.stride[a], synapses.padding[a], len(offsets[a]), offsets[a])
+            for a in range(2)
+        ]
+        return Kernel(axes[0], axes[1], source, lane_bits)
+
+    @property
+    def phase_bits(self) -> int:
+        return self.rows.phase_bits + self.columns.phase_bits
+
+    def lists(self, keys: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Lists of the sources at row `y`, column `x` of the channels called `keys`: the phases stand below the key."""
+        rows, columns = self.rows, self.columns
+        return (keys << rows.phase_bits | rows.phases[y]) << columns.phase_bits | columns.phases[x]
+
+    def synapses(self, weight: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """List, group, taps (row above column) and weight of every synapse of one PE, ordered by list: int64.
+
+        `weight` is `[groups, channels, kh, kw]`, `keys` int64 `[channels]`.
+        """
+        group, channel, i, j = np.nonzero(weight)
+        rows, columns = self.rows, self.columns
+        phases = (i % rows.stride) << columns.phase_bits | j % columns.stride
+        lists = keys[channel] << self.phase_bits | phases
+        taps = (rows.taps - 1 - i // rows.stride) << columns.tap_bits | (columns.taps - 1 - j // columns.stride)
+        order = np.argsort(lists, kind="stable")
+        values = weight[group, channel, i, j].astype(np.int64)
+        return lists[order], group[order], taps[order], values[order]

@@ -1,0 +1,80 @@
+"""Convolution in hardware: memories and address arithmetic hold the kernel; random networks are exact."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from random_cases import case, check
+from random_networks import Options
+
+from gradrtl.quantize.network import Conv
+from gradrtl.rtl.mapping import LayerMapping
+from gradrtl.sim import geometry
+
+CACHE = Path(__file__).parent.parent / "build" / "cache"
+OPTIONS = Options(largest=60, most_layers=3)
+MACHINES = (5, 16, 26, 45)  # strides, paddings, pools that do not divide, both inputs, convolution on convolution
+
+
+def convolutions() -> list[tuple[int, int]]:
+    """Seed and layer of every convolution among the first random networks."""
+    cases = {seed: case(seed, OPTIONS).network.layers for seed in range(80)}
+    return [(s, i) for s, layers in cases.items() for i, x in enumerate(layers) if isinstance(x.synapses, Conv)]
+
+
+def reached(layer: LayerMapping, address: int) -> dict[int, int]:
+    """Neurons that an event at `address` reaches, and their weights, through lists, places, taps and tables."""
+    kernel = layer.kernel
+    assert kernel is not None
+    _, y, x = np.unravel_index(layer.addresses[address], layer.layer.input_shape)
+    found: dict[int, int] = {}
+    number = layer.lists[address]
+    for pe in range(layer.pes):
+        start = layer.counts[pe, :number].sum()
+        for at in range(start, start + layer.counts[pe, number]):
+            target = int(layer.targets[pe][at])
+            taps, group = target >> layer.group_bits, target & (1 << layer.group_bits) - 1
+            tap_y, tap_x = divmod(taps, 1 << kernel.columns.tap_bits)
+            row = kernel.rows.reached[kernel.rows.places[y] + tap_y]
+            column = kernel.columns.reached[kernel.columns.places[x] + tap_x]
+            if row >= 0 and column >= 0:
+                neuron = int(layer.slots[group * layer.scan.group_rows + row + column, pe])
+                assert neuron not in found
+                found[neuron] = int(layer.weights[pe][at])
+    return found
+
+
+@pytest.mark.parametrize(("seed", "index"), convolutions())
+def test_every_event_reaches_its_neurons(seed, index):
+    layer = case(seed, OPTIONS).mapping.layers[index]
+    offsets, weights, fan_in = geometry.synapses(layer.layer)
+    offsets, weights = (np.split(values, np.cumsum(fan_in)[:-1]) for values in (offsets, weights))
+    origins, places = geometry.origins(layer.layer), geometry.places(layer.layer)
+    built = set(layer.slots[layer.used].tolist())
+    live = np.flatnonzero(layer.addresses >= 0)
+    assert sorted(layer.addresses[live]) == list(range(layer.layer.sources))
+    for address in live[:: max(1, len(live) // 25)]:
+        expected = {}
+        for channel in range(layer.layer.channels):
+            position, at = np.nonzero(origins[:, None] + offsets[channel] == places[layer.addresses[address]])
+            for p, a in zip(position, at, strict=True):
+                expected[channel * len(origins) + int(p)] = int(weights[channel][a])
+        assert reached(layer, address) == {n: w for n, w in expected.items() if n in built}
+
+
+@pytest.mark.parametrize(("seed", "index"), convolutions())
+def test_what_leaves_arrives_under_its_address(seed, index):
+    layer = case(seed, OPTIONS).mapping.layers[index]
+    sources = set(layer.outputs[layer.outputs >= 0].tolist())
+    assert sources == set(range(int(np.prod(layer.layer.output_shape))))
+    assert len(layer.outputs) <= 1 << layer.output_address_bits
+
+
+@pytest.mark.rtl
+@pytest.mark.parametrize("seed", MACHINES)
+def test_all_machines_agree(seed):
+    finding = check(case(seed, OPTIONS), CACHE, seed)
+    assert finding.wrong is None, f"{finding.wrong}; repeat with: python -m pytest {__file__} -k {seed}"
+    assert finding.membranes > 0
