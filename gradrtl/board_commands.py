@@ -17,8 +17,6 @@ from .rtl.devices import device as find
 from .rtl.mapping import Mapping, map_network
 from .sim.operations import source_rates
 
-TIMED_IMAGES = 2000  # test images whose cycles are counted
-
 # What suits each device: PEs by layer, entries of a queue of events and of rows, pixels a beat, strided layers.
 # Planning knows block RAMs and multipliers, not logic cells, so these were found by placing. On the UP5K logic cells
 # are short, and block RAM holds its queues; on the ECP5 block RAMs are, and small memories become LUTs; the Gowin
@@ -75,7 +73,7 @@ def synth(network: Path, device: str, pes: str | None, folder: Path, seed: int, 
         report = synthesise(design, target, output, seed, lambda line: click.echo(f"  {line}", err=True))
         advance()
     _, test = load(folder)
-    stream, apart = timing(mapping, frames_for(found, test)[:TIMED_IMAGES])
+    stream, apart = timing(mapping, frames_for(found, test))
     interval, latency = float(stream.interval.mean()), float(apart.latency.mean())
     used = ",".join(str(layer.pes) for layer in mapping.layers)
     click.echo(f"{target.part}, PE {used}, {time.monotonic() - began:.0f} s")
@@ -95,7 +93,7 @@ def synth(network: Path, device: str, pes: str | None, folder: Path, seed: int, 
         click.echo(f"  {figures['frames_a_second']} frames/s, latency {figures['latency_us']} us")
     else:
         click.echo("  synthesis only: no frequency")
-    click.echo(f"  {interval:.1f} cycles a frame, latency {latency:.1f} cycles ({TIMED_IMAGES} test images)")
+    click.echo(f"  {interval:.1f} cycles a frame, latency {latency:.1f} cycles ({len(test.labels)} test images)")
     entry = json.loads((output / "report.json").read_text()) | figures
     (output / "report.json").write_text(json.dumps(entry, indent=1) + "\n")
     if report.too_slow:

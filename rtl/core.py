@@ -83,6 +83,7 @@ class Core(wiring.Component):
         m.d.comb += [
             self.events.ready.eq(fire.running & Cat(pe.events.ready for pe in pes).all()),
             fire.bad.eq(pes[0].bad),
+            fire.gone.eq(serialiser.gone),
         ]
         m.d.comb += [fire.full[b].eq(Cat(pe.full[b] for pe in pes).all()) for b in range(BANKS)]
         wiring.connect(m, fire.rows, serialiser.rows)

@@ -16,6 +16,8 @@ from .scan import unsigned_bits
 from .serialiser import Serialiser
 from .streams import beat_layout, event_layout
 
+BEATS_WAITING = 2  # in front of the first core: enough for an event a cycle
+
 
 def input_signature(mapping: Mapping) -> stream.Signature:
     """Stream that the datapath takes in: beats of pixels (static input), or events (spike input)."""
@@ -105,7 +107,7 @@ class Datapath(wiring.Component):
             unsigned_bits(mapping.beats - 1),
             lanes,
             unsigned(bits),
-            mapping.layers[0].row_queue_depth,
+            BEATS_WAITING,
             mapping.layers[0].address_bits,
         )
         m.submodules.serialiser = ResetInserter(self.abort)(serialiser)

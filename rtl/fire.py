@@ -12,7 +12,13 @@ from ..quantize.network import signed_bits
 from .mapping import LayerMapping
 from .neuron import after_reset, potential, spike
 from .pe import BANKS
-from .streams import row_layout
+from .streams import gone_layout, row_layout
+
+# Cycles from the one in which a bank is seen full to its first issue, and from the issue of a row to its release of the
+# bank and to its offer on `rows`.
+SEEN = 1
+RELEASED = 2
+PUT_OUT = 5
 
 
 def output_value_shape(mapping: LayerMapping):
@@ -23,10 +29,11 @@ def output_value_shape(mapping: LayerMapping):
 class FireUnit(wiring.Component):
     """Scans the rows of a full accumulator bank and puts out rows of spikes.
 
-    A row passes four stages, each of which waits for the next: read (issue), memory output, update, fire. A bank is
-    scanned once, or, with static input, `steps` times in a row; on its last scan each sum is cleared behind the read
-    and the bank is released with the last row. The frame's first scan starts from the reset value. In a joined window
-    (max pooling) the OR of its rows leaves with the last.
+    A row passes six stages and never waits: issue, read, memory output, update, fire, offer. It is issued when there is
+    a place for it in the queue of rows behind, which counts it as taken until it is `gone`; so no `ready` runs back
+    through the stages. A bank is scanned once, or, with static input, `steps` times in a row; on its last scan each sum
+    is cleared behind the read and the bank is released with the last row. The frame's first scan starts from the reset
+    value. In a joined window (max pooling) the OR of its rows leaves with the last.
 
     Ports
     -----
@@ -41,12 +48,15 @@ class FireUnit(wiring.Component):
     running
         Out: low while both banks are cleared after reset, `rows` cycles; events must wait.
     rows
-        Out: `row_layout`, one for each row and step, the last of a step marked `end`.
+        Out: `row_layout`, one for each row and step, the last of a step marked `end`; must be taken at once.
+    gone
+        In: rows that have left their place behind: one that was needed, one that was not.
     update_valid, update_spikes, update_membranes
         Out: for traces; see `docs/design.md`.
 
-    Throughput: a row a cycle. Latency: a row issued in cycle `i` is put out in `i + 3`; a bank full in cycle `c`
-    has its first row issued in `c` if the unit is idle. Stalls: `rows.ready` low.
+    Throughput: a row a cycle. Latency: a bank full in cycle `c` has its first row issued in `c + SEEN` if the unit is
+    idle; a row issued in cycle `i` is put out in `i + PUT_OUT`. Stalls: `mapping.row_queue_depth` rows are on their way
+    or wait behind; one gone in cycle `g` lets another be issued in `g + 1` if it was not needed, else in `g + 2`.
     """
 
     def __init__(self, mapping: LayerMapping, steps: int, scans: int):
@@ -68,6 +78,7 @@ class FireUnit(wiring.Component):
                 "rows": Out(
                     stream.Signature(row_layout(mapping.scan.output_bits, mapping.pes, output_value_shape(mapping)))
                 ),
+                "gone": In(gone_layout()),
                 "update_valid": Out(1),
                 "update_spikes": Out(mapping.pes),
                 "update_membranes": Out(mapping.pes * mapping.membrane_bits),
@@ -81,27 +92,31 @@ class FireUnit(wiring.Component):
         membrane = signed(mapping.membrane_bits)
         output = {"output": mapping.scan.output_bits, "sends": 1}
         tags = data.StructLayout({"row": mapping.row_bits, "end": 1, "bad": 1, "first": 1, "last": 1} | output)
-        tag1, tag2, tag3 = (Signal(tags, name=f"tag{i}") for i in (1, 2, 3))
-        valid1, valid2, valid3 = (Signal(name=f"valid{i}") for i in (1, 2, 3))
-        move1, move2, move3 = (Signal(name=f"move{i}") for i in (1, 2, 3))  # the stage is empty or empties
-        m.d.comb += [move3.eq(~valid3 | self.rows.ready), move2.eq(~valid2 | move3), move1.eq(~valid1 | move2)]
+        tag1, tag2, tag3, tag4 = (Signal(tags, name=f"tag{i}") for i in (1, 2, 3, 4))
+        valid1, valid2, valid3, valid4 = (Signal(name=f"valid{i}") for i in (1, 2, 3, 4))
 
         # After reset: both banks are cleared, row by row.
         row = Signal(mapping.row_bits)
         last_row = Signal()
         m.d.comb += last_row.eq(row == rows - 1)
 
-        # Issue. A bank stays full until its last row is past the clearing write.
-        bank, bank1 = Signal(), Signal()
+        # Issue, while there is room. A bank stays full until its last row is past the clearing write, which is before
+        # the other bank has been scanned (`FIRE_STAGES` rows at least).
+        bank, bank1, bank2 = Signal(), Signal(), Signal()
         step, scan = Signal(range(max(2, self.steps))), Signal(range(max(2, self.scans)))
         last_step, last_scan = Signal(), Signal()
+        room, unqueued = Signal(range(mapping.row_queue_depth + 1), init=mapping.row_queue_depth), Signal()
+        seen = Signal(BANKS)
         issue = Signal()
         m.d.comb += [
             last_step.eq(step == self.steps - 1),
             last_scan.eq(scan == self.scans - 1),
-            issue.eq(self.running & self.full.bit_select(bank, 1) & move1),
-            self.row.eq(row),
-            self.read.eq(issue << bank),
+            issue.eq(self.running & seen.bit_select(bank, 1) & (room != 0)),
+        ]
+        m.d.sync += [
+            unqueued.eq(self.gone.needed),
+            room.eq(room - issue + unqueued + self.gone.unneeded),
+            seen.eq(self.full),
         ]
         with m.If(~self.running):
             m.d.sync += self.running.eq(last_row)
@@ -112,94 +127,93 @@ class FireUnit(wiring.Component):
             with m.If(last_scan):
                 m.d.sync += bank.eq(~bank)
         group, output, sends = self._place(m, row, issue)
-        release1, clear1 = Signal(), Signal()
-        with m.If(move1):
-            m.d.sync += [
-                valid1.eq(issue),
-                bank1.eq(bank),
-                clear1.eq(last_scan),
-                release1.eq(last_scan & last_row),
-                tag1.row.eq(row),
-                tag1.end.eq(last_row),
-                tag1.bad.eq(self.bad.bit_select(bank, 1)),
-                tag1.first.eq(step == 0),
-                tag1.last.eq(last_step),
-                tag1.output.eq(output),
-                tag1.sends.eq(sends),
-            ]
+        group1 = Signal.like(group)
+        release1, clear1, release2, clear2 = Signal(), Signal(), Signal(), Signal()
+        m.d.sync += [
+            valid1.eq(issue),
+            group1.eq(group),
+            bank1.eq(bank),
+            clear1.eq(last_scan),
+            release1.eq(last_scan & last_row),
+            tag1.row.eq(row),
+            tag1.end.eq(last_row),
+            tag1.bad.eq(self.bad.bit_select(bank, 1)),
+            tag1.first.eq(step == 0),
+            tag1.last.eq(last_step),
+            tag1.output.eq(output),
+            tag1.sends.eq(sends),
+        ]
 
-        # Memory output: clear what was read; registers behind the memories.
+        # Read. One cycle later, clear what was read.
         m.submodules.membranes = memory = Memory(shape=unsigned(pes * mapping.membrane_bits), depth=rows, init=[])
         read, write = memory.read_port(), memory.write_port()
-        leaving1 = valid1 & move2
         m.d.comb += [
-            read.addr.eq(row),
-            read.en.eq(issue),
-            self.clear_row.eq(Mux(self.running, tag1.row, row)),
-            self.clear.eq(Mux(self.running, (leaving1 & clear1) << bank1, (1 << BANKS) - 1)),
-            self.release.eq((leaving1 & release1) << bank1),
+            self.row.eq(tag1.row),
+            self.read.eq(valid1 << bank1),
+            read.addr.eq(tag1.row),
+            read.en.eq(valid1),
+            self.clear_row.eq(Mux(self.running, tag2.row, row)),
+            self.clear.eq(Mux(self.running, (valid2 & clear2) << bank2, (1 << BANKS) - 1)),
+            self.release.eq((valid2 & release2) << bank2),
         ]
-        biases, thresholds = self._parameters(m, group, issue)
-        current2 = [Signal(signed(mapping.current_bits), name=f"current2_{p}") for p in range(pes)]
-        v2 = [Signal(membrane, name=f"v2_{p}") for p in range(pes)]
-        threshold2, threshold3 = thresholds, thresholds
-        if not isinstance(thresholds[0], Const):
-            threshold2 = [Signal.like(t, name=f"threshold2_{p}") for p, t in enumerate(thresholds)]
-            threshold3 = [Signal.like(t, name=f"threshold3_{p}") for p, t in enumerate(thresholds)]
-            with m.If(move2):
-                m.d.sync += [new.eq(old) for new, old in zip(threshold2, thresholds, strict=True)]
-            with m.If(move3):
-                m.d.sync += [new.eq(old) for new, old in zip(threshold3, threshold2, strict=True)]
-        with m.If(move2):
-            m.d.sync += [valid2.eq(valid1), tag2.eq(tag1)]
-            for p in range(pes):
-                stored = read.data.word_select(p, mapping.membrane_bits).as_signed()
-                m.d.sync += [
-                    current2[p].eq(Mux(bank1, self.sums[p][1], self.sums[p][0]) + biases[p]),
-                    v2[p].eq(Mux(tag1.first, neuron.reset_value, stored)),
-                ]
+        m.d.sync += [valid2.eq(valid1), tag2.eq(tag1), bank2.eq(bank1), clear2.eq(clear1), release2.eq(release1)]
+        biases, thresholds = self._parameters(m, group1, valid1)
+        thresholds3, thresholds4 = (
+            [t if isinstance(t, Const) else Signal.like(t, name=f"threshold{i}_{p}") for p, t in enumerate(thresholds)]
+            for i in (3, 4)
+        )
+        for late, early in ((thresholds4, thresholds3), (thresholds3, thresholds)):
+            m.d.sync += [new.eq(old) for new, old in zip(late, early, strict=True) if not isinstance(new, Const)]
 
-        # Update.
-        u3 = [Signal(signed(mapping.ranges.potential_bits), name=f"u3_{p}") for p in range(pes)]
-        with m.If(move3):
-            m.d.sync += [valid3.eq(valid2), tag3.eq(tag2)]
-            for p in range(pes):
-                m.d.sync += u3[p].eq(potential(neuron, v2[p], current2[p]))
+        # Memory output, then update.
+        m.d.sync += [valid3.eq(valid2), tag3.eq(tag2), valid4.eq(valid3), tag4.eq(tag3)]
+        u4 = [Signal(signed(mapping.ranges.potential_bits), name=f"u4_{p}") for p in range(pes)]
+        for p in range(pes):
+            current3 = Signal(signed(mapping.current_bits), name=f"current3_{p}")
+            v3 = Signal(membrane, name=f"v3_{p}")
+            stored = read.data.word_select(p, mapping.membrane_bits).as_signed()
+            m.d.sync += [
+                current3.eq(Mux(bank2, self.sums[p][1], self.sums[p][0]) + biases[p]),
+                v3.eq(Mux(tag2.first, neuron.reset_value, stored)),
+                u4[p].eq(potential(neuron, v3, current3)),
+            ]
 
         # Fire.
         spikes, updated = [], []
         for p in range(pes):
             used = int(mapping.used[:, p].sum())
-            there = Const(1, 1) if used == rows else tag3.row < used
+            there = Const(1, 1) if used == rows else tag4.row < used
             spiked = Signal(name=f"spiked_{p}")
-            v3 = Signal(membrane, name=f"v3_{p}")
+            v4 = Signal(membrane, name=f"v4_{p}")
             m.d.comb += [
-                spiked.eq(spike(neuron, u3[p], threshold3[p])),
-                v3.eq(after_reset(neuron, u3[p], threshold3[p], spiked)),
+                spiked.eq(spike(neuron, u4[p], thresholds4[p])),
+                v4.eq(after_reset(neuron, u4[p], thresholds4[p], spiked)),
             ]
-            spikes.append((spiked if neuron.spiking else tag3.last) & there)
-            updated.append(v3)
+            spikes.append((spiked if neuron.spiking else tag4.last) & there)
+            updated.append(v4)
         sent = Cat(*spikes)
         if mapping.scan.joined:
             before = Signal(pes)  # spikes in this window so far
-            with m.If(self.update_valid):
-                m.d.sync += before.eq(Mux(tag3.sends, 0, before | sent))
-            sent = Mux(tag3.sends, before | sent, 0)
+            with m.If(valid4):
+                m.d.sync += before.eq(Mux(tag4.sends, 0, before | sent))
+            sent = Mux(tag4.sends, before | sent, 0)
         payload = self.rows.payload
         m.d.comb += [
-            self.update_valid.eq(valid3 & self.rows.ready),
+            self.update_valid.eq(valid4),
             self.update_spikes.eq(Cat(*spikes) if neuron.spiking else 0),
             self.update_membranes.eq(Cat(*updated)),
-            write.addr.eq(tag3.row),
-            write.en.eq(self.update_valid),
+            write.addr.eq(tag4.row),
+            write.en.eq(valid4),
             write.data.eq(Cat(*updated)),
-            self.rows.valid.eq(valid3),
-            payload.row.eq(tag3.output),
-            payload.mask.eq(sent),
-            payload.end.eq(tag3.end),
-            payload.bad.eq(tag3.bad),
         ]
-        m.d.comb += [payload["values"][p].eq(1 if neuron.spiking else updated[p]) for p in range(pes)]
+        m.d.sync += [
+            self.rows.valid.eq(valid4),
+            payload.row.eq(tag4.output),
+            payload.mask.eq(sent),
+            payload.end.eq(tag4.end),
+            payload.bad.eq(tag4.bad),
+        ]
+        m.d.sync += [payload["values"][p].eq(1 if neuron.spiking else updated[p]) for p in range(pes)]
         return m
 
     def _place(self, m: Module, row: Signal, issue: Signal) -> tuple[Value, Value, Value]:
@@ -220,7 +234,7 @@ class FireUnit(wiring.Component):
         return counters["group"], output, sends
 
     def _parameters(self, m: Module, group: Value, issue: Signal) -> tuple[list, list]:
-        """Biases and thresholds of the row issued last cycle: constants where all neurons agree, else one memory."""
+        """Biases and thresholds of the row read last cycle: constants where all neurons agree, else one memory."""
         mapping = self.mapping
         fields, columns = {}, {}
         for name, values in (("bias", mapping.biases), ("threshold", mapping.thresholds)):

@@ -122,6 +122,7 @@ class ProcessingElement(wiring.Component):
 
         # Synapse reader: one address a cycle; a token takes one cycle too.
         reading = Signal()
+        ends = Signal()  # the run's last cycle
         left = Signal(mapping.count_bits)
         address = Signal(mapping.synapse_address_bits)
         read_event = Signal(self.event)
@@ -130,14 +131,15 @@ class ProcessingElement(wiring.Component):
         busy = Signal(BANKS)
         reader_free = Signal()
         m.d.comb += [
-            reader_free.eq(~reading | (left == 0)),
+            reader_free.eq(~reading | ends),
             run_leaves.eq(run_valid & reader_free & ~busy.bit_select(bank, 1)),
         ]
-        m.d.sync += [left.eq(left - 1), address.eq(address + 1)]
+        m.d.sync += [left.eq(left - 1), ends.eq(left == 1), address.eq(address + 1)]
         with m.If(reader_free):
             m.d.sync += [
                 reading.eq(run_leaves),
-                left.eq(Mux(run_event.end, 0, run.count - 1)),
+                left.eq(run.count - 1),
+                ends.eq(run_event.end | (run.count == 1)),
                 address.eq(Cat(Const(0, mapping.stride_bits), run_event.source) if strided else run.start),
                 read_event.eq(run_event),
             ]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Module, ShapeLike, Signal
-from amaranth.lib import stream, wiring
+from amaranth.hdl import Array, Module, Shape, ShapeLike, Signal, unsigned
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .fifo import Queue
-from .streams import event_layout, lane_bits, row_layout
+from .streams import event_layout, gone_layout, lane_bits, row_layout
 
 
 class Serialiser(wiring.Component):
@@ -16,10 +16,15 @@ class Serialiser(wiring.Component):
     Ports
     -----
     rows
-        In: `row_layout`. A row without events and without token leaves nothing behind; others wait in a queue of
-        `depth` rows, and only a full queue makes `ready` low.
+        In: `row_layout`; a value of one unsigned bit is 1 wherever there is an event. A row without events and
+        without token leaves nothing behind; others wait in a queue of `depth` rows, and only a full queue makes
+        `ready` low.
     events
         Out: `event_layout`, address `row * 2**lane_bits + lane`.
+
+    gone
+        Out: `gone_layout`, for a producer that counts the free places itself: a row that was loaded, and one that was
+        taken and left nothing behind.
 
     Throughput: one event or token a cycle, no bubble between rows. Latency: a row taken in cycle `f` is loaded in
     `f + 1` at the earliest and offers its first event in `f + 2`; a row is loaded in the cycle in which the last event
@@ -29,27 +34,31 @@ class Serialiser(wiring.Component):
     def __init__(self, row_bits: int, lanes: int, value: ShapeLike, depth: int, address_bits: int):
         self.lanes = lanes
         self.row = row_layout(row_bits, lanes, value)
+        self.valued = Shape.cast(value) != unsigned(1)
+        kept = {name: shape for name, shape in self.row.members.items() if self.valued or name != "values"}
+        self.kept = data.StructLayout(kept)
         self.depth = depth
         super().__init__(
             {
                 "rows": In(stream.Signature(self.row)),
                 "events": Out(stream.Signature(event_layout(address_bits, value))),
+                "gone": Out(gone_layout()),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.queue = queue = Queue(self.row, self.depth)
+        m.submodules.queue = queue = Queue(self.kept, self.depth)
         row = self.rows.payload
         needed = row.mask.any() | row.end
         m.d.comb += [
-            queue.i.payload.eq(row),
+            *(queue.i.payload[name].eq(row[name]) for name in self.kept.members),
             queue.i.valid.eq(self.rows.valid & needed),
             self.rows.ready.eq(queue.i.ready),  # whatever the row holds: the mask would lengthen the fire unit's path
         ]
 
         loaded = Signal()
-        current = Signal(self.row)
+        current = Signal(self.kept)
         lane = Signal(max(1, lane_bits(self.lanes)))
         for i in reversed(range(self.lanes)):
             with m.If(current.mask[i]):
@@ -57,18 +66,19 @@ class Serialiser(wiring.Component):
         rest = current.mask & (current.mask - 1)[: self.lanes]
         more = current.mask.any()
         last = ~more | (~rest.any() & ~current.end)
-        values = Array(current["values"][i] for i in range(self.lanes))
         event = self.events.payload
         m.d.comb += [
             self.events.valid.eq(loaded),
             event.end.eq(~more),
             event.bad.eq(current.bad),
             queue.o.ready.eq(~loaded | (self.events.ready & last)),
+            self.gone.needed.eq(queue.o.valid & queue.o.ready),
+            self.gone.unneeded.eq(self.rows.valid & self.rows.ready & ~needed),
         ]
         with m.If(more):
             m.d.comb += [
                 event.source.eq((current.row << lane_bits(self.lanes)) | lane),
-                event["value"].eq(values[lane]),
+                event["value"].eq(Array(current["values"])[lane] if self.valued else 1),
             ]
         with m.If(self.events.ready):
             m.d.sync += current.mask.eq(rest)

@@ -25,6 +25,11 @@ def row_layout(row_bits: int, lanes: int, value: ShapeLike) -> data.StructLayout
     )
 
 
+def gone_layout() -> data.StructLayout:
+    """Rows that left a queue of rows in this cycle: `needed`, one was loaded; `unneeded`, one had nothing to send."""
+    return data.StructLayout({"needed": 1, "unneeded": 1})
+
+
 def lane_bits(lanes: int) -> int:
     """Low bits of an address that name the lane."""
     return (lanes - 1).bit_length()

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
+from ..rtl.datapath import BEATS_WAITING
+from ..rtl.fire import PUT_OUT, RELEASED, SEEN
 from ..rtl.mapping import LayerMapping, Mapping
 from ..rtl.pe import token_latency
 from ..rtl.top import INPUT_QUEUE, OUTPUT_QUEUE
@@ -138,6 +140,19 @@ def _take(offered, costs, index, core, last, place, ring, depth, moved, waited, 
     return taken, handed
 
 
+@njit(cache=True, inline="always")
+def _give_back(places, core, depth, cycle):
+    """One more of the `depth` places in the row queue behind `core` is free from `cycle` on.
+
+    places[core, :depth] are the cycles from which places are free, in order; the next row takes the first.
+    """
+    k = 0
+    while k < depth - 1 and places[core, k + 1] < cycle:
+        places[core, k] = places[core, k + 1]
+        k += 1
+    places[core, k] = cycle
+
+
 @njit(cache=True)
 def _lower(cycles, shift):
     """Count `cycles` from a base that is `shift` later."""
@@ -175,9 +190,10 @@ def _run(
     free = np.full((layers, lanes), NEVER, np.int64)
     released = np.full((layers, 2), NEVER, np.int64)
     scanned = np.zeros(layers, np.int64)
-    stages = np.full((layers, 4), NEVER, np.int64)  # newest row: issued, left stage 1, left stage 2, fired
-    loads = np.full((layers + 1, shapes[:, 2].max()), NEVER, np.int64)  # serialisers: newest rows loaded
-    load_slot = np.zeros(layers + 1, np.int64)
+    issue = np.full(layers, NEVER, np.int64)  # newest row
+    places = np.full((layers, shapes[:, 2].max()), NEVER, np.int64)
+    loads = np.full(BEATS_WAITING, NEVER, np.int64)  # serialiser of the input: newest rows loaded
+    loaded = 0
     finished = np.full(layers + 1, NEVER, np.int64)  # serialisers: last event of the newest row
     passed = np.full(INPUT_QUEUE, NEVER, np.int64)  # the newest beats that left the input queue
     pushed = np.full(1, NEVER, np.int64)  # last packet beat into the output queue
@@ -191,9 +207,9 @@ def _run(
     for n in range(frames):
         shift = beat[0] + 1
         base += shift
-        for cycles in (ring, moved, waited, free, released, stages, loads):
+        for cycles in (ring, moved, waited, free, released, places):
             _lower(cycles, shift)
-        for cycles in (last, finished, passed, pushed, popped, beat):
+        for cycles in (last, issue, loads, finished, passed, pushed, popped, beat):
             _lower(cycles, shift)
         if gap and n:
             beat[0] += gap
@@ -212,9 +228,8 @@ def _run(
                     bank_free = released[to, scanned[to] & 1] + 1
                     for p in range(lanes):
                         free[to, p] = max(free[to, p], bank_free)
-                depth = shapes[max(core, 0), 2]
+                depth = shapes[core, 2]
                 rows = input_rows if to == 0 else shapes[core, 0]
-                slot = load_slot[to]
                 handed = np.int64(NEVER)
                 for r in range(rows):
                     events = np.int64(counts[count_at[to]])
@@ -244,16 +259,18 @@ def _run(
                         if beats == 0:
                             times[0, n] = base + beat[0]
                         fired = max(beat[0], passed[(entered + INPUT_QUEUE - 1) % INPUT_QUEUE]) + 1
+                        fired = max(fired, loads[loaded % BEATS_WAITING] + 1)
                     else:
-                        issued = max(max(stages[core, 0] + 1, stages[core, 1]), full)
-                        second = max(issued + 1, stages[core, 2])
-                        third = max(second + 1, stages[core, 3])
-                        fired = third + 1
-                    fired = max(fired, loads[to, slot] + 1)
+                        issued = max(max(issue[core] + 1, full + SEEN), places[core, 0])
+                        fired = issued + PUT_OUT
+                        issue[core] = issued
                     if events or ends:
                         time = max(fired + 1, finished[to])
-                        loads[to, slot] = time
-                        slot = 0 if slot + 1 == depth else slot + 1
+                        if to == 0:
+                            loads[loaded % BEATS_WAITING] = time
+                            loaded += 1
+                        else:
+                            _give_back(places, core, depth, time + 2)
                         if to < layers:
                             for i in range(address_at[to], address_at[to] + events):
                                 index = cost_from[to] + 1 + addresses[i]
@@ -273,19 +290,15 @@ def _run(
                                     time = max(time, pushed[0] + 1)
                         address_at[to] += events
                         finished[to] = time
+                    elif to > 0:
+                        _give_back(places, core, depth, fired + 1)
                     if to == 0:
                         passed[entered % INPUT_QUEUE] = fired
                         beats += 1
                         entered += 1
-                    else:
-                        stages[core, 0] = issued
-                        stages[core, 1] = second
-                        stages[core, 2] = third
-                        stages[core, 3] = fired
-                        if ends and (core > 0 or not static or t == steps - 1):
-                            released[core, scanned[core] & 1] = second
-                            scanned[core] += 1
-                load_slot[to] = slot
+                    elif ends and (core > 0 or not static or t == steps - 1):
+                        released[core, scanned[core] & 1] = issued + RELEASED
+                        scanned[core] += 1
                 full = handed + shapes[min(to, layers - 1), 3]
                 if to == 0:
                     held = full

@@ -99,8 +99,8 @@ MUTANTS = (
     Mutant(
         "run one too long",
         "rtl/pe.py",
-        "Mux(run_event.end, 0, run.count - 1)",
-        "Mux(run_event.end, 0, run.count)",
+        "ends.eq(left == 1)",
+        "ends.eq(left == 0)",
         "the synapse behind the run is added too",
     ),
     Mutant(
@@ -233,8 +233,8 @@ MUTANTS = (
     Mutant(
         "membranes outlive their frame",
         "rtl/fire.py",
-        "v2[p].eq(Mux(tag1.first, neuron.reset_value, stored))",
-        "v2[p].eq(stored)",
+        "v3.eq(Mux(tag2.first, neuron.reset_value, stored))",
+        "v3.eq(stored)",
         "a frame starts from the membranes of the one before",
     ),
     Mutant(
@@ -247,8 +247,8 @@ MUTANTS = (
     Mutant(
         "swapped sums",
         "rtl/fire.py",
-        "Mux(bank1, self.sums[p][1], self.sums[p][0])",
-        "Mux(bank1, self.sums[p][0], self.sums[p][1])",
+        "Mux(bank2, self.sums[p][1], self.sums[p][0])",
+        "Mux(bank2, self.sums[p][0], self.sums[p][1])",
         "the bank that is being filled is taken",
     ),
     Mutant(
@@ -261,22 +261,22 @@ MUTANTS = (
     Mutant(
         "threshold of the next row",
         "rtl/fire.py",
-        "spike(neuron, u3[p], threshold3[p])",
-        "spike(neuron, u3[p], threshold2[p])",
+        "spike(neuron, u4[p], thresholds4[p])",
+        "spike(neuron, u4[p], thresholds3[p])",
         "the threshold is a stage ahead of its potential",
     ),
     Mutant(
         "unused slot fires",
         "rtl/fire.py",
-        "tag3.row < used",
-        "tag3.row <= used",
+        "tag4.row < used",
+        "tag4.row <= used",
         "<= for <: a slot without a neuron sends spikes",
     ),
     Mutant(
-        "row issued into a full stage",
+        "row issued without room",
         "rtl/fire.py",
-        "self.full.bit_select(bank, 1) & move1)",
-        "self.full.bit_select(bank, 1))",
+        "seen.bit_select(bank, 1) & (room != 0))",
+        "seen.bit_select(bank, 1))",
         "rows are lost while the serialiser waits",
     ),
     Mutant(
@@ -299,6 +299,13 @@ MUTANTS = (
         "self.bad.bit_select(bank, 1)",
         "self.bad[0]",
         "a frame gets the flag of the one before or after it",
+    ),
+    Mutant(
+        "place never given back",
+        "rtl/fire.py",
+        "room - issue + unqueued + self.gone.unneeded",
+        "room - issue + unqueued",
+        "silent rows use up the queue behind",
     ),
     # The serialiser.
     Mutant(
