@@ -18,6 +18,7 @@ import numpy as np
 from gradrtl.model.checkpoint import Checkpoint
 from gradrtl.model.data import load
 from gradrtl.options import place
+from gradrtl.quantize.fold import fold
 from gradrtl.quantize.network import QuantizedNetwork
 from gradrtl.sim import engine
 from gradrtl.sim.cycles import predict
@@ -35,7 +36,8 @@ HEAD = (
 def row(percent: int, pes: str) -> str:
     """One network, placed on `pes` processing elements."""
     network = QuantizedNetwork.load(ROOT / f"networks/mnist-{percent}pct.npz")
-    floats = Checkpoint.load(ROOT / f"checkpoints/mnist-mlp-{percent}.npz")
+    seeds = map(Checkpoint.load, sorted((ROOT / "checkpoints").glob(f"mnist-mlp-{percent}-s*.npz")))
+    floats = next(made for made in seeds if fold(made).notes["checkpoint"] == network.notes["checkpoint"])
     _, test = load(DATA)
     outcome = engine.run(network, test.frames, trace="spikes")
     assert outcome.trace is not None

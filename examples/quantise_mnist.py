@@ -1,7 +1,7 @@
 """The MNIST networks of `networks/` and the figures of `docs/quantisation.md`, from the trained checkpoints.
 
-    python examples/quantise_mnist.py networks                 # post-training and fine-tuned, three seeds, and a table
-    python examples/quantise_mnist.py sweep checkpoints/mnist-mlp-5.npz    # 2 to 8 bits: table and plot
+    python examples/quantise_mnist.py networks                 # by weights and fine-tuned, three seeds, and a table
+    python examples/quantise_mnist.py sweep checkpoints/mnist-mlp-5-s1.npz    # 2 to 8 bits: table and plot
 
 Everything goes to `build/quantise/` and nothing there is made twice. Scales are searched on training images, epochs and
 networks are chosen on the held-out ones. So were the fine-tuning settings below, but test accuracies had been seen
@@ -66,6 +66,12 @@ def show(row: Row) -> None:
     click.echo(f"epoch {row['epoch']:3}  validation {100 * row['validation']:.2f} %  synapses {sum(row['synapses'])}")
 
 
+def spread(values: list[float]) -> str:
+    """Mean, standard deviation, and the values."""
+    deviation = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.2f}{deviation} ({', '.join(f'{value:.2f}' for value in values)})"
+
+
 @click.group()
 @click.option("--threads", default=1, show_default=True, help="Threads of torch and of the simulator.")
 def main(threads: int) -> None:
@@ -75,42 +81,36 @@ def main(threads: int) -> None:
 
 @main.command()
 @click.option("--percent", type=click.Choice(list(FINE_TUNING)), multiple=True, default=list(FINE_TUNING))
-@click.option("--seed", type=int, multiple=True, default=SEEDS, help="Of a fine-tuning.")
+@click.option("--seed", type=int, multiple=True, default=SEEDS, help="Of a training, and of its fine-tuning.")
 @click.option("--epochs", type=int, help="Of a fine-tuning, in place of its own.")
 def networks(percent: tuple[str, ...], seed: tuple[int, ...], epochs: int | None) -> None:
-    """4-bit networks at about 5, 2 and 1 % connectivity, the best on held-out images of each, and their table."""
+    """4-bit networks at about 5, 2 and 1 % connectivity, the seed best on held-out images of each, and their table."""
     train, test = load("data/mnist")
-    training, held_out = split(train)
-    lines = ["| network | connectivity | float | weights | search | fine-tuned | best held-out |"]
-    lines.append("| --- |" + " ---: |" * 5 + " --- |")
+    _, held_out = split(train)
+    lines = ["| network | connectivity | float | by weights | fine-tuned | seed that is best held-out |"]
+    lines.append("| --- |" + " ---: |" * 5)
     for p in percent:
-        made = Checkpoint.load(f"checkpoints/mnist-mlp-{p}.npz")
-        network, name = fold(made), f"mnist-{p}pct"
-        ways: dict[str, Method] = {"weights": quantize, "search": partial(searched, training=training)}
+        name = f"mnist-{p}pct"
+        found: dict[int, QuantizedNetwork] = {}
+        tests: dict[str, list[float]] = {"float": [], "weights": [], "fine-tuned": []}
         for s in seed:
+            made = Checkpoint.load(f"checkpoints/mnist-mlp-{p}-s{s}.npz")
+            network = fold(made)
             config = replace(FINE_TUNING[p], seed=s, epochs=epochs or FINE_TUNING[p].epochs)
-            way, state = f"qat-{config.epochs}x{config.lr:g}-s{s}", OUT / f"{name}-s{s}.pt"
-            ways[way] = partial(tuned, train=train, config=config, state=state)
-        found = {}
-        for way, method in ways.items():
-            click.echo(f"{name} {way}")
-            folder = OUT / name / network.notes["checkpoint"]["weights"][:8]
-            sweep(network, {way: method}, partial(accuracy, data=test), folder, bits=[BITS], on_row=click.echo)
-            found[way] = QuantizedNetwork.load(folder / f"{way}-{BITS}bit.npz")
-        tests = {way: 100 * accuracy(network, test) for way, network in found.items()}
-        fine = [way for way in ways if way.startswith("qat")]
-        best = max(ways, key=lambda way: accuracy(found[way], held_out))
+            tune = partial(tuned, train=train, config=config, state=OUT / f"{name}-s{s}.pt")
+            ways: dict[str, Method] = {"weights": quantize, "fine-tuned": tune}
+            folder = OUT / name / f"{network.notes['checkpoint']['weights'][:8]}-{config.epochs}"
+            tests["float"].append(100 * evaluate(network_of(made), test).accuracy)
+            for way, method in ways.items():
+                click.echo(f"{name} seed {s}: {way}")
+                sweep(network, {way: method}, partial(accuracy, data=test), folder, bits=[BITS], on_row=click.echo)
+                found[s] = QuantizedNetwork.load(folder / f"{way}-{BITS}bit.npz")
+                tests[way].append(100 * accuracy(found[s], test))
+        best = max(seed, key=lambda s: accuracy(found[s], held_out))
         found[best].save(f"networks/{name}.npz")
-        counted = found[best].notes["synapses"]
-        cells = [
-            f"{100 * sum(counted['kept']) / sum(counted['places']):.2f} %",
-            f"{100 * evaluate(network_of(made), test).accuracy:.2f}",
-            f"{tests['weights']:.2f}",
-            f"{tests['search']:.2f}",
-            f"{statistics.mean(tests[way] for way in fine):.2f} ({', '.join(f'{tests[way]:.2f}' for way in fine)})",
-            best,
-        ]
-        lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
+        kept = [sum(n.notes["synapses"]["kept"]) / sum(n.notes["synapses"]["places"]) for n in found.values()]
+        lines.append(f"| `{name}` | {spread([100 * k for k in kept])} | ")
+        lines[-1] += " | ".join(spread(values) for values in tests.values()) + f" | {best} |"
     table = "\n".join(lines) + "\n"
     (OUT / "networks.md").write_text(table)
     click.echo(table)

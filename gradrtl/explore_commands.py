@@ -25,7 +25,7 @@ from .sim import engine
 from .sim.cycles import predict
 from .sim.events import events_of
 
-CHECKPOINTS = tuple(f"checkpoints/mnist-mlp-{percent}.npz" for percent in (5, 2, 1))
+CHECKPOINTS = tuple(f"checkpoints/mnist-mlp-{percent}-s0.npz" for percent in (5, 2, 1))
 
 
 @dataclass(frozen=True)

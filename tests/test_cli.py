@@ -51,7 +51,8 @@ def test_info_gives_connectivity_and_digest():
     found = QuantizedNetwork.load(NETWORK)
     output = gradrtl("info", NETWORK).output
     assert found.digest in output
-    assert "connectivity 0." in output
+    kept = sum(np.count_nonzero(layer.synapses.weight) for layer in found.layers)
+    assert f", {kept} of 635200 weights" in output
 
 
 def test_a_convolution_becomes_hardware(tmp_path):
@@ -77,7 +78,7 @@ def test_simulate_writes_classes(tmp_path):
 
 def test_quantize_by_the_weights_alone(tmp_path):
     path = tmp_path / "network.npz"
-    checkpoint = str(ROOT / "checkpoints/mnist-mlp-1.npz")
+    checkpoint = str(ROOT / "checkpoints/mnist-mlp-1-s0.npz")
     gradrtl("quantize", checkpoint, "-o", str(path), "--method", "weights", "--bits", "5", *DATA)
     assert QuantizedNetwork.load(path).layers[0].weight_bits == 5
 
@@ -135,7 +136,7 @@ def test_demo_leaves_everything_in_one_folder_and_does_not_repeat_itself(tmp_pat
         (["verify", NETWORK, "absent.v", *DATA], "verilog is absent.v"),
         (["verify", NETWORK, *DATA, "--stalls", "1.5"], "stall"),
         (["quantize", "absent.npz"], "absent.npz"),
-        (["quantize", str(ROOT / "checkpoints/mnist-mlp-1.npz"), "--bits", "9", *DATA], "9"),
+        (["quantize", str(ROOT / "checkpoints/mnist-mlp-1-s0.npz"), "--bits", "9", *DATA], "9"),
         (["train", "--network", "nonsense", *DATA], "nonsense"),
         (["train", "--connectivity", "2", *DATA], "connectivity is 2"),
         (["demo", "--bits", "1", *DATA], "weight_bits is 1"),

@@ -35,7 +35,7 @@ def programme(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     monkeypatch.setattr(module, "SEARCH_FRAMES", 20)
     monkeypatch.chdir(tmp_path)
     network = Network("toy", (1, 4, 4), (Layer(Dense(12)), Layer(Dense(3))), steps=3)
-    float_networks.checkpoint(network, 1).save("checkpoints/mnist-mlp-5.npz")
+    float_networks.checkpoint(network, 1).save("checkpoints/mnist-mlp-5-s0.npz")
     return module
 
 
@@ -47,15 +47,15 @@ def test_networks(programme: ModuleType) -> None:
         assert done.exit_code == 0
         assert "| `mnist-5pct` |" in done.output
     assert QuantizedNetwork.load("networks/mnist-5pct.npz").layers[0].weight_bits == 4
-    (tuned,) = Path("build/quantise/mnist-5pct").rglob("qat-1x0.001-s0-4bit.npz")
+    (tuned,) = Path("build/quantise/mnist-5pct").rglob("fine-tuned-4bit.npz")
     assert QuantizedNetwork.load(tuned).notes["qat"]["seed"] == 0
     assert not list(Path().rglob("*.pt"))
 
 
 def test_sweep(programme: ModuleType) -> None:
-    arguments = ["sweep", "checkpoints/mnist-mlp-5.npz", "--bits", "2", "--bits", "5", "--epochs", "1"]
+    arguments = ["sweep", "checkpoints/mnist-mlp-5-s0.npz", "--bits", "2", "--bits", "5", "--epochs", "1"]
     done = CliRunner().invoke(programme.main, arguments, catch_exceptions=False)
     assert done.exit_code == 0
     assert "| 5 |" in done.output
-    folder = Path("build/quantise/sweep-mnist-mlp-5")
+    folder = Path("build/quantise/sweep-mnist-mlp-5-s0")
     assert {path.name for path in folder.iterdir()} >= {"table.md", "rows.csv", "plot.svg", "fine-tuned-2bit.npz"}

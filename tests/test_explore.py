@@ -38,7 +38,7 @@ def test_points_come_back_from_their_file(tmp_path):
 
 
 def test_sweep_resumes(tmp_path, monkeypatch):
-    checkpoint = str(ROOT / "checkpoints/mnist-mlp-1.npz")
+    checkpoint = str(ROOT / "checkpoints/mnist-mlp-1-s0.npz")
     words = [checkpoint, "--bits", "4", "--pe", "8,2", "--images", "20", "--jobs", "1", "--out", str(tmp_path)]
     words += ["--data", str(ROOT / "data/mnist")]
     assert "1 of 1 points on the front" in explore(*words)

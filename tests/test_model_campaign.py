@@ -36,7 +36,7 @@ def test_committed(path: Path) -> None:
 
 def test_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(campaign, "OUT", tmp_path)
-    some = Checkpoint.load(CHECKPOINTS / "mnist-mlp-5.npz")
+    some = Checkpoint.load(CHECKPOINTS / "mnist-mlp-5-s0.npz")
     for seed, test in ((0, 0.98), (1, 0.984)):
         figures = {"connectivity": 0.02, "useful_connectivity": 0.019, "validation": 0.985, "test": test}
         replace(some, figures=figures).save(tmp_path / f"magnitude-2-s{seed}" / "checkpoint.npz")
