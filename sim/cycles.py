@@ -78,7 +78,10 @@ def predict(
         [[m.rows, m.queue_depth, m.row_queue_depth, token_latency(m)] for m in mapping.layers], dtype=np.int64
     )
     nothing = np.zeros((0, 0), np.int64)
+    # As arguments, for a compiled kernel that is kept does not see that a constant of rtl/ has changed.
+    hardware = (INPUT_QUEUE, OUTPUT_QUEUE, BEATS_WAITING, SEEN, RELEASED, PUT_OUT)
     times = _run(
+        hardware,
         frames,
         network.steps,
         network.input.kind == "static",
@@ -163,6 +166,7 @@ def _lower(cycles, shift):
 
 @njit(cache=True)
 def _run(
+    hardware,
     frames,
     steps,
     static,
@@ -180,6 +184,7 @@ def _run(
     drained,
 ):
     """Times of all frames. Within a frame, cycles count from its base."""
+    input_queue, output_queue, beats_waiting, seen, until_released, until_put_out = hardware
     layers = len(shapes)
     lanes = costs.shape[1]
     last = shapes[:, 0] - 1  # the banks are cleared first
@@ -192,12 +197,12 @@ def _run(
     scanned = np.zeros(layers, np.int64)
     issue = np.full(layers, NEVER, np.int64)  # newest row
     places = np.full((layers, shapes[:, 2].max()), NEVER, np.int64)
-    loads = np.full(BEATS_WAITING, NEVER, np.int64)  # serialiser of the input: newest rows loaded
+    loads = np.full(beats_waiting, NEVER, np.int64)  # serialiser of the input: newest rows loaded
     loaded = 0
     finished = np.full(layers + 1, NEVER, np.int64)  # serialisers: last event of the newest row
-    passed = np.full(INPUT_QUEUE, NEVER, np.int64)  # the newest beats that left the input queue
+    passed = np.full(input_queue, NEVER, np.int64)  # the newest beats that left the input queue
     pushed = np.full(1, NEVER, np.int64)  # last packet beat into the output queue
-    popped = np.full(OUTPUT_QUEUE, NEVER, np.int64)  # the newest that left it
+    popped = np.full(output_queue, NEVER, np.int64)  # the newest that left it
     beat = np.full(1, -1, np.int64)  # last beat taken on s_axis
     count_at = count_from.copy()
     address_at = address_from.copy()
@@ -238,14 +243,14 @@ def _run(
                     if to == 0 and not static:
                         # Each spike, and the mark, is a beat of its own and goes straight to the core.
                         for i in range(address_at[0], address_at[0] + events + 1):
-                            beat[0] = max(beat[0] + 1, passed[entered % INPUT_QUEUE] + 1)
+                            beat[0] = max(beat[0] + 1, passed[entered % input_queue] + 1)
                             if len(offered):
                                 beat[0] = max(beat[0], offered[n, beats] - base)
                             index = 1 + addresses[i] if i < address_at[0] + events else 0
                             time, handed = _take(
                                 beat[0] + 1, costs, index, 0, last, place, ring, shapes[0, 1], moved, waited, free
                             )
-                            passed[entered % INPUT_QUEUE] = time
+                            passed[entered % input_queue] = time
                             if beats == 0:
                                 times[0, n] = base + beat[0]
                             beats += 1
@@ -253,21 +258,21 @@ def _run(
                         address_at[0] += events
                         continue
                     if to == 0:
-                        beat[0] = max(beat[0] + 1, passed[entered % INPUT_QUEUE] + 1)
+                        beat[0] = max(beat[0] + 1, passed[entered % input_queue] + 1)
                         if len(offered):
                             beat[0] = max(beat[0], offered[n, beats] - base)
                         if beats == 0:
                             times[0, n] = base + beat[0]
-                        fired = max(beat[0], passed[(entered + INPUT_QUEUE - 1) % INPUT_QUEUE]) + 1
-                        fired = max(fired, loads[loaded % BEATS_WAITING] + 1)
+                        fired = max(beat[0], passed[(entered + input_queue - 1) % input_queue]) + 1
+                        fired = max(fired, loads[loaded % beats_waiting] + 1)
                     else:
-                        issued = max(max(issue[core] + 1, full + SEEN), places[core, 0])
-                        fired = issued + PUT_OUT
+                        issued = max(max(issue[core] + 1, full + seen), places[core, 0])
+                        fired = issued + until_put_out
                         issue[core] = issued
                     if events or ends:
                         time = max(fired + 1, finished[to])
                         if to == 0:
-                            loads[loaded % BEATS_WAITING] = time
+                            loads[loaded % beats_waiting] = time
                             loaded += 1
                         else:
                             _give_back(places, core, depth, time + 2)
@@ -293,11 +298,11 @@ def _run(
                     elif to > 0:
                         _give_back(places, core, depth, fired + 1)
                     if to == 0:
-                        passed[entered % INPUT_QUEUE] = fired
+                        passed[entered % input_queue] = fired
                         beats += 1
                         entered += 1
                     elif ends and (core > 0 or not static or t == steps - 1):
-                        released[core, scanned[core] & 1] = issued + RELEASED
+                        released[core, scanned[core] & 1] = issued + until_released
                         scanned[core] += 1
                 full = handed + shapes[min(to, layers - 1), 3]
                 if to == 0:
@@ -307,7 +312,7 @@ def _run(
         times[1, n] = base + beat[0]
         pushed[0] = finished[layers] + classes
         for b in range(classes + 1):
-            slot = (n * (classes + 1) + b) % OUTPUT_QUEUE
+            slot = (n * (classes + 1) + b) % output_queue
             pushed[0] = max(pushed[0] + 1, popped[slot] + 1)
             popped[slot] = drained[n, b] - base if len(drained) else pushed[0] + 1
         times[2, n] = base + popped[slot]
