@@ -90,8 +90,8 @@ class FireUnit(wiring.Component):
         mapping, neuron = self.mapping, self.mapping.layer.neuron
         pes, rows = mapping.pes, mapping.rows
         membrane = signed(mapping.membrane_bits)
-        output = {"output": mapping.scan.output_bits, "sends": 1}
-        tags = data.StructLayout({"row": mapping.row_bits, "end": 1, "bad": 1, "first": 1, "last": 1} | output)
+        flags = dict.fromkeys(("end", "bad", "first", "last", "sends"), 1)
+        tags = data.StructLayout({"row": mapping.row_bits, "output": mapping.scan.output_bits} | flags)
         tag1, tag2, tag3, tag4 = (Signal(tags, name=f"tag{i}") for i in (1, 2, 3, 4))
         valid1, valid2, valid3, valid4 = (Signal(name=f"valid{i}") for i in (1, 2, 3, 4))
 

@@ -21,7 +21,6 @@ class Serialiser(wiring.Component):
         `ready` low.
     events
         Out: `event_layout`, address `row * 2**lane_bits + lane`.
-
     gone
         Out: `gone_layout`, for a producer that counts the free places itself: a row that was loaded, and one that was
         taken and left nothing behind.
