@@ -137,15 +137,11 @@ class LayerMapping:
         return self.ranges.membrane_bits
 
     @property
-    def group_bits(self) -> int:
-        return unsigned_bits(self.scan.groups - 1)
-
-    @property
     def target_bits(self) -> int:
         """Width of a synapse's target: a row; in a convolution a group and taps."""
         if self.kernel is None:
             return self.row_bits
-        return self.group_bits + self.kernel.rows.tap_bits + self.kernel.columns.tap_bits
+        return self.scan.group_bits + self.kernel.rows.tap_bits + self.kernel.columns.tap_bits
 
     @property
     def synapse_bits(self) -> int:
@@ -265,9 +261,9 @@ def map_network(
     pixels_a_beat
         1, 2, 4 or 8 pixels on the input bus.
     queue_depth, row_queue_depth
-        Entries of each PE's event queue, and of the queue of rows before each serialiser.
+        Entries of each PE's event queue, and of the queue of rows behind each layer's fire unit.
     strided
-        The layers whose synapse memories are addressed by source, see `LayerMapping.stride_bits`.
+        The layers whose synapse memories are addressed by list, see `LayerMapping.stride_bits`.
     """
     layers = network.layers
     pes = tuple(pes) if pes is not None else (16, *[4] * (len(layers) - 1))
@@ -286,8 +282,10 @@ def map_network(
         require(rates[index].shape == (layer.sources,), f"rates[{index}]", rates[index].shape, f"({layer.sources},)")
         before = mapped[-1] if mapped else None
         addresses = before.outputs if before else np.arange(layer.sources)
-        place = _place_convolution if isinstance(layer.synapses, Conv) else _place_dense
-        placement = place(layer, kept[index], addresses, rates[index], pes[index], before)
+        if isinstance(layer.synapses, Conv):
+            placement = _place_convolution(layer, addresses, rates[index], pes[index], before)
+        else:
+            placement = _place_dense(layer, kept[index], addresses, rates[index], pes[index])
         counts = placement.counts
         stride_bits = max(0, int(counts.max()) - 1).bit_length() if index in strided else None
         ends = np.cumsum(counts, axis=1)
@@ -339,9 +337,7 @@ def _groups(members: list[np.ndarray], scan_of_one: Scan) -> int:
     return max(-(-FIRE_STAGES // scan_of_one.rows), *(len(m) for m in members))
 
 
-def _place_dense(
-    layer: Layer, kept: np.ndarray, addresses: np.ndarray, rates: np.ndarray, pes: int, before: LayerMapping | None
-) -> _Placement:
+def _place_dense(layer: Layer, kept: np.ndarray, addresses: np.ndarray, rates: np.ndarray, pes: int) -> _Placement:
     """A group is a neuron: `kept` ones (indices, ascending) alone are placed. A list for each address."""
     weight = layer.synapses.weight
     members = [kept[m] for m in assign((weight[kept] != 0) @ rates, pes)]
@@ -362,7 +358,7 @@ def _place_dense(
 
 
 def _place_convolution(
-    layer: Layer, kept: np.ndarray, addresses: np.ndarray, rates: np.ndarray, pes: int, before: LayerMapping | None
+    layer: Layer, addresses: np.ndarray, rates: np.ndarray, pes: int, before: LayerMapping | None
 ) -> _Placement:
     """A group is an output channel, all of which are placed. A list for each input channel and phase."""
     weight = layer.synapses.weight
@@ -391,7 +387,7 @@ def _place_convolution(
         slots[: len(channels), :, pe] = (channels[:, None] * height + rows) * width + columns
         source, group, taps, values = kernel.synapses(weight[channels], key_of)
         counts[pe] = np.bincount(source, minlength=counts.shape[1])
-        targets.append(taps << unsigned_bits(scan.groups - 1) | group)
+        targets.append(taps << scan.group_bits | group)
         weights.append(values)
     flat = slots.reshape(scan.rows, pes)
     return _Placement(scan, flat, lists, counts, tuple(targets), tuple(weights), kernel)
@@ -402,10 +398,9 @@ def _outputs(layer: Layer, placement: _Placement) -> np.ndarray:
     scan, slots = placement.scan, placement.slots
     lanes = 1 << lane_bits(slots.shape[1])
     sources = np.full((1 << scan.y_bits + scan.x_bits) * scan.groups * lanes, -1, dtype=np.int64).reshape(-1, lanes)
-    first = slots[:: scan.window**2]  # the first neuron of each window
-    pooled = first
-    if layer.pool is not None:
-        channel, y, x = np.unravel_index(np.maximum(first, 0), layer.shape)
-        pooled = np.ravel_multi_index((channel, y // layer.pool.size, x // layer.pool.size), layer.output_shape)
+    first = slots[:: scan.window**2]  # of each window
+    windows = scan.height * scan.width
+    window = np.arange(len(first))[:, None] % windows
+    pooled = first // (layer.neurons // layer.channels) * windows + window
     sources[scan.outputs[:: scan.window**2], : slots.shape[1]] = np.where(first >= 0, pooled, -1)
     return sources.ravel()

@@ -30,7 +30,7 @@ def synapse_layout(mapping: LayerMapping) -> data.StructLayout:
     kernel = mapping.kernel
     target = {"row": mapping.row_bits}
     if kernel is not None:
-        target = {"group": mapping.group_bits, "x": kernel.columns.tap_bits, "y": kernel.rows.tap_bits}
+        target = {"group": mapping.scan.group_bits, "x": kernel.columns.tap_bits, "y": kernel.rows.tap_bits}
     return data.StructLayout(target | {"weight": signed(mapping.weight_bits)})
 
 
@@ -80,7 +80,7 @@ def place(
     rows, columns = kernel.rows, kernel.columns
     aimed, placed = Signal(stage.shape(), name="aimed"), Signal(stage.shape(), name="placed")
     aimed_weight, weight = Signal(synapse.weight.shape()), Signal(synapse.weight.shape())
-    group = Signal(mapping.group_bits)
+    group = Signal(mapping.scan.group_bits)
     named = (("y", rows), ("x", columns))
     aimed_y, aimed_x = (Signal(unsigned_bits(len(axis.reached) - 1), name=f"aimed_{name}") for name, axis in named)
     row = Signal(mapping.row_bits)

@@ -50,6 +50,10 @@ class Scan:
         return self.groups * self.group_rows
 
     @property
+    def group_bits(self) -> int:
+        return unsigned_bits(self.groups - 1)
+
+    @property
     def x_bits(self) -> int:
         return (self.width - 1).bit_length()
 
@@ -60,7 +64,7 @@ class Scan:
     @property
     def output_bits(self) -> int:
         """Width of the row part of an address that leaves: group, then y, then x of the window."""
-        return unsigned_bits(self.groups - 1) + self.y_bits + self.x_bits
+        return self.group_bits + self.y_bits + self.x_bits
 
     @cached_property
     def positions(self) -> tuple[np.ndarray, np.ndarray]:

@@ -35,7 +35,7 @@ def reached(layer: LayerMapping, address: int) -> dict[int, int]:
         start = layer.counts[pe, :number].sum()
         for at in range(start, start + layer.counts[pe, number]):
             target = int(layer.targets[pe][at])
-            taps, group = target >> layer.group_bits, target & (1 << layer.group_bits) - 1
+            taps, group = target >> layer.scan.group_bits, target & (1 << layer.scan.group_bits) - 1
             tap_y, tap_x = divmod(taps, 1 << kernel.columns.tap_bits)
             row = kernel.rows.reached[kernel.rows.places[y] + tap_y]
             column = kernel.columns.reached[kernel.columns.places[x] + tap_x]
