@@ -32,6 +32,7 @@ class TrainConfig:
     p: float = 0.95  # target sparsity of the prior
     output_alpha: float = 0.1  # factor on alpha in the last layer
     margin: float = 80.0  # gradr-quota: how many learning rates below zero a connection starts again that it prunes
+    spike_cost: float = 0.0  # part of the mean firing rate of the hidden neurons that is added to the loss
     spread: float = 0.75  # density of a layer is proportional to its size to the power -spread
     rotation: float = 10.0  # augmentation: largest angle, degrees
     shift: float = 0.05  # augmentation: largest shift, part of the image's side
@@ -58,6 +59,7 @@ class TrainConfig:
         require(0.5 <= self.p < 1, "p", self.p, "at least 0.5, below 1")
         require(self.output_alpha >= 0, "output_alpha", self.output_alpha, "0 or above")
         require(self.margin >= 0, "margin", self.margin, "0 or above")
+        require(self.spike_cost >= 0, "spike_cost", self.spike_cost, "0 or above")
         require(0 <= self.spread <= 1, "spread", self.spread, "0 to 1")
         require(0 <= self.rotation <= 180, "rotation", self.rotation, "0 to 180 degrees")
         require(0 <= self.shift <= 0.5, "shift", self.shift, "0 to 0.5 of the image")

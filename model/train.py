@@ -54,6 +54,12 @@ def rate_loss(rates: Tensor, labels: Tensor) -> Tensor:
     return functional.mse_loss(rates, functional.one_hot(labels, rates.shape[1]).to(rates.dtype))
 
 
+def hidden_rate(rates: list[Tensor]) -> Tensor:
+    """Mean firing rate of all hidden neurons, from each layer's `[batch, *shape]`; 0 where none are hidden."""
+    hidden = [rate.flatten(1) for rate in rates[:-1]]
+    return torch.cat(hidden, dim=1).mean() if hidden else torch.zeros(())
+
+
 def learning_rate(step: int, constant: int, total: int) -> float:
     """Factor on the learning rate at `step`: 1 for `constant` steps, then a cosine that ends at 0 after `total`."""
     if step < constant or constant >= total:
@@ -168,8 +174,10 @@ def train(
                 for group in optimizer.param_groups:
                     group["lr"] = config.lr * learning_rate(number, constant, config.epochs * per_epoch)
                 with torch.autocast(workers.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-                    rates = forward(workers.share(images))
+                    rates, layers = forward(workers.share(images), layer_rates=True)
                 loss = rate_loss(rates, workers.share(labels))
+                if config.spike_cost:
+                    loss = loss + config.spike_cost * hidden_rate(layers)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()

@@ -20,7 +20,7 @@ from ..model.archive import digest
 from ..model.augment import Augment
 from ..model.data import Dataset, split
 from ..model.errors import UserError, require
-from ..model.train import batches, evaluate, learning_rate, rate_loss
+from ..model.train import batches, evaluate, hidden_rate, learning_rate, rate_loss
 from .fold import FloatNetwork
 from .integer_module import IntegerNetwork
 from .living import without_dead
@@ -38,6 +38,7 @@ class QatConfig:
     epochs: int = 10
     lr: float = 1e-3  # of weights and biases, Adam; a cosine to 0
     scale_lr: float = 1e-3  # of the logarithms of the step sizes
+    spike_cost: float = 0.0  # as in training
     batch: int = 128
     rotation: float = 10.0  # augmentation, as in training
     shift: float = 0.05
@@ -49,6 +50,7 @@ class QatConfig:
         require(self.epochs >= 0, "epochs", self.epochs, "0 or above")
         require(self.lr > 0, "lr", self.lr, "above 0")
         require(self.scale_lr >= 0, "scale_lr", self.scale_lr, "0 or above")
+        require(self.spike_cost >= 0, "spike_cost", self.spike_cost, "0 or above")
         require(self.batch >= 1, "batch", self.batch, "at least 1")
         require(self.seed >= 0, "seed", self.seed, "0 or above")
 
@@ -120,7 +122,10 @@ def fine_tune(
             ):
                 for group, rate in zip(optimizer.param_groups, rates, strict=True):
                     group["lr"] = rate * learning_rate(number, 0, total)
-                loss = rate_loss(module(images), labels)
+                rates, layers = module(images, layer_rates=True)
+                loss = rate_loss(rates, labels)
+                if config.spike_cost:
+                    loss = loss + config.spike_cost * hidden_rate(layers)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()

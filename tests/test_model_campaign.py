@@ -10,6 +10,7 @@ import pytest
 
 from gradrtl.model import campaign
 from gradrtl.model.checkpoint import Checkpoint
+from gradrtl.model.config import TrainConfig
 from gradrtl.model.errors import UserError
 
 CHECKPOINTS = Path(__file__).parent.parent / "checkpoints"
@@ -28,7 +29,7 @@ def test_only_recipe_and_seed_differ_in_the_comparison() -> None:
 def test_committed(path: Path) -> None:
     checkpoint = Checkpoint.load(path)
     assert checkpoint.command == f"python -m gradrtl.model.campaign {path.stem}"
-    assert checkpoint.config == campaign.runs()[path.stem].to_json()
+    assert TrainConfig.from_json(checkpoint.config) == campaign.runs()[path.stem]
     assert checkpoint.census.connectivity == checkpoint.figures["connectivity"]
     assert checkpoint.census.useful_connectivity == checkpoint.figures["useful_connectivity"]
     assert len(checkpoint.history) == checkpoint.config["epochs"]

@@ -43,6 +43,13 @@ def network() -> FloatNetwork:
     return fold(float_networks.checkpoint(Network("halves", (1, 6, 6), layers, steps=4), seed=1))
 
 
+def test_a_price_on_spikes_makes_them_fewer(network: FloatNetwork, data: Dataset) -> None:
+    found = [fine_tune(network, FORMATS, data, replace(SHORT, spike_cost=cost)) for cost in (0.0, 0.2)]
+    traces = [engine.run(one, data.frames, threads=1, trace="spikes").trace for one in found]
+    free, priced = (int(trace.spikes[0].sum()) for trace in traces if trace)
+    assert priced < free
+
+
 def test_it_learns_and_its_accuracy_is_the_integer_networks(network: FloatNetwork, data: Dataset) -> None:
     rows: list[dict] = []
     found = fine_tune(network, FORMATS, data, CONFIG, on_epoch=rows.append)
