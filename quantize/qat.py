@@ -90,7 +90,7 @@ def fine_tune(
         {"params": [p for name, p in module.named_parameters() if name.endswith(("weight", "bias"))], "lr": config.lr},
     ]
     optimizer = torch.optim.Adam(groups, fused=True)
-    rates = [config.scale_lr, config.lr]
+    full_rates = [config.scale_lr, config.lr]
 
     def finish(epoch: int, loss: float | None) -> Row:
         module.check()
@@ -120,7 +120,7 @@ def fine_tune(
             for number, (images, labels) in enumerate(
                 batches(training, config.batch, augment, config.seed, epoch), start=start
             ):
-                for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                for group, rate in zip(optimizer.param_groups, full_rates, strict=True):
                     group["lr"] = rate * learning_rate(number, 0, total)
                 rates, layers = module(images, layer_rates=True)
                 loss = rate_loss(rates, labels)
