@@ -13,6 +13,7 @@ import click
 import numpy as np
 
 from gradrtl.rtl.mapping import map_network
+from gradrtl.rtl.planning import budget
 from gradrtl.rtl.verilog import generate
 from gradrtl.sim.verify import verify
 
@@ -29,6 +30,8 @@ def main() -> int:
     for layer in mapping.layers:
         click.echo(f"{layer.layer.name}: {layer.pes} PEs, {layer.rows} rows, bits {layer.memory_bits}")
     click.echo(f"{mapping.memory_bits:,} memory bits")
+    for line in budget(mapping):
+        click.echo(line)
     start = time.monotonic()
     text = generate(mapping, "python -m bench.paper")
     click.echo(f"Verilog: {len(text):,} bytes in {time.monotonic() - start:.0f} s")

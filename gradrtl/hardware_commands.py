@@ -21,8 +21,9 @@ from .options import (
     place,
     placement_options,
 )
-from .quantize.network import Dense, QuantizedNetwork
+from .quantize.network import QuantizedNetwork
 from .rtl.mapping import QUEUE_DEPTH, ROW_QUEUE_DEPTH, Mapping, map_network
+from .rtl.planning import budget
 from .sim import engine
 from .sim.cycles import predict
 from .sim.energy import dense, estimate
@@ -54,10 +55,11 @@ def info(network: Path) -> None:
         )
     Console().print(table)
     click.echo(f"connectivity {100 * kept / places:.2f} %, {kept} of {places} weights")
-    if all(isinstance(layer.synapses, Dense) for layer in found.layers):
-        mapping = map_network(found)
-        used = ",".join(str(layer.pes) for layer in mapping.layers)
-        click.echo(f"{mapping.memory_bits} memory bits with {used} processing elements")
+    mapping = map_network(found)
+    used = ",".join(str(layer.pes) for layer in mapping.layers)
+    click.echo(f"{mapping.memory_bits} memory bits with {used} processing elements; on a device they take")
+    for line in budget(mapping):
+        click.echo(line)
     click.echo(f"steps {found.steps}, classes {found.classes}, read-out {found.readout.kind}")
     click.echo(f"digest {found.digest}")
 

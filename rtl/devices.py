@@ -128,6 +128,30 @@ DEVICES = {
             clock=100,
             placed=False,
         ),
+        Device(
+            "xc7k325t",
+            "AMD XC7K325T-2FFG900C",
+            "xilinx",
+            luts=203800,
+            flip_flops=407600,
+            multipliers=840,
+            block_rams=890,
+            ram_shapes=KBIT18_SHAPES,
+            clock=100,
+            placed=False,
+        ),
+        Device(
+            "xc7vx690t",
+            "AMD XC7VX690T-2FFG1761C",
+            "xilinx",
+            luts=433200,
+            flip_flops=866400,
+            multipliers=3600,
+            block_rams=2940,
+            ram_shapes=KBIT18_SHAPES,
+            clock=100,
+            placed=False,
+        ),
     )
 }
 

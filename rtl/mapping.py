@@ -27,6 +27,19 @@ FIRE_STAGES = 4  # a row is read, registered, updated, written: the same row is 
 
 
 @dataclass(frozen=True)
+class Memories:
+    """So many memories, `words` of `bits` each."""
+
+    number: int
+    words: int
+    bits: int
+
+    @property
+    def total(self) -> int:
+        return self.number * self.words * self.bits
+
+
+@dataclass(frozen=True)
 class LayerMapping:
     """One layer on `pes` processing elements (PEs).
 
@@ -197,19 +210,24 @@ class LayerMapping:
         return np.where(self.scan.sends[:, None] & self.used, sources, -1)
 
     @property
-    def memory_bits(self) -> dict[str, int]:
-        """Bits of each kind of memory, as built."""
+    def memories(self) -> dict[str, Memories]:
+        """The memories of each kind, as built."""
         parameters = 0
         for values in (self.biases, self.thresholds):
             if np.unique(values[self.used_groups]).size > 1:
                 parameters += signed_bits(int(values.min()), int(values.max()))
         return {
-            "pointers": self.counts.size * self.pointer_bits,
-            "synapses": self.pes * self.synapse_depth * self.synapse_bits,
-            "accumulators": 2 * self.pes * self.rows * self.current_bits,
-            "membranes": self.pes * self.rows * self.membrane_bits,
-            "parameters": self.pes * self.scan.groups * parameters,
+            "pointers": Memories(self.pes, self.counts.shape[1], self.pointer_bits),
+            "synapses": Memories(self.pes, self.synapse_depth, self.synapse_bits),
+            "accumulators": Memories(2 * self.pes, self.rows, self.current_bits),
+            "membranes": Memories(1, self.rows, self.pes * self.membrane_bits),
+            "parameters": Memories(1, self.scan.groups, self.pes * parameters),
         }
+
+    @property
+    def memory_bits(self) -> dict[str, int]:
+        """Bits of each kind of memory, as built."""
+        return {kind: memories.total for kind, memories in self.memories.items()}
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 from ..model.errors import UserError
 from ..quantize.network import QuantizedNetwork
-from .devices import Device
+from .devices import DEVICES, Device
 from .mapping import LARGEST_PES, Mapping, map_network
+
+LUT_WORDS = 128  # accumulators and membranes of at most so many words are built of LUTs
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,23 @@ def balanced_pes(network: QuantizedNetwork, loads: Sequence[Load], beats: int, f
 
 
 def block_rams(mapping: Mapping, device: Device) -> int:
-    """Block RAMs that the pointers and synapses take: one set for each PE. Small memories go to LUTs."""
-    total = 0
-    for layer in mapping.layers:
-        pointers = device.rams_for(len(layer.addresses), layer.pointer_bits)
-        total += layer.pes * (pointers + device.rams_for(layer.synapse_depth, layer.synapse_bits))
-    return total
+    """Block RAMs that the memories of all layers take: pointers and synapses, and what has over `LUT_WORDS` words."""
+    return sum(
+        memories.number * device.rams_for(memories.words, memories.bits)
+        for layer in mapping.layers
+        for kind, memories in layer.memories.items()
+        if kind in ("pointers", "synapses") or memories.words > LUT_WORDS
+    )
+
+
+def budget(mapping: Mapping) -> list[str]:
+    """One line a device: the block RAMs that `mapping` takes of it, and whether they are there."""
+    lines = []
+    for device in DEVICES.values():
+        taken = block_rams(mapping, device)
+        verdict = "fits" if taken <= device.block_rams else "does not fit"
+        lines.append(f"{device.name}: {taken} of {device.block_rams} block RAMs, {verdict}")
+    return lines
 
 
 def device_pes(network: QuantizedNetwork, loads: Sequence[Load], beats: int, device: Device) -> list[int]:
