@@ -128,7 +128,7 @@ class FireUnit(wiring.Component):
                 m.d.sync += bank.eq(~bank)
         group, output, sends = self._place(m, row, issue)
         group1 = Signal.like(group)
-        release1, clear1, release2, clear2 = Signal(), Signal(), Signal(), Signal()
+        release1, clear1 = Signal(), Signal()
         m.d.sync += [
             valid1.eq(issue),
             group1.eq(group),
@@ -144,19 +144,23 @@ class FireUnit(wiring.Component):
             tag1.sends.eq(sends),
         ]
 
-        # Read. One cycle later, clear what was read.
+        # Read. One cycle later, clear what was read. What goes to all PEs comes from registers.
         m.submodules.membranes = memory = Memory(shape=unsigned(pes * mapping.membrane_bits), depth=rows, init=[])
         read, write = memory.read_port(), memory.write_port()
         m.d.comb += [
             self.row.eq(tag1.row),
-            self.read.eq(valid1 << bank1),
             read.addr.eq(tag1.row),
             read.en.eq(valid1),
-            self.clear_row.eq(Mux(self.running, tag2.row, row)),
-            self.clear.eq(Mux(self.running, (valid2 & clear2) << bank2, (1 << BANKS) - 1)),
-            self.release.eq((valid2 & release2) << bank2),
         ]
-        m.d.sync += [valid2.eq(valid1), tag2.eq(tag1), bank2.eq(bank1), clear2.eq(clear1), release2.eq(release1)]
+        m.d.sync += [
+            self.read.eq(issue << bank),
+            self.clear_row.eq(Mux(self.running, tag1.row, row)),
+            self.clear.eq(Mux(self.running, (valid1 & clear1) << bank1, (1 << BANKS) - 1)),
+            self.release.eq((valid1 & release1) << bank1),
+            valid2.eq(valid1),
+            tag2.eq(tag1),
+            bank2.eq(bank1),
+        ]
         biases, thresholds = self._parameters(m, group1, valid1)
         thresholds3, thresholds4 = (
             [t if isinstance(t, Const) else Signal.like(t, name=f"threshold{i}_{p}") for p, t in enumerate(thresholds)]

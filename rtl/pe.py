@@ -174,12 +174,12 @@ class ProcessingElement(wiring.Component):
             product3.eq(weight2 * stage2.value if mapping.value_bits > 1 else weight2),
         ]
 
-        # Accumulator banks. The sum written last cycle is forwarded: the memory does not show it yet.
+        # Accumulator banks. The sum written last cycle is forwarded: the memory does not show it yet. That the rows
+        # agree is found a stage earlier; the banks do, for a token lies between synapses of two.
         sum3 = Signal(signed(mapping.current_bits))
         read3 = Signal(signed(mapping.current_bits))
         last_sum = Signal.like(sum3)
-        last_row = Signal(mapping.row_bits)
-        last_valid = Signal(BANKS)
+        forward = Signal()
         read_data = []
         for b in range(BANKS):
             memory = Memory(shape=signed(mapping.current_bits), depth=mapping.rows, init=[])
@@ -195,18 +195,16 @@ class ProcessingElement(wiring.Component):
                 write.data.eq(Mux(self.clear[b], 0, sum3)),
                 self.sums[b].eq(read.data),
             ]
-            m.d.sync += last_valid[b].eq(accumulate)
             read_data.append(read.data)
             with m.If(self.release[b]):
                 m.d.sync += self.full[b].eq(0)
             with m.If(stage3.token & (stage3.bank == b)):
                 m.d.sync += [self.full[b].eq(1), self.bad[b].eq(stage3.bad)]
-        forward = last_valid.bit_select(stage3.bank, 1) & (last_row == row3)
         m.d.comb += [
             read3.eq(Mux(forward, last_sum, Mux(stage3.bank, read_data[1], read_data[0]))),
             sum3.eq(read3 + product3),
         ]
-        m.d.sync += [last_sum.eq(sum3), last_row.eq(row3)]
+        m.d.sync += [last_sum.eq(sum3), forward.eq(stage3.valid & (row3 == row2))]
         return m
 
     def _synapses(self, m: Module, word: data.StructLayout, address: Signal) -> data.View:

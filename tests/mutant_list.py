@@ -78,22 +78,22 @@ MUTANTS = (
     Mutant(
         "no forwarding",
         "rtl/pe.py",
-        "forward = last_valid.bit_select(stage3.bank, 1) & (last_row == row3)",
-        "forward = Const(0, 1)",
+        "forward.eq(stage3.valid & (row3 == row2))",
+        "forward.eq(0)",
         "a sum written in the cycle before is read stale",
     ),
     Mutant(
         "forwarding to every row",
         "rtl/pe.py",
-        "forward = last_valid.bit_select(stage3.bank, 1) & (last_row == row3)",
-        "forward = last_valid.bit_select(stage3.bank, 1)",
+        "forward.eq(stage3.valid & (row3 == row2))",
+        "forward.eq(stage3.valid)",
         "the last sum is taken for that of any row",
     ),
     Mutant(
         "forwarding of what was not written",
         "rtl/pe.py",
-        "forward = last_valid.bit_select(stage3.bank, 1) & (last_row == row3)",
-        "forward = last_row == row3",
+        "forward.eq(stage3.valid & (row3 == row2))",
+        "forward.eq(row3 == row2)",
         "an empty cycle's sum is forwarded",
     ),
     Mutant(

@@ -5,8 +5,10 @@ The solver picks any row; beside each bank, the sum of what was added to that ro
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
-from amaranth.hdl import Assert, Assume, Cat, Const, Cover, Module, Signal, signed
+from amaranth.hdl import Assert, Assume, Cat, Const, Cover, Module, Mux, Signal, signed
 from amaranth.lib import data
 from prover import Claim, constant, free, inner, opened, prove, watch
 
@@ -43,7 +45,7 @@ class CompleteSums(Claim):
         views = [data.View(STAGE, inner(inside, f"stage{i}")) for i in (1, 2, 3)]
         stages = [reader, *((view.valid, view.token, view.bank) for view in views)]
         row3, product3 = inner(inside, "row3"), inner(inside, "product3")
-        last_valid, last_row, last_sum = (inner(inside, f"last_{name}") for name in ("valid", "row", "sum"))
+        forward, last_sum = inner(inside, "forward"), inner(inside, "last_sum")
 
         row = Signal(mapping.row_bits)
         constant(m, row)
@@ -54,7 +56,7 @@ class CompleteSums(Claim):
             with m.If(adds):
                 m.d.sync += total.eq(total + product3)
                 m.d.comb += [Assert(inner(inside, "sum3") == (total + product3)[: mapping.current_bits].as_signed())]
-                m.d.comb += Cover(last_valid[b] & (last_row == row))
+                m.d.comb += Cover(forward)
             with m.If(pe.clear[b] & (pe.clear_row == row)):
                 m.d.sync += total.eq(0)
 
@@ -65,7 +67,6 @@ class CompleteSums(Claim):
                 m.d.comb += [Assert(pe.sums[b] == then), Cover(then == 3)]
             with m.If(pe.full[b]):
                 m.d.comb += [Assert(~(valid & (bank == b))) for valid, _, bank in stages]
-                m.d.comb += Assert(~last_valid[b])
 
             # What makes it inductive. A bank that is busy has one token, on its way or arrived; synapses go before it.
             tokens = [token & (bank == b) for _, token, bank in stages]
@@ -75,10 +76,10 @@ class CompleteSums(Claim):
                 m.d.comb += Assert(~(valid & token))
                 m.d.comb += Assert(~(here & state["busy"][b]) | Cat(*tokens[:s], Const(0, 1)).any())
             m.d.comb += Assert(watch(m, inside, row, f"bank{b}") == total)
-            with m.If(last_valid[b] & (last_row == row)):
-                m.d.comb += Assert(last_sum == total)
-            with m.If(adds & ~(last_valid[b] & (last_row == row))):
-                m.d.comb += Assert(pe.sums[b] == total)
+            with m.If(adds):
+                m.d.comb += Assert(Mux(forward, last_sum, pe.sums[b]) == total)
+        for (valid, _, bank), (before, _, bank_before) in pairwise(stages):
+            m.d.comb += Assert(~(valid & before) | (bank == bank_before))
         with m.If(reader[0]):
             m.d.comb += Assert(state["reading_bank"] == state["bank"])
         with m.If(reader[1]):
