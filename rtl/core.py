@@ -80,8 +80,10 @@ class Core(wiring.Component):
                     pe.load_address.eq(self.load_address),
                     pe.load_word.eq(self.load_word),
                 ]
+        cleared = Signal()  # `fire.running`, a cycle later: on the longest path, a register that drives nothing else
+        m.d.sync += cleared.eq(fire.running)
         m.d.comb += [
-            self.events.ready.eq(fire.running & Cat(pe.events.ready for pe in pes).all()),
+            self.events.ready.eq(cleared & Cat(pe.events.ready for pe in pes).all()),
             fire.bad.eq(pes[0].bad),
             fire.gone.eq(serialiser.gone),
         ]

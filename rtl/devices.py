@@ -89,7 +89,7 @@ DEVICES = {
             multipliers=28,
             block_rams=56,
             ram_shapes=KBIT18_SHAPES,
-            clock=90,
+            clock=100,
             options=("--25k", "--package", "CABGA381", "--speed", "6"),
         ),
         Device(
@@ -101,7 +101,7 @@ DEVICES = {
             multipliers=156,
             block_rams=208,
             ram_shapes=KBIT18_SHAPES,
-            clock=90,
+            clock=100,
             options=("--85k", "--package", "CABGA381", "--speed", "6"),
         ),
         Device(

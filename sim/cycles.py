@@ -187,7 +187,7 @@ def _run(
     input_queue, output_queue, beats_waiting, seen, until_released, until_put_out = hardware
     layers = len(shapes)
     lanes = costs.shape[1]
-    last = shapes[:, 0] - 1  # the banks are cleared first
+    last = shapes[:, 0].copy()  # the banks are cleared first
     place = np.zeros(layers, np.int64)
     ring = np.full((layers, shapes[:, 1].max()), NEVER, np.int64)
     moved = np.full((layers, lanes), NEVER, np.int64)

@@ -382,7 +382,7 @@ MUTANTS = (
     Mutant(
         "events while clearing",
         "rtl/core.py",
-        "self.events.ready.eq(fire.running & Cat(",
+        "self.events.ready.eq(cleared & Cat(",
         "self.events.ready.eq(Cat(",
         "events are taken before the banks are cleared",
     ),
