@@ -32,7 +32,7 @@ class TrainConfig:
     p: float = 0.95  # target sparsity of the prior
     output_alpha: float = 0.1  # factor on alpha in the last layer
     margin: float = 80.0  # gradr-quota: how many learning rates below zero a connection starts again that it prunes
-    spike_cost: float = 0.0  # part of the mean firing rate of the hidden neurons that is added to the loss
+    spike_cost: float = 0.0  # times the mean squared firing rate of the hidden neurons is added to the loss
     spread: float = 0.75  # density of a layer is proportional to its size to the power -spread
     rotation: float = 10.0  # augmentation: largest angle, degrees
     shift: float = 0.05  # augmentation: largest shift, part of the image's side

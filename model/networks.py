@@ -17,6 +17,7 @@ from .checkpoint import Checkpoint
 from .description import Conv, Layer, Network
 from .errors import require
 from .neurons import fire
+from .pooling import max_pool
 
 NORM_ARRAYS = {"gain": "weight", "shift": "bias", "mean": "running_mean", "variance": "running_var"}
 
@@ -59,14 +60,21 @@ class SpikingLayer(nn.Module):
         if currents.dim() == 5:  # channels last, as convolution and pooling like their memory on a CPU
             currents = currents.permute(0, 1, 3, 4, 2)
         spikes = fire(currents, self.layer.neuron, self.steps)
-        if currents.dim() == 5:
-            spikes = spikes.permute(0, 1, 4, 2, 3)
+        if currents.dim() != 5:
+            return spikes, spikes
+        return self.pooled(spikes).permute(0, 1, 4, 2, 3), spikes.permute(0, 1, 4, 2, 3)
+
+    def pooled(self, spikes: Tensor) -> Tensor:
+        """Channels last: `[steps, batch, height, width, channels]`."""
         pool = self.layer.pool
         if pool is None:
-            return spikes, spikes
-        pooling = functional.max_pool2d if pool.kind == "max" else functional.avg_pool2d
-        pooled = pooling(spikes.flatten(0, 1), pool.size)
-        return pooled.unflatten(0, spikes.shape[:2]), spikes
+            return spikes
+        flat = spikes.flatten(0, 1)
+        if pool.kind == "max":
+            pooled = max_pool(flat, pool.size)
+        else:
+            pooled = functional.avg_pool2d(flat.permute(0, 3, 1, 2), pool.size).permute(0, 2, 3, 1)
+        return pooled.unflatten(0, spikes.shape[:2])
 
 
 class SpikingNetwork(nn.Module):

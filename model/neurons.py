@@ -10,9 +10,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from . import kernels
 from .description import Neuron
 
 
@@ -49,45 +51,76 @@ def fire(current: Tensor, neuron: Neuron, steps: int) -> Tensor:
 
 
 class _Fire(torch.autograd.Function):
-    """`steps` times `step`, with backpropagation through time written out: a third of autograd's cost."""
+    """`steps` times `step`, with backpropagation through time written out; compiled where there is no accelerator."""
 
     @staticmethod
     def forward(ctx: Any, current: Tensor, neuron: Neuron, steps: int) -> Tensor:
-        static = len(current) == 1
+        current = current.contiguous()
         u = current.new_empty((steps, *current.shape[1:]))
         spikes = torch.empty_like(u)
-        v = torch.full_like(u[0], neuron.v_reset)
-        scaled = current * neuron.gain
-        for t in range(steps):
-            torch.add(scaled[0 if static else t], v, alpha=neuron.decay, out=u[t])
-            torch.ge(u[t], neuron.threshold, out=spikes[t])
-            if neuron.reset == "soft":
-                torch.sub(u[t], spikes[t], alpha=neuron.threshold, out=v)
-            else:
-                torch.addcmul(u[t], u[t], spikes[t], value=-1, out=v)
-                if neuron.v_reset:
-                    v.add_(spikes[t], alpha=neuron.v_reset)
-        ctx.save_for_backward(u, spikes)
-        ctx.neuron, ctx.static = neuron, static
+        (_compiled_forward if u.device.type == "cpu" else _forward)(current, u, spikes, neuron)
+        ctx.save_for_backward(u)
+        ctx.neuron, ctx.static = neuron, len(current) == 1
         return spikes
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        u, spikes = ctx.saved_tensors
-        neuron, static = ctx.neuron, ctx.static
-        steps = len(u)
-        to_current = torch.zeros_like(u[:1]) if static else torch.empty_like(u)
-        to_v = torch.zeros_like(u[0])
-        to_u = torch.empty_like(to_v)
-        for t in reversed(range(steps)):
-            torch.sub(u[t], neuron.threshold, out=to_u).mul_(math.pi).square_().add_(1)
-            torch.div(gradient[t], to_u, out=to_u)
-            to_u.add_(to_v)
-            if neuron.reset == "hard":
-                to_u.addcmul_(to_v, spikes[t], value=-1)
-            if static:
-                to_current[0].add_(to_u)
-            else:
-                to_current[t].copy_(to_u)
-            torch.mul(to_u, neuron.decay, out=to_v)
-        return to_current.mul_(neuron.gain), None, None
+        (u,) = ctx.saved_tensors
+        to_current = torch.empty_like(u[:1] if ctx.static else u)
+        (_compiled_backward if u.device.type == "cpu" else _backward)(gradient.contiguous(), u, to_current, ctx.neuron)
+        return to_current, None, None
+
+
+def _forward(current: Tensor, u: Tensor, spikes: Tensor, neuron: Neuron) -> None:
+    """Fill `u` and `spikes`, `[steps, ...]`."""
+    static = len(current) == 1
+    v = torch.full_like(u[0], neuron.v_reset)
+    scaled = current * neuron.gain
+    for t in range(len(u)):
+        torch.add(scaled[0 if static else t], v, alpha=neuron.decay, out=u[t])
+        torch.ge(u[t], neuron.threshold, out=spikes[t])
+        if neuron.reset == "soft":
+            torch.sub(u[t], spikes[t], alpha=neuron.threshold, out=v)
+        else:
+            torch.addcmul(u[t], u[t], spikes[t], value=-1, out=v)
+            if neuron.v_reset:
+                v.add_(spikes[t], alpha=neuron.v_reset)
+
+
+def _backward(gradient: Tensor, u: Tensor, to_current: Tensor, neuron: Neuron) -> None:
+    """Fill `to_current`, `[steps or 1, ...]`, the sum over all steps where it is 1."""
+    static = len(to_current) == 1
+    to_current.zero_()
+    to_v = torch.zeros_like(u[0])
+    to_u = torch.empty_like(to_v)
+    for t in reversed(range(len(u))):
+        torch.sub(u[t], neuron.threshold, out=to_u).mul_(math.pi).square_().add_(1)
+        torch.div(gradient[t], to_u, out=to_u)
+        if neuron.reset == "hard":
+            to_v.masked_fill_(u[t] >= neuron.threshold, 0)
+        to_u.add_(to_v)
+        to_current[0 if static else t].add_(to_u, alpha=neuron.gain)
+        torch.mul(to_u, neuron.decay, out=to_v)
+
+
+def _compiled_forward(current: Tensor, u: Tensor, spikes: Tensor, neuron: Neuron) -> None:
+    scalar = _dtype(u).type
+    arrays = [_flat(tensor) for tensor in (current, u, spikes)]
+    fields = scalar(neuron.decay), scalar(neuron.gain), scalar(neuron.threshold)
+    soft, v_reset = neuron.reset == "soft", scalar(neuron.v_reset)
+    kernels.in_parts(kernels.fire_forward, u[0].numel(), *arrays, *fields, soft, v_reset)
+
+
+def _compiled_backward(gradient: Tensor, u: Tensor, to_current: Tensor, neuron: Neuron) -> None:
+    scalar = _dtype(u).type
+    arrays = [_flat(tensor) for tensor in (gradient, u, to_current)]
+    fields = scalar(neuron.decay), scalar(neuron.gain), scalar(neuron.threshold)
+    kernels.in_parts(kernels.fire_backward, u[0].numel(), *arrays, *fields, neuron.reset == "soft")
+
+
+def _flat(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().reshape(len(tensor), -1).numpy()
+
+
+def _dtype(tensor: Tensor) -> np.dtype:
+    return tensor[:0].detach().numpy().dtype

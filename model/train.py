@@ -54,10 +54,13 @@ def rate_loss(rates: Tensor, labels: Tensor) -> Tensor:
     return functional.mse_loss(rates, functional.one_hot(labels, rates.shape[1]).to(rates.dtype))
 
 
-def hidden_rate(rates: list[Tensor]) -> Tensor:
-    """Mean firing rate of all hidden neurons, from each layer's `[batch, *shape]`; 0 where none are hidden."""
+def activity(rates: list[Tensor]) -> Tensor:
+    """Mean squared firing rate of all hidden neurons, from each layer's `[batch, *shape]`; 0 where none are hidden.
+
+    Squared, for then it presses on those that fire much; the rate itself presses rare neurons into silence.
+    """
     hidden = [rate.flatten(1) for rate in rates[:-1]]
-    return torch.cat(hidden, dim=1).mean() if hidden else torch.zeros(())
+    return torch.cat(hidden, dim=1).square().mean() if hidden else torch.zeros(())
 
 
 def learning_rate(step: int, constant: int, total: int) -> float:
@@ -177,7 +180,7 @@ def train(
                     rates, layers = forward(workers.share(images), layer_rates=True)
                 loss = rate_loss(rates, workers.share(labels))
                 if config.spike_cost:
-                    loss = loss + config.spike_cost * hidden_rate(layers)
+                    loss = loss + config.spike_cost * activity(layers)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()

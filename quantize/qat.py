@@ -20,7 +20,7 @@ from ..model.archive import digest
 from ..model.augment import Augment
 from ..model.data import Dataset, split
 from ..model.errors import UserError, require
-from ..model.train import batches, evaluate, hidden_rate, learning_rate, rate_loss
+from ..model.train import activity, batches, evaluate, learning_rate, rate_loss
 from .fold import FloatNetwork
 from .integer_module import IntegerNetwork
 from .living import without_dead
@@ -125,7 +125,7 @@ def fine_tune(
                 rates, layers = module(images, layer_rates=True)
                 loss = rate_loss(rates, labels)
                 if config.spike_cost:
-                    loss = loss + config.spike_cost * hidden_rate(layers)
+                    loss = loss + config.spike_cost * activity(layers)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()

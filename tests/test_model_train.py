@@ -16,7 +16,7 @@ from gradrtl.model.checkpoint import Checkpoint
 from gradrtl.model.config import RECIPES, TrainConfig
 from gradrtl.model.errors import UserError
 from gradrtl.model.networks import network_of
-from gradrtl.model.train import batches, evaluate, first_largest, hidden_rate, learning_rate, train
+from gradrtl.model.train import activity, batches, evaluate, first_largest, learning_rate, train
 
 CONFIG = TrainConfig(epochs=4, batch=50, held_out=100, images=300, connectivity=0.1)
 
@@ -95,10 +95,10 @@ def test_a_price_on_spikes_makes_them_fewer(images: data.Dataset) -> None:
     assert priced.figures["spikes_a_frame"][0] < free.figures["spikes_a_frame"][0] / 2
 
 
-def test_hidden_rate_is_that_of_all_hidden_neurons_together() -> None:
+def test_activity_is_that_of_all_hidden_neurons_together() -> None:
     rates = [torch.tensor([[1.0, 0.5, 0.0], [0.5, 0.5, 0.5]]), torch.tensor([[[1.0]], [[1.0]]]), torch.ones((2, 10))]
-    assert float(hidden_rate(rates)) == 5 / 8
-    assert float(hidden_rate(rates[-1:])) == 0
+    assert float(activity(rates)) == 4 / 8
+    assert float(activity(rates[-1:])) == 0
 
 
 def test_prunes_and_regrowths_add_up(images: data.Dataset) -> None:
