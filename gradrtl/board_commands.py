@@ -11,39 +11,40 @@ import numpy as np
 
 from .model.data import load
 from .model.errors import UserError
-from .options import bar, data_option, frames_for, network_argument, parse_pes, training_frames
+from .options import bar, data_option, frames_for, network_argument, parse_pes, planned_pes, training_frames
 from .quantize.network import QuantizedNetwork
+from .rtl.devices import DEVICES
 from .rtl.devices import device as find
 from .rtl.mapping import Mapping, map_network
 from .sim.operations import source_rates
 
-# What suits each device: PEs by layer, entries of a queue of events and of rows, pixels a beat, strided layers.
-# Planning knows block RAMs and multipliers, not logic cells, so these were found by placing. On the UP5K logic cells
-# are short, and block RAM holds its queues; on the ECP5 block RAMs are, and small memories become LUTs; the Gowin
-# part has a block RAM for each memory of 4 + 4 PEs; on the XC7Z020 a tenth of the device is wanted, not all of it.
-PLACEMENTS: dict[str, tuple[tuple[int, ...], int, int, int, tuple[int, ...]]] = {
-    "up5k": ((3, 2), 16, 16, 1, (0,)),
-    "ecp5-25": ((14, 10), 16, 8, 4, ()),
-    "ecp5-85": ((16, 10), 16, 8, 4, ()),
-    "gw1nr-9": ((4, 4), 16, 8, 2, ()),
-    "xc7z020": ((4, 2), 16, 8, 4, ()),
-}
-
 
 def place_on(network: QuantizedNetwork, device: str, folder: Path, pes: str | None = None) -> Mapping:
-    """Map `network` for `device`; the rates come from training images in `folder`."""
-    default, queue, rows, pixels, strided = PLACEMENTS[find(device).name]
+    """Map `network` for `device`: with `pes`, or as planned. Rates and plan come from training images in `folder`.
+
+    Where there is RAM without contents that is wide enough, it holds the first layer's synapses.
+    """
+    target = find(device)
     frames = training_frames(network, folder)
-    used = parse_pes(pes, network, frames, pixels) if pes else default
-    return map_network(network, used, source_rates(network, frames), pixels, queue, rows, strided)
+    rates = source_rates(network, frames)
+    strided = (0,) if target.wide_rams else ()
+
+    def mapped(numbers: list[int]) -> Mapping:
+        return map_network(
+            network, numbers, rates, target.pixels_a_beat, target.queue_depth, target.row_queue_depth, strided
+        )
+
+    if pes:
+        return mapped(parse_pes(pes, network, frames, target.pixels_a_beat))
+    return mapped(planned_pes(target, network, frames, target.pixels_a_beat, mapped))
 
 
-pe_option = click.option("--pe", "pes", help="Processing elements by layer; default: what suits the device.")
+pe_option = click.option("--pe", "pes", help="Processing elements by layer; default: the fastest plan that fits.")
 
 
 @click.command()
 @network_argument
-@click.option("--device", required=True, help="One of " + ", ".join(PLACEMENTS) + ".")
+@click.option("--device", required=True, help="One of " + ", ".join(DEVICES) + ".")
 @pe_option
 @data_option
 @click.option("--seed", default=1, type=int, help="Of the placement.")

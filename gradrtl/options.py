@@ -15,13 +15,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from .model.data import Dataset, load
 from .model.errors import UserError, require
 from .quantize.network import QuantizedNetwork
-from .rtl.devices import DEVICES
+from .rtl.devices import DEVICES, Device
 from .rtl.mapping import QUEUE_DEPTH, ROW_QUEUE_DEPTH, Mapping, map_network
 from .rtl.planning import Load, balanced_pes, device_pes
+from .sim import engine
+from .sim.cycles import predict
+from .sim.events import events_of
 from .sim.frames import check
 from .sim.operations import count, source_rates
 
 RATE_IMAGES = 1000  # training images on which event rates are measured
+PLAN_IMAGES = 100  # of them, on which plans for a device are compared
 
 data_option = click.option(
     "--data", "folder", default="data/mnist", type=click.Path(path_type=Path), help="Folder of the data set."
@@ -110,8 +114,38 @@ def place(
     if frames is None:
         frames = training_frames(network, folder)
         rates = source_rates(network, frames)
-    numbers = parse_pes(pes, network, frames[:RATE_IMAGES], pixels_a_beat)
-    return map_network(network, numbers, rates, pixels_a_beat, queue_depth, row_queue_depth)
+
+    def mapped(numbers: list[int]) -> Mapping:
+        return map_network(network, numbers, rates, pixels_a_beat, queue_depth, row_queue_depth)
+
+    if pes in DEVICES:
+        return mapped(planned_pes(DEVICES[pes], network, frames, pixels_a_beat, mapped))
+    return mapped(parse_pes(pes, network, frames[:RATE_IMAGES], pixels_a_beat))
+
+
+def planned_pes(
+    device: Device,
+    network: QuantizedNetwork,
+    frames: np.ndarray,
+    pixels_a_beat: int,
+    mapped: Callable[[list[int]], Mapping],
+) -> list[int]:
+    """PEs by layer for `device`: plans are compared by their cycles on the first of `frames`."""
+    cycles = cycles_on(network, frames[:PLAN_IMAGES])
+    return device_pes(network, *work(network, frames[:RATE_IMAGES], pixels_a_beat), device, mapped, cycles)
+
+
+def cycles_on(network: QuantizedNetwork, frames: np.ndarray) -> Callable[[Mapping], float]:
+    """What a mapping costs on `frames`: cycles a frame in a row, and of a frame alone, added up."""
+    trace = engine.run(network, frames, trace="spikes").trace
+    assert trace is not None
+
+    def cycles(mapping: Mapping) -> float:
+        events = events_of(mapping, frames, trace)
+        row, apart = predict(mapping, events), predict(mapping, events, apart=True)
+        return float(row.result[-1] / len(frames) + apart.latency.mean())
+
+    return cycles
 
 
 def training_frames(network: QuantizedNetwork, folder: Path) -> np.ndarray:
@@ -121,7 +155,7 @@ def training_frames(network: QuantizedNetwork, folder: Path) -> np.ndarray:
 
 
 def pe_numbers(text: str) -> tuple[list[int], bool]:
-    """The numbers of `16,10`, and whether `auto` ends them; a device leaves all of them open."""
+    """The numbers of `16,10`, and whether `auto` ends them. A device leaves all of them open."""
     if text in DEVICES:
         return [], True
     words = [word.strip() for word in text.split(",")]
@@ -135,7 +169,7 @@ def pe_numbers(text: str) -> tuple[list[int], bool]:
 
 
 def parse_pes(text: str, network: QuantizedNetwork, frames: np.ndarray, pixels_a_beat: int) -> list[int]:
-    """`16,10` as it stands; `auto` at the end, or alone, is filled in; a device gets the fastest plan that fits it.
+    """`16,10` as it stands; `auto` at the end, or alone, is filled in.
 
     How busy the layers are is counted on `frames`, if it matters.
     """
@@ -144,13 +178,15 @@ def parse_pes(text: str, network: QuantizedNetwork, frames: np.ndarray, pixels_a
     require(len(numbers) <= layers, "pe", text, f"at most {layers} numbers, one for each layer")
     if not auto:
         return numbers
+    filled = balanced_pes(network, *work(network, frames, pixels_a_beat), numbers[0] if numbers else None)
+    return numbers + filled[len(numbers) :]
+
+
+def work(network: QuantizedNetwork, frames: np.ndarray, pixels_a_beat: int) -> tuple[list[Load], int]:
+    """Work of each layer in a mean frame of `frames`, and the beats of a frame."""
     measured = count(network, frames)
     loads = [
         Load(float(events.sum(axis=1).mean()), float(synaptic.sum(axis=1).mean()))
         for events, synaptic in zip(measured.events, measured.synaptic, strict=True)
     ]
-    beats = -(-network.layers[0].sources // max(1, pixels_a_beat))
-    if text in DEVICES:
-        return device_pes(network, loads, beats, DEVICES[text])
-    filled = balanced_pes(network, loads, beats, numbers[0] if numbers else None)
-    return numbers + filled[len(numbers) :]
+    return loads, -(-network.layers[0].sources // max(1, pixels_a_beat))

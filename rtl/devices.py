@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from ..model.errors import require
 
+ANY = 1 << 30  # as many bits as there are
+
 
 @dataclass(frozen=True)
 class Device:
@@ -24,8 +26,19 @@ class Device:
         (words, bits) that one block RAM can have.
     wide_rams, wide_shape
         Large single-port memories without initial contents, and their shape.
+    luts_a_pe
+        LUTs that each PE took in placed designs, with its share of all else: a rough measure.
     clock
         Target in MHz.
+    small_ram, small_rom
+        (words, bits): a memory that is written, or is not, and has neither more words nor more bits a word, is built of
+        LUTs or flip-flops. Where block RAMs are short, more of them are than the tools would choose.
+    queues_in_ram
+        There is no LUT RAM: the queues of events and of rows are block RAM.
+    pixels_a_beat, queue_depth, row_queue_depth
+        What suits the part: logic is short on the smallest, and queues in block RAM may as well be long.
+    share
+        Part of it that a plan fills if it can.
     placed
         False: synthesis only, no open place and route.
     options
@@ -40,7 +53,15 @@ class Device:
     multipliers: int
     block_rams: int
     ram_shapes: tuple[tuple[int, int], ...]
+    luts_a_pe: int
     clock: float
+    small_ram: tuple[int, int] = (64, ANY)
+    small_rom: tuple[int, int] = (0, 0)
+    queues_in_ram: bool = False
+    pixels_a_beat: int = 4
+    queue_depth: int = 16
+    row_queue_depth: int = 8
+    share: float = 1.0
     options: tuple[str, ...] = ()
     wide_rams: int = 0
     wide_shape: tuple[int, int] = (0, 0)
@@ -52,8 +73,8 @@ class Device:
         return self.block_rams * max(words * bits for words, bits in self.ram_shapes)
 
     def rams_for(self, words: int, bits: int) -> int:
-        """Block RAMs that a memory takes, in the best single shape."""
-        return min(-(-words // w) * -(-bits // b) for w, b in self.ram_shapes)
+        """Block RAMs that a memory takes: pieces of as many words as a shape has lie side by side."""
+        return min(-(-(-(-words // w) * bits) // b) for w, b in self.ram_shapes)
 
     def fits_wide(self, words: int, bits: int) -> bool:
         """Whether one wide single-port memory can hold it."""
@@ -75,7 +96,12 @@ DEVICES = {
             multipliers=8,
             block_rams=30,
             ram_shapes=ICE40_SHAPES,
+            luts_a_pe=970,
             clock=25,
+            small_ram=(16, ANY),
+            queues_in_ram=True,
+            pixels_a_beat=1,
+            row_queue_depth=16,
             options=("--up5k", "--package", "sg48"),
             wide_rams=4,
             wide_shape=(16384, 16),
@@ -89,7 +115,9 @@ DEVICES = {
             multipliers=28,
             block_rams=56,
             ram_shapes=KBIT18_SHAPES,
+            luts_a_pe=700,
             clock=100,
+            small_rom=(512, 8),
             options=("--25k", "--package", "CABGA381", "--speed", "6"),
         ),
         Device(
@@ -101,7 +129,9 @@ DEVICES = {
             multipliers=156,
             block_rams=208,
             ram_shapes=KBIT18_SHAPES,
+            luts_a_pe=700,
             clock=100,
+            small_rom=(512, 8),
             options=("--85k", "--package", "CABGA381", "--speed", "6"),
         ),
         Device(
@@ -113,7 +143,10 @@ DEVICES = {
             multipliers=20,
             block_rams=26,
             ram_shapes=KBIT18_SHAPES,
+            luts_a_pe=580,
             clock=40,
+            small_ram=(16, ANY),
+            pixels_a_beat=2,
             options=("--device", "GW1NR-LV9QN88PC6/I5", "--vopt", "family=GW1N-9C"),
         ),
         Device(
@@ -125,7 +158,11 @@ DEVICES = {
             multipliers=220,
             block_rams=280,
             ram_shapes=KBIT18_SHAPES,
+            luts_a_pe=480,
             clock=100,
+            small_ram=(256, 18),
+            small_rom=(512, 8),
+            share=0.1,
             placed=False,
         ),
         Device(
@@ -137,7 +174,10 @@ DEVICES = {
             multipliers=840,
             block_rams=890,
             ram_shapes=KBIT18_SHAPES,
+            luts_a_pe=480,
             clock=100,
+            small_ram=(256, 18),
+            small_rom=(512, 8),
             placed=False,
         ),
         Device(
@@ -149,7 +189,10 @@ DEVICES = {
             multipliers=3600,
             block_rams=2940,
             ram_shapes=KBIT18_SHAPES,
+            luts_a_pe=480,
             clock=100,
+            small_ram=(256, 18),
+            small_rom=(512, 8),
             placed=False,
         ),
     )

@@ -1,17 +1,19 @@
-"""How many processing elements each layer gets."""
+"""How many processing elements each layer gets, and what of a device that takes."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..model.errors import UserError
 from ..quantize.network import QuantizedNetwork
 from .devices import DEVICES, Device
-from .mapping import LARGEST_PES, Mapping, map_network
+from .mapping import LARGEST_PES, LayerMapping, Mapping
 
-LUT_WORDS = 128  # accumulators and membranes of at most so many words are built of LUTs
+MOST_PES = 32  # tried in the first layer: what is sent to more takes longer than the cycles saved are worth
+SPARES = (0.5, 1.0, 2.0, 4.0)  # tried: how much faster than the first layer the others are
+NEARLY = 0.05  # more PEs that save a smaller part of the cycles are not worth their place
 
 
 @dataclass(frozen=True)
@@ -22,11 +24,14 @@ class Load:
     synaptic: float
 
 
-def balanced_pes(network: QuantizedNetwork, loads: Sequence[Load], beats: int, first: int | None = None) -> list[int]:
+def balanced_pes(
+    network: QuantizedNetwork, loads: Sequence[Load], beats: int, first: int | None = None, spare: float = 1.0
+) -> list[int]:
     """The fewest PEs with which no layer is slower than what nothing can speed up: one event a cycle, or the input.
 
-    With `first`, the first layer gets so many, and the others what keeps up with the slower of that and the bound. A
-    layer's cycles are estimated as its operations on the PE that holds most neurons, or its scans.
+    With `first`, the first layer gets so many, and the others what keeps up with the slower of that and the bound, were
+    there `spare` times as many synaptic operations. A layer's cycles are estimated as its operations on the PE that
+    holds most neurons, or its scans.
     """
     bound = max(beats, *(load.events for load in loads))
     if first is not None:
@@ -36,20 +41,49 @@ def balanced_pes(network: QuantizedNetwork, loads: Sequence[Load], beats: int, f
         if index == 0 and first is not None:
             pes.append(first)
             continue
+        work = Load(load.events, load.synaptic * (spare if index else 1.0))
         most = min(LARGEST_PES, network.layers[index].neurons)
-        enough = (p for p in range(1, most + 1) if _cycles(network, index, load, p) <= bound)
+        enough = (p for p in range(1, most + 1) if _cycles(network, index, work, p) <= bound)
         pes.append(next(enough, most))
     return pes
 
 
 def block_rams(mapping: Mapping, device: Device) -> int:
-    """Block RAMs that the memories of all layers take: pointers and synapses, and what has over `LUT_WORDS` words."""
-    return sum(
-        memories.number * device.rams_for(memories.words, memories.bits)
-        for layer in mapping.layers
-        for kind, memories in layer.memories.items()
-        if kind in ("pointers", "synapses") or memories.words > LUT_WORDS
-    )
+    """Block RAMs that the memories of all layers take, with queues and words to load where they are block RAM too."""
+    loads = any(layer.stride_bits is not None for layer in mapping.layers)
+    return sum(_block_rams(layer, device) for layer in mapping.layers) + loads
+
+
+def _block_rams(layer: LayerMapping, device: Device) -> int:
+    total = layer.pes + 1 if device.queues_in_ram else 0
+    for kind, memories in layer.memories.items():
+        if kind == "synapses" and layer.stride_bits is not None:
+            continue  # wide RAM
+        words, bits = device.small_rom if kind in ("pointers", "synapses") else device.small_ram
+        if memories.words > words or memories.bits > bits:
+            total += memories.number * device.rams_for(memories.words, memories.bits)
+    return total
+
+
+def needs(mapping: Mapping, device: Device) -> dict[str, tuple[int, int]]:
+    """What `mapping` takes of `device`, and what there is, by resource. LUTs are a rough measure."""
+    network, pes = mapping.network, [layer.pes for layer in mapping.layers]
+    strided = [layer for layer in mapping.layers if layer.stride_bits is not None]
+    wide = sum(layer.pes for layer in strided)
+    if not all(device.fits_wide(layer.synapse_depth, layer.synapse_bits) for layer in strided):
+        wide = device.wide_rams + 1
+    multiplies = network.input.kind == "static" and network.input.bits > 1
+    return {
+        "block RAMs": (block_rams(mapping, device), device.block_rams),
+        "wide RAMs": (wide, device.wide_rams),
+        "multipliers": (pes[0] if multiplies else 0, device.multipliers),
+        "LUTs": (device.luts_a_pe * sum(pes), device.luts),
+    }
+
+
+def fits(mapping: Mapping, device: Device, share: float = 1.0) -> bool:
+    """Whether `mapping` takes no more than this share of `device`."""
+    return all(taken <= share * there for taken, there in needs(mapping, device).values())
 
 
 def budget(mapping: Mapping) -> list[str]:
@@ -62,24 +96,35 @@ def budget(mapping: Mapping) -> list[str]:
     return lines
 
 
-def device_pes(network: QuantizedNetwork, loads: Sequence[Load], beats: int, device: Device) -> list[int]:
-    """The fastest balanced plan whose block RAMs and multipliers `device` has.
+def device_pes(
+    network: QuantizedNetwork,
+    loads: Sequence[Load],
+    beats: int,
+    device: Device,
+    mapped: Callable[[list[int]], Mapping],
+    cycles: Callable[[Mapping], float],
+) -> list[int]:
+    """PEs by layer for `device`: of the plans that fit, the one with fewest PEs that is nearly as fast as the fastest.
 
-    The first layer's PEs are tried from the number that keeps up with the bound downwards; the others follow it. Logic
-    cells are not estimated here: `gradrtl synth` counts them.
+    `mapped` gives the mapping with so many PEs by layer, `cycles` what that costs. Plans have up to `MOST_PES` PEs in
+    the first layer, and in the others what keeps up with it, or more: spikes come in bursts. Fewer PEs do not always
+    take less, for sums of many rows are block RAM.
 
-    Raises `UserError` if not even one PE a layer fits.
+    Raises `UserError` if none fits.
     """
-    static = network.input.kind == "static"
-    for first in range(balanced_pes(network, loads, beats)[0], 0, -1):
-        pes = balanced_pes(network, loads, beats, first)
-        multipliers = first if static and network.input.bits > 1 else 0
-        if multipliers <= device.multipliers and block_rams(map_network(network, pes), device) <= device.block_rams:
-            return pes
-    raise UserError(
-        f"device is {device.name}: its {device.block_rams} block RAMs do not hold the network even on one element; "
-        "lower the connectivity or the weight bits, or take a larger device"
-    )
+    most = range(1, min(MOST_PES, network.layers[0].neurons) + 1)
+    plans = {tuple(balanced_pes(network, loads, beats, first, spare)) for first in most for spare in SPARES}
+    mappings = [mapped(list(pes)) for pes in sorted(plans)]
+    fitting = [m for m in mappings if fits(m, device, device.share)] or [m for m in mappings if fits(m, device)]
+    if not fitting:
+        raise UserError(
+            f"device is {device.name}: its block RAMs, multipliers and LUTs do not hold the network with any number of "
+            "elements; lower the connectivity or the weight bits, or take a larger device"
+        )
+    costs = {tuple(layer.pes for layer in m.layers): cycles(m) for m in fitting}
+    enough = min(costs.values()) * (1 + NEARLY)
+    nearly = [pes for pes, cost in costs.items() if cost <= enough]
+    return list(min(nearly, key=lambda pes: (sum(pes), costs[pes])))
 
 
 def _cycles(network: QuantizedNetwork, index: int, load: Load, pes: int) -> float:

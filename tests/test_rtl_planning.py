@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from gradrtl.model.errors import UserError
-from gradrtl.quantize.network import QuantizedNetwork
-from gradrtl.rtl.devices import DEVICES
-from gradrtl.rtl.mapping import map_network
-from gradrtl.rtl.planning import LUT_WORDS, Load, balanced_pes, block_rams, budget, device_pes
+from gradrtl.quantize.network import Dense, Input, Layer, Neuron, QuantizedNetwork
+from gradrtl.rtl.devices import DEVICES, Device
+from gradrtl.rtl.mapping import Mapping, map_network
+from gradrtl.rtl.planning import (
+    MOST_PES,
+    NEARLY,
+    SPARES,
+    Load,
+    balanced_pes,
+    block_rams,
+    budget,
+    device_pes,
+    fits,
+    needs,
+)
 
 LOADS = [Load(100.0, 6700.0), Load(900.0, 3900.0)]
 BEATS = 196
@@ -30,33 +42,88 @@ def test_the_others_follow_a_slower_first_layer(network):
     assert balanced_pes(network, LOADS, BEATS, 4) == [4, 3]  # 6700 / 4 = 1675 leaves room for four neurons an element
 
 
-@pytest.mark.parametrize("name", ["ecp5-25", "ecp5-85", "xc7z020"])
+def busiest(mapping: Mapping) -> float:
+    """A stand-in for counted cycles: synapses of the fullest element, or rows, of the slowest layer."""
+    return max(max(layer.synapse_depth, layer.rows * mapping.network.steps) for layer in mapping.layers)
+
+
+def elements(mapping: Mapping) -> int:
+    return sum(layer.pes for layer in mapping.layers)
+
+
+def planned(network: QuantizedNetwork, device: Device) -> Mapping:
+    def mapped(pes):
+        return map_network(network, pes)
+
+    return mapped(device_pes(network, LOADS, BEATS, device, mapped, busiest))
+
+
+@pytest.mark.parametrize("name", ["ecp5-25", "ecp5-85", "xc7vx690t"])
 def test_the_plan_fits_the_device(network, name):
-    device = DEVICES[name]
-    pes = device_pes(network, LOADS, BEATS, device)
-    assert block_rams(map_network(network, pes), device) <= device.block_rams
-    assert pes[0] <= device.multipliers
+    assert fits(planned(network, DEVICES[name]), DEVICES[name])
 
 
-def test_a_smaller_device_gets_fewer_elements(network):
+def test_a_plan_fills_no_more_than_the_share_if_it_can(network):
+    device = DEVICES["ecp5-85"]
+    whole, half, tiny = (planned(network, replace(device, share=share)) for share in (1.0, 0.3, 0.001))
+    assert fits(half, device, 0.3)
+    assert not fits(whole, device, 0.3)
+    assert [layer.pes for layer in tiny.layers] == [layer.pes for layer in whole.layers]
+
+
+def test_no_plan_with_fewer_elements_is_nearly_as_fast(network):
     device = DEVICES["ecp5-25"]
-    assert device_pes(network, LOADS, BEATS, replace(device, multipliers=3))[0] == 3
+    plans = {tuple(balanced_pes(network, LOADS, BEATS, p, spare)) for p in range(1, MOST_PES + 1) for spare in SPARES}
+    fitting = [mapping for mapping in (map_network(network, pes) for pes in plans) if fits(mapping, device)]
+    enough = min(busiest(mapping) for mapping in fitting) * (1 + NEARLY)
+    found = planned(network, device)
+    assert busiest(found) <= enough
+    assert elements(found) == min(elements(mapping) for mapping in fitting if busiest(mapping) <= enough)
+
+
+def test_spare_elements_are_for_bursts_in_later_layers(network):
+    assert balanced_pes(network, LOADS, BEATS, 8, 2.0) == [8, 10]
+
+
+def test_a_device_with_fewer_multipliers_gets_fewer_elements(network):
+    device = replace(DEVICES["ecp5-85"], multipliers=3)
+    assert planned(network, device).layers[0].pes <= 3
 
 
 def test_a_device_that_is_too_small_is_named(network):
-    with pytest.raises(UserError, match="block RAMs do not hold the network"):
-        device_pes(network, LOADS, BEATS, replace(DEVICES["up5k"], block_rams=2))
+    with pytest.raises(UserError, match="device is up5k: its block RAMs, multipliers and LUTs do not hold"):
+        planned(network, replace(DEVICES["up5k"], block_rams=2))
 
 
 def test_accumulators_of_many_rows_take_block_rams(network):
     device = DEVICES["ecp5-85"]
     few, many = (map_network(network, (pes, 4)) for pes in (16, 4))  # 50 rows and 200
     layer = many.layers[0]
-    assert few.layers[0].rows <= LUT_WORDS < layer.rows
+    assert few.layers[0].rows <= device.small_ram[0] < layer.rows
     wide = [layer.memories[kind] for kind in ("pointers", "synapses", "accumulators", "membranes")]
     expected = sum(m.number * device.rams_for(m.words, m.bits) for m in wide)
     last = [many.layers[1].memories[kind] for kind in ("pointers", "synapses")]
     assert block_rams(many, device) == expected + sum(m.number * device.rams_for(m.words, m.bits) for m in last)
+
+
+def test_small_synapse_memories_of_the_ecp5_are_luts(network):
+    device = DEVICES["ecp5-25"]
+    last = map_network(network, (16, 10)).layers[1]
+    synapses, pointers = last.memories["synapses"], last.memories["pointers"]
+    assert synapses.words <= 512
+    assert synapses.bits <= 8
+    alone = Mapping(network, (last,), 4)
+    assert block_rams(alone, device) == pointers.number * device.rams_for(pointers.words, pointers.bits)
+
+
+def test_strided_synapses_take_wide_rams_and_queues_block_rams():
+    weight = np.ones((8, 6), np.int8)
+    layer = Layer("only", (6,), Dense(weight, np.zeros(8, np.int64)), Neuron("none", "hard", np.array([1])), 4)
+    device = DEVICES["up5k"]
+    mapping = map_network(QuantizedNetwork(Input((6,), 4), (layer,), 2), (2,), strided=(0,))
+    assert needs(mapping, device)["wide RAMs"] == (2, 4)
+    # a count and a queue for each element, the queue of rows, words to load; sums of four rows are flip-flops
+    assert block_rams(mapping, device) == 2 + 2 + 1 + 1
 
 
 def test_the_budget_says_where_it_fits(network):

@@ -34,7 +34,10 @@ def test_block_rams_for_a_memory():
     assert up5k.rams_for(102, 17) == 2
     assert up5k.fits_wide(784 << 4, 11)
     assert not up5k.fits_wide(784 << 5, 11)
-    assert device("ecp5-25").rams_for(1700, 10) == 2
+    ecp5 = device("ecp5-25")
+    assert ecp5.rams_for(1700, 10) == 2
+    assert ecp5.rams_for(1450, 10) == 1  # three times 512 words, 30 bits side by side
+    assert device("xc7z020").rams_for(5815, 12) == 4
 
 
 def test_unknown_device():
