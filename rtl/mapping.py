@@ -301,7 +301,7 @@ def map_network(
         before = mapped[-1] if mapped else None
         addresses = before.outputs if before else np.arange(layer.sources)
         if isinstance(layer.synapses, Conv):
-            placement = _place_convolution(layer, addresses, rates[index], pes[index], before)
+            placement = _place_convolution(layer, kept[index], addresses, rates[index], pes[index], before)
         else:
             placement = _place_dense(layer, kept[index], addresses, rates[index], pes[index])
         counts = placement.counts
@@ -376,12 +376,13 @@ def _place_dense(layer: Layer, kept: np.ndarray, addresses: np.ndarray, rates: n
 
 
 def _place_convolution(
-    layer: Layer, addresses: np.ndarray, rates: np.ndarray, pes: int, before: LayerMapping | None
+    layer: Layer, kept: np.ndarray, addresses: np.ndarray, rates: np.ndarray, pes: int, before: LayerMapping | None
 ) -> _Placement:
-    """A group is an output channel, all of which are placed. A list for each input channel and phase."""
-    weight = layer.synapses.weight
+    """A group is an output channel; those with `kept` neurons are placed. A list for each input channel and phase."""
+    _, height, width = layer.shape
+    placed = np.unique(kept // (height * width))
     events = rates.reshape(layer.input_shape).sum(axis=(1, 2))
-    members = assign((weight != 0).sum(axis=(2, 3)) @ events, pes)
+    members = [placed[m] for m in assign((layer.synapses.weight[placed] != 0).sum(axis=(2, 3)) @ events, pes)]
     scan = Scan.of(layer, _groups(members, Scan.of(layer, 1)))
     kernel = Kernel.of(layer, scan, before.scan, before.lane_bits) if before else Kernel.of(layer, scan)
 
@@ -393,10 +394,10 @@ def _place_convolution(
         keys = live >> before.scan.y_bits + before.scan.x_bits & ~lanes | live & lanes
     lists = np.zeros(len(addresses), dtype=np.int64)
     lists[live] = kernel.lists(keys, y, x)
-    key_of = np.zeros(layer.input_shape[0], dtype=np.int64)
+    key_of = np.full(layer.input_shape[0], -1, dtype=np.int64)
     key_of[channel] = keys
+    weight = np.where((key_of >= 0)[:, None, None], layer.synapses.weight, 0)  # without channels that are not built
 
-    _, height, width = layer.shape
     rows, columns = scan.positions
     slots = np.full((scan.groups, scan.group_rows, pes), -1, dtype=np.int64)
     counts = np.zeros((pes, (int(keys.max()) + 1) << kernel.phase_bits), dtype=np.int64)

@@ -6,14 +6,14 @@ from math import prod
 
 import numpy as np
 
-from ..quantize.network import Dense, Layer, QuantizedNetwork
+from ..quantize.network import Conv, Layer, QuantizedNetwork
 
 
 def kept_neurons(network: QuantizedNetwork) -> list[np.ndarray]:
     """For each layer, the ascending indices of the neurons to build; at least one, and all of the last layer.
 
     Left out are neurons that can never fire (their potential stays below threshold whatever comes in) and those that
-    nobody listens to. Convolutions are kept whole.
+    nobody listens to. Convolutions keep or lose whole channels.
     """
     layers = network.layers
     kept = []
@@ -21,22 +21,29 @@ def kept_neurons(network: QuantizedNetwork) -> list[np.ndarray]:
     for layer in layers[:-1]:
         fires = _can_fire(layer, largest, network.steps)
         kept.append(fires)
-        largest = np.full(prod(layer.output_shape), layer.pool.largest) if layer.pool else fires.astype(np.int64)
+        largest = _largest_sent(layer, fires)
     kept.append(np.ones(layers[-1].neurons, dtype=bool))
     for index in range(len(layers) - 2, -1, -1):
-        listener = layers[index + 1]
-        if isinstance(listener.synapses, Dense) and layers[index].pool is None:
-            kept[index] = kept[index] & (listener.synapses.weight[kept[index + 1]] != 0).any(axis=0)
+        kept[index] = kept[index] & _heard(layers[index], layers[index + 1], kept[index + 1])
         if not kept[index].any():
-            kept[index][0] = True
+            kept[index][: _unit(layers[index])] = True
     return [np.flatnonzero(k) for k in kept]
 
 
+def _unit(layer: Layer) -> int:
+    """Neurons that are kept or lost together: a neuron, or a channel of a convolution."""
+    return layer.neurons // layer.channels if isinstance(layer.synapses, Conv) else 1
+
+
 def _can_fire(layer: Layer, largest: np.ndarray, steps: int) -> np.ndarray:
-    """Bool `[neurons]`: False where the highest potential of any input stays below threshold."""
-    if not isinstance(layer.synapses, Dense):
-        return np.ones(layer.neurons, dtype=bool)
-    highest = np.maximum(layer.synapses.weight, 0).astype(np.int64) @ largest + layer.synapses.bias
+    """Bool `[neurons]`: False where the highest potential of any input stays below threshold.
+
+    `largest` is the largest value that each source sends, int64 `[sources]`.
+    """
+    weight = np.maximum(layer.synapses.weight, 0).astype(np.int64)
+    if isinstance(layer.synapses, Conv):
+        weight, largest = weight.sum(axis=(2, 3)), largest.reshape(layer.input_shape).max(axis=(1, 2))
+    highest = np.repeat(weight @ largest + layer.synapses.bias, _unit(layer))
     thresholds = layer.per_neuron(layer.neuron.threshold)
     bits = layer.neuron.membrane_bits
     v = np.full(layer.neurons, layer.neuron.reset_value, dtype=np.int64)
@@ -46,3 +53,23 @@ def _can_fire(layer: Layer, largest: np.ndarray, steps: int) -> np.ndarray:
         fires |= u >= thresholds
         v = u if bits is None else np.clip(u, -(1 << bits - 1), (1 << bits - 1) - 1)
     return fires
+
+
+def _largest_sent(layer: Layer, fires: np.ndarray) -> np.ndarray:
+    """The largest value that each source of the next layer sends, int64, if the neurons `fires` are those that can."""
+    if layer.pool is None:
+        return fires.astype(np.int64)
+    positions = prod(layer.output_shape[1:])
+    return np.repeat(fires[:: _unit(layer)].astype(np.int64) * layer.pool.largest, positions)
+
+
+def _heard(layer: Layer, listener: Layer, kept: np.ndarray) -> np.ndarray:
+    """Bool `[neurons]` of `layer`: True where a neuron of `listener` that is `kept` has a synapse from it."""
+    used = listener.synapses.weight[kept[:: _unit(listener)]] != 0
+    if isinstance(listener.synapses, Conv):
+        sources = np.repeat(used.any(axis=(0, 2, 3)), listener.sources // listener.input_shape[0])
+    else:
+        sources = used.any(axis=0)
+    if not isinstance(layer.synapses, Conv):
+        return sources
+    return np.repeat(sources.reshape(layer.channels, -1).any(axis=1), _unit(layer))

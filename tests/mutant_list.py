@@ -704,8 +704,8 @@ MUTANTS = (
     Mutant(
         "inhibition unheard",
         "rtl/pruning.py",
-        "(listener.synapses.weight[kept[index + 1]] != 0)",
-        "(listener.synapses.weight[kept[index + 1]] > 0)",
+        "listener.synapses.weight[kept[:: _unit(listener)]] != 0",
+        "listener.synapses.weight[kept[:: _unit(listener)]] > 0",
         "who only inhibits is removed",
     ),
     Mutant(

@@ -7,11 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from random_cases import case
-from random_networks import frames
+from random_networks import Options, frames
 
-from gradrtl.quantize.network import Dense, Input, Layer, Neuron, QuantizedNetwork
+from gradrtl.quantize.network import Conv, Dense, Input, Layer, Neuron, Pool, QuantizedNetwork
 from gradrtl.rtl.pruning import kept_neurons
 from gradrtl.sim import engine
+
+CONVOLUTIONS = Options(largest=60, most_layers=3)
 
 
 def lif(threshold: int) -> Neuron:
@@ -73,3 +75,40 @@ def test_results_are_the_same_without_them(seed):
         layers[index + 1] = replace(listener, synapses=Dense(weight, listener.synapses.bias))
     without = replace(network, layers=tuple(layers))
     assert np.array_equal(engine.run(network, images).counts, engine.run(without, images).counts)
+
+
+def without(listener: Layer, layer: Layer, left_out: np.ndarray) -> Layer:
+    """`listener` deaf to the channels of `layer` that have neurons in `left_out`."""
+    channels = np.unique(left_out // (layer.neurons // layer.channels))
+    weight = listener.synapses.weight.copy()
+    per_channel = weight.reshape(len(weight), layer.output_shape[0], -1)  # a view
+    per_channel[:, channels] = 0
+    return replace(listener, synapses=replace(listener.synapses, weight=weight))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_convolutions_lose_channels_and_nothing_else(seed):
+    network = case(seed, CONVOLUTIONS).network
+    images = frames(network, 12, seed)
+    layers = list(network.layers)
+    for index, kept in enumerate(kept_neurons(network)[:-1]):
+        left_out = np.setdiff1d(np.arange(layers[index].neurons), kept)
+        if isinstance(layers[index].synapses, Conv):
+            assert len(left_out) % (layers[index].neurons // layers[index].channels) == 0
+        layers[index + 1] = without(layers[index + 1], layers[index], left_out)
+    deaf = replace(network, layers=tuple(layers))
+    assert np.array_equal(engine.run(network, images).counts, engine.run(deaf, images).counts)
+
+
+def test_a_silent_channel_and_an_unheard_one():
+    """Channel 0 reaches 6 of 7, 1 reaches 7, 2 is not heard, pools in between."""
+    first = np.array([6, 7, 7], np.int8).reshape(3, 1, 1, 1)
+    second = np.array([[1, 1, 0]], np.int8).reshape(1, 3, 1, 1)
+    nothing = np.zeros(3, np.int64)
+    layers = (
+        Layer("c0", (1, 4, 4), Conv(first, nothing), lif(7), 4, Pool("max", 2)),
+        Layer("c1", (3, 2, 2), Conv(second, nothing[:1]), lif(1), 4),
+        Layer("out", (1, 2, 2), Dense(np.ones((1, 4), np.int8), nothing[:1]), lif(1), 4),
+    )
+    kept = kept_neurons(QuantizedNetwork(Input((1, 4, 4), bits=1), layers, 1))
+    assert [k.tolist() for k in kept] == [list(range(16, 32)), [0, 1, 2, 3], [0]]
