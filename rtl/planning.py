@@ -121,10 +121,10 @@ def device_pes(
             f"device is {device.name}: its block RAMs, multipliers and LUTs do not hold the network with any number of "
             "elements; lower the connectivity or the weight bits, or take a larger device"
         )
-    costs = {tuple(layer.pes for layer in m.layers): cycles(m) for m in fitting}
-    enough = min(costs.values()) * (1 + NEARLY)
-    nearly = [pes for pes, cost in costs.items() if cost <= enough]
-    return list(min(nearly, key=lambda pes: (sum(pes), costs[pes])))
+    costs = [(cycles(mapping), [layer.pes for layer in mapping.layers]) for mapping in fitting]
+    enough = min(cost for cost, _ in costs) * (1 + NEARLY)
+    _, _, pes = min((sum(pes), cost, pes) for cost, pes in costs if cost <= enough)
+    return pes
 
 
 def _cycles(network: QuantizedNetwork, index: int, load: Load, pes: int) -> float:
