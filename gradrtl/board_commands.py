@@ -82,7 +82,8 @@ def synth(network: Path, device: str, pes: str | None, folder: Path, seed: int, 
         click.echo(f"  {name}: {count} of {report.available.get(name, 0)}")
     for memory in report.stray_memories:
         click.echo(f"  note: {memory.name}, {memory.words} x {memory.bits} bits, is in {memory.where}")
-    figures = {"interval": round(interval, 1), "latency": round(latency, 1), "pe": used, "network": str(network)}
+    figures = {"interval": round(interval, 1), "latency": round(latency, 1), "pe": used}
+    figures |= {"network": str(network), "digest": found.digest}
     if report.placed:
         figures |= {
             "frames_a_second": round(1e6 * report.frequency / interval),
