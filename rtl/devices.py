@@ -130,7 +130,7 @@ DEVICES = {
             block_rams=208,
             ram_shapes=KBIT18_SHAPES,
             luts_a_pe=700,
-            clock=100,
+            clock=90,
             small_rom=(512, 8),
             options=("--85k", "--package", "CABGA381", "--speed", "6"),
         ),
