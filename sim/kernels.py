@@ -31,7 +31,10 @@ def run_range(program, frames, begin, end, sums, spikes, membranes):
     kind = program.weight.dtype
     opening, last = program.layers[0], program.layers[-1]
     neurons = program.place.size
-    held = opening.channels * opening.positions if program.held else 0
+    opened = opening.channels * opening.positions
+    by_table = program.trains.size > 0 and membranes.size == 0  # no membranes of the first layer, only its spikes
+    held = opened if program.held and not by_table else 0
+    train = np.empty((opened if by_table else 0, LANES), np.uint8)
     buffer = np.zeros((last.source + last.sources, LANES), program.cell.dtype)
     voltage = np.empty((neurons, LANES), kind)
     current = np.empty((held + 1, LANES), kind)  # one row for each held sum, the last for all others
@@ -40,12 +43,14 @@ def run_range(program, frames, begin, end, sums, spikes, membranes):
     for base in range(begin, end, LANES):
         lanes = min(LANES, end - base)
         votes[:] = 0
-        for layer in program.layers:
+        for layer in program.layers[1:] if by_table else program.layers:
             voltage[layer.neuron : layer.neuron + layer.channels * layer.positions] = layer.reset
         for step in range(program.steps):
             if step == 0 or not program.held:
                 _load(program, frames[base : base + lanes, step], buffer)
-            for index in range(program.layers.size):
+            if by_table:
+                _follow_trains(program, step, buffer, current[-1], train, spike)
+            for index in range(1 if by_table else 0, program.layers.size):
                 _advance(program, index, step, buffer, voltage, current, votes, spike)
             if spikes.size:
                 _store(spike, spikes[base : base + lanes, step])
@@ -79,6 +84,35 @@ def _load(program, frames, buffer):
 
 
 @njit(cache=True, nogil=True)
+def _follow_trains(program, step, buffer, row, train, spike):
+    """One step of the first layer: its sums, at the first step, say which spikes come at all steps."""
+    layer = program.layers[0]
+    source = buffer[layer.source : layer.source + layer.sources]
+    target = buffer[layer.source + layer.sources :]
+    if layer.entry == OR or layer.entry == ADD:
+        target[: program.layers[1].sources] = 0
+    scratch = np.empty(LANES, buffer.dtype)
+    last = program.trains.size - 1
+    for channel in range(layer.channels):
+        for position in range(layer.positions):
+            neuron = channel * layer.positions + position
+            if step == 0:
+                row[:] = program.bias[channel]
+                begin, end = program.first[channel], program.first[channel + 1]
+                _accumulate(program, begin, end, program.origin[position], source, row)
+                for lane in range(LANES):
+                    at = (row[lane] >> program.fraction) - program.lowest
+                    train[neuron, lane] = program.trains[max(0, min(last, at))]
+            place = program.place[neuron]
+            fired = target[place] if layer.entry == ASSIGN else scratch
+            for lane in range(LANES):
+                fired[lane] = (train[neuron, lane] >> step) & 1
+            _send(layer, place, fired, target)
+            if spike.size:
+                spike[neuron] = fired
+
+
+@njit(cache=True, nogil=True)
 def _advance(program, index, step, buffer, voltage, current, votes, spike):
     """One step of one layer: sums, membranes, spikes into the next layer's sources (or the votes)."""
     layer = program.layers[index]
@@ -104,12 +138,19 @@ def _advance(program, index, step, buffer, voltage, current, votes, spike):
             _fire(layer, program.threshold[number], voltage[neuron], fired)
             if layer.entry == VOTE:
                 _add(fired, votes[place])
-            elif layer.entry == ADD and place != NOWHERE:
-                _add(fired, target[place])
-            elif layer.entry == OR and place != NOWHERE:
-                _or(fired, target[place])
+            else:
+                _send(layer, place, fired, target)
             if spike.size:
                 spike[neuron] = fired
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _send(layer, place, fired, target):
+    """Spikes to where the pool of `layer` puts them; without one they are there already."""
+    if layer.entry == ADD and place != NOWHERE:
+        _add(fired, target[place])
+    elif layer.entry == OR and place != NOWHERE:
+        _or(fired, target[place])
 
 
 @njit(cache=True, nogil=True, forceinline=True)

@@ -19,6 +19,9 @@ from . import geometry
 LEAKS = ("none", "shift", "multiply", "decaying_input")
 ASSIGN, OR, ADD, VOTE = range(4)  # how a spike enters its place: no pool, max, average, read-out
 UNROLL = 4  # synapses that the kernel takes at a time
+TRAIN = 8  # steps that a spike train of one byte holds
+LARGEST_TABLE = 1 << 20  # bytes
+PROGRAMS = 8  # that are kept
 
 
 def layer_type(kind: type) -> np.dtype:
@@ -56,6 +59,9 @@ class Program(NamedTuple):
     origin: np.ndarray  # int32 [positions of all layers]
     place: np.ndarray  # int32 [neurons]: in the next layer's part of the buffer, or in the sums read out
     cell: np.ndarray  # empty: its type is that of a source, uint8, or uint16 for the counts of large pools
+    trains: np.ndarray  # uint8 [currents]: spikes of the first layer, bit t for step t; empty where not one table
+    fraction: int  # of the first layer: its sums are shifted left by so much
+    lowest: int  # the current that trains[0] is for; beyond both ends the trains do not change
     pixel: np.ndarray  # int32 [input sources]: place of each input source
     drop: int  # low bits of a static pixel that the network does not see
     held: bool  # static input: the first layer's sums are made once a frame
@@ -65,8 +71,19 @@ class Program(NamedTuple):
     counting: bool  # read-out of spike counts, else of final membranes
 
 
+_programs: dict[str, Program] = {}  # by digest of the network, the oldest first
+
+
 def compile_network(network: QuantizedNetwork) -> Program:
-    """Flatten `network`."""
+    """Flatten `network`, or take what was flattened before."""
+    program = _programs.pop(network.digest, None) or _flatten(network)
+    _programs[network.digest] = program
+    if len(_programs) > PROGRAMS:
+        del _programs[next(iter(_programs))]
+    return program
+
+
+def _flatten(network: QuantizedNetwork) -> Program:
     kind = np.int16 if _fits(network, np.iinfo(np.int16)) else np.int32
     records = np.zeros(len(network.layers), layer_type(kind))
     lists: dict[str, list[np.ndarray]] = {
@@ -113,6 +130,7 @@ def compile_network(network: QuantizedNetwork) -> Program:
         source += sources
     is_large = any(layer.pool is not None and layer.pool.largest > 255 for layer in network.layers)
     flat = {name: np.concatenate(parts) for name, parts in lists.items()}
+    trains, lowest = _trains(network)
     return Program(
         layers=records,
         first=np.concatenate([[0], flat["fan_in"].cumsum()]).astype(np.int64),
@@ -123,6 +141,9 @@ def compile_network(network: QuantizedNetwork) -> Program:
         origin=flat["origin"],
         place=flat["place"],
         cell=np.empty(0, np.uint16 if is_large else np.uint8),
+        trains=trains,
+        fraction=network.layers[0].neuron.fraction,
+        lowest=lowest,
         pixel=places[0],
         drop=8 - network.input.bits if network.input.kind == "static" else 0,
         held=network.input.kind == "static",
@@ -131,6 +152,35 @@ def compile_network(network: QuantizedNetwork) -> Program:
         group=group,
         counting=network.readout.kind == "count",
     )
+
+
+def _trains(network: QuantizedNetwork) -> tuple[np.ndarray, int]:
+    """Spike train of every current that the first layer can meet, and the current that the table starts with.
+
+    Under static input a neuron's current is the same at every step, so its spikes are a function of the current, if all
+    neurons of the layer have one threshold.
+    """
+    layer = network.layers[0]
+    one_threshold = np.unique(layer.neuron.threshold).size == 1
+    if network.input.kind != "static" or len(network.layers) == 1 or network.steps > TRAIN or not one_threshold:
+        return np.empty(0, np.uint8), 0
+    low, high = network.ranges[0].current
+    if high - low >= LARGEST_TABLE:
+        return np.empty(0, np.uint8), 0
+    neuron, threshold = layer.neuron, int(layer.neuron.threshold[0])
+    current = np.arange(low, high + 1, dtype=np.int64)
+    v = np.full(current.size, neuron.reset_value, np.int64)
+    trains = np.zeros(current.size, np.uint8)
+    for step in range(network.steps):
+        u = neuron.step(v, current)
+        spikes = (u >= threshold) & neuron.spiking
+        v = np.where(spikes, neuron.reset_value if neuron.reset == "hard" else u - threshold, u)
+        if neuron.membrane_bits is not None:
+            v = np.clip(v, -(1 << neuron.membrane_bits - 1), (1 << neuron.membrane_bits - 1) - 1)
+        trains |= spikes.astype(np.uint8) << np.uint8(step)
+    changes = np.flatnonzero(np.diff(trains))
+    first, last = (changes[0], changes[-1] + 1) if changes.size else (0, 0)
+    return trains[first : last + 1], low + int(first)
 
 
 def _unrolled(offset: np.ndarray, weight: np.ndarray, fan_in: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -30,6 +30,12 @@ def assert_equal(network: QuantizedNetwork, frames: np.ndarray, threads: int = 1
         np.testing.assert_array_equal(ours, theirs, f"membranes of {layer.name}")
     np.testing.assert_array_equal(got.counts, expected.counts)
     np.testing.assert_array_equal(got.classes, expected.classes)
+    # Without membranes the first layer may be done by tables.
+    spikes, bare = (engine.run(network, frames, trace=trace, threads=threads) for trace in ("spikes", False))
+    for layer, ours, theirs in zip(network.layers, spikes.trace.spikes, expected.trace.spikes, strict=True):
+        np.testing.assert_array_equal(ours, theirs, f"spikes of {layer.name}, no membranes")
+    for outcome in (spikes, bare):
+        np.testing.assert_array_equal(outcome.counts, expected.counts)
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
@@ -58,6 +64,15 @@ def test_recipe_covers_every_kind():
     assert {compile_network(network).weight.dtype for network in networks} == {np.dtype("i2"), np.dtype("i4")}
     assert any(layer.neurons == 1 for layer in layers)
     assert any(not layer.synapses.weight.any() for layer in layers)
+
+
+def test_tables_are_used_and_a_program_is_kept():
+    networks = [random_networks.network(seed) for seed in range(200)]
+    tables = [compile_network(network).trains.size > 0 for network in networks]
+    assert 20 < sum(tables) < 180
+    again = replace(networks[-1], notes={"same": "content"})
+    assert compile_network(again) is compile_network(networks[-1])
+    assert compile_network(networks[0]) is not compile_network(networks[-1])
 
 
 @pytest.mark.parametrize("count", [0, 1, 31, 32, 33, 65, 130])
