@@ -13,7 +13,7 @@ from gradrtl.quantize.network import Dense, Input, Layer, QuantizedNetwork, Read
 
 
 def shrink(one: Case, fails: Callable[[Case], bool], budget: int = 100) -> Case:
-    """The smallest case found that `fails`, after at most `budget` calls of it. Dense layers only."""
+    """The smallest case found that `fails`, after at most `budget` calls of it. Kernels and pools stay as they are."""
     while budget > 0:
         for smaller in simpler(one):
             budget -= 1
@@ -41,13 +41,13 @@ def _changes(one: Case) -> Iterator[Callable[[], Case]]:
     for part in _halves(len(frames)):
         yield lambda part=part: replace(one, frames=frames[part])
     if len(net.layers) > 1 and net.layers[-2].neuron.spiking:
-        shorter = replace(net, layers=net.layers[:-1], readout=Readout())
-        yield lambda: replace(one, network=shorter, pes=one.pes[:-1])
+        shorter = (*net.layers[:-2], replace(net.layers[-2], pool=None))
+        yield lambda: replace(one, network=replace(net, layers=shorter, readout=Readout()), pes=one.pes[:-1])
     for index, layer in enumerate(net.layers):
-        for part in _halves(layer.neurons):
-            yield lambda index=index, part=part: replace(one, network=_keep_neurons(net, index, part))
-    for part in _halves(net.layers[0].sources):
-        yield lambda part=part: replace(one, network=_keep_sources(net, part), frames=frames[..., part])
+        for part in _halves(layer.channels):
+            yield lambda index=index, part=part: replace(one, network=_keep_channels(net, index, part))
+    for part in _halves(net.input.shape[0]):
+        yield lambda part=part: _keep_sources(one, part)
     if net.steps > 1:
         fewer = frames if net.input.kind == "static" else frames[:, : net.steps // 2]
         yield lambda: replace(one, network=replace(net, steps=net.steps // 2), frames=fewer)
@@ -75,15 +75,16 @@ def _with(net: QuantizedNetwork, index: int, layer: Layer) -> QuantizedNetwork:
 
 
 def _without_bias(layer: Layer) -> Layer:
-    return replace(layer, synapses=Dense(layer.synapses.weight, np.zeros_like(layer.synapses.bias)))
+    return replace(layer, synapses=replace(layer.synapses, bias=np.zeros_like(layer.synapses.bias)))
 
 
-def _keep_neurons(net: QuantizedNetwork, index: int, part: slice) -> QuantizedNetwork:
+def _keep_channels(net: QuantizedNetwork, index: int, part: slice) -> QuantizedNetwork:
+    """Those channels (neurons of a dense layer) of layer `index` that `part` names."""
     layer = net.layers[index]
     weight, bias, threshold = layer.synapses.weight, layer.synapses.bias, layer.neuron.threshold
     kept = replace(
         layer,
-        synapses=Dense(weight[part].copy(), bias[part].copy()),
+        synapses=replace(layer.synapses, weight=weight[part].copy(), bias=bias[part].copy()),
         neuron=replace(layer.neuron, threshold=threshold[part].copy() if threshold.size > 1 else threshold),
     )
     layers = [*net.layers[:index], kept, *net.layers[index + 1 :]]
@@ -95,12 +96,24 @@ def _keep_neurons(net: QuantizedNetwork, index: int, part: slice) -> QuantizedNe
     return replace(net, layers=tuple(layers), readout=readout)
 
 
-def _keep_sources(net: QuantizedNetwork, part: slice) -> QuantizedNetwork:
+def _keep_sources(one: Case, part: slice) -> Case:
+    """Those channels (sources, if they are no maps) of the input that `part` names."""
+    net, frames = one.network, one.frames
     first = _reading(net.layers[0], part)
-    return replace(net, input=Input(first.input_shape, net.input.bits, net.input.kind), layers=(first, *net.layers[1:]))
+    smaller = replace(
+        net, input=Input(first.input_shape, net.input.bits, net.input.kind), layers=(first, *net.layers[1:])
+    )
+    by_channel = frames.reshape(*frames.shape[:-1], net.input.shape[0], -1)
+    return replace(one, network=smaller, frames=by_channel[..., part, :].reshape(*frames.shape[:-1], -1))
 
 
 def _reading(layer: Layer, part: slice) -> Layer:
-    """The layer with those of its sources that `part` names."""
-    weight = layer.synapses.weight[:, part].copy()
-    return replace(layer, input_shape=(weight.shape[1],), synapses=Dense(weight, layer.synapses.bias))
+    """The layer with those channels of its input that `part` names."""
+    weight = layer.synapses.weight
+    if isinstance(layer.synapses, Dense):
+        kept = weight.reshape(len(weight), layer.input_shape[0], -1)[:, part].reshape(len(weight), -1)
+    else:
+        kept = weight[:, part]
+    channels = len(range(layer.input_shape[0])[part])
+    synapses = replace(layer.synapses, weight=kept.copy())
+    return replace(layer, input_shape=(channels, *layer.input_shape[1:]), synapses=synapses)

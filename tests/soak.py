@@ -16,19 +16,21 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from random_cases import Case, Finding, case, check
+from random_cases import DENSE, Case, Finding, case, check
+from random_networks import Options
 from rich.progress import track
 from shrinking import shrink
 
 from gradrtl.rtl.verilog import generate
 
 FOLDER = Path("build/soak")
+OPTIONS = (DENSE, Options(largest=120, most_layers=3))  # in turn: dense networks, and those with convolutions
 
 
 def run(seed: int) -> tuple[int, Finding]:
     """Check case `seed`; a failure is shrunk, kept, and its folder named."""
     cache = FOLDER / "cache"
-    one = case(seed)
+    one = case(seed, OPTIONS[seed % len(OPTIONS)])
     finding = check(one, cache, seed)
     if finding.wrong is None:
         return seed, finding

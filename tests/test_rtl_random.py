@@ -11,7 +11,7 @@ from random_cases import Case, Finding, case, check
 from random_networks import Options
 from shrinking import shrink, simpler
 
-from gradrtl.quantize.network import QuantizedNetwork
+from gradrtl.quantize.network import Conv, QuantizedNetwork
 
 CACHE = Path(__file__).parent.parent / "build" / "cache"
 SMALL = Options(dense_only=True, largest=80, most_layers=3)
@@ -36,9 +36,10 @@ def identity(seed: int) -> tuple[int, Finding]:
     return seed, Finding()
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_every_simpler_case_is_valid_and_smaller(seed):
-    one = case(seed)
+@pytest.mark.parametrize("options", soak.OPTIONS)
+@pytest.mark.parametrize("seed", range(12))
+def test_every_simpler_case_is_valid_and_smaller(seed, options):
+    one = case(seed, options)
     for smaller in simpler(one):
         assert smaller.mapping.layers
         assert smaller.frames.shape[-1] == smaller.network.layers[0].sources
@@ -51,6 +52,14 @@ def test_shrinks_to_the_one_neuron_that_matters():
     assert len(small.frames) == 1
     assert small.pes == (1,) * len(small.network.layers)
     assert sum(layer.synapses.weight.size for layer in small.network.layers) <= 2 * len(small.network.layers)
+
+
+def test_shrinks_convolutions_too():
+    cases = (case(seed, soak.OPTIONS[1]) for seed in range(40))
+    one = next(c for c in cases if isinstance(c.network.layers[0].synapses, Conv) and has_largest_weight(c))
+    small = shrink(one, has_largest_weight, budget=1000)
+    assert len(small.frames) == 1
+    assert small.network.layers[0].synapses.weight.shape[:2] == (1, 1)
 
 
 def has_largest_weight(one: Case) -> bool:
