@@ -36,10 +36,13 @@ UNITS = {
     "rtl/mapping.py": ("test_rtl_mapping.py",),
     "rtl/pruning.py": ("test_rtl_pruning.py",),
     "rtl/assignment.py": ("test_rtl_assignment.py",),
+    "rtl/scan.py": ("test_rtl_convolution.py",),
+    "rtl/convolution.py": ("test_rtl_convolution.py",),
+    "rtl/placing.py": ("test_rtl_convolution.py",),
     "rtl/top.py": ("test_cocotb_top.py",),
     "rtl/datapath.py": ("test_cocotb_top.py",),
 }
-LADDER = ("test_rtl_top.py", "formal", "test_rtl_random.py", "test_cocotb_top.py")
+LADDER = ("test_rtl_top.py", "test_rtl_convolution.py", "formal", "test_rtl_random.py", "test_cocotb_top.py")
 LONGEST = 600.0  # seconds for a rung: what takes longer hangs
 
 
