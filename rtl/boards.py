@@ -51,7 +51,7 @@ BOARDS = {
     board.name: board
     for board in (
         Board("icebreaker", "up5k", "icebreaker", "ICEBreakerPlatform", 12, 1, 80, 32),
-        Board("ulx3s-25", "ecp5-25", "ulx3s", "ULX3S_25F_Platform", 25, 1, 4, 1),
+        Board("ulx3s-25", "ecp5-25", "ulx3s", "ULX3S_25F_Platform", 25, 5, 18, 1),
         Board("ulx3s-85", "ecp5-85", "ulx3s", "ULX3S_85F_Platform", 25, 5, 18, 1),
         Board("tang-nano-9k", "gw1nr-9", "tang_nano_9k", "TangNano9kPlatform", 27, 1, 1, 1),
     )
