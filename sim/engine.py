@@ -34,7 +34,7 @@ def run(
     check(network, frames)
     threads = threads or len(os.sched_getaffinity(0))
     require(threads >= 1, "threads", threads, "at least 1")
-    program = compile_network(network)
+    program = compile_network(network, membranes=trace is True)
     count, neurons = len(frames), program.place.size
     by_step = frames.reshape(count, -1, program.pixel.size) if count else frames.reshape(0, 1, program.pixel.size)
     sums = np.zeros((count, network.classes), np.int64)

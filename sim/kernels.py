@@ -49,7 +49,7 @@ def run_range(program, frames, begin, end, sums, spikes, membranes):
             if step == 0 or not program.held:
                 _load(program, frames[base : base + lanes, step], buffer)
             if by_table:
-                _follow_trains(program, step, buffer, current[-1], train, spike)
+                _follow_trains(program, step, buffer, train, spike)
             for index in range(1 if by_table else 0, program.layers.size):
                 _advance(program, index, step, buffer, voltage, current, votes, spike)
             if spikes.size:
@@ -84,14 +84,19 @@ def _load(program, frames, buffer):
 
 
 @njit(cache=True, nogil=True)
-def _follow_trains(program, step, buffer, row, train, spike):
-    """One step of the first layer: its sums, at the first step, say which spikes come at all steps."""
+def _follow_trains(program, step, buffer, train, spike):
+    """One step of the first layer: its sums, at the first step, say which spikes come at all steps.
+
+    A sum may need 32 bits, but `stretch` synapses of it do not: they are added in the narrow type first.
+    """
     layer = program.layers[0]
     source = buffer[layer.source : layer.source + layer.sources]
     target = buffer[layer.source + layer.sources :]
     if layer.entry == OR or layer.entry == ADD:
         target[: program.layers[1].sources] = 0
     scratch = np.empty(LANES, buffer.dtype)
+    part = np.empty(LANES, program.weight.dtype)
+    row = np.empty(LANES, np.int32)
     last = program.trains.size - 1
     for channel in range(layer.channels):
         for position in range(layer.positions):
@@ -99,9 +104,13 @@ def _follow_trains(program, step, buffer, row, train, spike):
             if step == 0:
                 row[:] = program.bias[channel]
                 begin, end = program.first[channel], program.first[channel + 1]
-                _accumulate(program, begin, end, program.origin[position], source, row)
+                for at in range(begin, end, program.stretch):
+                    part[:] = 0
+                    _accumulate(program, at, min(at + program.stretch, end), program.origin[position], source, part)
+                    for lane in range(LANES):
+                        row[lane] += part[lane]
                 for lane in range(LANES):
-                    at = (row[lane] >> program.fraction) - program.lowest
+                    at = row[lane] - program.lowest
                     train[neuron, lane] = program.trains[max(0, min(last, at))]
             place = program.place[neuron]
             fired = target[place] if layer.entry == ASSIGN else scratch

@@ -48,19 +48,22 @@ def layer_type(kind: type) -> np.dtype:
 
 
 class Program(NamedTuple):
-    """Flat arrays; `kind` is int16 or int32, wide enough for every number that a run can meet."""
+    """Flat arrays; `kind` is int16 or int32, wide enough for every number that a run can meet.
+
+    A first layer that goes by its table has no membranes, and its sums are 32-bit in any `kind`.
+    """
 
     layers: np.ndarray  # layer_type(kind) [layers]
     first: np.ndarray  # int64 [channels + 1]: where a channel's synapses begin, multiples of UNROLL
     offset: np.ndarray  # int32 [synapses]
-    weight: np.ndarray  # kind [synapses], shifted left by the layer's membrane fraction
-    bias: np.ndarray  # kind [channels], shifted alike
+    weight: np.ndarray  # kind [synapses], shifted left by the membrane fraction of a layer without a table
+    bias: np.ndarray  # int32 [channels], shifted alike
     threshold: np.ndarray  # kind [channels]; out of reach for a layer that does not spike
     origin: np.ndarray  # int32 [positions of all layers]
     place: np.ndarray  # int32 [neurons]: in the next layer's part of the buffer, or in the sums read out
     cell: np.ndarray  # empty: its type is that of a source, uint8, or uint16 for the counts of large pools
-    trains: np.ndarray  # uint8 [currents]: spikes of the first layer, bit t for step t; empty where not one table
-    fraction: int  # of the first layer: its sums are shifted left by so much
+    trains: np.ndarray  # uint8 [currents]: spikes of the first layer, bit t for step t; empty where not by a table
+    stretch: int  # synapses of a first layer with a table whose sum fits `kind`, a multiple of UNROLL
     lowest: int  # the current that trains[0] is for; beyond both ends the trains do not change
     pixel: np.ndarray  # int32 [input sources]: place of each input source
     drop: int  # low bits of a static pixel that the network does not see
@@ -71,20 +74,23 @@ class Program(NamedTuple):
     counting: bool  # read-out of spike counts, else of final membranes
 
 
-_programs: dict[str, Program] = {}  # by digest of the network, the oldest first
+_programs: dict[tuple[str, bool], Program] = {}  # by digest of the network and `membranes`, the oldest first
 
 
-def compile_network(network: QuantizedNetwork) -> Program:
-    """Flatten `network`, or take what was flattened before."""
-    program = _programs.pop(network.digest, None) or _flatten(network)
-    _programs[network.digest] = program
+def compile_network(network: QuantizedNetwork, membranes: bool = False) -> Program:
+    """Flatten `network`, or take what was flattened before; `membranes`: those of the first layer are wanted too."""
+    key = network.digest, membranes
+    program = _programs.pop(key, None) or _flatten(network, membranes)
+    _programs[key] = program
     if len(_programs) > PROGRAMS:
         del _programs[next(iter(_programs))]
     return program
 
 
-def _flatten(network: QuantizedNetwork) -> Program:
-    kind = np.int16 if _fits(network, np.iinfo(np.int16)) else np.int32
+def _flatten(network: QuantizedNetwork, membranes: bool) -> Program:
+    trains, lowest = (np.empty(0, np.uint8), 0) if membranes else _trains(network)
+    by_table = trains.size > 0
+    kind = np.int16 if _fits(network, np.iinfo(np.int16), by_table) else np.int32
     records = np.zeros(len(network.layers), layer_type(kind))
     lists: dict[str, list[np.ndarray]] = {
         name: [] for name in ("fan_in", "offset", "weight", "bias", "threshold", "origin", "place")
@@ -96,14 +102,15 @@ def _flatten(network: QuantizedNetwork) -> Program:
     for index, layer in enumerate(network.layers):
         offsets, weights, fan_in = _unrolled(*geometry.synapses(layer))
         origins = geometry.origins(layer)
-        fraction = layer.neuron.fraction
+        tabled = by_table and index == 0
+        fraction = 0 if tabled else layer.neuron.fraction
         lists["fan_in"].append(fan_in)
         lists["offset"].append(offsets)
         lists["weight"].append(weights.astype(np.int64) << fraction)
         lists["bias"].append(layer.synapses.bias << fraction)
         never = np.full(layer.channels, np.iinfo(kind).max)
         lists["threshold"].append(
-            np.broadcast_to(layer.neuron.threshold, (layer.channels,)) if layer.neuron.spiking else never
+            np.broadcast_to(layer.neuron.threshold, (layer.channels,)) if layer.neuron.spiking and not tabled else never
         )
         lists["origin"].append(origins)
         lists["place"].append(_destinations(layer, places[index + 1]))
@@ -113,7 +120,7 @@ def _flatten(network: QuantizedNetwork) -> Program:
             layer.neuron.shift,
             layer.neuron.factor,
             layer.neuron.reset == "soft",
-            layer.neuron.reset_value,
+            0 if tabled else layer.neuron.reset_value,
             *_saturation(layer, kind),
             _entry(layer, index == len(network.layers) - 1),
             layer.channels,
@@ -130,19 +137,18 @@ def _flatten(network: QuantizedNetwork) -> Program:
         source += sources
     is_large = any(layer.pool is not None and layer.pool.largest > 255 for layer in network.layers)
     flat = {name: np.concatenate(parts) for name, parts in lists.items()}
-    trains, lowest = _trains(network)
     return Program(
         layers=records,
         first=np.concatenate([[0], flat["fan_in"].cumsum()]).astype(np.int64),
         offset=flat["offset"],
         weight=flat["weight"].astype(kind),
-        bias=flat["bias"].astype(kind),
+        bias=flat["bias"].astype(np.int32),
         threshold=flat["threshold"].astype(kind),
         origin=flat["origin"],
         place=flat["place"],
         cell=np.empty(0, np.uint16 if is_large else np.uint8),
         trains=trains,
-        fraction=network.layers[0].neuron.fraction,
+        stretch=_stretch(network, np.iinfo(kind)),
         lowest=lowest,
         pixel=places[0],
         drop=8 - network.input.bits if network.input.kind == "static" else 0,
@@ -193,11 +199,21 @@ def _unrolled(offset: np.ndarray, weight: np.ndarray, fan_in: np.ndarray) -> tup
     return offsets, weights, padded
 
 
-def _fits(network: QuantizedNetwork, limits: np.iinfo) -> bool:
+def _fits(network: QuantizedNetwork, limits: np.iinfo, by_table: bool) -> bool:
     """Whether no intermediate result of the kernels leaves `limits`."""
     if network.steps * network.readout.group > limits.max:
         return False
-    return all(_extreme(*pair) < limits.max for pair in zip(network.layers, network.ranges, strict=True))
+    if by_table and _stretch(network, limits) == 0:
+        return False
+    stepped = list(zip(network.layers, network.ranges, strict=True))[by_table:]
+    return all(_extreme(*pair) < limits.max for pair in stepped)
+
+
+def _stretch(network: QuantizedNetwork, limits: np.iinfo) -> int:
+    """How many synapses of the first layer, a multiple of UNROLL, have a sum within `limits` whatever their sources."""
+    weight = int(np.abs(network.layers[0].synapses.weight.astype(np.int64)).max())
+    largest = (1 << network.input.bits) - 1
+    return limits.max // max(1, weight * largest) // UNROLL * UNROLL
 
 
 def _extreme(layer: Layer, ranges: Ranges) -> int:
