@@ -32,7 +32,7 @@ def run_range(program, frames, begin, end, sums, spikes, membranes):
     opening, last = program.layers[0], program.layers[-1]
     neurons = program.place.size
     opened = opening.channels * opening.positions
-    by_table = program.trains.size > 0 and membranes.size == 0  # no membranes of the first layer, only its spikes
+    by_table = program.turn.size > 0  # no membranes of the first layer, only its spikes
     held = opened if program.held and not by_table else 0
     train = np.empty((opened if by_table else 0, LANES), np.uint8)
     buffer = np.zeros((last.source + last.sources, LANES), program.cell.dtype)
@@ -97,7 +97,7 @@ def _follow_trains(program, step, buffer, train, spike):
     scratch = np.empty(LANES, buffer.dtype)
     part = np.empty(LANES, program.weight.dtype)
     row = np.empty(LANES, np.int32)
-    last = program.trains.size - 1
+    bit = np.uint8(1 << step)
     for channel in range(layer.channels):
         for position in range(layer.positions):
             neuron = channel * layer.positions + position
@@ -109,16 +109,24 @@ def _follow_trains(program, step, buffer, train, spike):
                     _accumulate(program, at, min(at + program.stretch, end), program.origin[position], source, part)
                     for lane in range(LANES):
                         row[lane] += part[lane]
-                for lane in range(LANES):
-                    at = row[lane] - program.lowest
-                    train[neuron, lane] = program.trains[max(0, min(last, at))]
+                _look_up(program, row, train[neuron])
             place = program.place[neuron]
             fired = target[place] if layer.entry == ASSIGN else scratch
             for lane in range(LANES):
-                fired[lane] = (train[neuron, lane] >> step) & 1
+                fired[lane] = (train[neuron, lane] & bit) != 0
             _send(layer, place, fired, target)
             if spike.size:
                 spike[neuron] = fired
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _look_up(program, row, train):
+    """Spike trains that the currents of `row` make."""
+    train[:] = 0
+    for index in range(program.turn.size):
+        turn, flip = program.turn[index], program.flip[index]
+        for lane in range(LANES):
+            train[lane] ^= flip if row[lane] >= turn else np.uint8(0)
 
 
 @njit(cache=True, nogil=True)

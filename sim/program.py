@@ -62,9 +62,9 @@ class Program(NamedTuple):
     origin: np.ndarray  # int32 [positions of all layers]
     place: np.ndarray  # int32 [neurons]: in the next layer's part of the buffer, or in the sums read out
     cell: np.ndarray  # empty: its type is that of a source, uint8, or uint16 for the counts of large pools
-    trains: np.ndarray  # uint8 [currents]: spikes of the first layer, bit t for step t; empty where not by a table
+    turn: np.ndarray  # int32 [turns]: currents from which the spike train of a first-layer neuron is another
+    flip: np.ndarray  # uint8 [turns]: the bits that change there, bit t for step t; empty where not by a table
     stretch: int  # synapses of a first layer with a table whose sum fits `kind`, a multiple of UNROLL
-    lowest: int  # the current that trains[0] is for; beyond both ends the trains do not change
     pixel: np.ndarray  # int32 [input sources]: place of each input source
     drop: int  # low bits of a static pixel that the network does not see
     held: bool  # static input: the first layer's sums are made once a frame
@@ -88,8 +88,8 @@ def compile_network(network: QuantizedNetwork, membranes: bool = False) -> Progr
 
 
 def _flatten(network: QuantizedNetwork, membranes: bool) -> Program:
-    trains, lowest = (np.empty(0, np.uint8), 0) if membranes else _trains(network)
-    by_table = trains.size > 0
+    turn, flip = _trains(network, membranes)
+    by_table = turn.size > 0
     kind = np.int16 if _fits(network, np.iinfo(np.int16), by_table) else np.int32
     records = np.zeros(len(network.layers), layer_type(kind))
     lists: dict[str, list[np.ndarray]] = {
@@ -147,9 +147,9 @@ def _flatten(network: QuantizedNetwork, membranes: bool) -> Program:
         origin=flat["origin"],
         place=flat["place"],
         cell=np.empty(0, np.uint16 if is_large else np.uint8),
-        trains=trains,
+        turn=turn,
+        flip=flip,
         stretch=_stretch(network, np.iinfo(kind)),
-        lowest=lowest,
         pixel=places[0],
         drop=8 - network.input.bits if network.input.kind == "static" else 0,
         held=network.input.kind == "static",
@@ -160,19 +160,20 @@ def _flatten(network: QuantizedNetwork, membranes: bool) -> Program:
     )
 
 
-def _trains(network: QuantizedNetwork) -> tuple[np.ndarray, int]:
-    """Spike train of every current that the first layer can meet, and the current that the table starts with.
+def _trains(network: QuantizedNetwork, membranes: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Spike train of every current that the first layer can meet, as the `turn` and `flip` of `Program`.
 
     Under static input a neuron's current is the same at every step, so its spikes are a function of the current, if all
-    neurons of the layer have one threshold.
+    neurons of the layer have one threshold. The function has few steps. The first is at the lowest current.
     """
+    nothing = np.empty(0, np.int32), np.empty(0, np.uint8)
     layer = network.layers[0]
     one_threshold = np.unique(layer.neuron.threshold).size == 1
-    if network.input.kind != "static" or len(network.layers) == 1 or network.steps > TRAIN or not one_threshold:
-        return np.empty(0, np.uint8), 0
+    if membranes or network.input.kind != "static" or network.steps > TRAIN:
+        return nothing
     low, high = network.ranges[0].current
-    if high - low >= LARGEST_TABLE:
-        return np.empty(0, np.uint8), 0
+    if len(network.layers) == 1 or not one_threshold or high - low >= LARGEST_TABLE:
+        return nothing
     neuron, threshold = layer.neuron, int(layer.neuron.threshold[0])
     current = np.arange(low, high + 1, dtype=np.int64)
     v = np.full(current.size, neuron.reset_value, np.int64)
@@ -184,9 +185,9 @@ def _trains(network: QuantizedNetwork) -> tuple[np.ndarray, int]:
         if neuron.membrane_bits is not None:
             v = np.clip(v, -(1 << neuron.membrane_bits - 1), (1 << neuron.membrane_bits - 1) - 1)
         trains |= spikes.astype(np.uint8) << np.uint8(step)
-    changes = np.flatnonzero(np.diff(trains))
-    first, last = (changes[0], changes[-1] + 1) if changes.size else (0, 0)
-    return trains[first : last + 1], low + int(first)
+    flips = trains ^ np.concatenate([[0], trains[:-1]]).astype(np.uint8)
+    turns = np.union1d(0, np.flatnonzero(flips))
+    return current[turns].astype(np.int32), flips[turns]
 
 
 def _unrolled(offset: np.ndarray, weight: np.ndarray, fan_in: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -68,11 +68,33 @@ def test_recipe_covers_every_kind():
 
 def test_tables_are_used_and_a_program_is_kept():
     networks = [random_networks.network(seed) for seed in range(200)]
-    tables = [compile_network(network).trains.size > 0 for network in networks]
+    tables = [compile_network(network).turn.size > 0 for network in networks]
     assert 20 < sum(tables) < 180
     again = replace(networks[-1], notes={"same": "content"})
     assert compile_network(again) is compile_network(networks[-1])
     assert compile_network(networks[0]) is not compile_network(networks[-1])
+
+
+@pytest.mark.parametrize(("weight", "kind"), [(7, "i2"), (32, "i2"), (33, "i4"), (127, "i4")])
+def test_first_layer_by_table_beyond_16_bits(weight, kind):
+    """Its sums pass 16 bits while those of four synapses do (`kind` i2) or do not fit them."""
+    random = np.random.default_rng(weight)
+    sources = 2000 // weight  # so that the table stays below its largest size
+    first = Dense(random.integers(-weight, weight + 1, (20, sources)).astype(np.int8), np.full(20, 40))
+    first.weight[0], first.weight[1], first.weight[2, 0] = weight, -weight, weight
+    second = Dense(random.integers(-3, 4, (5, 20)).astype(np.int8), np.zeros(5, np.int64))
+    neurons = (Neuron("decaying_input", "hard", np.array([threshold]), shift=1) for threshold in (20 * weight, 2))
+    layers = tuple(
+        Layer(f"fc{index}", (synapses.weight.shape[1],), synapses, neuron, bits)
+        for index, (synapses, neuron, bits) in enumerate(zip((first, second), neurons, (8, 4), strict=True))
+    )
+    network = QuantizedNetwork(Input((sources,)), layers, steps=8)
+    program = compile_network(network)
+    assert program.turn.size > 1
+    assert program.weight.dtype == np.dtype(kind)
+    frames = random.integers(0, 256, (67, sources), dtype=np.uint8)
+    frames[0], frames[1], frames[2, ::2], frames[3] = 255, 0, 255, frames[3] // 64
+    assert_equal(network, frames)
 
 
 @pytest.mark.parametrize("count", [0, 1, 31, 32, 33, 65, 130])
