@@ -85,7 +85,7 @@ class Memory:
 
     @property
     def is_block_ram(self) -> bool:
-        return any(
+        return "LUTRAM" not in self.where and any(
             kind in self.where for kind in ("RAM4K", "SPRAM", "16KD", "RAMB", "BLOCKRAM", "_SDP_", "_DP_", "_SP_")
         )
 

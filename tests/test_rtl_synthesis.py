@@ -120,3 +120,16 @@ def test_memories_of_a_small_design_become_block_ram(tmp_path):
         assert memories[name].words == 784
         assert memories[name].is_block_ram
     assert (tmp_path / "netlist.v").is_file()
+
+
+@pytest.mark.parametrize(
+    ("where", "block"),
+    [
+        ("$__XILINX_BLOCKRAM_SDP_", True),
+        ("$__XILINX_LUTRAM_SDP_", False),
+        ("$__GOWIN_SP_", True),
+        ("flip-flops", False),
+    ],
+)
+def test_lut_ram_is_no_block_ram(where, block):
+    assert synthesis.Memory("any", 167, 72, where).is_block_ram == block
