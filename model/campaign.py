@@ -33,9 +33,7 @@ COMMITTED: dict[str, TrainConfig] = {  # fine-tuning to 4 bits takes some synaps
     "mnist-mlp-5": replace(BASE, epochs=60, connectivity=0.056, margin=20.0, spike_cost=0.02),
     "mnist-mlp-2": replace(BASE, epochs=60, connectivity=0.024),
     "mnist-mlp-1": replace(SPARSEST, epochs=60, connectivity=0.0102),
-    "mnist-conv-20": replace(
-        BASE, network="mnist-conv", epochs=8, connectivity=0.2, lr=3e-3, rotation=5.0, precision="float32"
-    ),
+    "mnist-conv-20": replace(BASE, network="mnist-conv", epochs=30, connectivity=0.2, lr=3e-3, rotation=5.0),
 }
 
 # the comparison of the recipes: everything but the recipe is the same
