@@ -36,7 +36,7 @@ SEEDS = (0, 1, 2)
 FINE_TUNING = {  # percent connectivity -> how
     "5": QatConfig(spike_cost=0.02),
     "2": QatConfig(),
-    "1": QatConfig(epochs=20, lr=4e-3, rotation=5.0, shift=0.03, spike_cost=0.005),
+    "1": QatConfig(rotation=5.0, shift=0.03),
 }
 BITS = 4
 SEARCH_FRAMES = 10_000
