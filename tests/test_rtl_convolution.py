@@ -15,7 +15,8 @@ from gradrtl.sim import geometry
 
 CACHE = Path(__file__).parent.parent / "build" / "cache"
 OPTIONS = Options(largest=60, most_layers=3)
-MACHINES = (5, 16, 26, 45)  # strides, paddings, pools that do not divide, both inputs, convolution on convolution
+# strides, paddings, pools that do not divide, both inputs, convolution on convolution, windows that fire before their end
+MACHINES = (5, 16, 26, 45, 785, 906)
 
 
 def convolutions() -> list[tuple[int, int]]:
