@@ -15,7 +15,7 @@ from gradrtl.sim import geometry
 
 CACHE = Path(__file__).parent.parent / "build" / "cache"
 OPTIONS = Options(largest=60, most_layers=3)
-# strides, paddings, pools that do not divide, both inputs, convolution on convolution, windows that fire before their end
+# strides, paddings, pools that do not divide, both inputs, two convolutions, windows that fire before their end
 MACHINES = (5, 16, 26, 45, 785, 906)
 
 
