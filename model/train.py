@@ -63,6 +63,14 @@ def activity(rates: list[Tensor]) -> Tensor:
     return torch.cat(hidden, dim=1).square().mean() if hidden else torch.zeros(())
 
 
+def objective(network: Callable[..., Any], images: Tensor, labels: Tensor, spike_cost: float) -> Tensor:
+    """What training makes small on a batch: `rate_loss`, and `spike_cost` times the `activity` of hidden neurons."""
+    if not spike_cost:
+        return rate_loss(network(images), labels)
+    rates, layers = network(images, layer_rates=True)
+    return rate_loss(rates, labels) + spike_cost * activity(layers)
+
+
 def learning_rate(step: int, constant: int, total: int) -> float:
     """Factor on the learning rate at `step`: 1 for `constant` steps, then a cosine that ends at 0 after `total`."""
     if step < constant or constant >= total:
@@ -177,10 +185,7 @@ def train(
                 for group in optimizer.param_groups:
                     group["lr"] = config.lr * learning_rate(number, constant, config.epochs * per_epoch)
                 with torch.autocast(workers.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-                    rates, layers = forward(workers.share(images), layer_rates=True)
-                loss = rate_loss(rates, workers.share(labels))
-                if config.spike_cost:
-                    loss = loss + config.spike_cost * activity(layers)
+                    loss = objective(forward, workers.share(images), workers.share(labels), config.spike_cost)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()

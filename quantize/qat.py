@@ -20,7 +20,7 @@ from ..model.archive import digest
 from ..model.augment import Augment
 from ..model.data import Dataset, split
 from ..model.errors import UserError, require
-from ..model.train import activity, batches, evaluate, learning_rate, rate_loss
+from ..model.train import batches, evaluate, learning_rate, objective
 from .fold import FloatNetwork
 from .integer_module import IntegerNetwork
 from .living import without_dead
@@ -90,7 +90,7 @@ def fine_tune(
         {"params": [p for name, p in module.named_parameters() if name.endswith(("weight", "bias"))], "lr": config.lr},
     ]
     optimizer = torch.optim.Adam(groups, fused=True)
-    full_rates = [config.scale_lr, config.lr]
+    rates = [config.scale_lr, config.lr]
 
     def finish(epoch: int, loss: float | None) -> Row:
         module.check()
@@ -120,12 +120,9 @@ def fine_tune(
             for number, (images, labels) in enumerate(
                 batches(training, config.batch, augment, config.seed, epoch), start=start
             ):
-                for group, rate in zip(optimizer.param_groups, full_rates, strict=True):
+                for group, rate in zip(optimizer.param_groups, rates, strict=True):
                     group["lr"] = rate * learning_rate(number, 0, total)
-                rates, layers = module(images, layer_rates=True)
-                loss = rate_loss(rates, labels)
-                if config.spike_cost:
-                    loss = loss + config.spike_cost * activity(layers)
+                loss = objective(module, images, labels, config.spike_cost)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
