@@ -213,8 +213,7 @@ def _fits(network: QuantizedNetwork, limits: np.iinfo, by_table: bool) -> bool:
 def _stretch(network: QuantizedNetwork, limits: np.iinfo) -> int:
     """How many synapses of the first layer, a multiple of UNROLL, have a sum within `limits` whatever their sources."""
     weight = int(np.abs(network.layers[0].synapses.weight.astype(np.int64)).max())
-    largest = (1 << network.input.bits) - 1
-    return limits.max // max(1, weight * largest) // UNROLL * UNROLL
+    return limits.max // max(1, weight * network.input.largest) // UNROLL * UNROLL
 
 
 def _extreme(layer: Layer, ranges: Ranges) -> int:
