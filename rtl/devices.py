@@ -5,7 +5,7 @@ Numbers are those of the vendors' data sheets and, for logic cells, of nextpnr's
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..model.errors import require
 
@@ -84,6 +84,22 @@ class Device:
 ICE40_SHAPES = ((256, 16), (512, 8), (1024, 4), (2048, 2))
 KBIT18_SHAPES = ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1))
 
+SERIES7 = Device(
+    "xc7k325t",
+    "AMD XC7K325T-2FFG900C",
+    "xilinx",
+    luts=203800,
+    flip_flops=407600,
+    multipliers=840,
+    block_rams=890,
+    ram_shapes=KBIT18_SHAPES,
+    luts_a_pe=480,
+    clock=100,
+    small_ram=(256, 18),
+    small_rom=(512, 8),
+    placed=False,
+)
+
 DEVICES = {
     device.name: device
     for device in (
@@ -149,51 +165,26 @@ DEVICES = {
             pixels_a_beat=2,
             options=("--device", "GW1NR-LV9QN88PC6/I5", "--vopt", "family=GW1N-9C"),
         ),
-        Device(
-            "xc7z020",
-            "AMD XC7Z020-1CLG400C",
-            "xilinx",
+        replace(
+            SERIES7,
+            name="xc7z020",
+            part="AMD XC7Z020-1CLG400C",
             luts=53200,
             flip_flops=106400,
             multipliers=220,
             block_rams=280,
-            ram_shapes=KBIT18_SHAPES,
-            luts_a_pe=480,
-            clock=100,
             small_ram=(256, 72),
-            small_rom=(512, 8),
             share=0.1,
-            placed=False,
         ),
-        Device(
-            "xc7k325t",
-            "AMD XC7K325T-2FFG900C",
-            "xilinx",
-            luts=203800,
-            flip_flops=407600,
-            multipliers=840,
-            block_rams=890,
-            ram_shapes=KBIT18_SHAPES,
-            luts_a_pe=480,
-            clock=100,
-            small_ram=(256, 18),
-            small_rom=(512, 8),
-            placed=False,
-        ),
-        Device(
-            "xc7vx690t",
-            "AMD XC7VX690T-2FFG1761C",
-            "xilinx",
+        SERIES7,
+        replace(
+            SERIES7,
+            name="xc7vx690t",
+            part="AMD XC7VX690T-2FFG1761C",
             luts=433200,
             flip_flops=866400,
             multipliers=3600,
             block_rams=2940,
-            ram_shapes=KBIT18_SHAPES,
-            luts_a_pe=480,
-            clock=100,
-            small_ram=(256, 18),
-            small_rom=(512, 8),
-            placed=False,
         ),
     )
 }
