@@ -27,6 +27,7 @@ from .config import TrainConfig
 from .data import Dataset, split
 from .description import preset
 from .errors import UserError, require
+from .memory import keep_freed_memory
 from .networks import SpikingNetwork, arrays_of
 from .recipes import KINDS
 from .workers import join
@@ -135,6 +136,7 @@ def train(
     """
     began = time.monotonic()
     workers = join(device)
+    keep_freed_memory(workers.device)
     description = preset(config.network)
     require(data.shape == description.input_shape, "image shape", data.shape, f"{description.input_shape}")
     require(data.classes <= description.classes, "classes in the data", data.classes, f"at most {description.classes}")

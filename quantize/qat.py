@@ -20,6 +20,7 @@ from ..model.archive import digest
 from ..model.augment import Augment
 from ..model.data import Dataset, split
 from ..model.errors import UserError, require
+from ..model.memory import keep_freed_memory
 from ..model.train import batches, evaluate, learning_rate, objective
 from .fold import FloatNetwork
 from .integer_module import IntegerNetwork
@@ -75,6 +76,7 @@ def fine_tune(
     With a file `resume` the state of the run is kept there after each epoch, and a run that finds one there goes on
     from it: the result is that of an uninterrupted run. `progress` shows a bar on stderr; None: if it is a terminal.
     """
+    keep_freed_memory(torch.device("cpu"))
     require(data.shape == network.input_shape, "image shape", data.shape, f"{network.input_shape}")
     training, validation = split(data, config.held_out)
     per_epoch = len(training) // config.batch
