@@ -1,6 +1,15 @@
-"""Loops over spikes, compiled: what `neurons.py` and `pooling.py` do on a processor, in one pass over memory.
+"""Loops over spikes, compiled: what `fused.py` does on a processor, a few passes over memory in all.
 
-Each kernel works on the part `first:last` of its arrays, so that several threads can share them (`in_parts`).
+Arrays are channels last. Values are float32, float64, or bfloat16 as its bits in uint16, and are computed with in the
+float type of the neuron's fields. Each kernel works on the images `first:last`, so that several threads can share them
+(`in_parts`); what is summed over a batch is put down for each image, so that sums do not depend on the threads.
+
+The rows of one line of pooling windows are worked on together. Their values are held by *place* in the window, a row
+for each place with the channels of all its windows: so the loops are long and contiguous, and pooling compares rows.
+The neurons of an incomplete window fire like others, and are pooled to nothing.
+
+Scratch rows are indexed, not unpacked: numba takes unpacked rows for strided ones, and their loops run at a third of
+the speed. Small loops are functions of their own, of which LLVM can see that their arrays do not overlap.
 """
 
 from __future__ import annotations
@@ -14,19 +23,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
+from numba import njit, types
+from numba.extending import overload
 
-BLOCK = 2048  # neurons whose membranes stay in the first cache
 SMALLEST_PART = 1 << 15  # elements that are worth a thread
 
 
-def in_parts(kernel: Callable, size: int, *arguments: Any) -> None:
-    """`kernel(first, last, *arguments)` for parts that cover `0:size`, on as many threads as torch uses."""
-    threads = max(1, min(torch.get_num_threads(), size // SMALLEST_PART))
+def in_parts(kernel: Callable, images: int, elements: int, *arguments: Any) -> None:
+    """`kernel(first, last, *arguments)` for parts that cover `0:images`, on as many threads as torch uses.
+
+    `elements` of the whole say how many threads are worth it.
+    """
+    threads = max(1, min(torch.get_num_threads(), elements // SMALLEST_PART, images))
     if threads == 1:
-        kernel(0, size, *arguments)
+        kernel(0, images, *arguments)
         return
-    ends = np.linspace(0, size, threads + 1).astype(int).tolist()
+    ends = np.linspace(0, images, threads + 1).astype(int).tolist()
     for done in [_pool(threads).submit(kernel, *part, *arguments) for part in pairwise(ends)]:
         done.result()
 
@@ -36,84 +48,282 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, "spikes")
 
 
-@njit(cache=True, nogil=True)
-def fire_forward(first, last, current, u, spikes, decay, gain, threshold, soft, v_reset):
-    """`step` of `model/neurons.py` for all steps: `current` `[steps or 1, n]`; `u`, `spikes` `[steps, n]` are filled.
+def _widened(value):  # type: ignore[no-untyped-def]
+    """A stored value as a float."""
 
-    All of one float dtype, the scalars too.
+
+def _stored(value, like):  # type: ignore[no-untyped-def]
+    """A float, rounded to nearest even, in the type of `like`."""
+
+
+@overload(_widened, inline="always")
+def _widened_of(value):  # type: ignore[no-untyped-def]
+    if value == types.uint16:
+        return lambda value: np.uint32(np.uint32(value) << np.uint32(16)).view(np.float32)
+    return lambda value: value
+
+
+@overload(_stored, inline="always")
+def _stored_of(value, like):  # type: ignore[no-untyped-def]
+    if like == types.uint16:
+
+        def rounded(value, like):  # type: ignore[no-untyped-def]
+            bits = np.float32(value).view(np.uint32)
+            even = np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
+            return np.uint16(np.uint32(bits + even) >> np.uint32(16))
+
+        return rounded
+    return lambda value, like: value
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _gather(pixels, column, size, values):
+    """Every `size`-th pixel of a row `[width, channels]`, from `column` on, into `values`."""
+    width, channels = pixels.shape
+    start = 0
+    for x in range(column, width, size):
+        pixel, out = pixels[x], values[start : start + channels]
+        for c in range(channels):
+            out[c] = _widened(pixel[c])
+        start += channels
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _scatter(values, column, size, pixels):
+    """The way back of `_gather`."""
+    width, channels = pixels.shape
+    start = 0
+    for x in range(column, width, size):
+        pixel, out = values[start : start + channels], pixels[x]
+        for c in range(channels):
+            out[c] = _stored(pixel[c], out[c])
+        start += channels
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _tiled(rows, wide):
+    """`[k, channels]` repeated to `[k, wide]`."""
+    tiled = np.empty((len(rows), wide), rows.dtype)
+    for i in range(wide):
+        tiled[:, i] = rows[:, i % rows.shape[1]]
+    return tiled
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def moments(first, last, x, base, sums):
+    """Sums over each image of `x - base` and of its square, channel by channel.
+
+    `x` is `[n, height, width, channels]`, `base` `[1, channels]`; `sums` `[n, 2, channels]`, float64, is filled.
     """
-    static = len(current) == 1
-    v = np.empty(BLOCK, u.dtype)
-    for start in range(first, last, BLOCK):
-        size = min(BLOCK, last - start)
-        v[:] = v_reset
-        for t in range(len(u)):
-            now = current[0 if static else t, start : start + size]
-            u_now, spikes_now = u[t, start : start + size], spikes[t, start : start + size]
-            for i in range(size):
-                potential = decay * v[i] + gain * now[i]
-                fires = potential >= threshold
-                u_now[i] = potential
-                spikes_now[i] = 1 if fires else 0
-                reset = potential - threshold if soft else v_reset
-                v[i] = reset if fires else potential
+    _, height, width, channels = x.shape
+    wide = width * channels
+    near = _tiled(base, wide)[0]
+    total, squares = np.empty(wide, base.dtype), np.empty(wide, base.dtype)
+    for n in range(first, last):
+        total[:] = 0
+        squares[:] = 0
+        for y in range(height):
+            row = x[n, y].reshape(-1)
+            for i in range(wide):
+                over = _widened(row[i]) - near[i]
+                total[i] += over
+                squares[i] += over * over
+        sums[n] = 0
+        for i in range(wide):
+            sums[n, 0, i % channels] += total[i]
+            sums[n, 1, i % channels] += squares[i]
 
 
-@njit(cache=True, nogil=True)
-def fire_backward(first, last, gradient, u, to_current, decay, gain, threshold, soft):
-    """Gradient by `current`, from `gradient` by the spikes; the surrogate and the reset are those of `step`."""
-    static = len(to_current) == 1
-    pi = u.dtype.type(math.pi)
-    one, none = u.dtype.type(1), u.dtype.type(0)
-    to_v = np.empty(BLOCK, u.dtype)
-    for start in range(first, last, BLOCK):
-        size = min(BLOCK, last - start)
-        to_v[:] = 0
-        if static:
-            to_current[0, start : start + size] = 0
-        for t in range(len(u) - 1, -1, -1):
-            u_now, gradient_now = u[t, start : start + size], gradient[t, start : start + size]
-            out = to_current[0 if static else t, start : start + size]
-            for i in range(size):
-                over = u_now[i] - threshold
-                x = pi * over
-                through = none if over >= none and not soft else to_v[i]
-                to_u = gradient_now[i] / (one + x * x) + through
-                before = out[i] if static else none
-                out[i] = before + gain * to_u
-                to_v[i] = decay * to_u
+@njit(cache=True, nogil=True, error_model="numpy")
+def _drive(held, gain, scale, shift, over, drive):
+    """`gain` times the current of an input that is `over` its mean."""
+    for i in range(held):
+        drive[i] = gain * (scale[i] * over[i] + shift[i])
 
 
-@njit(cache=True, nogil=True)
-def pool_forward(first, last, spikes, size, pooled):
-    """Largest of each window: `spikes` `[n, height, width, channels]` -> `pooled` `[n, height', width', channels]`."""
-    _, height, width, channels = pooled.shape
+@njit(cache=True, nogil=True, error_model="numpy")
+def _update(held, decay, threshold, v_reset, soft, drive, v, u):
+    """One step of neurons: `drive` in, `u` out, `v` moves on."""
+    for i in range(held):
+        u[i] = decay * v[i] + drive[i]
+    if soft:
+        for i in range(held):
+            v[i] = u[i] - threshold if u[i] >= threshold else u[i]
+    else:
+        for i in range(held):
+            v[i] = v_reset if u[i] >= threshold else u[i]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _mark(held, threshold, u, mark, marks):
+    """Put `mark` where a neuron fires."""
+    for i in range(held):
+        before = marks[i]
+        marks[i] = mark if u[i] >= threshold else before
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _update_backward(held, decay, gain, threshold, kept, u, to_spike, to_v, to_current):
+    """The gradient through `_update`; of that through a reset, `kept` is kept."""
+    pi, unit, none = u.dtype.type(math.pi), u.dtype.type(1), u.dtype.type(0)
+    for i in range(held):
+        over, carried = u[i] - threshold, to_v[i]
+        far = pi * over
+        to_u = to_spike[i] / (unit + far * far) + (carried if over < none else kept * carried)
+        to_current[i] += gain * to_u
+        to_v[i] = decay * to_u
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _subtract(held, mean, values):
+    for i in range(held):
+        values[i] -= mean[i]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _unpool(held, place, first_largest, pooled, to_rate, to_spike):
+    """The gradient of the neurons of a `place`: their window's where they are its first largest, and their rate's."""
+    none = pooled.dtype.type(0)
+    for i in range(held):
+        window = pooled[i]
+        to_spike[i] = to_rate[i] + (window if first_largest[i] == place else none)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _affine_backward(held, scale, over, to_current, to_scale, to_shift):
+    """`to_current` becomes the gradient by `over`."""
+    for i in range(held):
+        to_scale[i] += to_current[i] * over[i]
+        to_shift[i] += to_current[i]
+    for i in range(held):
+        to_current[i] *= scale[i]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def fire_forward(first, last, x, norm, neuron, soft, size, one, spikes, rates):
+    """Currents, neurons and max pool of all steps.
+
+    `x` is `[steps or 1, n, height, width, channels]`; the current is `scale * (x - mean) + shift` with the three rows
+    `mean`, `scale`, `shift` of `norm`, `[3, channels]`. `neuron` holds `decay, gain, threshold, v_reset`. Filled are
+    `spikes`, `[steps, n, height // size, width // size, channels]`, as bits, of which `one` is a spike; and, unless it
+    is empty, `rates`, `[n, height, width, channels]`, each neuron's mean over the steps.
+    """
+    decay, gain, threshold, v_reset = neuron
+    steps, static, channels = len(spikes), len(x) == 1, spikes.shape[4]
+    height, width = x.shape[2], x.shape[3]
+    wide = (width + size - 1) // size * channels
+    complete = width // size * channels
+    tiled = _tiled(norm, wide)
+    mean, scale, shift = tiled[0], tiled[1], tiled[2]
+    rows = np.zeros((5, wide), norm.dtype)
+    over, drive, v, u, count = rows[0], rows[1], rows[2], rows[3], rows[4]
+    pooled = np.empty((steps, wide), spikes.dtype)
+    unit, none = norm.dtype.type(1), norm.dtype.type(0)
+    for n in range(first, last):
+        for y in range(0, height, size):
+            pooled[:] = 0
+            for place in range(size * min(size, height - y)):
+                row, column = y + place // size, place % size
+                held = (width - column + size - 1) // size * channels
+                v[:] = v_reset
+                count[:] = 0
+                for t in range(steps):
+                    if t == 0 or not static:
+                        _gather(x[t, n, row], column, size, over)
+                        _subtract(held, mean, over)
+                        _drive(held, gain, scale, shift, over, drive)
+                    _update(held, decay, threshold, v_reset, soft, drive, v, u)
+                    _mark(held, threshold, u, one, pooled[t])
+                    if len(rates):
+                        for i in range(held):
+                            count[i] += unit if u[i] >= threshold else none
+                if len(rates):
+                    count /= norm.dtype.type(steps)
+                    _scatter(count, column, size, rates[n, row])
+            if y + size <= height:
+                for t in range(steps):
+                    spikes[t, n, y // size].reshape(-1)[:] = pooled[t, :complete]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def fire_backward(first, last, gradient, to_rates, x, norm, neuron, soft, size, to_x, sums):
+    """The gradient of `fire_forward`, of which all but the spikes' and the rates' gradients is computed again.
+
+    `gradient` is that of the spikes; a window's goes to the first of its largest, row by row. `to_rates`, that of the
+    rates, is empty where there is none. The surrogate and the reset are those of `step`. `to_x`, of the shape of `x`,
+    is filled with the gradient where the norm is constant; and `sums` `[n, 2, channels]`, float64, with the sums over
+    each image of the gradients of `scale` and of `shift`.
+    """
+    decay, gain, threshold, v_reset = neuron
+    steps, static, channels = len(gradient), len(x) == 1, x.shape[4]
+    height, width = x.shape[2], x.shape[3]
+    wide = (width + size - 1) // size * channels
+    tiled = _tiled(norm, wide)
+    mean, scale, shift = tiled[0], tiled[1], tiled[2]
+    kind = norm.dtype.type
+    kept = kind(1) if soft else kind(0)
+    over = np.zeros((len(x), size * size, wide), norm.dtype)  # the mean
+    u = np.empty((steps, size * size, wide), norm.dtype)
+    first_largest = np.empty((steps, wide), np.int32)
+    pooled = np.zeros((steps, wide), norm.dtype)
+    rows = np.zeros((8, wide), norm.dtype)
+    drive, v, to_rate, to_spike = rows[0], rows[1], rows[2], rows[3]
+    to_v, to_current, to_scale, to_shift = rows[4], rows[5], rows[6], rows[7]
+    for n in range(first, last):
+        to_scale[:] = 0
+        to_shift[:] = 0
+        for y in range(0, height, size):
+            places = size * min(size, height - y)
+            first_largest[:] = 0
+            for place in range(places - 1, -1, -1):
+                row, column = y + place // size, place % size
+                held = (width - column + size - 1) // size * channels
+                v[:] = v_reset
+                for t in range(steps):
+                    if t == 0 or not static:
+                        _gather(x[t, n, row], column, size, over[t, place])
+                        _subtract(held, mean, over[t, place])
+                        _drive(held, gain, scale, shift, over[t, place], drive)
+                    _update(held, decay, threshold, v_reset, soft, drive, v, u[t, place])
+                    _mark(held, threshold, u[t, place], np.int32(place), first_largest[t])
+            if y + size <= height:
+                for t in range(steps):
+                    _gather(gradient[t, n, y // size], 0, 1, pooled[t])
+            else:
+                pooled[:] = 0
+            for place in range(places):
+                row, column = y + place // size, place % size
+                held = (width - column + size - 1) // size * channels
+                if len(to_rates):
+                    _gather(to_rates[n, row], column, size, to_rate)
+                    to_rate /= kind(steps)
+                to_v[:] = 0
+                to_current[:] = 0
+                for t in range(steps - 1, -1, -1):
+                    _unpool(held, np.int32(place), first_largest[t], pooled[t], to_rate, to_spike)
+                    _update_backward(held, decay, gain, threshold, kept, u[t, place], to_spike, to_v, to_current)
+                    if t == 0 or not static:
+                        _affine_backward(held, scale, over[t, place], to_current, to_scale, to_shift)
+                        _scatter(to_current, column, size, to_x[t, n, row])
+                        to_current[:] = 0
+        sums[n] = 0
+        for i in range(wide):
+            sums[n, 0, i % channels] += to_scale[i]
+            sums[n, 1, i % channels] += to_shift[i]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def through_statistics(first, last, x, factors, to_x):
+    """Add to `to_x` what comes by way of the batch's mean and variance, `slope * (x - mean) + offset`.
+
+    `x` and `to_x` are `[n, height, width, channels]`, `factors` the rows `mean, slope, offset`, `[3, channels]`.
+    """
+    _, height, width, channels = x.shape
+    wide = width * channels
+    tiled = _tiled(factors, wide)
+    mean, slope, offset = tiled[0], tiled[1], tiled[2]
     for n in range(first, last):
         for y in range(height):
-            for x in range(width):
-                out = pooled[n, y, x]
-                out[:] = spikes[n, y * size, x * size]
-                for place in range(1, size * size):
-                    row = spikes[n, y * size + place // size, x * size + place % size]
-                    for c in range(channels):
-                        out[c] = max(out[c], row[c])
-
-
-@njit(cache=True, nogil=True)
-def pool_backward(first, last, gradient, spikes, pooled, size, to_spikes):
-    """The gradient of a window goes to the first of its largest, row by row; the rest of `to_spikes` is not touched."""
-    _, height, width, channels = pooled.shape
-    left = np.empty(channels, gradient.dtype)
-    none = gradient.dtype.type(0)
-    for n in range(first, last):
-        for y in range(height):
-            for x in range(width):
-                left[:] = gradient[n, y, x]
-                largest = pooled[n, y, x]
-                for place in range(size * size):
-                    at = y * size + place // size, x * size + place % size
-                    row, out = spikes[n, at[0], at[1]], to_spikes[n, at[0], at[1]]
-                    for c in range(channels):
-                        here = row[c] == largest[c]
-                        out[c] = left[c] if here else none
-                        left[c] = none if here else left[c]
+            row, out = x[n, y].reshape(-1), to_x[n, y].reshape(-1)
+            for i in range(wide):
+                out[i] = _stored(_widened(out[i]) + slope[i] * (_widened(row[i]) - mean[i]) + offset[i], out[i])

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from . import fused
 from .checkpoint import Checkpoint
 from .description import Conv, Layer, Network
 from .errors import require
 from .neurons import fire
-from .pooling import max_pool
 
 NORM_ARRAYS = {"gain": "weight", "shift": "bias", "mean": "running_mean", "variance": "running_var"}
 
@@ -40,41 +40,50 @@ class SpikingLayer(nn.Module):
             self.synapses = nn.Linear(int(np.prod(input_shape)), synapses.outputs, bias=synapses.bias)
             self.norm = nn.BatchNorm1d(synapses.outputs) if layer.batch_norm else None
 
-    def currents(self, x: Tensor) -> Tensor:
-        """Input currents of the neurons, as many steps as `x` has."""
+    def forward(self, x: Tensor, with_rates: bool = False) -> tuple[Tensor, Tensor | None]:
+        """What the next layer sees; the firing rates before pooling, `[batch, *shape]`, if asked for, or None.
+
+        On a processor spikes have the type in which the convolution was evaluated. Membranes are float32.
+        """
         steps, batch = x.shape[:2]
-        flat = x.flatten(0, 1) if isinstance(self.layer.synapses, Conv) else x.flatten(2).flatten(0, 1)
+        convolves = isinstance(self.layer.synapses, Conv)
+        flat = x.flatten(0, 1) if convolves else x.flatten(2).flatten(0, 1)
         if self.layer.dropout and self.training:
             # one mask a frame, held for all its steps
             mask = functional.dropout(torch.ones_like(flat[:batch]), self.layer.dropout)
             flat = (flat.unflatten(0, (steps, batch)) * mask).flatten(0, 1)
         current = self.synapses(flat)
+        fire = self.compiled if current.device.type == "cpu" else self.plain
+        return fire(current if convolves else current.float(), steps, with_rates)
+
+    def plain(self, current: Tensor, steps: int, with_rates: bool) -> tuple[Tensor, Tensor | None]:
+        """Normalisation, neurons and pool in torch's operations: `current` `[steps * batch, channels, ...]`."""
         if self.norm is not None:
             current = self.norm(current)
-        current = current.float()  # membranes are float32, also where the synapses are evaluated in bfloat16
-        return current.unflatten(0, (steps, batch))
+        spikes = fire(current.float().unflatten(0, (steps, -1)), self.layer.neuron, self.steps)
+        return self.pooled(spikes), spikes.mean(dim=0) if with_rates else None
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """What the next layer sees, and this layer's spikes before they are pooled."""
-        currents = self.currents(x)
-        if currents.dim() == 5:  # channels last, as convolution and pooling like their memory on a CPU
-            currents = currents.permute(0, 1, 3, 4, 2)
-        spikes = fire(currents, self.layer.neuron, self.steps)
-        if currents.dim() != 5:
-            return spikes, spikes
-        return self.pooled(spikes).permute(0, 1, 4, 2, 3), spikes.permute(0, 1, 4, 2, 3)
+    def compiled(self, current: Tensor, steps: int, with_rates: bool) -> tuple[Tensor, Tensor | None]:
+        """The same in one operation, channels last, which convolutions prefer as well."""
+        shape = current.shape[1:]
+        maps = current if len(shape) == 3 else current.reshape(*current.shape, 1, 1)
+        pool = self.layer.pool
+        size = pool.size if pool is not None and pool.kind == "max" else 1
+        x = maps.permute(0, 2, 3, 1).unflatten(0, (steps, -1))
+        spikes, rates = fused.fire(x, self.norm, self.layer.neuron, self.steps, size, with_rates)
+        spikes = spikes.permute(0, 1, 4, 2, 3)
+        rates = rates.permute(0, 3, 1, 2).reshape(-1, *shape) if rates is not None else None
+        if len(shape) == 1:
+            return spikes.flatten(2), rates
+        return (spikes if size > 1 else self.pooled(spikes)), rates
 
     def pooled(self, spikes: Tensor) -> Tensor:
-        """Channels last: `[steps, batch, height, width, channels]`."""
+        """`[steps, batch, channels, height, width]`."""
         pool = self.layer.pool
         if pool is None:
             return spikes
-        flat = spikes.flatten(0, 1)
-        if pool.kind == "max":
-            pooled = max_pool(flat, pool.size)
-        else:
-            pooled = functional.avg_pool2d(flat.permute(0, 3, 1, 2), pool.size).permute(0, 2, 3, 1)
-        return pooled.unflatten(0, spikes.shape[:2])
+        apply = functional.max_pool2d if pool.kind == "max" else functional.avg_pool2d
+        return apply(spikes.flatten(0, 1), pool.size).unflatten(0, spikes.shape[:2])
 
 
 class SpikingNetwork(nn.Module):
@@ -93,10 +102,9 @@ class SpikingNetwork(nn.Module):
         x = images.unsqueeze(0) / 255  # no offset: a black pixel is no event
         rates = []
         for layer in self.layers:
-            x, spikes = layer(x)
-            if layer_rates:
-                rates.append(spikes.mean(dim=0))
-        outputs = x.mean(dim=0).flatten(1)  # [batch, outputs]
+            x, of_layer = layer(x, layer_rates)
+            rates.append(of_layer)
+        outputs = x.float().mean(dim=0).flatten(1)  # [batch, outputs]
         votes = outputs.unflatten(1, (-1, self.description.vote)).mean(dim=2)  # [batch, classes]
         return (votes, rates) if layer_rates else votes
 

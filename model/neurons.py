@@ -10,11 +10,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from . import kernels
 from .description import Neuron
 
 
@@ -45,20 +43,20 @@ def fire(current: Tensor, neuron: Neuron, steps: int) -> Tensor:
     """Spikes `[steps, ...]` of neurons that start at `v_reset`.
 
     `current` is `[steps, ...]`, or without its first dimension, `[1, ...]`, where it is the same at every step (the
-    first layer under direct coding).
+    first layer under direct coding). For accelerators; on a processor a layer is one operation (`fused.py`).
     """
     return _Fire.apply(current, neuron, steps)
 
 
 class _Fire(torch.autograd.Function):
-    """`steps` times `step`, with backpropagation through time written out; compiled where there is no accelerator."""
+    """`steps` times `step`, with backpropagation through time written out."""
 
     @staticmethod
     def forward(ctx: Any, current: Tensor, neuron: Neuron, steps: int) -> Tensor:
         current = current.contiguous()
         u = current.new_empty((steps, *current.shape[1:]))
         spikes = torch.empty_like(u)
-        (_compiled_forward if u.device.type == "cpu" else _forward)(current, u, spikes, neuron)
+        _forward(current, u, spikes, neuron)
         ctx.save_for_backward(u)
         ctx.neuron, ctx.static = neuron, len(current) == 1
         return spikes
@@ -67,7 +65,7 @@ class _Fire(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         (u,) = ctx.saved_tensors
         to_current = torch.empty_like(u[:1] if ctx.static else u)
-        (_compiled_backward if u.device.type == "cpu" else _backward)(gradient.contiguous(), u, to_current, ctx.neuron)
+        _backward(gradient.contiguous(), u, to_current, ctx.neuron)
         return to_current, None, None
 
 
@@ -101,26 +99,3 @@ def _backward(gradient: Tensor, u: Tensor, to_current: Tensor, neuron: Neuron) -
         to_u.add_(to_v)
         to_current[0 if static else t].add_(to_u, alpha=neuron.gain)
         torch.mul(to_u, neuron.decay, out=to_v)
-
-
-def _compiled_forward(current: Tensor, u: Tensor, spikes: Tensor, neuron: Neuron) -> None:
-    scalar = _dtype(u).type
-    arrays = [_flat(tensor) for tensor in (current, u, spikes)]
-    fields = scalar(neuron.decay), scalar(neuron.gain), scalar(neuron.threshold)
-    soft, v_reset = neuron.reset == "soft", scalar(neuron.v_reset)
-    kernels.in_parts(kernels.fire_forward, u[0].numel(), *arrays, *fields, soft, v_reset)
-
-
-def _compiled_backward(gradient: Tensor, u: Tensor, to_current: Tensor, neuron: Neuron) -> None:
-    scalar = _dtype(u).type
-    arrays = [_flat(tensor) for tensor in (gradient, u, to_current)]
-    fields = scalar(neuron.decay), scalar(neuron.gain), scalar(neuron.threshold)
-    kernels.in_parts(kernels.fire_backward, u[0].numel(), *arrays, *fields, neuron.reset == "soft")
-
-
-def _flat(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().reshape(len(tensor), -1).numpy()
-
-
-def _dtype(tensor: Tensor) -> np.dtype:
-    return tensor[:0].detach().numpy().dtype
