@@ -61,8 +61,8 @@ class _Rule:
 class _Fire(torch.autograd.Function):
     """Spikes of `steps` updates, and their gradient through time.
 
-    `current` is `[steps or 1, batch, ...]`; `threshold`, `unit` and `reset` broadcast to `[batch, ...]`. The surrogate
-    is that of `model/neurons.py` at `x = unit * (u - threshold)`; the reset carries no gradient.
+    `current` is `[steps or 1, batch, ...]`; `threshold`, `unit` and `reset` are `[1]` or as its last dimension. The
+    surrogate is that of `model/neurons.py` at `x = unit * (u - threshold)`; the reset carries no gradient.
     """
 
     @staticmethod
@@ -175,19 +175,21 @@ class IntegerLayer(nn.Module):
         return weight, bias, threshold, reset, unit
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """What the next layer sees, and the spikes before they are pooled."""
+        """What the next layer sees, and the spikes before they are pooled; maps have their channels last in memory."""
         weight, bias, threshold, reset, unit = (values.to(x.dtype) for values in self.integers())
         lead = x.shape[:2]
         if weight.dim() == 4:
-            flat = x.flatten(0, 1)
-            current = functional.conv2d(flat, weight, bias, self.layer.stride, self.layer.padding).unflatten(0, lead)
-            threshold, unit = threshold.reshape(-1, 1, 1), unit.reshape(-1, 1, 1)
+            flat = x.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+            current = functional.conv2d(flat, weight, bias, self.layer.stride, self.layer.padding)
+            current = current.permute(0, 2, 3, 1).contiguous().unflatten(0, lead)
         else:
             flat = x.flatten(2)
             if len(self.used) < flat.shape[2]:
                 flat = flat[:, :, self.used]
             current = functional.linear(flat, weight, bias)
         spikes = _Fire.apply(current, threshold, unit, reset, self.rule)
+        if weight.dim() == 4:
+            spikes = spikes.permute(0, 1, 4, 2, 3)
         pool = self.layer.pool
         if pool is None:
             return spikes, spikes
