@@ -36,7 +36,7 @@ def run(
     require(threads >= 1, "threads", threads, "at least 1")
     program = compile_network(network, membranes=trace is True)
     count, neurons = len(frames), program.place.size
-    by_step = frames.reshape(count, -1, program.pixel.size) if count else frames.reshape(0, 1, program.pixel.size)
+    by_step = np.ascontiguousarray(frames).reshape(count, 1 if program.held else network.steps, program.pixel.size)
     sums = np.zeros((count, network.classes), np.int64)
     full, nothing = (count, network.steps, neurons), (0, 0, 0)
     spikes = np.empty(full if trace else nothing, np.uint8)

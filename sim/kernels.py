@@ -1,29 +1,27 @@
-"""Compiled loops of the engine: `LANES` frames side by side, so that every inner loop is a vector operation.
+"""Compiled loops of the engine: `LANES` frames side by side, so that every operation is one on a whole vector.
 
-State is `[neurons, LANES]` in the program's integer type; sources are `[places, LANES]`, one byte each, since the sweep
-over synapses is bound by how fast they come. A synapse is visited once for all the lanes: on the widths of today's
-vectors that beats following one frame's events, because a block of frames leaves few sources silent. Loops over lanes
-stay in these types (Numba would widen to 64 bits and take four times the vectors); `program` has proven them wide
-enough.
+State is `[neurons, LANES]` in the program's integer type; sources are `[places, LANES]`, one byte each. A synapse is
+visited once for all the lanes, and a neuron's sum stays in registers over all of its synapses: on the widths of
+today's vectors that beats following one frame's events, because a block of frames leaves few sources silent.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from numba import njit
-from numba.extending import intrinsic
 
 from .geometry import NOWHERE
-from .program import ADD, ASSIGN, LEAKS, OR, UNROLL, VOTE
+from .program import ADD, ASSIGN, LEAKS, OR, VOTE
+from .vectors import LANES, cast, fill, load, select, store
 
-LANES = 64
 NONE, SHIFT, MULTIPLY, DECAYING_INPUT = range(len(LEAKS))
-assert UNROLL == 4, "_accumulate takes four synapses at a time"
+TILE = 512  # columns that are transposed at a time
+assert LANES == 4**3, "_to_columns and _to_rows deal three times by four"
 
 
 @njit(cache=True, nogil=True)
 def run_range(program, frames, begin, end, sums, spikes, membranes):
-    """Run frames `begin..end` of `frames`, uint8 `[n, 1 or steps, sources]`.
+    """Run frames `begin..end` of `frames`, uint8 `[n, 1 or steps, sources]`, contiguous.
 
     Adds to `sums` int64 `[n, classes]`; fills `spikes` uint8 and `membranes` int32, `[n, steps, neurons]`, those that
     are not empty. Releases the interpreter's lock. Nothing is checked: see `engine.run`.
@@ -33,13 +31,15 @@ def run_range(program, frames, begin, end, sums, spikes, membranes):
     neurons = program.place.size
     opened = opening.channels * opening.positions
     by_table = program.turn.size > 0  # no membranes of the first layer, only its spikes
-    held = opened if program.held and not by_table else 0
     train = np.empty((opened if by_table else 0, LANES), np.uint8)
     buffer = np.zeros((last.source + last.sources, LANES), program.cell.dtype)
     voltage = np.empty((neurons, LANES), kind)
-    current = np.empty((held + 1, LANES), kind)  # one row for each held sum, the last for all others
+    current = np.empty((opened if program.held and not by_table else 0, LANES), kind)
     votes = np.empty((program.classes, LANES), kind)
-    spike = np.empty((neurons if spikes.size else 0, LANES), program.cell.dtype)
+    spike = np.empty((neurons if spikes.size else 0, LANES), np.uint8)
+    pixels = np.empty((2, TILE, LANES), np.uint8)
+    bits = np.empty((2, TILE, LANES), np.uint8)
+    numbers = np.empty((2, TILE, LANES), kind)
     for base in range(begin, end, LANES):
         lanes = min(LANES, end - base)
         votes[:] = 0
@@ -47,15 +47,17 @@ def run_range(program, frames, begin, end, sums, spikes, membranes):
             voltage[layer.neuron : layer.neuron + layer.channels * layer.positions] = layer.reset
         for step in range(program.steps):
             if step == 0 or not program.held:
-                _load(program, frames[base : base + lanes, step], buffer)
+                _enter(program, frames, base, lanes, step, pixels, buffer)
             if by_table:
+                if step == 0:
+                    _make_trains(program, buffer, train)
                 _follow_trains(program, step, buffer, train, spike)
             for index in range(1 if by_table else 0, program.layers.size):
                 _advance(program, index, step, buffer, voltage, current, votes, spike)
             if spikes.size:
-                _store(spike, spikes[base : base + lanes, step])
+                _record(spike, bits, spikes, base, lanes, step)
             if membranes.size:
-                _store(voltage, membranes[base : base + lanes, step])
+                _record(voltage, numbers, membranes, base, lanes, step)
         if program.counting:
             for index in range(program.classes):
                 for lane in range(lanes):
@@ -67,66 +69,122 @@ def run_range(program, frames, begin, end, sums, spikes, membranes):
 
 
 @njit(cache=True, nogil=True)
-def _store(state, record):
-    """Turn `[neurons, LANES]` into `[lanes, neurons]`."""
-    for neuron in range(record.shape[1]):
-        for lane in range(record.shape[0]):
-            record[lane, neuron] = state[neuron, lane]
+def _enter(program, frames, base, lanes, step, tiles, buffer):
+    """Put a step's input, uint8 `frames[base : base + lanes, step]`, into the first layer's sources."""
+    sources = frames.shape[2]
+    for begin in range(0, sources, TILE):
+        width = min(TILE, sources - begin)
+        rows = tiles[0].ravel()
+        for lane in range(lanes):
+            _copy(frames[base + lane, step, begin : begin + width], rows[lane * width : (lane + 1) * width])
+        _to_columns(tiles, width)
+        for i in range(width):
+            values = load(tiles[1], i) >> program.drop
+            store(buffer, program.pixel[begin + i], cast(values, buffer.dtype))
 
 
 @njit(cache=True, nogil=True)
-def _load(program, frames, buffer):
-    """Put a step's input, uint8 `[lanes, sources]`, into the first layer's sources."""
-    for source in range(frames.shape[1]):
-        row = buffer[program.pixel[source]]
-        for lane in range(frames.shape[0]):
-            row[lane] = frames[lane, source] >> program.drop
+def _record(state, tiles, record, base, lanes, step):
+    """Write `state`, `[neurons, LANES]`, to `record[base : base + lanes, step]`."""
+    neurons = state.shape[0]
+    for begin in range(0, neurons, TILE):
+        width = min(TILE, neurons - begin)
+        for i in range(width):
+            store(tiles[0], i, load(state, begin + i))
+        _to_rows(tiles, width)
+        rows = tiles[1].ravel()
+        for lane in range(lanes):
+            _copy(rows[lane * width : (lane + 1) * width], record[base + lane, step, begin : begin + width])
 
 
 @njit(cache=True, nogil=True)
-def _follow_trains(program, step, buffer, train, spike):
-    """One step of the first layer: its sums, at the first step, say which spikes come at all steps.
+def _copy(given, copied):
+    """One row into another; a slice on the left would not become a vector loop."""
+    for i in range(given.size):
+        copied[i] = given[i]
+
+
+@njit(cache=True, nogil=True)
+def _to_columns(tiles, width):
+    """`[LANES, width]`, packed in `tiles[0]`, to `[width, LANES]` in `tiles[1]`.
+
+    To deal out the quarters of an array in turn is to move the upper two bits of an element's row number behind its
+    column number: three times, and all six are there.
+    """
+    first, second = tiles[0].ravel()[: width * LANES], tiles[1].ravel()[: width * LANES]
+    _deal(first, second)
+    _deal(second, first)
+    _deal(first, second)
+
+
+@njit(cache=True, nogil=True)
+def _to_rows(tiles, width):
+    """`[width, LANES]` in `tiles[0]` to `[LANES, width]`, packed in `tiles[1]`: `_to_columns` backwards."""
+    first, second = tiles[0].ravel()[: width * LANES], tiles[1].ravel()[: width * LANES]
+    _gather(first, second)
+    _gather(second, first)
+    _gather(first, second)
+
+
+@njit(cache=True, nogil=True)
+def _deal(given, dealt):
+    quarter = given.size // 4
+    for i in range(quarter):
+        dealt[4 * i] = given[i]
+        dealt[4 * i + 1] = given[quarter + i]
+        dealt[4 * i + 2] = given[2 * quarter + i]
+        dealt[4 * i + 3] = given[3 * quarter + i]
+
+
+@njit(cache=True, nogil=True)
+def _gather(dealt, gathered):
+    quarter = dealt.size // 4
+    for i in range(quarter):
+        gathered[i] = dealt[4 * i]
+        gathered[quarter + i] = dealt[4 * i + 1]
+        gathered[2 * quarter + i] = dealt[4 * i + 2]
+        gathered[3 * quarter + i] = dealt[4 * i + 3]
+
+
+@njit(cache=True, nogil=True)
+def _make_trains(program, buffer, train):
+    """The first layer's sums say which spikes come at all steps: `train`, uint8 `[neurons, LANES]`.
 
     A sum may need 32 bits, but `stretch` synapses of it do not: they are added in the narrow type first.
     """
     layer = program.layers[0]
     source = buffer[layer.source : layer.source + layer.sources]
-    target = buffer[layer.source + layer.sources :]
-    if layer.entry == OR or layer.entry == ADD:
-        target[: program.layers[1].sources] = 0
-    scratch = np.empty(LANES, buffer.dtype)
-    part = np.empty(LANES, program.weight.dtype)
-    row = np.empty(LANES, np.int32)
-    bit = np.uint8(1 << step)
     for channel in range(layer.channels):
+        begin, end = program.first[channel], program.first[channel + 1]
         for position in range(layer.positions):
-            neuron = channel * layer.positions + position
-            if step == 0:
-                row[:] = program.bias[channel]
-                begin, end = program.first[channel], program.first[channel + 1]
-                for at in range(begin, end, program.stretch):
-                    part[:] = 0
-                    _accumulate(program, at, min(at + program.stretch, end), program.origin[position], source, part)
-                    for lane in range(LANES):
-                        row[lane] += part[lane]
-                _look_up(program, row, train[neuron])
-            place = program.place[neuron]
-            fired = target[place] if layer.entry == ASSIGN else scratch
-            for lane in range(LANES):
-                fired[lane] = (train[neuron, lane] & bit) != 0
-            _send(layer, place, fired, target)
-            if spike.size:
-                spike[neuron] = fired
+            total = fill(program.bias[channel], np.int32)
+            for at in range(begin, end, program.stretch):
+                part = fill(0, program.weight.dtype)
+                part = _sum(program, at, min(at + program.stretch, end), program.origin[position], source, part)
+                total = total + cast(part, np.int32)
+            store(train, channel * layer.positions + position, _look_up(program, total))
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _look_up(program, row, train):
-    """Spike trains that the currents of `row` make."""
-    train[:] = 0
-    for index in range(program.turn.size):
-        turn, flip = program.turn[index], program.flip[index]
-        for lane in range(LANES):
-            train[lane] ^= flip if row[lane] >= turn else np.uint8(0)
+def _look_up(program, total):
+    """Spike trains that the currents `total` make."""
+    current = cast(_clip(total, program.turn[0], program.turn[-1]), program.turn.dtype)
+    found = fill(program.train[0], np.uint8)
+    for index in range(1, program.turn.size):
+        found = select(current >= program.turn[index], program.train[index], found)
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _follow_trains(program, step, buffer, train, spike):
+    """One step of a first layer whose spikes are known."""
+    layer = program.layers[0]
+    target = _targets(program, 0, buffer)
+    for neuron in range(layer.channels * layer.positions):
+        fired = (load(train, neuron) >> step) & 1
+        _send(layer, program.place[neuron], cast(fired, buffer.dtype), target)
+        if spike.size:
+            store(spike, neuron, fired)
 
 
 @njit(cache=True, nogil=True)
@@ -134,113 +192,78 @@ def _advance(program, index, step, buffer, voltage, current, votes, spike):
     """One step of one layer: sums, membranes, spikes into the next layer's sources (or the votes)."""
     layer = program.layers[index]
     source = buffer[layer.source : layer.source + layer.sources]
-    target = buffer[layer.source + layer.sources :]
-    if layer.entry == OR or layer.entry == ADD:
-        target[: program.layers[index + 1].sources] = 0
+    target = _targets(program, index, buffer)
     held = program.held and index == 0
-    scratch = np.empty(LANES, buffer.dtype)
     for channel in range(layer.channels):
         number = layer.channel + channel
         begin, end = program.first[number], program.first[number + 1]
         for position in range(layer.positions):
             neuron = channel * layer.positions + position
-            row = current[neuron] if held else current[-1]
-            if step == 0 or not held:
-                row[:] = program.bias[number]
-                _accumulate(program, begin, end, program.origin[layer.origin + position], source, row)
-            neuron += layer.neuron
-            _leak(layer, row, voltage[neuron])
-            place = program.place[neuron]
-            fired = target[place] if layer.entry == ASSIGN else scratch
-            _fire(layer, program.threshold[number], voltage[neuron], fired)
-            if layer.entry == VOTE:
-                _add(fired, votes[place])
+            if held and step > 0:
+                total = load(current, neuron)
             else:
-                _send(layer, place, fired, target)
+                total = fill(program.bias[number], program.weight.dtype)
+                total = _sum(program, begin, end, program.origin[layer.origin + position], source, total)
+                if held:
+                    store(current, neuron, total)
+            neuron += layer.neuron
+            u = _leak(layer, total, load(voltage, neuron), program.weight.dtype)
+            fired = u >= program.threshold[number]
+            u = select(fired, u - program.threshold[number], u) if layer.soft else select(fired, layer.reset, u)
+            store(voltage, neuron, _clip(u, layer.low, layer.high))
+            place = program.place[neuron]
+            if layer.entry == VOTE:
+                store(votes, place, load(votes, place) + cast(fired, votes.dtype))
+            else:
+                _send(layer, place, cast(fired, buffer.dtype), target)
             if spike.size:
-                spike[neuron] = fired
+                store(spike, neuron, cast(fired, np.uint8))
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _send(layer, place, fired, target):
-    """Spikes to where the pool of `layer` puts them; without one they are there already."""
-    if layer.entry == ADD and place != NOWHERE:
-        _add(fired, target[place])
-    elif layer.entry == OR and place != NOWHERE:
-        _or(fired, target[place])
+def _sum(program, begin, end, origin, source, total):
+    """`total` and the synapses `begin..end`."""
+    for k in range(begin, end):
+        values = cast(load(source, program.offset[k] + origin), program.weight.dtype)
+        total = total + values * program.weight[k]
+    return total
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _accumulate(program, begin, end, origin, source, row):
-    """Add synapses `begin..end` to `row`, `UNROLL` at a time: fewer loads and stores of the sums."""
-    for k in range(begin, end, UNROLL):
-        a = source[program.offset[k] + origin]
-        b = source[program.offset[k + 1] + origin]
-        c = source[program.offset[k + 2] + origin]
-        d = source[program.offset[k + 3] + origin]
-        wa, wb, wc, wd = program.weight[k], program.weight[k + 1], program.weight[k + 2], program.weight[k + 3]
-        for lane in range(LANES):
-            row[lane] += (wa * a[lane] + wb * b[lane]) + (wc * c[lane] + wd * d[lane])
-
-
-@njit(cache=True, nogil=True, forceinline=True)
-def _leak(layer, row, v):
-    """`u` in place of `v`: the four kinds of `quantize.network.Neuron`."""
-    kind, shift, factor = v.dtype.type, layer.shift, layer.factor
+def _leak(layer, total, v, kind):
+    """Potentials from the currents `total`: the four kinds of `quantize.network.Neuron`."""
     if layer.leak == NONE:
-        for lane in range(LANES):
-            v[lane] += row[lane]
+        u = v + total
     elif layer.leak == SHIFT:
-        for lane in range(LANES):
-            v[lane] += row[lane] - _shift_right(v[lane], shift)  # type: ignore[call-arg]
+        u = v - (v >> layer.shift) + total
     elif layer.leak == MULTIPLY:
-        for lane in range(LANES):
-            v[lane] = ((factor * v[lane]) >> shift) + row[lane]
+        u = cast((cast(v, np.int64) * layer.factor) >> layer.shift, kind) + total
     else:
-        for lane in range(LANES):
-            v[lane] += _shift_right(kind(row[lane] - v[lane]), shift)  # type: ignore[call-arg]
-
-
-@njit(cache=True, nogil=True, forceinline=True)
-def _fire(layer, threshold, u, fired):
-    """Spikes 0/1 into `fired`; reset and saturation in place."""
-    kind, reset, low, high = u.dtype.type, layer.reset, layer.low, layer.high
-    if layer.soft:
-        for lane in range(LANES):
-            spike = u[lane] >= threshold
-            fired[lane] = spike
-            u[lane] = _clip(kind(u[lane] - threshold) if spike else u[lane], low, high)
-    else:
-        for lane in range(LANES):
-            spike = u[lane] >= threshold
-            fired[lane] = spike
-            u[lane] = _clip(reset if spike else u[lane], low, high)
+        u = v + ((total - v) >> layer.shift)
+    return u
 
 
 @njit(cache=True, nogil=True, forceinline=True)
 def _clip(v, low, high):
-    raised = low if v < low else v
-    return high if raised > high else raised
+    raised = select(v >= low, v, low)
+    return select(raised >= high, high, raised)
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _add(fired, place):
-    for lane in range(LANES):
-        place[lane] += fired[lane]
+def _targets(program, index, buffer):
+    """The sources of the layer behind layer `index`, empty where a pool gathers spikes in them."""
+    layer = program.layers[index]
+    target = buffer[layer.source + layer.sources :]
+    if layer.entry == OR or layer.entry == ADD:
+        target[: program.layers[index + 1].sources] = 0
+    return target
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _or(fired, place):
-    for lane in range(LANES):
-        place[lane] |= fired[lane]
-
-
-@intrinsic
-def _shift_right(typingctx, value, bits):
-    """Arithmetic shift in the type of `value`."""
-
-    def generate(context, builder, signature, arguments):
-        shift = context.cast(builder, arguments[1], bits, value)
-        return builder.ashr(arguments[0], shift)
-
-    return value(value, bits), generate
+def _send(layer, place, fired, target):
+    """Spikes to their place, through the pool of `layer` if it has one."""
+    if layer.entry == ASSIGN:
+        store(target, place, fired)
+    elif place != NOWHERE:
+        there = load(target, place)
+        store(target, place, there + fired if layer.entry == ADD else there | fired)

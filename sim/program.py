@@ -18,7 +18,6 @@ from . import geometry
 
 LEAKS = ("none", "shift", "multiply", "decaying_input")
 ASSIGN, OR, ADD, VOTE = range(4)  # how a spike enters its place: no pool, max, average, read-out
-UNROLL = 4  # synapses that the kernel takes at a time
 TRAIN = 8  # steps that a spike train of one byte holds
 LARGEST_TABLE = 1 << 20  # bytes
 PROGRAMS = 8  # that are kept
@@ -54,7 +53,7 @@ class Program(NamedTuple):
     """
 
     layers: np.ndarray  # layer_type(kind) [layers]
-    first: np.ndarray  # int64 [channels + 1]: where a channel's synapses begin, multiples of UNROLL
+    first: np.ndarray  # int64 [channels + 1]: where a channel's synapses begin
     offset: np.ndarray  # int32 [synapses]
     weight: np.ndarray  # kind [synapses], shifted left by the membrane fraction of a layer without a table
     bias: np.ndarray  # int32 [channels], shifted alike
@@ -62,9 +61,9 @@ class Program(NamedTuple):
     origin: np.ndarray  # int32 [positions of all layers]
     place: np.ndarray  # int32 [neurons]: in the next layer's part of the buffer, or in the sums read out
     cell: np.ndarray  # empty: its type is that of a source, uint8, or uint16 for the counts of large pools
-    turn: np.ndarray  # int32 [turns]: currents from which the spike train of a first-layer neuron is another
-    flip: np.ndarray  # uint8 [turns]: the bits that change there, bit t for step t; empty where not by a table
-    stretch: int  # synapses of a first layer with a table whose sum fits `kind`, a multiple of UNROLL
+    turn: np.ndarray  # int16 or int32 [trains]: currents from which a first-layer neuron has another spike train
+    train: np.ndarray  # uint8 [trains]: which one, bit t for step t; both are empty where not by a table
+    stretch: int  # synapses of a first layer with a table whose sum fits `kind`
     pixel: np.ndarray  # int32 [input sources]: place of each input source
     drop: int  # low bits of a static pixel that the network does not see
     held: bool  # static input: the first layer's sums are made once a frame
@@ -88,7 +87,7 @@ def compile_network(network: QuantizedNetwork, membranes: bool = False) -> Progr
 
 
 def _flatten(network: QuantizedNetwork, membranes: bool) -> Program:
-    turn, flip = _trains(network, membranes)
+    turn, train = _trains(network, membranes)
     by_table = turn.size > 0
     kind = np.int16 if _fits(network, np.iinfo(np.int16), by_table) else np.int32
     records = np.zeros(len(network.layers), layer_type(kind))
@@ -100,7 +99,7 @@ def _flatten(network: QuantizedNetwork, membranes: bool) -> Program:
     places.append(np.arange(network.layers[-1].neurons, dtype=np.int32) // group)
     channel = origin = neuron = source = 0
     for index, layer in enumerate(network.layers):
-        offsets, weights, fan_in = _unrolled(*geometry.synapses(layer))
+        offsets, weights, fan_in = geometry.synapses(layer)
         origins = geometry.origins(layer)
         tabled = by_table and index == 0
         fraction = 0 if tabled else layer.neuron.fraction
@@ -148,7 +147,7 @@ def _flatten(network: QuantizedNetwork, membranes: bool) -> Program:
         place=flat["place"],
         cell=np.empty(0, np.uint16 if is_large else np.uint8),
         turn=turn,
-        flip=flip,
+        train=train,
         stretch=_stretch(network, np.iinfo(kind)),
         pixel=places[0],
         drop=8 - network.input.bits if network.input.kind == "static" else 0,
@@ -161,10 +160,11 @@ def _flatten(network: QuantizedNetwork, membranes: bool) -> Program:
 
 
 def _trains(network: QuantizedNetwork, membranes: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Spike train of every current that the first layer can meet, as the `turn` and `flip` of `Program`.
+    """Spike train of every current that the first layer can meet, as the `turn` and `train` of `Program`.
 
     Under static input a neuron's current is the same at every step, so its spikes are a function of the current, if all
-    neurons of the layer have one threshold. The function has few steps. The first is at the lowest current.
+    neurons of the layer have one threshold. The function has few steps. The first train is that of all currents below
+    the second turn, whatever the first turn is: one less than the second, so that all may fit 16 bits.
     """
     nothing = np.empty(0, np.int32), np.empty(0, np.uint8)
     layer = network.layers[0]
@@ -185,35 +185,24 @@ def _trains(network: QuantizedNetwork, membranes: bool) -> tuple[np.ndarray, np.
         if neuron.membrane_bits is not None:
             v = np.clip(v, -(1 << neuron.membrane_bits - 1), (1 << neuron.membrane_bits - 1) - 1)
         trains |= spikes.astype(np.uint8) << np.uint8(step)
-    flips = trains ^ np.concatenate([[0], trains[:-1]]).astype(np.uint8)
-    turns = np.union1d(0, np.flatnonzero(flips))
-    return current[turns].astype(np.int32), flips[turns]
-
-
-def _unrolled(offset: np.ndarray, weight: np.ndarray, fan_in: np.ndarray) -> tuple[np.ndarray, ...]:
-    """The same synapses, every channel's filled up to a multiple of UNROLL with zero weights."""
-    padded = -(-fan_in // UNROLL) * UNROLL
-    shift = np.repeat(padded.cumsum() - padded - (fan_in.cumsum() - fan_in), fan_in)
-    where = np.arange(offset.size) + shift
-    offsets, weights = np.zeros(padded.sum(), np.int32), np.zeros(padded.sum(), np.int8)
-    offsets[where], weights[where] = offset, weight
-    return offsets, weights, padded
+    changes = 1 + np.flatnonzero(np.diff(trains))
+    turn = current[np.concatenate([changes[:1] - 1, changes])] if changes.size else np.zeros(1, np.int64)
+    kind = np.int16 if np.abs(turn).max() <= np.iinfo(np.int16).max else np.int32
+    return turn.astype(kind), trains[np.concatenate([[0], changes])]
 
 
 def _fits(network: QuantizedNetwork, limits: np.iinfo, by_table: bool) -> bool:
     """Whether no intermediate result of the kernels leaves `limits`."""
     if network.steps * network.readout.group > limits.max:
         return False
-    if by_table and _stretch(network, limits) == 0:
-        return False
     stepped = list(zip(network.layers, network.ranges, strict=True))[by_table:]
     return all(_extreme(*pair) < limits.max for pair in stepped)
 
 
 def _stretch(network: QuantizedNetwork, limits: np.iinfo) -> int:
-    """How many synapses of the first layer, a multiple of UNROLL, have a sum within `limits` whatever their sources."""
+    """How many synapses of the first layer have a sum within `limits` whatever their sources."""
     weight = int(np.abs(network.layers[0].synapses.weight.astype(np.int64)).max())
-    return limits.max // max(1, weight * network.input.largest) // UNROLL * UNROLL
+    return limits.max // max(1, weight * network.input.largest)
 
 
 def _extreme(layer: Layer, ranges: Ranges) -> int:

@@ -68,22 +68,23 @@ def test_recipe_covers_every_kind():
 
 def test_tables_are_used_and_a_program_is_kept():
     networks = [random_networks.network(seed) for seed in range(200)]
-    tables = [compile_network(network).turn.size > 0 for network in networks]
-    assert 20 < sum(tables) < 180
+    tables = [compile_network(network).turn for network in networks]
+    assert 20 < sum(turn.size > 0 for turn in tables) < 180
+    assert {1, 2, 3} < {turn.size for turn in tables}
     again = replace(networks[-1], notes={"same": "content"})
     assert compile_network(again) is compile_network(networks[-1])
     assert compile_network(networks[0]) is not compile_network(networks[-1])
 
 
-@pytest.mark.parametrize(("weight", "kind"), [(7, "i2"), (32, "i2"), (33, "i4"), (127, "i4")])
-def test_first_layer_by_table_beyond_16_bits(weight, kind):
-    """Its sums pass 16 bits while those of four synapses do (`kind` i2) or do not fit them."""
+@pytest.mark.parametrize(("weight", "threshold", "kind"), [(7, 140, "i2"), (127, 2540, "i2"), (127, 60_000, "i4")])
+def test_first_layer_by_table_beyond_16_bits(weight, threshold, kind):
+    """Its sums pass 16 bits, those of a few synapses, of one at least, do not; its turns are of `kind`."""
     random = np.random.default_rng(weight)
     sources = 2000 // weight  # so that the table stays below its largest size
     first = Dense(random.integers(-weight, weight + 1, (20, sources)).astype(np.int8), np.full(20, 40))
     first.weight[0], first.weight[1], first.weight[2, 0] = weight, -weight, weight
     second = Dense(random.integers(-3, 4, (5, 20)).astype(np.int8), np.zeros(5, np.int64))
-    neurons = (Neuron("decaying_input", "hard", np.array([threshold]), shift=1) for threshold in (20 * weight, 2))
+    neurons = (Neuron("decaying_input", "hard", np.array([threshold]), shift=1) for threshold in (threshold, 2))
     layers = tuple(
         Layer(f"fc{index}", (synapses.weight.shape[1],), synapses, neuron, bits)
         for index, (synapses, neuron, bits) in enumerate(zip((first, second), neurons, (8, 4), strict=True))
@@ -91,7 +92,8 @@ def test_first_layer_by_table_beyond_16_bits(weight, kind):
     network = QuantizedNetwork(Input((sources,)), layers, steps=8)
     program = compile_network(network)
     assert program.turn.size > 1
-    assert program.weight.dtype == np.dtype(kind)
+    assert program.weight.dtype == np.dtype("i2")
+    assert program.turn.dtype == np.dtype(kind)
     frames = random.integers(0, 256, (67, sources), dtype=np.uint8)
     frames[0], frames[1], frames[2, ::2], frames[3] = 255, 0, 255, frames[3] // 64
     assert_equal(network, frames)
