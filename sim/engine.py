@@ -16,7 +16,6 @@ from .frames import check
 from .outcome import Outcome, Trace
 from .program import compile_network
 
-TASKS_PER_THREAD = 4  # evens out threads that the machine slows down
 BLOCK_BYTES = 1 << 28
 
 Tracing = bool | Literal["spikes"]
@@ -41,14 +40,17 @@ def run(
     full, nothing = (count, network.steps, neurons), (0, 0, 0)
     spikes = np.empty(full if trace else nothing, np.uint8)
     membranes = np.empty(full if trace is True else nothing, np.int32)
+    claimed = np.zeros(1, np.int64)
 
-    def work(begin: int, end: int) -> None:
-        kernels.run_range(program, by_step, begin, end, sums, spikes, membranes)
+    def work() -> None:
+        kernels.run_blocks(program, by_step, claimed, sums, spikes, membranes)
 
-    size = kernels.LANES * max(1, -(-count // (kernels.LANES * threads * TASKS_PER_THREAD)))
-    begins = range(0, count, size)
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, begins, [min(begin + size, count) for begin in begins]))
+    others = min(threads, -(-count // kernels.LANES)) - 1
+    with ThreadPoolExecutor(max(1, others)) as pool:
+        running = [pool.submit(work) for _ in range(others)]
+        work()
+        for thread in running:
+            thread.result()
     found = None
     if trace:
         ends = np.cumsum([layer.neurons for layer in network.layers])[:-1]

@@ -8,23 +8,24 @@ today's vectors that beats following one frame's events, because a block of fram
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+from numba import njit, types
 
 from .geometry import NOWHERE
 from .program import ADD, ASSIGN, LEAKS, OR, VOTE
-from .vectors import LANES, cast, fill, load, select, store
+from .vectors import LANES, cast, fill, instruction, load, select, store
 
 NONE, SHIFT, MULTIPLY, DECAYING_INPUT = range(len(LEAKS))
-TILE = 512  # columns that are transposed at a time
+TILE = 256  # columns that are transposed at a time
 assert LANES == 4**3, "_to_columns and _to_rows deal three times by four"
 
 
 @njit(cache=True, nogil=True)
-def run_range(program, frames, begin, end, sums, spikes, membranes):
-    """Run frames `begin..end` of `frames`, uint8 `[n, 1 or steps, sources]`, contiguous.
+def run_blocks(program, frames, claimed, sums, spikes, membranes):
+    """Run `frames`, uint8 `[n, 1 or steps, sources]`, contiguous, a block of `LANES` after another.
 
-    Adds to `sums` int64 `[n, classes]`; fills `spikes` uint8 and `membranes` int32, `[n, steps, neurons]`, those that
-    are not empty. Releases the interpreter's lock. Nothing is checked: see `engine.run`.
+    `claimed`, int64 `[1]`, counts the frames that are taken: threads that share it share the blocks. Adds to `sums`
+    int64 `[n, classes]`; fills `spikes` uint8 and `membranes` int32, `[n, steps, neurons]`, those that are not empty.
+    Releases the interpreter's lock. Nothing is checked: see `engine.run`.
     """
     kind = program.weight.dtype
     opening, last = program.layers[0], program.layers[-1]
@@ -40,8 +41,11 @@ def run_range(program, frames, begin, end, sums, spikes, membranes):
     pixels = np.empty((2, TILE, LANES), np.uint8)
     bits = np.empty((2, TILE, LANES), np.uint8)
     numbers = np.empty((2, TILE, LANES), kind)
-    for base in range(begin, end, LANES):
-        lanes = min(LANES, end - base)
+    while True:
+        base = _claim(claimed, LANES)
+        lanes = min(LANES, frames.shape[0] - base)
+        if lanes <= 0:
+            return
         votes[:] = 0
         for layer in program.layers[1:] if by_table else program.layers:
             voltage[layer.neuron : layer.neuron + layer.channels * layer.positions] = layer.reset
@@ -267,3 +271,14 @@ def _send(layer, place, fired, target):
     elif place != NOWHERE:
         there = load(target, place)
         store(target, place, there + fired if layer.entry == ADD else there | fired)
+
+
+@instruction
+def _claim(typingctx, claimed, number):
+    """Add `number` to `claimed[0]`, int64, and return what was there: no two threads get the same."""
+
+    def generate(context, builder, made, arguments):
+        counter = context.make_array(claimed)(context, builder, arguments[0]).data
+        return builder.atomic_rmw("add", counter, arguments[1], "monotonic")
+
+    return types.int64(claimed, types.int64), generate

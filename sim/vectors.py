@@ -21,7 +21,7 @@ from numba.extending import intrinsic, models, register_model
 
 LANES = 64
 
-_instruction: Callable[[Callable], Any] = intrinsic  # callers leave the typing context out
+instruction: Callable[[Callable], Any] = intrinsic  # callers leave the typing context out
 
 
 class Vector(types.Type):
@@ -86,7 +86,7 @@ _define(
 )
 
 
-@_instruction
+@instruction
 def fill(typingctx, number, dtype):
     """A vector of `dtype` (a type, as `array.dtype.type`) whose elements are all `number`, cut to it."""
     element = dtype.dtype
@@ -97,7 +97,7 @@ def fill(typingctx, number, dtype):
     return Vector(element)(number, dtype), generate
 
 
-@_instruction
+@instruction
 def cast(typingctx, vector, dtype):
     """The same numbers as elements of `dtype`, cut if it is narrower."""
     old, new = vector.dtype, dtype.dtype
@@ -112,7 +112,7 @@ def cast(typingctx, vector, dtype):
     return Vector(new)(vector, dtype), generate
 
 
-@_instruction
+@instruction
 def select(typingctx, mask, yes, no):
     """Elements of `yes` where `mask` is true, else of `no`; one of them may be a number, cut to the other's type."""
     result = yes if isinstance(yes, Vector) else no
@@ -135,7 +135,7 @@ def _row(context: Any, builder: ir.IRBuilder, kind: types.Array, array: ir.Value
     return builder.bitcast(builder.gep(data, [at]), context.get_value_type(Vector(kind.dtype)).as_pointer())
 
 
-@_instruction
+@instruction
 def load(typingctx, array, row):
     """Row `row`, not negative, of a contiguous array `[rows, LANES]`; nothing is checked."""
     _check(array)
@@ -147,7 +147,7 @@ def load(typingctx, array, row):
     return Vector(array.dtype)(array, types.intp), generate
 
 
-@_instruction
+@instruction
 def store(typingctx, array, row, vector):
     """Write row `row`, not negative, of a contiguous array `[rows, LANES]`; nothing is checked."""
     _check(array)
