@@ -12,10 +12,12 @@ from numba import njit, types
 
 from .geometry import NOWHERE
 from .program import ADD, ASSIGN, LEAKS, OR, VOTE
-from .vectors import LANES, cast, fill, instruction, load, select, store
+from .vectors import cast, instruction, rows, select
 
+LANES = 64
 NONE, SHIFT, MULTIPLY, DECAYING_INPUT = range(len(LEAKS))
 TILE = 256  # columns that are transposed at a time
+load, store, fill = rows(LANES)
 assert LANES == 4**3, "_to_columns and _to_rows deal three times by four"
 
 
@@ -78,9 +80,9 @@ def _enter(program, frames, base, lanes, step, tiles, buffer):
     sources = frames.shape[2]
     for begin in range(0, sources, TILE):
         width = min(TILE, sources - begin)
-        rows = tiles[0].ravel()
+        packed = tiles[0].ravel()
         for lane in range(lanes):
-            _copy(frames[base + lane, step, begin : begin + width], rows[lane * width : (lane + 1) * width])
+            _copy(frames[base + lane, step, begin : begin + width], packed[lane * width : (lane + 1) * width])
         _to_columns(tiles, width)
         for i in range(width):
             values = load(tiles[1], i) >> program.drop
@@ -96,9 +98,9 @@ def _record(state, tiles, record, base, lanes, step):
         for i in range(width):
             store(tiles[0], i, load(state, begin + i))
         _to_rows(tiles, width)
-        rows = tiles[1].ravel()
+        packed = tiles[1].ravel()
         for lane in range(lanes):
-            _copy(rows[lane * width : (lane + 1) * width], record[base + lane, step, begin : begin + width])
+            _copy(packed[lane * width : (lane + 1) * width], record[base + lane, step, begin : begin + width])
 
 
 @njit(cache=True, nogil=True)
@@ -172,7 +174,7 @@ def _make_trains(program, buffer, train):
 @njit(cache=True, nogil=True, forceinline=True)
 def _look_up(program, total):
     """Spike trains that the currents `total` make."""
-    current = cast(_clip(total, program.turn[0], program.turn[-1]), program.turn.dtype)
+    current = cast(min(max(total, program.turn[0]), program.turn[-1]), program.turn.dtype)
     found = fill(program.train[0], np.uint8)
     for index in range(1, program.turn.size):
         found = select(current >= program.turn[index], program.train[index], found)
@@ -214,7 +216,7 @@ def _advance(program, index, step, buffer, voltage, current, votes, spike):
             u = _leak(layer, total, load(voltage, neuron), program.weight.dtype)
             fired = u >= program.threshold[number]
             u = select(fired, u - program.threshold[number], u) if layer.soft else select(fired, layer.reset, u)
-            store(voltage, neuron, _clip(u, layer.low, layer.high))
+            store(voltage, neuron, min(max(u, layer.low), layer.high))
             place = program.place[neuron]
             if layer.entry == VOTE:
                 store(votes, place, load(votes, place) + cast(fired, votes.dtype))
@@ -245,12 +247,6 @@ def _leak(layer, total, v, kind):
     else:
         u = v + ((total - v) >> layer.shift)
     return u
-
-
-@njit(cache=True, nogil=True, forceinline=True)
-def _clip(v, low, high):
-    raised = select(v >= low, v, low)
-    return select(raised >= high, high, raised)
 
 
 @njit(cache=True, nogil=True, forceinline=True)

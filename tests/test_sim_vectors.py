@@ -7,7 +7,10 @@ import pytest
 from numba import njit
 from numba.core.errors import NumbaError
 
-from gradrtl.sim.vectors import LANES, cast, fill, load, select, store
+from gradrtl.sim.vectors import cast, largest, rows, select
+
+LANES = 16
+load, store, fill = rows(LANES)
 
 
 @njit
@@ -23,6 +26,9 @@ def every_operation(a, b, number, wide, out):
     store(out, 7, fill(number, out.dtype) + cast(x >= y, out.dtype))
     store(wide, 0, cast(x, wide.dtype) * 3)
     store(out, 8, cast(load(wide, 0) + 1000, out.dtype))
+    store(out, 9, max(x, y))
+    store(out, 10, min(x, number))
+    return largest(cast(x, wide.dtype))
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int16, np.int32])
@@ -31,8 +37,8 @@ def test_every_operation(kind):
     limits = np.iinfo(kind)
     a, b = (random.integers(limits.min, limits.max, (2, LANES), dtype=kind, endpoint=True) for _ in range(2))
     b[0, ::5] = a[1, ::5]
-    out, wide, number = np.zeros((9, LANES), kind), np.zeros((1, LANES), np.int64), 5
-    every_operation(a, b, number, wide, out)
+    out, wide, number = np.zeros((11, LANES), kind), np.zeros((1, LANES), np.int64), 5
+    top = every_operation(a, b, number, wide, out)
     x, y, same = a[1], b[0], kind(number)
     expected = [
         x + y,
@@ -44,9 +50,12 @@ def test_every_operation(kind):
         np.where(x >= same, same, y),
         same + (x >= y),
         (x.astype(np.int64) * 3 + 1000).astype(kind),
+        np.maximum(x, y),
+        np.minimum(x, same),
     ]
     np.testing.assert_array_equal(out, expected)
     np.testing.assert_array_equal(wide[0], x.astype(np.int64) * 3)
+    assert top == x.max()
 
 
 def test_refuses_rows_of_another_type_or_shape():
