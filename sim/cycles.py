@@ -18,10 +18,12 @@ from ..rtl.mapping import LayerMapping, Mapping
 from ..rtl.pe import token_latency
 from ..rtl.top import INPUT_QUEUE, OUTPUT_QUEUE
 from .events import Events
+from .vectors import largest, rows, select
 
 IDLE_GAP = 1 << 20  # cycles between frames that are sent apart: everything has come to rest
 NEVER = -(1 << 30)  # a cycle before all others
-LANES = 16  # PEs are handled in vectors of this many
+LANES = 16  # PEs are handled in vectors of this many, with 32-bit cycles from the base of a frame
+load, store, _ = rows(LANES)
 
 
 @dataclass(frozen=True)
@@ -71,11 +73,9 @@ def predict(
     frames = len(events[0].counts)
     counts, count_from = _joined([e.counts for e in events], np.uint16)
     addresses, address_from = _joined([e.addresses for e in events], np.int32)
-    lanes = -(-max(layer.pes for layer in mapping.layers) // LANES) * LANES
-    costs = np.concatenate([_costs(layer, lanes) for layer in mapping.layers])
-    cost_from = np.cumsum([0] + [1 + len(layer.addresses) for layer in mapping.layers])
+    costs, cost_from = _joined([_costs(layer) for layer in mapping.layers], np.int32)
     shapes = np.array(
-        [[m.rows, m.queue_depth, m.row_queue_depth, token_latency(m)] for m in mapping.layers], dtype=np.int64
+        [[m.rows, m.queue_depth, m.row_queue_depth, token_latency(m), _vectors(m)] for m in mapping.layers], np.int64
     )
     nothing = np.zeros((0, 0), np.int64)
     # As arguments, for a compiled kernel that is kept does not see that a constant of rtl/ has changed.
@@ -92,8 +92,8 @@ def predict(
         count_from,
         addresses,
         address_from,
-        costs,
-        cost_from,
+        costs.reshape(-1, LANES),
+        cost_from // LANES,
         shapes,
         nothing if offered is None else offered,
         nothing if taken is None else taken,
@@ -107,53 +107,77 @@ def _joined(arrays: list[np.ndarray], dtype: type) -> tuple[np.ndarray, np.ndarr
     return np.concatenate([a.ravel() for a in arrays]).astype(dtype, copy=False), starts
 
 
-def _costs(layer: LayerMapping, lanes: int) -> np.ndarray:
-    """Reader cycles in each PE, int64 `[1 + addresses, lanes]`: a token's, then those of each address."""
-    costs = np.zeros((1 + len(layer.addresses), lanes), np.int64)
+def _vectors(layer: LayerMapping) -> int:
+    """Vectors that hold the PEs of a layer."""
+    return -(-layer.pes // LANES)
+
+
+def _costs(layer: LayerMapping) -> np.ndarray:
+    """Reader cycles in each PE, int32 `[1 + addresses, vectors * LANES]`: a token's, then those of each address."""
+    costs = np.zeros((1 + len(layer.addresses), _vectors(layer) * LANES), np.int32)
     costs[0] = 1
     costs[1:, : layer.pes] = layer.counts.T[layer.lists]
     return costs
 
 
-@njit(cache=True, inline="always")
-def _take(offered, costs, index, core, last, place, ring, depth, moved, waited, free):
-    """Core `core` takes an event offered from cycle `offered` on; `costs[index, p]` are its synapses in PE `p`.
+@njit(cache=True, forceinline=True)
+def _take(offered, index, costs, core, first, vectors, last, place, ring, depth, moved, waited, free):
+    """Core `core` takes an event offered from cycle `offered` on; rows `index..` of `costs` are its synapses by PE.
 
     last[core] is the cycle of the last event taken; ring[core] holds the last pop of the newest `depth` events, the
-    oldest at place[core]; moved, waited, free are, for each PE, the cycles in which the first look-up stage, the
-    second, and the reader were last left. Returns the cycle and the latest handoff to a reader.
+    oldest at place[core]; moved, waited, free, rows `first..`, are, for each PE, the cycles in which the first look-up
+    stage, the second, and the reader were last left. Returns the cycle.
     """
     slot = place[core]
     taken = max(max(offered, last[core] + 1), ring[core, slot] + 1)
-    popped = np.int64(NEVER)
-    handed = np.int64(NEVER)
-    for p in range(costs.shape[1]):
-        cost = costs[index, p]
-        pop = max(taken + 1, moved[core, p])
-        move = max(pop + 1, waited[core, p])
-        handoff = max(move + 1, free[core, p])
-        moved[core, p] = move
-        popped = max(popped, pop)
-        waited[core, p] = handoff if cost > 0 else waited[core, p]
-        free[core, p] = handoff + cost if cost > 0 else free[core, p]
-        handed = max(handed, handoff)
+    popped = taken + 1
+    for k in range(vectors):
+        cost, left, handed = load(costs, index + k), load(moved, first + k), load(waited, first + k)
+        ready = load(free, first + k)
+        pop = max(left, taken + 1)
+        popped = max(popped, largest(pop))
+        move = max(pop + 1, handed)
+        handoff = max(move + 1, ready)
+        reads = cost >= 1
+        store(moved, first + k, move)
+        store(waited, first + k, select(reads, handoff, handed))
+        store(free, first + k, select(reads, handoff + cost, ready))
     ring[core, slot] = popped
     last[core] = taken
-    place[core] = 0 if slot + 1 == depth else slot + 1
-    return taken, handed
+    place[core] = _next(slot, depth)
+    return taken
 
 
-@njit(cache=True, inline="always")
-def _give_back(places, core, depth, cycle):
+@njit(cache=True, forceinline=True)
+def _handed(first, vectors, waited):
+    """The cycle in which the last PE's reader got a token that all have taken."""
+    latest = np.int32(NEVER)
+    for k in range(first, first + vectors):
+        latest = max(latest, largest(load(waited, k)))
+    return np.int64(latest)
+
+
+@njit(cache=True, forceinline=True)
+def _next(slot, size):
+    return 0 if slot + 1 == size else slot + 1
+
+
+@njit(cache=True, forceinline=True)
+def _give_back(places, foremost, core, depth, cycle):
     """One more of the `depth` places in the row queue behind `core` is free from `cycle` on.
 
-    places[core, :depth] are the cycles from which places are free, in order; the next row takes the first.
+    places[core] is a ring of the cycles from which places are free, in order from foremost[core] on, which is the one
+    that the next row takes. Its slot takes the new one, which moves forward past later ones.
     """
-    k = 0
-    while k < depth - 1 and places[core, k + 1] < cycle:
-        places[core, k] = places[core, k + 1]
-        k += 1
-    places[core, k] = cycle
+    slot = foremost[core]
+    foremost[core] = _next(slot, depth)
+    for _ in range(depth - 1):
+        before = slot - 1 if slot > 0 else depth - 1
+        if places[core, before] <= cycle:
+            break
+        places[core, slot] = places[core, before]
+        slot = before
+    places[core, slot] = cycle
 
 
 @njit(cache=True)
@@ -186,38 +210,45 @@ def _run(
     """Times of all frames. Within a frame, cycles count from its base."""
     input_queue, output_queue, beats_waiting, seen, until_released, until_put_out = hardware
     layers = len(shapes)
-    lanes = costs.shape[1]
     last = shapes[:, 0].copy()  # the banks are cleared first
     place = np.zeros(layers, np.int64)
     ring = np.full((layers, shapes[:, 1].max()), NEVER, np.int64)
-    moved = np.full((layers, lanes), NEVER, np.int64)
-    waited = np.full((layers, lanes), NEVER, np.int64)
-    free = np.full((layers, lanes), NEVER, np.int64)
+    first = np.zeros(layers + 1, np.int64)  # each core's part of the next three
+    first[1:] = shapes[:, 4].cumsum()
+    moved = np.full((first[-1], LANES), NEVER, np.int32)
+    waited = np.full((first[-1], LANES), NEVER, np.int32)
+    free = np.full((first[-1], LANES), NEVER, np.int32)
     released = np.full((layers, 2), NEVER, np.int64)
     scanned = np.zeros(layers, np.int64)
     issue = np.full(layers, NEVER, np.int64)  # newest row
     places = np.full((layers, shapes[:, 2].max()), NEVER, np.int64)
+    foremost = np.zeros(layers, np.int64)
     loads = np.full(beats_waiting, NEVER, np.int64)  # serialiser of the input: newest rows loaded
-    loaded = 0
+    loaded = 0  # slot of the oldest, and so on below
     finished = np.full(layers + 1, NEVER, np.int64)  # serialisers: last event of the newest row
     passed = np.full(input_queue, NEVER, np.int64)  # the newest beats that left the input queue
-    pushed = np.full(1, NEVER, np.int64)  # last packet beat into the output queue
-    popped = np.full(output_queue, NEVER, np.int64)  # the newest that left it
-    beat = np.full(1, -1, np.int64)  # last beat taken on s_axis
+    entered = 0
+    left = NEVER  # the newest of them
+    popped = np.full(output_queue, NEVER, np.int64)  # the newest packet beats that left the output queue
+    sent = 0
+    pushed = NEVER  # last packet beat into it
+    beat = -1  # last beat taken on s_axis
     count_at = count_from.copy()
     address_at = address_from.copy()
     times = np.zeros((3, frames), np.int64)
     base = np.int64(0)
-    entered = 0
     for n in range(frames):
-        shift = beat[0] + 1
+        shift = beat + 1
         base += shift
-        for cycles in (ring, moved, waited, free, released, places):
+        for cycles in (ring, released, places):
             _lower(cycles, shift)
-        for cycles in (last, issue, loads, finished, passed, pushed, popped, beat):
+        for cycles in (moved, waited, free):
             _lower(cycles, shift)
-        if gap and n:
-            beat[0] += gap
+        for cycles in (last, issue, loads, finished, passed, popped):
+            _lower(cycles, shift)
+        left = max(left - shift, NEVER)
+        pushed = max(pushed - shift, NEVER)
+        beat = gap - 1 if n else -1
 
         held = np.int64(0)
         beats = 0
@@ -229,91 +260,86 @@ def _run(
                 if to == 0 and static and t > 0:
                     full = held
                     continue
+                vectors, queue = (shapes[to, 4], shapes[to, 1]) if to < layers else (0, 0)
+                into = (costs, to, first[to], vectors, last, place, ring, queue, moved, waited, free)
                 if to < layers:
                     bank_free = released[to, scanned[to] & 1] + 1
-                    for p in range(lanes):
-                        free[to, p] = max(free[to, p], bank_free)
+                    for k in range(first[to], first[to + 1]):
+                        store(free, k, max(load(free, k), bank_free))
                 depth = shapes[core, 2]
-                rows = input_rows if to == 0 else shapes[core, 0]
-                handed = np.int64(NEVER)
-                for r in range(rows):
+                count = input_rows if to == 0 else shapes[core, 0]
+                for r in range(count):
                     events = np.int64(counts[count_at[to]])
                     count_at[to] += 1
-                    ends = r == rows - 1
+                    ends = r == count - 1
                     if to == 0 and not static:
                         # Each spike, and the mark, is a beat of its own and goes straight to the core.
                         for i in range(address_at[0], address_at[0] + events + 1):
-                            beat[0] = max(beat[0] + 1, passed[entered % input_queue] + 1)
+                            beat = max(beat + 1, passed[entered] + 1)
                             if len(offered):
-                                beat[0] = max(beat[0], offered[n, beats] - base)
-                            index = 1 + addresses[i] if i < address_at[0] + events else 0
-                            time, handed = _take(
-                                beat[0] + 1, costs, index, 0, last, place, ring, shapes[0, 1], moved, waited, free
-                            )
-                            passed[entered % input_queue] = time
+                                beat = max(beat, offered[n, beats] - base)
+                            index = (1 + addresses[i]) * vectors if i < address_at[0] + events else 0
+                            time = _take(beat + 1, index, *into)
+                            passed[entered] = time
                             if beats == 0:
-                                times[0, n] = base + beat[0]
+                                times[0, n] = base + beat
                             beats += 1
-                            entered += 1
+                            entered = _next(entered, input_queue)
                         address_at[0] += events
                         continue
                     if to == 0:
-                        beat[0] = max(beat[0] + 1, passed[entered % input_queue] + 1)
+                        beat = max(beat + 1, passed[entered] + 1)
                         if len(offered):
-                            beat[0] = max(beat[0], offered[n, beats] - base)
+                            beat = max(beat, offered[n, beats] - base)
                         if beats == 0:
-                            times[0, n] = base + beat[0]
-                        fired = max(beat[0], passed[(entered + input_queue - 1) % input_queue]) + 1
-                        fired = max(fired, loads[loaded % beats_waiting] + 1)
+                            times[0, n] = base + beat
+                        fired = max(beat, left) + 1
+                        fired = max(fired, loads[loaded] + 1)
                     else:
-                        issued = max(max(issue[core] + 1, full + seen), places[core, 0])
+                        issued = max(max(issue[core] + 1, full + seen), places[core, foremost[core]])
                         fired = issued + until_put_out
                         issue[core] = issued
                     if events or ends:
                         time = max(fired + 1, finished[to])
                         if to == 0:
-                            loads[loaded % beats_waiting] = time
-                            loaded += 1
+                            loads[loaded] = time
+                            loaded = _next(loaded, beats_waiting)
                         else:
-                            _give_back(places, core, depth, time + 2)
+                            _give_back(places, foremost, core, depth, time + 2)
                         if to < layers:
                             for i in range(address_at[to], address_at[to] + events):
-                                index = cost_from[to] + 1 + addresses[i]
-                                time, handed = _take(
-                                    time + 1, costs, index, to, last, place, ring, shapes[to, 1], moved, waited, free
-                                )
+                                time = _take(time + 1, cost_from[to] + (1 + addresses[i]) * vectors, *into)
                             if ends:
-                                index = cost_from[to]
-                                time, handed = _take(
-                                    time + 1, costs, index, to, last, place, ring, shapes[to, 1], moved, waited, free
-                                )
+                                time = _take(time + 1, cost_from[to], *into)
                         else:
                             time += events
                             if ends:
                                 time += 1
                                 if t == steps - 1:
-                                    time = max(time, pushed[0] + 1)
+                                    time = max(time, pushed + 1)
                         address_at[to] += events
                         finished[to] = time
                     elif to > 0:
-                        _give_back(places, core, depth, fired + 1)
+                        _give_back(places, foremost, core, depth, fired + 1)
                     if to == 0:
-                        passed[entered % input_queue] = fired
+                        passed[entered] = left = fired
                         beats += 1
-                        entered += 1
+                        entered = _next(entered, input_queue)
                     elif ends and (core > 0 or not static or t == steps - 1):
                         released[core, scanned[core] & 1] = issued + until_released
                         scanned[core] += 1
-                full = handed + shapes[min(to, layers - 1), 3]
+                if to < layers:
+                    full = _handed(first[to], vectors, waited) + shapes[to, 3]
                 if to == 0:
                     held = full
 
         # The packet: one look at every class, then a beat for the class and one for each sum.
-        times[1, n] = base + beat[0]
-        pushed[0] = finished[layers] + classes
+        times[1, n] = base + beat
+        pushed = finished[layers] + classes
         for b in range(classes + 1):
-            slot = (n * (classes + 1) + b) % output_queue
-            pushed[0] = max(pushed[0] + 1, popped[slot] + 1)
-            popped[slot] = drained[n, b] - base if len(drained) else pushed[0] + 1
-        times[2, n] = base + popped[slot]
+            pushed = max(pushed + 1, popped[sent] + 1)
+            out = drained[n, b] - base if len(drained) else pushed + 1
+            popped[sent] = out
+            sent = _next(sent, output_queue)
+        times[2, n] = base + out
     return times[0], times[1], times[2]

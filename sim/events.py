@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from ..model.errors import require
 from ..quantize.network import PIXEL_BITS
@@ -63,43 +63,50 @@ def _input_events(mapping: Mapping, frames: np.ndarray) -> Events:
 def _packed(values: np.ndarray, slots: np.ndarray, addresses: np.ndarray) -> Events:
     """Non-zero `values` `[frames, steps, n]` at `slots` `[rows, places]`, called `addresses` `[rows, places]`."""
     values = np.ascontiguousarray(values)
-    slots = np.ascontiguousarray(slots)
-    counts = _count(values, slots)
-    starts = np.zeros(len(values) + 1, dtype=np.int64)
-    np.cumsum(counts.sum(axis=(1, 2), dtype=np.int64), out=starts[1:])
-    return Events(counts, _fill(values, slots, addresses.astype(np.int32), starts))
+    used = slots >= 0
+    uses = np.bincount(slots[used], minlength=values.shape[2]).astype(np.uint8)
+    starts = _sums(_totals(values, uses))
+    counts = np.empty((*values.shape[:2], len(slots)), np.uint16)
+    names = np.empty(int(starts[-1]) + 1, np.int32)  # one more: see `_fill`
+    _fill(
+        values, slots[used].astype(np.uint32), addresses[used].astype(np.int32), _sums(used.sum(axis=1)), starts,
+        counts, names,
+    )  # fmt: skip
+    return Events(counts, names[:-1])
 
 
-@njit(cache=True, parallel=True)
-def _count(values, slots):
-    frames, steps, _ = values.shape
-    rows, places = slots.shape
-    counts = np.zeros((frames, steps, rows), np.uint16)
-    for n in prange(frames):
-        for t in range(steps):
+def _sums(lengths: np.ndarray) -> np.ndarray:
+    """Where each of several parts begins, and the last one ends; unsigned, which spares a loop a check of its index."""
+    return np.concatenate([[0], lengths.cumsum()]).astype(np.uint64)
+
+
+@njit(cache=True, nogil=True)
+def _totals(values, uses):
+    """Events of each frame: int64 `[frames]`; a non-zero value is one in each of the slots, `uses`, that it has."""
+    totals = np.zeros(len(values), np.int64)
+    for n in range(len(values)):
+        for t in range(values.shape[1]):
             seen = values[n, t]
-            for r in range(rows):
-                total = 0
-                for p in range(places):
-                    i = slots[r, p]
-                    total += i >= 0 and seen[i] != 0
-                counts[n, t, r] = total
-    return counts
+            total = np.uint32(0)
+            for i in range(len(seen)):
+                total += np.uint32(uses[i] if seen[i] else 0)
+            totals[n] += total
+    return totals
 
 
-@njit(cache=True, parallel=True)
-def _fill(values, slots, names, starts):
-    frames, steps, _ = values.shape
-    rows, places = slots.shape
-    addresses = np.empty(starts[-1], np.int32)
-    for n in prange(frames):
+@njit(cache=True, nogil=True)
+def _fill(values, slots, addresses, rows, starts, counts, names):
+    """Fill `counts` and `names`: row `r` has slots `rows[r]..rows[r + 1]`, frame `n` its events from `starts[n]` on.
+
+    Every slot's name is written, and its place taken again if there was no event: no branch that depends on spikes.
+    """
+    for n in range(len(values)):
         at = starts[n]
-        for t in range(steps):
+        for t in range(values.shape[1]):
             seen = values[n, t]
-            for r in range(rows):
-                for p in range(places):
-                    i = slots[r, p]
-                    if i >= 0 and seen[i] != 0:
-                        addresses[at] = names[r, p]
-                        at += 1
-    return addresses
+            for r in range(len(rows) - 1):
+                before = at
+                for k in range(rows[r], rows[r + 1]):
+                    names[at] = addresses[k]
+                    at += np.uint64(seen[slots[k]] != 0)
+                counts[n, t, r] = at - before
