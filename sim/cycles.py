@@ -268,24 +268,26 @@ def _run(
                         store(free, k, max(load(free, k), bank_free))
                 depth = shapes[core, 2]
                 count = input_rows if to == 0 else shapes[core, 0]
+                row, at, done = count_at[to], address_at[to], finished[to]
+                count_at[to] += count
+                issued = issue[core] if to else 0
                 for r in range(count):
-                    events = np.int64(counts[count_at[to]])
-                    count_at[to] += 1
+                    events = np.int64(counts[row + r])
                     ends = r == count - 1
                     if to == 0 and not static:
                         # Each spike, and the mark, is a beat of its own and goes straight to the core.
-                        for i in range(address_at[0], address_at[0] + events + 1):
+                        for i in range(at, at + events + 1):
                             beat = max(beat + 1, passed[entered] + 1)
                             if len(offered):
                                 beat = max(beat, offered[n, beats] - base)
-                            index = (1 + addresses[i]) * vectors if i < address_at[0] + events else 0
+                            index = (1 + addresses[i]) * vectors if i < at + events else 0
                             time = _take(beat + 1, index, *into)
                             passed[entered] = time
                             if beats == 0:
                                 times[0, n] = base + beat
                             beats += 1
                             entered = _next(entered, input_queue)
-                        address_at[0] += events
+                        at += events
                         continue
                     if to == 0:
                         beat = max(beat + 1, passed[entered] + 1)
@@ -296,18 +298,17 @@ def _run(
                         fired = max(beat, left) + 1
                         fired = max(fired, loads[loaded] + 1)
                     else:
-                        issued = max(max(issue[core] + 1, full + seen), places[core, foremost[core]])
+                        issued = max(max(issued + 1, full + seen), places[core, foremost[core]])
                         fired = issued + until_put_out
-                        issue[core] = issued
                     if events or ends:
-                        time = max(fired + 1, finished[to])
+                        time = max(fired + 1, done)
                         if to == 0:
                             loads[loaded] = time
                             loaded = _next(loaded, beats_waiting)
                         else:
                             _give_back(places, foremost, core, depth, time + 2)
                         if to < layers:
-                            for i in range(address_at[to], address_at[to] + events):
+                            for i in range(at, at + events):
                                 time = _take(time + 1, cost_from[to] + (1 + addresses[i]) * vectors, *into)
                             if ends:
                                 time = _take(time + 1, cost_from[to], *into)
@@ -317,15 +318,18 @@ def _run(
                                 time += 1
                                 if t == steps - 1:
                                     time = max(time, pushed + 1)
-                        address_at[to] += events
-                        finished[to] = time
+                        at += events
+                        done = time
                     elif to > 0:
                         _give_back(places, foremost, core, depth, fired + 1)
                     if to == 0:
                         passed[entered] = left = fired
                         beats += 1
                         entered = _next(entered, input_queue)
-                    elif ends and (core > 0 or not static or t == steps - 1):
+                address_at[to], finished[to] = at, done
+                if to > 0:
+                    issue[core] = issued
+                    if core > 0 or not static or t == steps - 1:
                         released[core, scanned[core] & 1] = issued + until_released
                         scanned[core] += 1
                 if to < layers:
