@@ -2,7 +2,7 @@
 
 Runs one training after another and leaves out those that are done, so it may be interrupted at will. Each run has a
 folder under `build/campaign/` with its `checkpoint.npz`; `table.md` there compares the recipes. Test images are looked
-at once, after a run has ended; settings were chosen on the validation images.
+at once, after a run has ended; settings were chosen on the validation images. CIFAR-10 is read from `build/cifar10`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import statistics
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -20,9 +21,10 @@ from .checkpoint import Checkpoint
 from .config import TrainConfig
 from .errors import require
 from .networks import network_of
-from .train import evaluate, train
+from .train import Row, evaluate, train
 
 OUT = Path("build/campaign")
+CIFAR10 = Path("build/cifar10")  # its official binary batches, which are not part of the project
 BASE = TrainConfig(precision="bfloat16")
 SPARSEST = replace(BASE, rotation=5.0, shift=0.03)  # augmentation that a network of 1 % can hold
 
@@ -33,7 +35,36 @@ COMMITTED: dict[str, TrainConfig] = {  # fine-tuning to 4 bits takes some synaps
     "mnist-mlp-5": replace(BASE, epochs=60, connectivity=0.056, margin=20.0, spike_cost=0.02),
     "mnist-mlp-2": replace(BASE, epochs=60, connectivity=0.024),
     "mnist-mlp-1": replace(SPARSEST, epochs=60, connectivity=0.0102),
-    "mnist-conv-20": replace(BASE, network="mnist-conv", epochs=30, connectivity=0.2, lr=3e-3, rotation=5.0),
+}
+
+# convolutional networks, one seed each
+CONVOLUTIONAL: dict[str, TrainConfig] = {
+    "mnist-conv-20": replace(BASE, network="mnist-conv", epochs=25, connectivity=0.206, lr=3e-3, rotation=5.0),
+    "mnist-conv-wide-5": replace(BASE, network="mnist-conv-wide", epochs=15, connectivity=0.052, lr=3e-3, rotation=5.0),
+    "cifar10-small-20": TrainConfig(
+        network="cifar10-small",
+        epochs=16,
+        connectivity=0.205,
+        lr=3e-3,
+        rotation=0.0,
+        shift=0.08,
+        flip=True,
+        spike_cost=0.01,
+        precision="bfloat16",
+    ),
+}
+
+# mnist-conv from dense to sparse, in short trainings: percent connectivity
+CURVE_EPOCHS = 6
+CURVE = {
+    f"mnist-conv-curve-{percent}": replace(
+        CONVOLUTIONAL["mnist-conv-20"], epochs=CURVE_EPOCHS, connectivity=percent / 100
+    )
+    for percent in (50, 20, 10, 5)
+} | {
+    "mnist-conv-curve-100": replace(
+        CONVOLUTIONAL["mnist-conv-20"], epochs=CURVE_EPOCHS, recipe="dense", connectivity=None
+    )
 }
 
 # the comparison of the recipes: everything but the recipe is the same
@@ -58,13 +89,14 @@ COMPARED: dict[str, dict[str, TrainConfig]] = {
 def runs() -> dict[str, TrainConfig]:
     """All runs by name, in the order in which they are made."""
     committed = {f"{name}-s{seed}": replace(config, seed=seed) for seed in SEEDS for name, config in COMMITTED.items()}
+    once = {f"{name}-s0": config for name, config in (CONVOLUTIONAL | CURVE).items()}
     compared = {
         f"{recipe}-{which}-s{seed}": replace(config, seed=seed, epochs=EPOCHS)
         for seed in SEEDS
         for recipe, settings in COMPARED.items()
         for which, config in settings.items()
     }
-    return committed | compared
+    return committed | once | compared
 
 
 def main(names: list[str]) -> None:
@@ -73,18 +105,26 @@ def main(names: list[str]) -> None:
     everything = runs()
     for name in names:
         require(name in everything, "run", name, ", ".join(everything))
-    training, test = data.load_idx("data/mnist")
     for name in names or everything:
         folder = OUT / name
         path = folder / "checkpoint.npz"
         if path.exists():
             continue
-        made = train(everything[name], training, folder, command=f"python -m gradrtl.model.campaign {name}")
+        config = everything[name]
+        training, test = data.load(CIFAR10 if config.network.startswith("cifar10") else "data/mnist")
+        command = f"python -m gradrtl.model.campaign {name}"
+        made = train(config, training, folder, on_epoch=partial(_show, name), command=command)
         figures = {**made.figures, "test": evaluate(network_of(made), test).accuracy}
         replace(made, figures=figures).save(path)
         (folder / "resume.pt").unlink()
         print(name, json.dumps(figures), flush=True)
         (OUT / "table.md").write_text(table())
+
+
+def _show(name: str, row: Row) -> None:
+    print(
+        f"{name} epoch {row['epoch']:3}  loss {row['loss']:.5f}  validation {100 * row['validation']:.2f} %", flush=True
+    )
 
 
 def table() -> str:

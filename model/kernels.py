@@ -163,6 +163,15 @@ def _mark(held, threshold, u, mark, marks):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _keep_largest(held, place, u, largest, at):
+    """Where a membrane is at least the largest so far, it is the largest, and `place` is where it is."""
+    for i in range(held):
+        before, known = largest[i], at[i]
+        at[i] = place if u[i] >= before else known
+        largest[i] = max(u[i], before)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _update_backward(held, decay, gain, threshold, kept, u, to_spike, to_v, to_current):
     """The gradient through `_update`; of that through a reset, `kept` is kept."""
     pi, unit, none = u.dtype.type(math.pi), u.dtype.type(1), u.dtype.type(0)
@@ -181,12 +190,12 @@ def _subtract(held, mean, values):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _unpool(held, place, first_largest, pooled, to_rate, to_spike):
-    """The gradient of the neurons of a `place`: their window's where they are its first largest, and their rate's."""
+def _unpool(held, place, at, pooled, to_rate, to_spike):
+    """The gradient of the neurons of a `place`: their rate's, and where theirs is the largest membrane the window's."""
     none = pooled.dtype.type(0)
     for i in range(held):
         window = pooled[i]
-        to_spike[i] = to_rate[i] + (window if first_largest[i] == place else none)
+        to_spike[i] = to_rate[i] + (window if at[i] == place else none)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -249,10 +258,10 @@ def fire_forward(first, last, x, norm, neuron, soft, size, one, spikes, rates):
 def fire_backward(first, last, gradient, to_rates, x, norm, neuron, soft, size, to_x, sums):
     """The gradient of `fire_forward`, of which all but the spikes' and the rates' gradients is computed again.
 
-    `gradient` is that of the spikes; a window's goes to the first of its largest, row by row. `to_rates`, that of the
-    rates, is empty where there is none. The surrogate and the reset are those of `step`. `to_x`, of the shape of `x`,
-    is filled with the gradient where the norm is constant; and `sums` `[n, 2, channels]`, float64, with the sums over
-    each image of the gradients of `scale` and of `shift`.
+    `gradient` is that of the spikes; a window's goes to its largest membrane, the first of equal ones, row by row.
+    `to_rates`, that of the rates, is empty where there is none. The surrogate and the reset are those of `step`.
+    `to_x`, of the shape of `x`, is filled with the gradient where the norm is constant; and `sums` `[n, 2, channels]`,
+    float64, with the sums over each image of the gradients of `scale` and of `shift`.
     """
     decay, gain, threshold, v_reset = neuron
     steps, static, channels = len(gradient), len(x) == 1, x.shape[4]
@@ -264,7 +273,7 @@ def fire_backward(first, last, gradient, to_rates, x, norm, neuron, soft, size, 
     kept = kind(1) if soft else kind(0)
     over = np.zeros((len(x), size * size, wide), norm.dtype)  # the mean
     u = np.empty((steps, size * size, wide), norm.dtype)
-    first_largest = np.empty((steps, wide), np.int32)
+    largest, at = np.empty((steps, wide), norm.dtype), np.empty((steps, wide), np.int32)
     pooled = np.zeros((steps, wide), norm.dtype)
     rows = np.zeros((8, wide), norm.dtype)
     drive, v, to_rate, to_spike = rows[0], rows[1], rows[2], rows[3]
@@ -274,7 +283,7 @@ def fire_backward(first, last, gradient, to_rates, x, norm, neuron, soft, size, 
         to_shift[:] = 0
         for y in range(0, height, size):
             places = size * min(size, height - y)
-            first_largest[:] = 0
+            largest[:] = -np.inf
             for place in range(places - 1, -1, -1):
                 row, column = y + place // size, place % size
                 held = (width - column + size - 1) // size * channels
@@ -285,7 +294,7 @@ def fire_backward(first, last, gradient, to_rates, x, norm, neuron, soft, size, 
                         _subtract(held, mean, over[t, place])
                         _drive(held, gain, scale, shift, over[t, place], drive)
                     _update(held, decay, threshold, v_reset, soft, drive, v, u[t, place])
-                    _mark(held, threshold, u[t, place], np.int32(place), first_largest[t])
+                    _keep_largest(held, np.int32(place), u[t, place], largest[t], at[t])
             if y + size <= height:
                 for t in range(steps):
                     _gather(gradient[t, n, y // size], 0, 1, pooled[t])
@@ -300,7 +309,7 @@ def fire_backward(first, last, gradient, to_rates, x, norm, neuron, soft, size, 
                 to_v[:] = 0
                 to_current[:] = 0
                 for t in range(steps - 1, -1, -1):
-                    _unpool(held, np.int32(place), first_largest[t], pooled[t], to_rate, to_spike)
+                    _unpool(held, np.int32(place), at[t], pooled[t], to_rate, to_spike)
                     _update_backward(held, decay, gain, threshold, kept, u[t, place], to_spike, to_v, to_current)
                     if t == 0 or not static:
                         _affine_backward(held, scale, over[t, place], to_current, to_scale, to_shift)

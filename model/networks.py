@@ -17,7 +17,7 @@ from . import fused
 from .checkpoint import Checkpoint
 from .description import Conv, Layer, Network
 from .errors import require
-from .neurons import fire
+from .neurons import fire, max_pool
 
 NORM_ARRAYS = {"gain": "weight", "shift": "bias", "mean": "running_mean", "variance": "running_var"}
 
@@ -60,8 +60,11 @@ class SpikingLayer(nn.Module):
         """Normalisation, neurons and pool in torch's operations: `current` `[steps * batch, channels, ...]`."""
         if self.norm is not None:
             current = self.norm(current)
-        spikes = fire(current.float().unflatten(0, (steps, -1)), self.layer.neuron, self.steps)
-        return self.pooled(spikes), spikes.mean(dim=0) if with_rates else None
+        spikes, membranes = fire(current.float().unflatten(0, (steps, -1)), self.layer.neuron, self.steps)
+        rates = spikes.mean(dim=0) if with_rates else None
+        if (pool := self.layer.pool) is not None and pool.kind == "max":
+            return max_pool(spikes, membranes, pool.size), rates
+        return self.averaged(spikes), rates
 
     def compiled(self, current: Tensor, steps: int, with_rates: bool) -> tuple[Tensor, Tensor | None]:
         """The same in one operation, channels last, which convolutions prefer as well."""
@@ -75,15 +78,14 @@ class SpikingLayer(nn.Module):
         rates = rates.permute(0, 3, 1, 2).reshape(-1, *shape) if rates is not None else None
         if len(shape) == 1:
             return spikes.flatten(2), rates
-        return (spikes if size > 1 else self.pooled(spikes)), rates
+        return self.averaged(spikes), rates
 
-    def pooled(self, spikes: Tensor) -> Tensor:
-        """`[steps, batch, channels, height, width]`."""
+    def averaged(self, spikes: Tensor) -> Tensor:
+        """After an average pool, if there is one: `[steps, batch, channels, height, width]`."""
         pool = self.layer.pool
-        if pool is None:
+        if pool is None or pool.kind == "max":
             return spikes
-        apply = functional.max_pool2d if pool.kind == "max" else functional.avg_pool2d
-        return apply(spikes.flatten(0, 1), pool.size).unflatten(0, spikes.shape[:2])
+        return functional.avg_pool2d(spikes.flatten(0, 1), pool.size).unflatten(0, spikes.shape[:2])
 
 
 class SpikingNetwork(nn.Module):

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from .description import Neuron
 
@@ -39,8 +40,8 @@ def step(current: Tensor, v: Tensor, neuron: Neuron) -> tuple[Tensor, Tensor]:
     return spikes, v
 
 
-def fire(current: Tensor, neuron: Neuron, steps: int) -> Tensor:
-    """Spikes `[steps, ...]` of neurons that start at `v_reset`.
+def fire(current: Tensor, neuron: Neuron, steps: int) -> tuple[Tensor, Tensor]:
+    """Spikes and membranes (before the reset, without gradient), `[steps, ...]`, of neurons that start at `v_reset`.
 
     `current` is `[steps, ...]`, or without its first dimension, `[1, ...]`, where it is the same at every step (the
     first layer under direct coding). For accelerators; on a processor a layer is one operation (`fused.py`).
@@ -48,21 +49,32 @@ def fire(current: Tensor, neuron: Neuron, steps: int) -> Tensor:
     return _Fire.apply(current, neuron, steps)
 
 
+def max_pool(spikes: Tensor, membranes: Tensor, size: int) -> Tensor:
+    """Windows of `[steps, batch, channels, height, width]`: a spike where one of the window's neurons fires.
+
+    That is the spike of the largest membrane, which the gradient goes to.
+    """
+    _, at = functional.max_pool2d(membranes.flatten(0, 1), size, return_indices=True)
+    pooled = spikes.flatten(0, 1).flatten(2).gather(2, at.flatten(2)).view_as(at)
+    return pooled.unflatten(0, spikes.shape[:2])
+
+
 class _Fire(torch.autograd.Function):
     """`steps` times `step`, with backpropagation through time written out."""
 
     @staticmethod
-    def forward(ctx: Any, current: Tensor, neuron: Neuron, steps: int) -> Tensor:
+    def forward(ctx: Any, current: Tensor, neuron: Neuron, steps: int) -> tuple[Tensor, Tensor]:
         current = current.contiguous()
         u = current.new_empty((steps, *current.shape[1:]))
         spikes = torch.empty_like(u)
         _forward(current, u, spikes, neuron)
         ctx.save_for_backward(u)
+        ctx.mark_non_differentiable(u)
         ctx.neuron, ctx.static = neuron, len(current) == 1
-        return spikes
+        return spikes, u
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, None, None]:
         (u,) = ctx.saved_tensors
         to_current = torch.empty_like(u[:1] if ctx.static else u)
         _backward(gradient.contiguous(), u, to_current, ctx.neuron)

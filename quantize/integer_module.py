@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..model.errors import require
+from ..model.neurons import max_pool
 from .fold import FloatLayer, FloatNetwork
 from .network import PIXEL_BITS, QuantizedNetwork
 from .ptq import Scales
@@ -59,14 +60,16 @@ class _Rule:
 
 
 class _Fire(torch.autograd.Function):
-    """Spikes of `steps` updates, and their gradient through time.
+    """Spikes of `steps` updates, with their gradient through time, and by how much membranes pass their thresholds.
 
     `current` is `[steps or 1, batch, ...]`; `threshold`, `unit` and `reset` are `[1]` or as its last dimension. The
     surrogate is that of `model/neurons.py` at `x = unit * (u - threshold)`; the reset carries no gradient.
     """
 
     @staticmethod
-    def forward(ctx: Any, current: Tensor, threshold: Tensor, unit: Tensor, reset: Tensor, rule: _Rule) -> Tensor:
+    def forward(
+        ctx: Any, current: Tensor, threshold: Tensor, unit: Tensor, reset: Tensor, rule: _Rule
+    ) -> tuple[Tensor, Tensor]:
         static = len(current) == 1
         scaled = current * (1 << rule.fraction)
         spikes = current.new_empty((rule.steps, *current.shape[1:]))
@@ -84,11 +87,12 @@ class _Fire(torch.autograd.Function):
                 clipped[t] = (v < -top) | (v > top - 1)
                 v = v.clamp(-top, top - 1)
         ctx.save_for_backward(distance, spikes, threshold, unit)
+        ctx.mark_non_differentiable(distance)
         ctx.rule, ctx.static, ctx.clipped = rule, static, clipped
-        return spikes
+        return spikes, distance
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         distance, spikes, threshold, unit = ctx.saved_tensors
         rule, static = ctx.rule, ctx.static
         by_scaled, by_v = rule.slopes
@@ -187,16 +191,15 @@ class IntegerLayer(nn.Module):
             if len(self.used) < flat.shape[2]:
                 flat = flat[:, :, self.used]
             current = functional.linear(flat, weight, bias)
-        spikes = _Fire.apply(current, threshold, unit, reset, self.rule)
+        spikes, distance = _Fire.apply(current, threshold, unit, reset, self.rule)
         if weight.dim() == 4:
-            spikes = spikes.permute(0, 1, 4, 2, 3)
+            spikes, distance = spikes.permute(0, 1, 4, 2, 3), distance.permute(0, 1, 4, 2, 3)
         pool = self.layer.pool
         if pool is None:
             return spikes, spikes
         if pool.kind == "max":
-            pooled = functional.max_pool2d(spikes.flatten(0, 1), pool.size)
-        else:
-            pooled = functional.avg_pool2d(spikes.flatten(0, 1), pool.size, divisor_override=1)
+            return max_pool(spikes, distance, pool.size), spikes
+        pooled = functional.avg_pool2d(spikes.flatten(0, 1), pool.size, divisor_override=1)
         return pooled.unflatten(0, spikes.shape[:2]), spikes
 
 

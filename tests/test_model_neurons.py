@@ -38,7 +38,7 @@ def test_trace(name: str) -> None:
         assert neuron.decay * float(v_before) + neuron.gain * current == pytest.approx(u, abs=1e-12)
         spikes.append(float(s))
     assert spikes == [float(u > neuron.threshold - 1e-9) for u in expected]
-    together = fire(torch.full((1, 1), current, dtype=torch.float64), neuron, len(expected))
+    together, _ = fire(torch.full((1, 1), current, dtype=torch.float64), neuron, len(expected))
     assert together.flatten().tolist() == spikes
 
 
@@ -62,7 +62,7 @@ def test_gradient_of_fire_is_that_of_step(neuron: Neuron, static: bool) -> None:
     cotangent = torch.randn((steps, 4, 5), dtype=torch.float64)
     with torch.no_grad():
         current.add_(0.8)
-    fast = fire(current, neuron, steps)
+    fast, _ = fire(current, neuron, steps)
     (fast_gradient,) = torch.autograd.grad((fast * cotangent).sum(), current)
 
     v = torch.full((4, 5), neuron.v_reset, dtype=torch.float64)
