@@ -210,8 +210,9 @@ def _quantize(settings: Settings, training: Dataset, checkpoint: Path, path: Pat
 
     state = path.with_name("fine-tuning.pt")
     _, formats = _configs(settings)
-    config = QatConfig(epochs=settings.fine_tuning, seed=settings.seed)
-    made = fine_tune(fold(Checkpoint.load(checkpoint)), formats, training, config, resume=state, on_epoch=show_epoch)
+    trained = Checkpoint.load(checkpoint)
+    config = QatConfig.as_trained(trained.config, epochs=settings.fine_tuning, seed=settings.seed)
+    made = fine_tune(fold(trained), formats, training, config, resume=state, on_epoch=show_epoch)
     state.unlink(missing_ok=True)
     made.save(path)
     weights = [layer.synapses.weight for layer in made.layers]

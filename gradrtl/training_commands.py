@@ -76,12 +76,13 @@ def quantize(
     from .sim import engine
 
     formats = Formats(bits, input_bits, per_channel, membrane_fraction, membrane_bits, decay_bits)
-    network = fold(Checkpoint.load(checkpoint))
+    trained = Checkpoint.load(checkpoint)
+    network = fold(trained)
     training, test = load(folder)
     if method == "qat":
         from .quantize.qat import QatConfig, fine_tune
 
-        config = QatConfig(epochs=epochs, lr=lr, seed=seed)
+        config = QatConfig.as_trained(trained.config, epochs=epochs, lr=lr, seed=seed)
         output.parent.mkdir(parents=True, exist_ok=True)
         state = output.with_suffix(".resume.pt")
         made = fine_tune(network, formats, training, config, resume=state, on_epoch=show_epoch)

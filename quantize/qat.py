@@ -18,6 +18,7 @@ from rich.progress import Progress
 
 from ..model.archive import digest
 from ..model.augment import Augment
+from ..model.config import TrainConfig
 from ..model.data import Dataset, split
 from ..model.errors import UserError, require
 from ..model.memory import keep_freed_memory
@@ -30,6 +31,7 @@ from .ptq import Scales, weight_scales
 from .rounding import Formats
 
 Row = dict[str, Any]
+AS_TRAINED = ("spike_cost", "batch", "rotation", "shift", "flip", "held_out")
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,9 @@ class QatConfig:
     epochs: int = 10
     lr: float = 1e-3  # of weights and biases, Adam; a cosine to 0
     scale_lr: float = 1e-3  # of the logarithms of the step sizes
-    spike_cost: float = 0.0  # as in training
+    spike_cost: float = 0.0
     batch: int = 128
-    rotation: float = 10.0  # augmentation, as in training
+    rotation: float = 10.0  # augmentation
     shift: float = 0.05
     flip: bool = False
     held_out: int = 5000
@@ -54,6 +56,12 @@ class QatConfig:
         require(self.spike_cost >= 0, "spike_cost", self.spike_cost, "0 or above")
         require(self.batch >= 1, "batch", self.batch, "at least 1")
         require(self.seed >= 0, "seed", self.seed, "0 or above")
+
+    @staticmethod
+    def as_trained(config: dict[str, Any], **own: Any) -> QatConfig:
+        """Images and objective as in the training that a checkpoint's `config` tells of; `own` are the other fields."""
+        trained = TrainConfig.from_json(config)
+        return QatConfig(**{name: getattr(trained, name) for name in AS_TRAINED}, **own)
 
 
 def fine_tune(

@@ -9,6 +9,7 @@ import float_networks
 import numpy as np
 import pytest
 
+from gradrtl.model.config import TrainConfig
 from gradrtl.model.data import Dataset, split
 from gradrtl.model.description import Dense, Layer, Network
 from gradrtl.model.errors import UserError
@@ -41,6 +42,14 @@ def data() -> Dataset:
 def network() -> FloatNetwork:
     layers = (Layer(Dense(16)), Layer(Dense(3)))
     return fold(float_networks.checkpoint(Network("halves", (1, 6, 6), layers, steps=4), seed=1))
+
+
+def test_images_and_objective_are_those_of_the_training() -> None:
+    trained = TrainConfig(rotation=3.0, shift=0.01, flip=True, spike_cost=0.5, batch=64, held_out=70, lr=0.1, seed=4)
+    found = QatConfig.as_trained(trained.to_json(), epochs=2, seed=1)
+    assert found == QatConfig(2, spike_cost=0.5, batch=64, rotation=3.0, shift=0.01, flip=True, held_out=70, seed=1)
+    with pytest.raises(UserError, match="rotation is 300"):
+        QatConfig.as_trained({"rotation": 300.0})
 
 
 def test_a_price_on_spikes_makes_them_fewer(network: FloatNetwork, data: Dataset) -> None:
