@@ -2,7 +2,7 @@
 
 Verilator's own makefile is not used: its run-time library is compiled once and kept, the model is compiled as a hot
 part (optimised) and a cold part (initial contents of memories, not optimised), side by side. A model for a short run is
-compiled in one part, not optimised, behind a precompiled header.
+compiled in one part, not optimised, behind a precompiled header; many short ones can share that part.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +28,7 @@ CACHE = Path("build/cache")
 KEPT_ENTRIES = 256  # the cache forgets those that were used longest ago
 PREFIX = "V"
 PRELUDE = "prelude.h"  # what every part of a model includes first
+SOURCE = "#undef VL_PCH_INCLUDED\n"  # goes before each source: a model's sources mind headers of another one's
 MACROS = ("COVERAGE", "SC", "TIMING", "TRACE", "TRACE_FST", "TRACE_VCD", "TRACE_SAIF")
 RUNTIME = ("verilated.cpp", "verilated_threads.cpp")
 HOT, COLD = "-O1", "-O0"  # -O2 takes twice as long to compile and runs 7 % faster
@@ -36,6 +37,9 @@ HOT, COLD = "-O1", "-O0"  # -O2 takes twice as long to compile and runs 7 % fast
 WAIVED = ("CASEINCOMPLETE", "WIDTHEXPAND", "WIDTHTRUNC", "UNSIGNED", "CMPCONST")
 # Merging conditionals takes Verilator longer than all else together, and saves little.
 OPTIONS = ("--no-timing", "--noassert", "-O3", "-fno-merge-cond", "--x-assign", "fast", "--x-initial", "fast")
+FEWER = ("-fno-dfg",)  # for a short run; what it saves Verilator is more than what it costs the compiler
+# The compiler's collector of garbage waits until it has used so many kilobytes.
+NO_COLLECTION = ("--param", "ggc-min-expand=10000", "--param", "ggc-min-heapsize=4000000")
 # A memory's contents as Yosys writes them: one assignment a word, from word 0 on.
 MEMORY = re.compile(r"^ *initial begin\n(?: *(\S+)[ ]?\[\d+\] = \d+'h[0-9a-f]+;\n)+ *end\n", re.MULTILINE)
 WORD = re.compile(r"^ *(\S+)[ ]?\[(\d+)\] = \d+'h([0-9a-f]+);$", re.MULTILINE)
@@ -120,21 +124,46 @@ def build(
     texts = {"design.v": design, "harness.v": harness, "waivers.vlt": _waivers(), **memories, **binding, **driver}
     cache = Path(cache or CACHE)
     level = COLD if quick else HOT
-    built_with = {"level": level, "tools": f"{versions()} {OPTIONS}"}
-    shared = {**driver, PRELUDE: '#include "verilated.h"\n', **built_with}
-    runtime = cached(cache, "runtime", shared, lambda folder: _build_runtime(folder, shared, jobs))
-
+    runtime = _runtime(cache, driver, level, jobs)
     sources = [name for name in binding if name.endswith(".cpp")]
 
     def make(folder: Path) -> None:
         _write(folder, texts)
-        _verilate(folder)
+        _verilate(folder, f"{PREFIX}harness", level)
         _compile(folder, sources, runtime, level, jobs)
         for path in folder.iterdir():
             if path.name != "model" and path.name not in memories:
                 path.unlink()
 
-    return cached(cache, "model", {**texts, **built_with}, make) / "model"
+    return cached(cache, "model", {**texts, **_built_with(level)}, make) / "model"
+
+
+def build_together(
+    designs: Sequence[tuple[str, str]],
+    binding: Mapping[str, str],
+    driver: Mapping[str, str],
+    folder: Path,
+    *,
+    cache: str | Path | None = None,
+) -> Path:
+    """Compile several designs, each with its harness, into one executable for short runs, `folder/model`.
+
+    What it costs to start the compiler, read its headers and link is paid once. Design `n` is number `n` of
+    `designs`: `binding` includes it as `V<n>harness.h`, and it runs in `folder/<n>`, where its memories are. `folder`
+    is there and empty; nothing is cached but what all models share. Other parameters and errors: as for `build`.
+    """
+    runtime = _runtime(Path(cache or CACHE), driver, COLD, 1)
+    _write(folder, {**driver, **binding})
+    sources = [name for name in binding if name.endswith(".cpp")]
+    for number, (design, harness) in enumerate(designs):
+        design, memories = split_memories(design)
+        own = folder / str(number)
+        own.mkdir()
+        _write(own, {"design.v": design, "harness.v": harness, "waivers.vlt": _waivers(), **memories})
+        _verilate(own, f"{PREFIX}{number}harness", COLD)
+        sources += sorted(str(path.relative_to(folder)) for path in own.glob("*.cpp"))
+    _compile(folder, sources, runtime, COLD, 1)
+    return folder / "model"
 
 
 def split_memories(verilog: str) -> tuple[str, dict[str, str]]:
@@ -166,6 +195,16 @@ def _write(folder: Path, texts: Mapping[str, str]) -> None:
         (folder / name).write_text(text)
 
 
+def _built_with(level: str) -> dict[str, str]:
+    return {"level": level, "tools": f"{versions()} {OPTIONS} {FEWER}"}
+
+
+def _runtime(cache: Path, driver: Mapping[str, str], level: str, jobs: int) -> Path:
+    """Folder of what all models share, from the cache."""
+    shared = {**driver, PRELUDE: '#include "verilated.h"\n', **_built_with(level)}
+    return cached(cache, "runtime", shared, lambda folder: _build_runtime(folder, shared, jobs))
+
+
 def _build_runtime(folder: Path, texts: Mapping[str, str], jobs: int) -> None:
     """What all models share: the objects of Verilator's library and of the driver; its header, compiled if cold."""
     _write(folder, texts)
@@ -178,10 +217,11 @@ def _build_runtime(folder: Path, texts: Mapping[str, str], jobs: int) -> None:
     _run_compiler(commands, folder, jobs)
 
 
-def _verilate(folder: Path) -> None:
-    """Run Verilator on `harness.v` and `design.v`: C++ sources in `folder`."""
-    command = [str(verilator_root() / "bin" / "verilator_bin"), "--cc", "--prefix", f"{PREFIX}harness"]
-    command += ["--top-module", "harness", "--Mdir", ".", *OPTIONS, "waivers.vlt", "harness.v", "design.v"]
+def _verilate(folder: Path, prefix: str, level: str) -> None:
+    """Run Verilator on `harness.v` and `design.v`: C++ sources in `folder`, whose names begin with `prefix`."""
+    command = [str(verilator_root() / "bin" / "verilator_bin"), "--cc", "--prefix", prefix]
+    options = (*OPTIONS, *(FEWER if level == COLD else ()))
+    command += ["--top-module", "harness", "--Mdir", ".", *options, "waivers.vlt", "harness.v", "design.v"]
     environment = {**os.environ, "VERILATOR_ROOT": str(verilator_root())}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     if done.returncode:
@@ -215,9 +255,10 @@ def _compile(folder: Path, binding: list[str], runtime: Path, level: str, jobs: 
         parts = [(COLD, [*binding, *hot, *cold])]
     commands, objects = [], []
     for number, (optimised, members) in enumerate(parts):
-        text = "".join(f'#include "{name}"\n' for name in (PRELUDE, *members))
+        text = f'#include "{PRELUDE}"\n' + "".join(f'{SOURCE}#include "{name}"\n' for name in members)
         (folder / f"part{number}.cpp").write_text(text)
-        commands.append([optimised, f"-I{runtime.absolute()}", "-c", f"part{number}.cpp"])
+        collection = NO_COLLECTION if level == COLD else ()
+        commands.append([optimised, *collection, f"-I{runtime.absolute()}", "-c", f"part{number}.cpp"])
         objects.append(f"part{number}.o")
     _run_compiler(commands, folder, jobs)
     objects += [str(path.absolute()) for path in sorted(runtime.glob("*.o"))]

@@ -102,6 +102,7 @@ def verify(
     cache: str | Path | None = None,
     patience: int = PATIENCE,
     quick: bool = False,
+    model: Model | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Verification:
     """Run `frames` through compiled `verilog` (text or path) and through the engine, and compare everything.
@@ -119,6 +120,8 @@ def verify(
         Drivers side by side, each with its share of the frames, from reset.
     quick
         There are few frames: compile quickly.
+    model
+        `verilog`, compiled already.
     progress
         Called with the number of frames sent since the call before; from any thread, one at a time.
 
@@ -130,7 +133,7 @@ def verify(
     notes = check_header(text, mapping)
     ours = not notes
     start = time.perf_counter()
-    model = build(text, mapping, cache=cache, quick=quick)
+    model = model or build(text, mapping, cache=cache, quick=quick)
     build_seconds = time.perf_counter() - start
     if not model.traced:
         notes += ("the Verilog has no trace wires (core<l>.fire_*): results alone are compared",)

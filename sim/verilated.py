@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
@@ -27,6 +28,7 @@ from .outcome import Outcome, Trace
 END_OF_STEP = 1 << 31
 PATIENCE = 1_000_000
 REST = 4096  # idle cycles between frames that are sent apart
+REGISTERS = "s_axil_awvalid"  # a port of those designs that have registers
 BLOCK = 256  # frames handed to the driver at a time
 
 
@@ -87,11 +89,21 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Model:
-    """A compiled accelerator. `traced`: its `core<l>` wires were found."""
+    """A compiled accelerator. `traced`: its `core<l>` wires were found. `number`: which, if the program holds many."""
 
     program: Path
     mapping: Mapping
     traced: bool
+    number: int | None = None
+
+    @property
+    def command(self) -> list[str]:
+        return [str(self.program.absolute()), *([] if self.number is None else [str(self.number)])]
+
+    @property
+    def folder(self) -> Path:
+        """Where it runs: its memories are there."""
+        return self.program.parent if self.number is None else self.program.parent / str(self.number)
 
     def run(
         self,
@@ -141,20 +153,17 @@ def build(
     (a `UserError`) with Verilator's first error.
     """
     text = verilog.read_text() if isinstance(verilog, Path) else verilog
-    templates = files(__package__) / "templates"
-    binding, driver, ports = ((templates / name).read_text() for name in ("binding.cpp", "driver.cpp", "ports.h"))
     require(
         re.search(r"\bmodule\s+gradrtl\b", text) is not None, "the Verilog", "not usable", "it needs a module gradrtl"
     )
-    registers = "s_axil_awvalid" in text
 
     def make(cores: str | None) -> Model:
         traced = cores is not None
         program = toolchain.build(
             text,
-            harness(mapping, registers, cores),
-            {"binding.cpp": binding, "cores.h": core_list(mapping, traced)},
-            {"driver.cpp": driver, "ports.h": ports},
+            harness(mapping, REGISTERS in text, cores),
+            {"binding.cpp": _template("binding.cpp"), "cores.h": core_list(mapping, traced)},
+            _driver(),
             cache=cache,
             jobs=jobs,
             quick=quick,
@@ -168,6 +177,41 @@ def build(
             if error.file != "harness.v" or INSTANCE not in error.message:
                 raise
     return make(None)
+
+
+def build_together(
+    designs: Sequence[tuple[str, Mapping]], folder: Path, *, cache: str | Path | None = None
+) -> list[Model]:
+    """Compile several generated Verilogs, each with its mapping, for short runs: one program in `folder`, an empty one.
+
+    For many small networks, less work than `build` of each. Every design must have its trace wires.
+    """
+    binding = _template("binding.cpp")
+    bindings = []
+    for number in range(len(designs)):
+        own = binding.replace('"Vharness.h"', f'"{number}/V{number}harness.h"').replace("Vharness", f"V{number}harness")
+        own = own.replace("cores.h", f"cores{number}.h")
+        bindings.append(f"namespace model{number} {{\n{own}\n}}\n")
+    headers = "".join(f'#include "{number}/V{number}harness.h"\n' for number in range(len(designs)))
+    makers = ", ".join(f"model{number}::make_model" for number in range(len(designs)))
+    choice = f"Ports make_model(int number) {{ return (Ports (*[])(int)){{{makers}}}[number](number); }}\n"
+    program = toolchain.build_together(
+        [(text, harness(mapping, REGISTERS in text, CORES[0])) for text, mapping in designs],
+        {"bindings.cpp": f'#include "ports.h"\n{headers}{"".join(bindings)}{choice}'}
+        | {f"cores{number}.h": core_list(mapping, True) for number, (_, mapping) in enumerate(designs)},
+        _driver(),
+        folder,
+        cache=cache,
+    )
+    return [Model(program, mapping, True, number) for number, (_, mapping) in enumerate(designs)]
+
+
+def _template(name: str) -> str:
+    return (files(__package__) / "templates" / name).read_text()
+
+
+def _driver() -> dict[str, str]:
+    return {name: _template(name) for name in ("driver.cpp", "ports.h")}
 
 
 class Run:
@@ -199,8 +243,8 @@ class Run:
         self.beats = _most_beats(model.mapping) if handshakes else 0
         self._results = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
-            [model.program.absolute()],
-            cwd=model.program.parent,
+            model.command,
+            cwd=model.folder,
             stdin=subprocess.PIPE,
             stdout=self._results,
             stderr=subprocess.PIPE,

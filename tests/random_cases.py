@@ -14,7 +14,7 @@ from gradrtl.rtl.verilog import generate
 from gradrtl.sim import engine, reference
 from gradrtl.sim.compare import first_difference
 from gradrtl.sim.verify import verify
-from gradrtl.sim.verilated import Stalls
+from gradrtl.sim.verilated import Model, Stalls
 
 DENSE = Options(dense_only=True)
 SCALES = (12, 60, 300)  # the largest number of sources and neurons of a layer
@@ -75,15 +75,27 @@ def case(seed: int, options: Options = DENSE, count: int = 6) -> Case:
 
 def check(one: Case, cache: Path, seed: int = 0) -> Finding:
     """Every spike, membrane and sum, free-running and under stalls on both sides, and all cycles as predicted."""
+    difference = machines_differ(one)
+    if difference is not None:
+        return Finding(wrong=difference)
+    return agree(one, generate(one.mapping, "tests/soak.py"), cache, seed)
+
+
+def machines_differ(one: Case) -> str | None:
+    """Where the engine differs from the reference."""
     expected = reference.run(one.network, one.frames)
     difference = first_difference(expected, engine.run(one.network, one.frames, trace=True, threads=1))
-    if difference is not None:
-        return Finding(wrong=f"engine against reference: {difference}")
+    return None if difference is None else f"engine against reference: {difference}"
+
+
+def agree(one: Case, text: str, cache: Path, seed: int = 0, model: Model | None = None) -> Finding:
+    """The Verilog `text` against the engine; `model` is `text` compiled, if it has been."""
     mapping = one.mapping
-    text = generate(mapping, "tests/soak.py")
     found = []
     for stalls in (None, Stalls(0.3, 0.3, seed)):
-        result = verify(mapping, text, one.frames, stalls=stalls, cache=cache, patience=PATIENCE, quick=True)
+        result = verify(
+            mapping, text, one.frames, stalls=stalls, cache=cache, patience=PATIENCE, quick=True, model=model
+        )
         if not result.passed:
             return Finding(wrong=f"RTL against engine, {'no stalls' if stalls is None else stalls}: {result}")
         if result.predicted != len(one.frames):

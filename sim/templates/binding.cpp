@@ -25,7 +25,7 @@ const uint8_t* bytes(const Port& port) {
 
 }  // namespace
 
-Ports make_model() {
+Ports make_model(int) {
     Vharness& m = model();
     Ports ports;
     ports.rst = &m.next_rst;

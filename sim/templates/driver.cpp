@@ -198,10 +198,10 @@ struct Packet {
 
 }  // namespace
 
-int main() {
+int main(int count, char** arguments) {
     static char buffer[1 << 20];
     std::setvbuf(stdin, buffer, _IOFBF, sizeof buffer);
-    const Ports ports = make_model();
+    const Ports ports = make_model(count > 1 ? std::atoi(arguments[1]) : 0);
     Setup setup;
     read(&setup, sizeof setup);
     std::vector<Layer> layers = read_layers(setup.layers, ports);

@@ -21,4 +21,4 @@ struct Ports {
     void (*tick)();
 };
 
-Ports make_model();
+Ports make_model(int number);  // of the models in this program, number `number`
