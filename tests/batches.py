@@ -1,7 +1,8 @@
 """Many random cases at once: what a case costs is mostly the starting of tools, and a batch starts them once.
 
-The Verilog is that of `gradrtl.rtl.verilog.generate`, but for the running number in the names of Yosys's own registers:
-one process of Yosys writes them all. One compiler run and one program hold all models.
+One process of Yosys writes all Verilog: that of `gradrtl.rtl.verilog.generate`, but for the order of its assignments
+and the numbers of Yosys's own registers, in which what it has read before shows. One run of the compiler makes one
+program of all models.
 """
 
 from __future__ import annotations

@@ -39,6 +39,10 @@ UNITS = {
     "rtl/scan.py": ("test_rtl_convolution.py",),
     "rtl/convolution.py": ("test_rtl_convolution.py",),
     "rtl/placing.py": ("test_rtl_convolution.py",),
+    "rtl/serial.py": ("test_rtl_serial.py", "test_host.py"),
+    "rtl/packets.py": ("test_rtl_packets.py", "test_rtl_serial.py", "test_host.py"),
+    "rtl/loading.py": ("test_rtl_loading.py", "test_host.py"),
+    "rtl/uart.py": ("test_rtl_uart.py", "test_rtl_serial.py"),
     "rtl/top.py": ("test_cocotb_top.py",),
     "rtl/datapath.py": ("test_cocotb_top.py",),
 }
@@ -56,6 +60,8 @@ class Copy:
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
         shutil.copytree(ROOT / "tests", folder / "tests", ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ROOT / "pyproject.toml", folder)
+        for name in ("data", "networks"):
+            (folder / name).symlink_to(ROOT / name)
 
     @contextmanager
     def fault(self, mutant: Mutant) -> Iterator[None]:

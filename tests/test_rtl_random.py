@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import batches
 import numpy as np
 import pytest
 import soak
+from click.testing import CliRunner
 from random_cases import Case, Finding, case, check
 from random_networks import Options
 from shrinking import shrink, simpler
 
+from gradrtl.cli import main
 from gradrtl.quantize.network import Conv, QuantizedNetwork
+from gradrtl.rtl.verilog import generate, header
 
 CACHE = Path(__file__).parent.parent / "build" / "cache"
 SMALL = Options(dense_only=True, largest=80, most_layers=3)
@@ -25,15 +32,100 @@ def test_all_machines_agree(seed):
     assert finding.membranes > 0
 
 
+@pytest.mark.rtl
+def test_a_batch_has_the_same_verilog_and_findings(tmp_path):
+    cases = {seed: case(seed, SMALL) for seed in (1, 3)}
+    mappings = [one.mapping for one in cases.values()]
+    alone = [generate(mapping, "same") for mapping in mappings]
+    together = batches.generate_together(mappings, "same")
+    assert [in_order(text) for text in together] == [in_order(text) for text in alone]
+    found = batches.check_together(cases, tmp_path, CACHE)
+    assert found == {seed: check(one, CACHE, seed) for seed, one in cases.items()}
+
+
+def in_order(verilog: str) -> list[tuple[list[str], list[str]]]:
+    """Of each module, the assignments in alphabetical order, and all else.
+
+    What Yosys has read before shows in the order of its assignments, and in the numbers of its own registers.
+    """
+    modules = [module.splitlines() for module in re.sub(r"(dump_module\$)\d+", r"\1", verilog).split("endmodule")]
+    is_assignment = re.compile(r"  assign ").match
+    return [
+        (sorted(filter(is_assignment, lines)), [line for line in lines if not is_assignment(line)]) for lines in modules
+    ]
+
+
+@pytest.mark.rtl
+@pytest.mark.parametrize("fault", ["Verilog that no tool takes", "another network's Verilog"])
+def test_what_fails_in_a_batch_is_asked_alone(fault, tmp_path, monkeypatch):
+    cases = {seed: case(seed, SMALL) for seed in (1, 3)}
+    generated = batches.generate_together
+
+    def faulty(mappings, command):
+        texts = generated(mappings, command)
+        if fault == "Verilog that no tool takes":
+            return [texts[0], texts[1].replace("endmodule", "")]
+        other = replace(cases[3], network=with_sources_reversed(cases[3].network)).mapping
+        text = generate(other, command)
+        return [texts[0], header(mappings[1], command) + text.removeprefix(header(other, command))]
+
+    monkeypatch.setattr(batches, "generate_together", faulty)
+    found = batches.check_together(cases, tmp_path, CACHE)
+    assert found[3] is None
+    assert (found[1] is None) == (fault == "Verilog that no tool takes")
+
+
+def with_sources_reversed(network: QuantizedNetwork) -> QuantizedNetwork:
+    """The same shape and widths; the first layer's weights belong to other sources."""
+    first, *others = network.layers
+    other = replace(first, synapses=replace(first.synapses, weight=first.synapses.weight[:, ::-1].copy()))
+    return replace(network, layers=(other, *others))
+
+
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_every_seed_is_run_once(jobs, monkeypatch):
     monkeypatch.setattr(soak, "run", identity)
-    found = [seed for seed, _ in soak.results(range(5, 12), jobs, float("inf"))]
+    found = [result.seed for result in soak.results(range(5, 12), jobs, float("inf"), batch=2)]
     assert sorted(found) == list(range(5, 12))
 
 
-def identity(seed: int) -> tuple[int, Finding]:
-    return seed, Finding()
+def identity(seeds: Sequence[int]) -> list[soak.Result]:
+    return [soak.Result(seed, Finding(frames=1), 1.5) for seed in seeds]
+
+
+def test_an_interrupted_run_keeps_its_figures(tmp_path, monkeypatch):
+    record = soak.Record(tmp_path / "found.jsonl")
+    for result in identity(range(3)):
+        record.add(result)
+    record.add(soak.Result(3, Finding(wrong="a difference"), 1.5))
+    again = soak.Record(tmp_path / "found.jsonl")
+    assert again.summary(range(10)) == (
+        "4 cases, 3 frames, 0 spikes, 0 membranes, 0 cycles; 1 cases wrong; 1.50 s of processor time a case"
+    )
+    assert again.wrong(range(10)) == [3]
+    assert again.wrong(range(3)) == []
+    monkeypatch.setattr(soak, "fingerprint", lambda: "other sources")
+    assert soak.Record(tmp_path / "found.jsonl").lines == {}
+
+
+@pytest.mark.rtl
+def test_a_wrong_case_is_shrunk_and_kept(tmp_path, monkeypatch):
+    """A stand-in for a difference: what is kept is smaller and still has it, and its command runs."""
+    monkeypatch.setattr(soak, "FOLDER", tmp_path)
+    monkeypatch.setattr(soak, "CACHE", CACHE)
+    monkeypatch.setattr(soak, "check_together", lambda cases, folder, cache: dict.fromkeys(cases))
+    monkeypatch.setattr(
+        soak, "check", lambda one, cache, seed: Finding(wrong="no" if has_largest_weight(one) else None)
+    )
+    seed = next(seed for seed in range(20) if has_largest_weight(soak.case(seed, soak.OPTIONS[seed % 2])))
+    (result,) = soak.run([seed])
+    assert result.finding.wrong == f"no\n{(tmp_path / f'case{seed}' / 'command.txt').read_text().strip()}"
+    small = QuantizedNetwork.load(tmp_path / f"case{seed}" / "network.npz")
+    whole = soak.case(seed, soak.OPTIONS[seed % 2])
+    assert has_largest_weight(replace(whole, network=small))
+    assert small.layers[0].synapses.weight.size < whole.network.layers[0].synapses.weight.size
+    told = CliRunner().invoke(main, result.finding.wrong.split("\n")[1].split()[1:])
+    assert told.exit_code == 0, told.output
 
 
 @pytest.mark.parametrize("options", soak.OPTIONS)
