@@ -105,7 +105,8 @@ class FireUnit(wiring.Component):
         bank, bank1, bank2 = Signal(), Signal(), Signal()
         step, scan = Signal(range(max(2, self.steps))), Signal(range(max(2, self.scans)))
         last_step, last_scan = Signal(), Signal()
-        room, unqueued = Signal(range(mapping.row_queue_depth + 1), init=mapping.row_queue_depth), Signal()
+        room = Signal(range(mapping.row_queue_depth + 1), init=mapping.row_queue_depth)
+        unqueued = Signal()
         seen = Signal(BANKS)
         issue = Signal()
         m.d.comb += [
