@@ -9,7 +9,7 @@ from random_networks import Options, frames, network
 
 from gradrtl.rtl.mapping import Mapping, map_network
 from gradrtl.rtl.packets import ANSWER, END, FRAME, IDENTIFY, Decoder, Identity, Packet
-from gradrtl.rtl.serial import SerialAccelerator, identity
+from gradrtl.rtl.serial import FrameAssembler, SerialAccelerator, identity
 from gradrtl.sim import reference
 
 DIVISOR = 4
@@ -92,3 +92,48 @@ def test_noise_before_a_packet(noise):
     mapping = static_mapping()
     answers = talk(mapping, noise + Packet(1, IDENTIFY).encode(), 70)
     assert [a.sequence for a in answers] == [1]
+
+
+@pytest.mark.parametrize("held_up", [False, True])
+def test_a_beat_held_up_too_long_makes_the_frame_bad(held_up):
+    """The datapath takes no beat before the END, so that all but the last two are lost; or it takes each at once."""
+    mapping = map_network(network(next(s for s in range(100) if sources(s) > 8), OPTIONS), pixels_a_beat=2)
+    assembler = FrameAssembler(mapping)
+    count = mapping.layers[0].layer.sources
+    beats = []
+
+    async def run(ctx):
+        async def cycle(**inputs):
+            for name, value in inputs.items():
+                ctx.set(getattr(assembler, name), value)
+            beat = assembler.beats
+            if ctx.get(beat.valid) and ctx.get(beat.ready):
+                beats.append((ctx.get(beat.payload.last), ctx.get(beat.payload.bad)))
+            await ctx.tick()
+            for name in inputs:
+                ctx.set(getattr(assembler, name), 0)
+
+        ctx.set(assembler.beats.ready, not held_up)
+        await cycle(open=1)
+        for pixel in range(count):
+            await cycle(payload=pixel + 1, payload_valid=1)
+            await cycle()
+        await cycle(end=1, good=1)
+        ctx.set(assembler.beats.ready, 1)
+        for _ in range(4):
+            await cycle()
+        assert ctx.get(assembler.idle)
+
+    simulator = Simulator(assembler)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(run)
+    simulator.run()
+    assert beats[-1] == (1, held_up)
+    assert [last for last, _ in beats[:-1]] == [0] * (len(beats) - 1)
+    assert len(beats) == (2 if held_up else mapping.beats)
+
+
+def sources(seed: int) -> int:
+    """Pixels of a random network, 0 if it reads spikes."""
+    given = network(seed, OPTIONS)
+    return given.layers[0].sources if given.input.kind == "static" else 0
