@@ -14,6 +14,7 @@ from gradrtl.model.errors import UserError
 from gradrtl.quantize.network import QuantizedNetwork
 from gradrtl.rtl.loading import image
 from gradrtl.rtl.mapping import map_network
+from gradrtl.rtl.packets import LOAD, LOAD_HEADER, LOAD_WORDS, Packet
 from gradrtl.rtl.serial import identity
 from gradrtl.sim import engine, reference
 from gradrtl.sim.board import SimulatedBoard, board_verilog, build
@@ -92,6 +93,27 @@ def test_memories_are_loaded_over_a_noisy_line():
         host.load(image(mapping))
         answers = list(host.classify(images))
     assert [a.klass for a in answers] == expected.classes.tolist()
+
+
+@pytest.mark.rtl
+def test_damaged_words_are_not_loaded():
+    seed = next(s for s in range(100) if network(s, OPTIONS).input.kind == "static")
+    net = network(seed, OPTIONS)
+    mapping = map_network(net, strided=tuple(range(len(net.layers))))
+    images = frames(net, 20, 3)
+    words = image(mapping)[0]
+    assert words.any()
+    zeros = bytearray(Packet(99, LOAD, LOAD_HEADER.pack(0, 0) + bytes(2 * min(len(words), LOAD_WORDS))).encode())
+    zeros[8] ^= 1  # of the payload
+    with SimulatedBoard(build(board_verilog(mapping))) as board:
+        line = open_line(board.port, 1_000_000)
+        host = Host(line, patience=60.0)
+        host.load(image(mapping))
+        line.write(bytes(zeros))
+        answers = list(host.classify(images))
+    expected = reference.run(net, images)
+    assert [a.sums for a in answers] == [tuple(row) for row in expected.counts.tolist()]
+    assert expected.counts.any()
 
 
 def test_a_board_that_is_not_there():

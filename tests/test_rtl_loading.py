@@ -44,3 +44,15 @@ def test_layout_counts_the_memories_of_strided_layers():
     memories = sum(layer.pes for layer in strided.layers)
     assert len(image(strided)) == memories
     assert load_layout(strided)["memory"].width == max(1, (memories - 1).bit_length())
+
+
+def test_layout_has_room_for_every_memory():
+    differ = 0
+    for seed in range(12):
+        _, _, strided = mappings(seed)
+        layout = load_layout(strided)
+        for words in image(strided):
+            assert len(words) - 1 >> layout["address"].width == 0
+            assert int(words.max(initial=0)) >> layout["word"].width == 0
+        differ += len({layer.synapse_address_bits for layer in strided.layers}) > 1
+    assert differ

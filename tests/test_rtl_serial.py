@@ -77,17 +77,17 @@ def test_frames_are_answered_in_order_and_damaged_ones_are_not():
     images[1, 0] = 0xC0  # needs stuffing
     outcome = reference.run(mapping.network, images)
     packets = [Packet(200 + i, FRAME, image.tobytes()).encode() for i, image in enumerate(images)]
-    broken = bytearray(packets[2])
+    broken, short = (bytearray(Packet(250 + i, FRAME, images[2 + i].tobytes()).encode()) for i in range(2))
     broken[6] ^= 0x10
-    short = packets[3][:9] + packets[3][10:]
+    del short[9]
     pause = bytes([END]) * 150  # results of so small a network take longer than its frames
-    sent = pause.join([packets[0], packets[1], bytes(broken), short, packets[2], packets[3], b""])
+    sent = pause.join([packets[0], packets[1], bytes(broken), bytes(short), packets[2], packets[3], b""])
     answers = talk(mapping, sent, 1)
     assert [(a.sequence, a.kind) for a in answers] == [(200 + i, FRAME | ANSWER) for i in range(4)]
     assert [a.payload for a in answers] == [result(outcome, i) for i in range(4)]
 
 
-@pytest.mark.parametrize("noise", [b"", b"\x00", b"\xdb", b"\xc0\xc0", b"\x01\x02\x03\x04\x05\x06\x07\x08\x09"])
+@pytest.mark.parametrize("noise", [b"", b"\x00", b"\xdb", b"\xdb\x01", b"\xc0\xc0", bytes(range(1, 10))])
 def test_noise_before_a_packet(noise):
     mapping = static_mapping()
     answers = talk(mapping, noise + Packet(1, IDENTIFY).encode(), 70)
