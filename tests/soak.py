@@ -126,14 +126,18 @@ class Record:
 
 
 def fingerprint() -> str:
-    """SHA-256, in hexadecimal, of what a result depends on: the packages, and the tests' files that make a case."""
+    """SHA-256, in hexadecimal, of what a result depends on."""
     sha = hashlib.sha256()
-    tests = [Path(__file__).with_name(name) for name in ("batches.py", "random_cases.py", "random_networks.py")]
-    packages = [Path(str(package.__file__)).parent for package in (model, quantize, rtl, sim)]
-    for path in [*sorted(path for folder in packages for path in folder.rglob("*.[pch]*") if path.is_file()), *tests]:
-        if path.suffix != ".pyc":
-            sha.update(f"{path.name} ".encode() + path.read_bytes())
+    for path in sources():
+        sha.update(f"{path.name} ".encode() + path.read_bytes())
     return sha.hexdigest()
+
+
+def sources() -> list[Path]:
+    """Files of the packages, without what Python and Numba keep beside them, and of the tests that make a case."""
+    packages = [Path(str(package.__file__)).parent for package in (model, quantize, rtl, sim)]
+    found = [path for folder in packages for path in sorted(folder.rglob("*")) if path.suffix in (".py", ".cpp", ".h")]
+    return found + [Path(__file__).with_name(f"{name}.py") for name in ("batches", "random_cases", "random_networks")]
 
 
 def results(seeds: Sequence[int], jobs: int, deadline: float, batch: int = BATCH) -> Iterator[Result]:

@@ -104,6 +104,9 @@ def test_an_interrupted_run_keeps_its_figures(tmp_path, monkeypatch):
     )
     assert again.wrong(range(10)) == [3]
     assert again.wrong(range(3)) == []
+    names = [path.name for path in soak.sources()]
+    assert {"random_networks.py", "driver.cpp", "pe.py"} <= set(names)
+    assert not any("__pycache__" in path.parts for path in soak.sources())  # Numba's change from run to run
     monkeypatch.setattr(soak, "fingerprint", lambda: "other sources")
     assert soak.Record(tmp_path / "found.jsonl").lines == {}
 
