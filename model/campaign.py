@@ -34,7 +34,7 @@ SEEDS = (0, 1, 2)
 COMMITTED: dict[str, TrainConfig] = {  # fine-tuning to 4 bits takes some synapses more away: to 5, 2.3 and 1 %
     "mnist-mlp-5": replace(BASE, epochs=60, connectivity=0.056, margin=20.0, spike_cost=0.02),
     "mnist-mlp-2": replace(BASE, epochs=60, connectivity=0.024),
-    "mnist-mlp-1": replace(BASE, epochs=60, connectivity=0.0102, lr=6e-3, margin=100.0, rotation=0.0, shift=0.0),
+    "mnist-mlp-1": replace(SPARSEST, epochs=60, connectivity=0.0102),
 }
 
 # convolutional networks, one seed each
