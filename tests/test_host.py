@@ -13,7 +13,7 @@ from gradrtl.model.data import load_idx
 from gradrtl.model.errors import UserError
 from gradrtl.quantize.network import QuantizedNetwork
 from gradrtl.rtl.loading import image
-from gradrtl.rtl.mapping import map_network
+from gradrtl.rtl.mapping import Mapping, map_network
 from gradrtl.rtl.packets import LOAD, LOAD_HEADER, LOAD_WORDS, Packet
 from gradrtl.rtl.serial import identity
 from gradrtl.sim import engine, reference
@@ -79,11 +79,16 @@ def test_every_class_of_mnist_images(mnist, rate):
         assert host.statistics.repeated == 0
 
 
-@pytest.mark.rtl
-def test_memories_are_loaded_over_a_noisy_line():
+def loadable() -> tuple[QuantizedNetwork, Mapping]:
+    """A network whose memories come over the line."""
     seed = next(s for s in range(100) if network(s, OPTIONS).input.kind == "static")
     net = network(seed, OPTIONS)
-    mapping = map_network(net, strided=tuple(range(len(net.layers))))
+    return net, map_network(net, strided=tuple(range(len(net.layers))))
+
+
+@pytest.mark.rtl
+def test_memories_are_loaded_over_a_noisy_line():
+    net, mapping = loadable()
     images = frames(net, 20, 3)
     expected = reference.run(net, images)
     with SimulatedBoard(build(board_verilog(mapping))) as board:
@@ -97,9 +102,7 @@ def test_memories_are_loaded_over_a_noisy_line():
 
 @pytest.mark.rtl
 def test_damaged_words_are_not_loaded():
-    seed = next(s for s in range(100) if network(s, OPTIONS).input.kind == "static")
-    net = network(seed, OPTIONS)
-    mapping = map_network(net, strided=tuple(range(len(net.layers))))
+    net, mapping = loadable()
     images = frames(net, 20, 3)
     words = image(mapping)[0]
     assert words.any()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
-from amaranth.hdl import Assert, Assume, Cat, Const, Cover, Module, Mux, Signal, signed
+from amaranth.hdl import Assert, Assume, Cat, Const, Cover, Fragment, Module, Mux, Signal, signed
 from amaranth.lib import data
 from prover import Claim, constant, free, inner, opened, prove, watch
 
@@ -29,13 +29,19 @@ def small_layer() -> LayerMapping:
     return map_network(QuantizedNetwork(Input((3,), bits=BITS), (layer,), 2), (1,), queue_depth=2).layers[0]
 
 
+def element(m: Module) -> tuple[ProcessingElement, Fragment]:
+    """A PE of `small_layer` into which anything may come, and what is inside it."""
+    pe = ProcessingElement(small_layer(), 0)
+    m.submodules.pe = inside = opened(pe)
+    for signal in (pe.events.payload, pe.events.valid, pe.row, pe.read, pe.clear, pe.clear_row, pe.release):
+        free(m, signal)
+    return pe, inside
+
+
 class CompleteSums(Claim):
     def body(self, m: Module) -> None:
         mapping = small_layer()
-        pe = ProcessingElement(mapping, 0)
-        m.submodules.pe = inside = opened(pe)
-        for signal in (pe.events.payload, pe.events.valid, pe.row, pe.read, pe.clear, pe.clear_row, pe.release):
-            free(m, signal)
+        pe, inside = element(m)
         # The fire unit touches a bank, and gives it back, only while it is full.
         m.d.comb += [Assume((touch & ~pe.full) == 0) for touch in (pe.read, pe.clear, pe.release)]
 

@@ -7,19 +7,14 @@ from __future__ import annotations
 
 from amaranth.hdl import Assert, Assume, Cover, Module, Mux, Signal
 from amaranth.lib import data
-from prover import Claim, free, inner, opened, prove
-from test_accumulators import small_layer
-
-from gradrtl.rtl.pe import ProcessingElement
+from prover import Claim, inner, prove
+from test_accumulators import element, small_layer
 
 
 class WholeRuns(Claim):
     def body(self, m: Module) -> None:
         mapping = small_layer()
-        pe = ProcessingElement(mapping, 0)
-        m.submodules.pe = inside = opened(pe)
-        for signal in (pe.events.payload, pe.events.valid, pe.row, pe.read, pe.clear, pe.clear_row, pe.release):
-            free(m, signal)
+        pe, inside = element(m)
         m.d.comb += Assume((pe.release & ~pe.full) == 0)
 
         pointer = data.StructLayout({"count": mapping.count_bits, "start": mapping.start_bits})
