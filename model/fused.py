@@ -1,7 +1,7 @@
 """Batch normalisation, neurons and max pool of a layer as one operation, compiled, for training on a processor.
 
 It keeps what the synapses put out and nothing else, and computes membranes again in the backward pass: fewer passes
-over memory are all of its gain. What it does is defined by `neurons.step` and torch's `batch_norm` and `max_pool2d`.
+over memory are all of its gain. What it does is defined by `neurons.step`, `neurons.max_pool` and torch's `batch_norm`.
 """
 
 from __future__ import annotations

@@ -50,3 +50,14 @@ def test_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_unknown_run() -> None:
     with pytest.raises(UserError, match="run is best"):
         campaign.main(["best"])
+
+
+def test_images_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    config = campaign.CONVOLUTIONAL["cifar10-small-20"]
+    monkeypatch.setattr(campaign, "OUT", tmp_path)
+    monkeypatch.setattr(campaign, "CIFAR10", tmp_path / "cifar10")
+    monkeypatch.setattr(campaign, "runs", lambda: {"one": config})
+    campaign.main([])
+    assert capsys.readouterr().out == f"one: left out, there is no folder {tmp_path / 'cifar10'}\n"
+    with pytest.raises(UserError, match="data folder"):
+        campaign.main(["one"])
