@@ -46,7 +46,7 @@ CONVOLUTIONAL: dict[str, TrainConfig] = {
     "cifar10-small-20": replace(
         BASE,
         network="cifar10-small",
-        epochs=16,
+        epochs=24,
         connectivity=0.205,
         lr=3e-3,
         rotation=0.0,

@@ -25,7 +25,8 @@ class TrainConfig:
     recipe: str = "gradr-quota"
     connectivity: float | None = 0.05  # wanted part of all weights that is not zero; None for gradr and dense
     epochs: int = 40
-    rewire: float = 0.6  # part of the epochs during which connections change; constant learning rate until then
+    rewire: float = 0.6  # part of the epochs during which connections change
+    constant: float | None = None  # part of the epochs with a constant learning rate; None: as long as rewire
     batch: int = 128
     lr: float = 4e-3
     alpha: float = 0.01  # prior strength; where it starts, for gradr-alpha
@@ -53,6 +54,7 @@ class TrainConfig:
             require(self.connectivity is None, "connectivity", self.connectivity, f"None for the recipe {self.recipe}")
         require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
         require(0 <= self.rewire <= 1, "rewire", self.rewire, "0 to 1")
+        require(self.constant is None or 0 <= self.constant <= 1, "constant", self.constant, "0 to 1, or None")
         require(self.batch >= 1, "batch", self.batch, "at least 1")
         require(self.lr > 0, "lr", self.lr, "above 0")
         require(self.alpha >= 0, "alpha", self.alpha, "0 or above")
@@ -75,6 +77,11 @@ class TrainConfig:
     def frozen_from(self) -> int:
         """First epoch, from 0, with a fixed mask; equal to `epochs` if there is none."""
         return self.epochs if self.recipe in ("gradr", "dense") else round(self.rewire * self.epochs)
+
+    @property
+    def constant_epochs(self) -> int:
+        """Epochs with a constant learning rate, before it falls."""
+        return round((self.rewire if self.constant is None else self.constant) * self.epochs)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -194,9 +194,9 @@ def _conv(channels: int, pool: bool = False) -> Layer:
     return Layer(Conv(channels), batch_norm=True, pool=Pool() if pool else None)
 
 
-def _mnist_conv(name: str, width: int, steps: int) -> Network:
-    layers = _conv(width, pool=True), _conv(2 * width, pool=True), Layer(Dense(10))
-    return Network(name, (1, 28, 28), layers, steps)
+def _mnist_conv(name: str, width: int, steps: int, vote: int = 1) -> Network:
+    layers = _conv(width, pool=True), _conv(2 * width, pool=True), Layer(Dense(10 * vote))
+    return Network(name, (1, 28, 28), layers, steps, vote)
 
 
 PRESETS = {
@@ -204,7 +204,7 @@ PRESETS = {
     for network in (
         Network("mnist-mlp", (1, 28, 28), (Layer(Dense(800)), Layer(Dense(10)))),
         _mnist_conv("mnist-conv", 16, steps=8),
-        _mnist_conv("mnist-conv-wide", 64, steps=4),
+        _mnist_conv("mnist-conv-wide", 64, steps=4, vote=4),
         Network(
             "cifar10-small",
             (3, 32, 32),

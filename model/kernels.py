@@ -23,8 +23,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit, types
-from numba.extending import overload
+from numba import njit
+
+from .rows import gather, keep_largest, mark, repeated, scatter, stored, unpool, widened
 
 SMALLEST_PART = 1 << 15  # elements that are worth a thread
 
@@ -48,67 +49,6 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, "spikes")
 
 
-def _widened(value):  # type: ignore[no-untyped-def]
-    """A stored value as a float."""
-
-
-def _stored(value, like):  # type: ignore[no-untyped-def]
-    """A float, rounded to nearest even, in the type of `like`."""
-
-
-@overload(_widened, inline="always")
-def _widened_of(value):  # type: ignore[no-untyped-def]
-    if value == types.uint16:
-        return lambda value: np.uint32(np.uint32(value) << np.uint32(16)).view(np.float32)
-    return lambda value: value
-
-
-@overload(_stored, inline="always")
-def _stored_of(value, like):  # type: ignore[no-untyped-def]
-    if like == types.uint16:
-
-        def rounded(value, like):  # type: ignore[no-untyped-def]
-            bits = np.float32(value).view(np.uint32)
-            even = np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
-            return np.uint16(np.uint32(bits + even) >> np.uint32(16))
-
-        return rounded
-    return lambda value, like: value
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _gather(pixels, column, size, values):
-    """Every `size`-th pixel of a row `[width, channels]`, from `column` on, into `values`."""
-    width, channels = pixels.shape
-    start = 0
-    for x in range(column, width, size):
-        pixel, out = pixels[x], values[start : start + channels]
-        for c in range(channels):
-            out[c] = _widened(pixel[c])
-        start += channels
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _scatter(values, column, size, pixels):
-    """The way back of `_gather`."""
-    width, channels = pixels.shape
-    start = 0
-    for x in range(column, width, size):
-        pixel, out = values[start : start + channels], pixels[x]
-        for c in range(channels):
-            out[c] = _stored(pixel[c], out[c])
-        start += channels
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _tiled(rows, wide):
-    """`[k, channels]` repeated to `[k, wide]`."""
-    tiled = np.empty((len(rows), wide), rows.dtype)
-    for i in range(wide):
-        tiled[:, i] = rows[:, i % rows.shape[1]]
-    return tiled
-
-
 @njit(cache=True, nogil=True, error_model="numpy")
 def moments(first, last, x, base, sums):
     """Sums over each image of `x - base` and of its square, channel by channel.
@@ -117,7 +57,7 @@ def moments(first, last, x, base, sums):
     """
     _, height, width, channels = x.shape
     wide = width * channels
-    near = _tiled(base, wide)[0]
+    near = repeated(base, wide)[0]
     total, squares = np.empty(wide, base.dtype), np.empty(wide, base.dtype)
     for n in range(first, last):
         total[:] = 0
@@ -125,7 +65,7 @@ def moments(first, last, x, base, sums):
         for y in range(height):
             row = x[n, y].reshape(-1)
             for i in range(wide):
-                over = _widened(row[i]) - near[i]
+                over = widened(row[i]) - near[i]
                 total[i] += over
                 squares[i] += over * over
         sums[n] = 0
@@ -155,23 +95,6 @@ def _update(held, decay, threshold, v_reset, soft, drive, v, u):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _mark(held, threshold, u, mark, marks):
-    """Put `mark` where a neuron fires."""
-    for i in range(held):
-        before = marks[i]
-        marks[i] = mark if u[i] >= threshold else before
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _keep_largest(held, place, u, largest, at):
-    """Where a membrane is at least the largest so far, it is the largest, and `place` is where it is."""
-    for i in range(held):
-        before, known = largest[i], at[i]
-        at[i] = place if u[i] >= before else known
-        largest[i] = max(u[i], before)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
 def _update_backward(held, decay, gain, threshold, kept, u, to_spike, to_v, to_current):
     """The gradient through `_update`; of that through a reset, `kept` is kept."""
     pi, unit, none = u.dtype.type(math.pi), u.dtype.type(1), u.dtype.type(0)
@@ -187,15 +110,6 @@ def _update_backward(held, decay, gain, threshold, kept, u, to_spike, to_v, to_c
 def _subtract(held, mean, values):
     for i in range(held):
         values[i] -= mean[i]
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _unpool(held, place, at, pooled, to_rate, to_spike):
-    """The gradient of the neurons of a `place`: their rate's, and where theirs is the largest membrane the window's."""
-    none = pooled.dtype.type(0)
-    for i in range(held):
-        window = pooled[i]
-        to_spike[i] = to_rate[i] + (window if at[i] == place else none)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -222,7 +136,7 @@ def fire_forward(first, last, x, norm, neuron, soft, size, one, spikes, rates):
     height, width = x.shape[2], x.shape[3]
     wide = (width + size - 1) // size * channels
     complete = width // size * channels
-    tiled = _tiled(norm, wide)
+    tiled = repeated(norm, wide)
     mean, scale, shift = tiled[0], tiled[1], tiled[2]
     rows = np.zeros((5, wide), norm.dtype)
     over, drive, v, u, count = rows[0], rows[1], rows[2], rows[3], rows[4]
@@ -238,17 +152,17 @@ def fire_forward(first, last, x, norm, neuron, soft, size, one, spikes, rates):
                 count[:] = 0
                 for t in range(steps):
                     if t == 0 or not static:
-                        _gather(x[t, n, row], column, size, over)
+                        gather(x[t, n, row], column, size, over)
                         _subtract(held, mean, over)
                         _drive(held, gain, scale, shift, over, drive)
                     _update(held, decay, threshold, v_reset, soft, drive, v, u)
-                    _mark(held, threshold, u, one, pooled[t])
+                    mark(held, threshold, u, one, pooled[t])
                     if len(rates):
                         for i in range(held):
                             count[i] += unit if u[i] >= threshold else none
                 if len(rates):
                     count /= norm.dtype.type(steps)
-                    _scatter(count, column, size, rates[n, row])
+                    scatter(count, column, size, rates[n, row])
             if y + size <= height:
                 for t in range(steps):
                     spikes[t, n, y // size].reshape(-1)[:] = pooled[t, :complete]
@@ -267,7 +181,7 @@ def fire_backward(first, last, gradient, to_rates, x, norm, neuron, soft, size, 
     steps, static, channels = len(gradient), len(x) == 1, x.shape[4]
     height, width = x.shape[2], x.shape[3]
     wide = (width + size - 1) // size * channels
-    tiled = _tiled(norm, wide)
+    tiled = repeated(norm, wide)
     mean, scale, shift = tiled[0], tiled[1], tiled[2]
     kind = norm.dtype.type
     kept = kind(1) if soft else kind(0)
@@ -290,30 +204,30 @@ def fire_backward(first, last, gradient, to_rates, x, norm, neuron, soft, size, 
                 v[:] = v_reset
                 for t in range(steps):
                     if t == 0 or not static:
-                        _gather(x[t, n, row], column, size, over[t, place])
+                        gather(x[t, n, row], column, size, over[t, place])
                         _subtract(held, mean, over[t, place])
                         _drive(held, gain, scale, shift, over[t, place], drive)
                     _update(held, decay, threshold, v_reset, soft, drive, v, u[t, place])
-                    _keep_largest(held, np.int32(place), u[t, place], largest[t], at[t])
+                    keep_largest(held, np.int32(place), u[t, place], largest[t], at[t])
             if y + size <= height:
                 for t in range(steps):
-                    _gather(gradient[t, n, y // size], 0, 1, pooled[t])
+                    gather(gradient[t, n, y // size], 0, 1, pooled[t])
             else:
                 pooled[:] = 0
             for place in range(places):
                 row, column = y + place // size, place % size
                 held = (width - column + size - 1) // size * channels
                 if len(to_rates):
-                    _gather(to_rates[n, row], column, size, to_rate)
+                    gather(to_rates[n, row], column, size, to_rate)
                     to_rate /= kind(steps)
                 to_v[:] = 0
                 to_current[:] = 0
                 for t in range(steps - 1, -1, -1):
-                    _unpool(held, np.int32(place), at[t], pooled[t], to_rate, to_spike)
+                    unpool(held, np.int32(place), at[t], pooled[t], to_rate, to_spike)
                     _update_backward(held, decay, gain, threshold, kept, u[t, place], to_spike, to_v, to_current)
                     if t == 0 or not static:
                         _affine_backward(held, scale, over[t, place], to_current, to_scale, to_shift)
-                        _scatter(to_current, column, size, to_x[t, n, row])
+                        scatter(to_current, column, size, to_x[t, n, row])
                         to_current[:] = 0
         sums[n] = 0
         for i in range(wide):
@@ -329,10 +243,10 @@ def through_statistics(first, last, x, factors, to_x):
     """
     _, height, width, channels = x.shape
     wide = width * channels
-    tiled = _tiled(factors, wide)
+    tiled = repeated(factors, wide)
     mean, slope, offset = tiled[0], tiled[1], tiled[2]
     for n in range(first, last):
         for y in range(height):
             row, out = x[n, y].reshape(-1), to_x[n, y].reshape(-1)
             for i in range(wide):
-                out[i] = _stored(_widened(out[i]) + slope[i] * (_widened(row[i]) - mean[i]) + offset[i], out[i])
+                out[i] = stored(widened(out[i]) + slope[i] * (widened(row[i]) - mean[i]) + offset[i], out[i])

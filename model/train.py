@@ -146,7 +146,7 @@ def train(
     require(per_epoch >= 1, "batch", config.batch, f"at most the {len(training)} training images")
     require(config.batch % workers.size == 0, "batch", config.batch, f"a multiple of the {workers.size} processes")
     frozen_from = config.frozen_from
-    constant = round(config.rewire * config.epochs) * per_epoch
+    constant = config.constant_epochs * per_epoch
     augment = Augment(config.rotation, config.shift, config.flip)
 
     torch.manual_seed(config.seed)

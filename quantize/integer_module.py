@@ -10,7 +10,6 @@ the one of Esser et al., "Learned Step Size Quantization" (ICLR 2020).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,106 +18,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..model.errors import require
-from ..model.neurons import max_pool
+from .fire import Rule, fire
 from .fold import FloatLayer, FloatNetwork
 from .network import PIXEL_BITS, QuantizedNetwork
 from .ptq import Scales
-from .rounding import Formats, Integers, Leak, assemble, leak_of, source_values
+from .rounding import Formats, Integers, assemble, leak_of, source_values
 
 EXACT_FLOAT32 = 1 << 24  # integers up to here are exact
 MARGIN = 4  # how far sums may grow in training before they reach it
-
-
-@dataclass(frozen=True)
-class _Rule:
-    """What `_Fire` needs besides its tensors."""
-
-    leak: Leak
-    fraction: int
-    soft: bool
-    membrane_bits: int | None
-    steps: int
-
-    def step(self, v: Tensor, scaled: Tensor) -> Tensor:
-        """`u` of one update (`network.Neuron.step`), `scaled = I << fraction`."""
-        worth = 1 / (1 << self.leak.shift)
-        if self.leak.kind == "decaying_input":
-            return (scaled - v).mul_(worth).floor_().add_(v)
-        if self.leak.kind == "shift":
-            return (v * -worth).ceil_().add_(v).add_(scaled)
-        if self.leak.kind == "multiply":
-            return (v * (self.leak.factor * worth)).floor_().add_(scaled)
-        return v + scaled
-
-    @property
-    def slopes(self) -> tuple[float, float]:
-        """Derivatives of `u` by `scaled` and by `v`, floors left out."""
-        worth = 1 / (1 << self.leak.shift)
-        if self.leak.kind == "decaying_input":
-            return worth, 1 - worth
-        return 1.0, {"none": 1.0, "shift": 1 - worth, "multiply": self.leak.factor * worth}[self.leak.kind]
-
-
-class _Fire(torch.autograd.Function):
-    """Spikes of `steps` updates, with their gradient through time, and by how much membranes pass their thresholds.
-
-    `current` is `[steps or 1, batch, ...]`; `threshold`, `unit` and `reset` are `[1]` or as its last dimension. The
-    surrogate is that of `model/neurons.py` at `x = unit * (u - threshold)`; the reset carries no gradient.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, current: Tensor, threshold: Tensor, unit: Tensor, reset: Tensor, rule: _Rule
-    ) -> tuple[Tensor, Tensor]:
-        static = len(current) == 1
-        scaled = current * (1 << rule.fraction)
-        spikes = current.new_empty((rule.steps, *current.shape[1:]))
-        distance = torch.empty_like(spikes)  # u - threshold
-        clipped: list[Tensor | None] = [None] * rule.steps
-        fall = threshold if rule.soft else None
-        v = reset.expand_as(spikes[0])
-        for t in range(rule.steps):
-            u = rule.step(v, scaled[0 if static else t])
-            torch.sub(u, threshold, out=distance[t])
-            torch.ge(distance[t], 0, out=spikes[t])
-            v = torch.addcmul(u, spikes[t], u - reset if fall is None else fall, value=-1)
-            if rule.membrane_bits is not None:
-                top = 1 << (rule.membrane_bits - 1)
-                clipped[t] = (v < -top) | (v > top - 1)
-                v = v.clamp(-top, top - 1)
-        ctx.save_for_backward(distance, spikes, threshold, unit)
-        ctx.mark_non_differentiable(distance)
-        ctx.rule, ctx.static, ctx.clipped = rule, static, clipped
-        return spikes, distance
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
-        distance, spikes, threshold, unit = ctx.saved_tensors
-        rule, static = ctx.rule, ctx.static
-        by_scaled, by_v = rule.slopes
-        to_scaled = torch.zeros_like(distance[:1]) if static else torch.empty_like(distance)
-        to_threshold, to_unit = torch.zeros_like(threshold), torch.zeros_like(unit)
-        to_v = torch.zeros_like(distance[0])
-        for t in reversed(range(rule.steps)):
-            to_u = (distance[t] * (unit * math.pi)).square_().add_(1)
-            torch.div(gradient[t], to_u, out=to_u)  # by x = unit * (u - threshold)
-            to_unit += (to_u * distance[t]).sum_to_size(unit.shape)
-            to_u.mul_(unit)
-            to_threshold -= to_u.sum_to_size(threshold.shape)
-            if ctx.clipped[t] is not None:
-                to_v.masked_fill_(ctx.clipped[t], 0.0)
-            to_u.add_(to_v)
-            reset_part = to_v.mul_(spikes[t])
-            if rule.soft:
-                to_threshold -= reset_part.sum_to_size(threshold.shape)
-            else:
-                to_u.sub_(reset_part)
-            if static:
-                to_scaled[0].add_(to_u)
-            else:
-                to_scaled[t].copy_(to_u)
-            torch.mul(to_u, by_v, out=to_v)
-        return to_scaled.mul_(by_scaled * (1 << rule.fraction)), to_threshold, to_unit, None, None
 
 
 class _Round(torch.autograd.Function):
@@ -153,7 +60,7 @@ class IntegerLayer(nn.Module):
         require(possible, f"layer {layer.name} v_reset", neuron.v_reset, "0 if every channel has its own scale")
         self.layer, self.bits, self.source_value = layer, bits, source_value
         leak = leak_of(neuron, formats.decay_bits)
-        self.rule = _Rule(leak, formats.membrane_fraction, neuron.reset == "soft", formats.membrane_bits, steps)
+        self.rule = Rule(leak, formats.membrane_fraction, neuron.reset == "soft", formats.membrane_bits, steps)
         used = np.flatnonzero(layer.weight.any(axis=0)) if layer.weight.ndim == 2 else np.arange(layer.weight.shape[1])
         weight = layer.weight[:, used]
         place = np.flatnonzero(weight)
@@ -178,37 +85,41 @@ class IntegerLayer(nn.Module):
         threshold = torch.maximum(_Round.apply(self.layer.neuron.threshold / unit), reset + 1)
         return weight, bias, threshold, reset, unit
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """What the next layer sees, and the spikes before they are pooled; maps have their channels last in memory."""
+    def fire(self, x: Tensor, size: int, with_rates: bool) -> tuple[Tensor, Tensor | None]:
+        """Spikes after `size` x `size` max pooling, `[steps, batch, ...]`, and rates before it or None, `[batch, ...]`.
+
+        Maps have their channels last in memory.
+        """
         weight, bias, threshold, reset, unit = (values.to(x.dtype) for values in self.integers())
         lead = x.shape[:2]
+        neurons = threshold, unit, reset, self.rule, size, with_rates
         if weight.dim() == 4:
             flat = x.flatten(0, 1).contiguous(memory_format=torch.channels_last)
             current = functional.conv2d(flat, weight, bias, self.layer.stride, self.layer.padding)
-            current = current.permute(0, 2, 3, 1).contiguous().unflatten(0, lead)
-        else:
-            flat = x.flatten(2)
-            if len(self.used) < flat.shape[2]:
-                flat = flat[:, :, self.used]
-            current = functional.linear(flat, weight, bias)
-        spikes, distance = _Fire.apply(current, threshold, unit, reset, self.rule)
-        if weight.dim() == 4:
-            spikes, distance = spikes.permute(0, 1, 4, 2, 3), distance.permute(0, 1, 4, 2, 3)
+            spikes, rates = fire(current.permute(0, 2, 3, 1).unflatten(0, lead), *neurons)
+            return spikes.permute(0, 1, 4, 2, 3), rates.permute(0, 3, 1, 2) if rates is not None else None
+        flat = x.flatten(2)
+        if len(self.used) < flat.shape[2]:
+            flat = flat[:, :, self.used]
+        current = functional.linear(flat, weight, bias)
+        spikes, rates = fire(current[:, :, None, None], *neurons)
+        return spikes[:, :, 0, 0], rates[:, 0, 0] if rates is not None else None
+
+    def forward(self, x: Tensor, with_rates: bool = False) -> tuple[Tensor, Tensor | None]:
+        """What the next layer sees; the firing rates before pooling, if asked for, or None."""
         pool = self.layer.pool
-        if pool is None:
-            return spikes, spikes
-        if pool.kind == "max":
-            return max_pool(spikes, distance, pool.size), spikes
+        if pool is None or pool.kind == "max":
+            return self.fire(x, 1 if pool is None else pool.size, with_rates)
+        spikes, rates = self.fire(x, 1, with_rates)
         pooled = functional.avg_pool2d(spikes.flatten(0, 1), pool.size, divisor_override=1)
-        return pooled.unflatten(0, spikes.shape[:2]), spikes
+        return pooled.unflatten(0, spikes.shape[:2]), rates
 
 
 class IntegerNetwork(nn.Module):
     """uint8 frames -> firing rates `[batch, classes]`, 0 to 1, of the network that `export` returns.
 
     Static frames are `[batch, *input_shape]`; spike frames 0/1 `[batch, steps, *input_shape]`. With
-    `layer_rates=True` also each layer's firing rates, `[batch, *shape]` before pooling. Exact on a processor; a
-    GPU must have its reduced precision (TF32, which torch allows in convolutions) switched off.
+    `layer_rates=True` also each layer's firing rates, `[batch, *shape]` before pooling. On a processor alone.
     """
 
     def __init__(self, network: FloatNetwork, formats: Formats, scales: Scales) -> None:
@@ -225,24 +136,30 @@ class IntegerNetwork(nn.Module):
     def _chain(self) -> list[IntegerLayer]:
         return [layer for layer in self.layers if isinstance(layer, IntegerLayer)]
 
-    def spikes(self, frames: Tensor) -> list[Tensor]:
-        """Spikes `[steps, batch, *shape]` of every layer."""
+    def encode(self, frames: Tensor) -> Tensor:
+        """What the first layer sees, `[1 or steps, batch, *input_shape]`."""
         if self.network.input_kind == "static":
-            x = (frames >> (PIXEL_BITS - self.formats.input_bits)).to(self.dtype).unsqueeze(0)
-        else:
-            x = frames.to(self.dtype).transpose(0, 1)
-        found = []
-        for layer in self.layers:
-            x, spikes = layer(x)
-            found.append(spikes)
+            return (frames >> (PIXEL_BITS - self.formats.input_bits)).to(self.dtype).unsqueeze(0)
+        return frames.to(self.dtype).transpose(0, 1)
+
+    @torch.no_grad()
+    def spikes(self, frames: Tensor) -> list[Tensor]:
+        """Spikes `[steps, batch, *shape]` of every layer, before pooling."""
+        x, found = self.encode(frames), []
+        for layer in self._chain:
+            found.append(layer.fire(x, 1, False)[0])
+            x, _ = layer(x)
         return found
 
     def forward(self, frames: Tensor, layer_rates: bool = False) -> Tensor | tuple[Tensor, list[Tensor]]:
-        spikes = self.spikes(frames)
+        x, rates = self.encode(frames), []
+        for layer in self.layers:
+            x, of_layer = layer(x, layer_rates)
+            rates.append(of_layer)
         group = self.network.readout.group
-        counts = spikes[-1].sum(dim=0).flatten(1).unflatten(1, (-1, group)).sum(dim=2)  # [batch, classes]
-        rates = counts / (self.network.steps * group)
-        return (rates, [s.mean(dim=0) for s in spikes]) if layer_rates else rates
+        counts = x.sum(dim=0).flatten(1).unflatten(1, (-1, group)).sum(dim=2)  # [batch, classes]
+        votes = counts / (self.network.steps * group)
+        return (votes, rates) if layer_rates else votes
 
     @torch.no_grad()
     def export(self, notes: dict[str, Any] | None = None) -> QuantizedNetwork:

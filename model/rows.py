@@ -1,0 +1,100 @@
+"""Loops over one row of a map, compiled, of which the kernels over whole maps are made (`kernels.py` and
+`quantize/kernels.py`).
+
+Rows are channels last: `[width, channels]`, or the values of one *place* of all pooling windows, one after another.
+They are functions of their own, of which LLVM can see that their arrays do not overlap. Values are float32, float64,
+or bfloat16 as its bits in uint16.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, types
+from numba.extending import overload
+
+
+def widened(value):  # type: ignore[no-untyped-def]
+    """A stored value as a float."""
+
+
+def stored(value, like):  # type: ignore[no-untyped-def]
+    """A float, rounded to nearest even, in the type of `like`."""
+
+
+@overload(widened, inline="always")
+def _widened_of(value):  # type: ignore[no-untyped-def]
+    if value == types.uint16:
+        return lambda value: np.uint32(np.uint32(value) << np.uint32(16)).view(np.float32)
+    return lambda value: value
+
+
+@overload(stored, inline="always")
+def _stored_of(value, like):  # type: ignore[no-untyped-def]
+    if like == types.uint16:
+
+        def rounded(value, like):  # type: ignore[no-untyped-def]
+            bits = np.float32(value).view(np.uint32)
+            even = np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
+            return np.uint16(np.uint32(bits + even) >> np.uint32(16))
+
+        return rounded
+    return lambda value, like: value
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def gather(pixels, column, size, values):
+    """Every `size`-th pixel of a row `[width, channels]`, from `column` on, into `values`."""
+    width, channels = pixels.shape
+    start = 0
+    for x in range(column, width, size):
+        pixel, out = pixels[x], values[start : start + channels]
+        for c in range(channels):
+            out[c] = widened(pixel[c])
+        start += channels
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def scatter(values, column, size, pixels):
+    """The way back of `gather`."""
+    width, channels = pixels.shape
+    start = 0
+    for x in range(column, width, size):
+        pixel, out = values[start : start + channels], pixels[x]
+        for c in range(channels):
+            out[c] = stored(pixel[c], out[c])
+        start += channels
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def repeated(rows, wide):
+    """`[k, channels]` repeated to `[k, wide]`."""
+    tiled = np.empty((len(rows), wide), rows.dtype)
+    for i in range(wide):
+        tiled[:, i] = rows[:, i % rows.shape[1]]
+    return tiled
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def mark(held, threshold, u, one, marks):
+    """Put `one` where a neuron fires."""
+    for i in range(held):
+        before = marks[i]
+        marks[i] = one if u[i] >= threshold else before
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def keep_largest(held, place, u, largest, at):
+    """Where a membrane is at least the largest so far, it is the largest, and `place` is where it is."""
+    for i in range(held):
+        before, known = largest[i], at[i]
+        at[i] = place if u[i] >= before else known
+        largest[i] = max(u[i], before)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def unpool(held, place, at, pooled, to_rate, to_spike):
+    """The gradient of the neurons of a `place`: their rate's, and where theirs is the largest membrane the window's."""
+    none = pooled.dtype.type(0)
+    for i in range(held):
+        window = pooled[i]
+        to_spike[i] = to_rate[i] + (window if at[i] == place else none)
