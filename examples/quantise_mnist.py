@@ -2,6 +2,7 @@
 
     python examples/quantise_mnist.py networks                 # by weights and fine-tuned, three seeds, and a table
     python examples/quantise_mnist.py sweep checkpoints/mnist-mlp-5-s1.npz    # 2 to 8 bits: table and plot
+    python examples/quantise_mnist.py curve checkpoints/mnist-conv-curve-*    # from dense to sparse: table and plot
 
 Everything goes to `build/quantise/` and nothing there is made twice. Scales are searched on training images, epochs and
 networks are chosen on the held-out ones. So was the rate of the fine-tuning, but test accuracies had been seen while it
@@ -25,6 +26,7 @@ from gradrtl.model.networks import network_of
 from gradrtl.model.train import evaluate
 from gradrtl.quantize.fold import FloatNetwork, fold
 from gradrtl.quantize.network import WEIGHT_BITS, QuantizedNetwork
+from gradrtl.quantize.plots import draw
 from gradrtl.quantize.ptq import quantize
 from gradrtl.quantize.qat import QatConfig, Row, fine_tune
 from gradrtl.quantize.rounding import Formats
@@ -134,6 +136,37 @@ def sweep_bits(checkpoint: Path, bits: tuple[int, ...], epochs: int) -> None:
     (folder / "table.md").write_text(table)
     (folder / "rows.csv").write_text(csv(rows))
     plot(rows, folder / "plot.svg", float_accuracy=floats, title=f"{checkpoint.stem}, 10,000 test images")
+    click.echo(table)
+
+
+@main.command()
+@click.argument("checkpoints", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--epochs", default=3, show_default=True, help="Of each fine-tuning.")
+def curve(checkpoints: tuple[Path, ...], epochs: int) -> None:
+    """Accuracy against connectivity: CHECKPOINTS and their networks of 4 bits, with a scale for each channel."""
+    train, test = load("data/mnist")
+    rows = []
+    for path in checkpoints:
+        click.echo(path.stem)
+        made = Checkpoint.load(path)
+        folder = OUT / "curve" / path.stem
+        config = QatConfig.as_trained(made.config, epochs=epochs)
+        tune = partial(tuned, train=train, config=config, state=folder / "state.pt")
+        measure = partial(accuracy, data=test)
+        formats = Formats(per_channel=True)
+        (row,) = sweep(fold(made), {"fine-tuned": tune}, measure, folder, formats=formats, bits=[BITS])
+        rows.append((100 * row.connectivity, 100 * evaluate(network_of(made), test).accuracy, 100 * row.accuracy))
+    rows.sort(reverse=True)
+    lines = ["| connectivity | float | 4 bits |", "| ---: |" + " ---: |" * 2]
+    lines += [f"| {connectivity:.1f} % | {floats:.2f} | {integers:.2f} |" for connectivity, floats, integers in rows]
+    table = "\n".join(lines) + "\n"
+    (OUT / "curve/table.md").write_text(table)
+    curves = {
+        "float": [(round(x, 1), y) for x, y, _ in rows],
+        "4 bits": [(round(x, 1), y) for x, _, y in rows],
+    }
+    labels = {"xlabel": "connectivity, %", "ylabel": "accuracy, %", "title": "10,000 test images"}
+    draw(curves, OUT / "curve/plot.svg", logarithmic=True, **labels)
     click.echo(table)
 
 

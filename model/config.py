@@ -33,6 +33,7 @@ class TrainConfig:
     p: float = 0.95  # target sparsity of the prior
     output_alpha: float = 0.1  # factor on alpha in the last layer
     margin: float = 80.0  # gradr-quota: how many learning rates below zero a connection starts again that it prunes
+    hidden: float = 1.0  # gradr-quota: part of each hidden layer's neurons (maps, if it convolves) that is kept
     spike_cost: float = 0.0  # times the mean squared firing rate of the hidden neurons is added to the loss
     spread: float = 0.75  # density of a layer is proportional to its size to the power -spread
     rotation: float = 10.0  # augmentation: largest angle, degrees
@@ -61,6 +62,9 @@ class TrainConfig:
         require(0.5 <= self.p < 1, "p", self.p, "at least 0.5, below 1")
         require(self.output_alpha >= 0, "output_alpha", self.output_alpha, "0 or above")
         require(self.margin >= 0, "margin", self.margin, "0 or above")
+        require(0 < self.hidden <= 1, "hidden", self.hidden, "above 0, at most 1")
+        kept = self.hidden == 1 or self.recipe == "gradr-quota"
+        require(kept, "hidden", self.hidden, f"1 for the recipe {self.recipe}")
         require(self.spike_cost >= 0, "spike_cost", self.spike_cost, "0 or above")
         require(0 <= self.spread <= 1, "spread", self.spread, "0 to 1")
         require(0 <= self.rotation <= 180, "rotation", self.rotation, "0 to 180 degrees")

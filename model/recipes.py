@@ -6,6 +6,8 @@ the mask. Where a connectivity is wanted, `densities` divides it among the layer
 
 from __future__ import annotations
 
+import math
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -18,6 +20,7 @@ from .networks import SpikingNetwork
 
 QUOTA_INTERVAL = 150  # steps between two enforcements of a quota
 CONTROL_INTERVAL = 20  # steps between two corrections of alpha
+CLOSED = -math.inf  # theta of a connection that never comes back
 RAMP = 0.8  # part of the rewiring phase after which the wanted connectivity is reached
 
 
@@ -148,16 +151,35 @@ class GradRQuota(GradRAlone):
     """Grad R plus a quota: every so often the smallest living `theta` are set to `-margin * lr`, from where they
     may regrow.
 
-    Set to zero, half of them would regrow in the noise of the next steps.
+    Set to zero, half of them would regrow in the noise of the next steps. Hidden neurons can have a quota as well:
+    those of the least weight are left without connections, for good, so that the others get more of them.
     """
 
+    @torch.no_grad()
     def after_step(self, step: int, of: int) -> None:
         super().after_step(step, of)
         if step % QUOTA_INTERVAL == 0 or step == of:
+            for layer, following in pairwise(self.synapses):
+                close_weakest(layer, following, cubic(step / of, self.config.hidden))
             below = self.config.margin * self.config.lr
             for layer, density in zip(self.synapses, self.densities, strict=True):
                 theta = theta_of(layer).detach()
                 theta.masked_fill_((theta > 0) & (theta < _cutoff(theta, cubic(step / of, density))), -below)
+
+
+def close_weakest(layer: Any, following: Any, kept: float) -> None:
+    """Let all but `kept` of the neurons of `layer`, rewired like the one that is `following`, never have a connection.
+
+    The weight of a neuron is the sum over its inputs times the sum over its outputs. Of maps each is taken as a neuron.
+    """
+    inward, outward = theta_of(layer).detach(), theta_of(following).detach()
+    neurons = len(inward)
+    if outward.dim() == 2:
+        outward = outward.unflatten(1, (neurons, -1))
+    weight = inward.relu().flatten(1).sum(dim=1) * outward.relu().flatten(2).sum(dim=(0, 2))
+    closed = weight.argsort()[: neurons - max(1, round(kept * neurons))]
+    inward[closed] = CLOSED
+    outward[:, closed] = CLOSED
 
 
 class Magnitude(Recipe):

@@ -8,17 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from ..model.errors import require
 from .fold import FloatNetwork
 from .network import WEIGHT_BITS, QuantizedNetwork
+from .plots import draw
 from .rounding import Formats
 
 Method = Callable[[FloatNetwork, Formats], QuantizedNetwork]
-INK, GRID = "#333333", "#dddddd"
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # told apart with any colour vision (Okabe and Ito)
-MARKERS = ("o", "s", "^", "D")
 
 
 @dataclass(frozen=True)
@@ -88,28 +85,9 @@ def csv(rows: Sequence[Row]) -> str:
 def plot(rows: Sequence[Row], path: Path, *, float_accuracy: float | None = None, title: str = "") -> None:
     """Draw accuracy against bits into `path` (.svg or .png); the same rows give the same file."""
     require(len(rows) > 0, "rows", 0, "at least one")
-    require(path.suffix in (".svg", ".png"), "plot file", path, "a name that ends in .svg or .png")
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    with matplotlib.rc_context({"svg.hashsalt": "gradrtl", "svg.fonttype": "none", "font.size": 10}):
-        figure, axes = pyplot.subplots(figsize=(6, 3.6), layout="constrained")
-        for index, name in enumerate(dict.fromkeys(row.method for row in rows)):
-            points = sorted((row.bits, 100 * row.accuracy) for row in rows if row.method == name)
-            style: dict[str, Any] = {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)]}
-            axes.plot(*zip(*points, strict=True), label=name, linewidth=1.6, markersize=5, **style)
-        if float_accuracy is not None:
-            axes.axhline(100 * float_accuracy, color=INK, linewidth=1, linestyle="--", label="float")
-        axes.set_xticks(sorted({row.bits for row in rows}))
-        axes.set_xlabel("weight bits")
-        axes.set_ylabel("accuracy, %")
-        axes.set_title(title, loc="left", fontsize=10)
-        axes.grid(color=GRID, linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)
-        pyplot.close(figure)
+    curves = {
+        name: [(float(row.bits), 100 * row.accuracy) for row in rows if row.method == name]
+        for name in dict.fromkeys(row.method for row in rows)
+    }
+    level = {} if float_accuracy is None else {"float": 100 * float_accuracy}
+    draw(curves, path, xlabel="weight bits", ylabel="accuracy, %", title=title, levels=level)

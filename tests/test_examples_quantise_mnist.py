@@ -59,3 +59,16 @@ def test_sweep(programme: ModuleType) -> None:
     assert "| 5 |" in done.output
     folder = Path("build/quantise/sweep-mnist-mlp-5-s0")
     assert {path.name for path in folder.iterdir()} >= {"table.md", "rows.csv", "plot.svg", "fine-tuned-2bit.npz"}
+
+
+def test_curve(programme: ModuleType) -> None:
+    names = ["checkpoints/mnist-mlp-5-s0.npz", "checkpoints/sparser.npz"]
+    network = Network("toy", (1, 4, 4), (Layer(Dense(12)), Layer(Dense(3))), steps=3)
+    float_networks.checkpoint(network, 1, connectivity=0.3).save(names[1])
+    done = CliRunner().invoke(programme.main, ["curve", *names, "--epochs", "1"], catch_exceptions=False)
+    assert done.exit_code == 0
+    lines = Path("build/quantise/curve/table.md").read_text().splitlines()
+    connectivity = [float(line.split()[1]) for line in lines[2:]]
+    assert len(connectivity) == 2
+    assert connectivity[0] > connectivity[1]
+    assert Path("build/quantise/curve/plot.svg").exists()

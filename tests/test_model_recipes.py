@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
 
 from gradrtl.model.config import TrainConfig
 from gradrtl.model.description import preset
+from gradrtl.model.errors import UserError
 from gradrtl.model.gradr import theta_of
 from gradrtl.model.networks import SpikingNetwork
 from gradrtl.model.recipes import KINDS, RAMP, cubic, densities
@@ -74,3 +76,38 @@ def test_a_frozen_mask_stays(recipe_name: str) -> None:
     for layer, mask in zip(network.layers, masks, strict=True):
         assert not layer.synapses.weight[~mask].any()
         assert layer.synapses.weight.shape == mask.shape
+
+
+@pytest.mark.parametrize("name", ["mnist-mlp", "mnist-conv"])
+def test_a_quota_of_neurons_closes_the_weakest_for_good(name: str) -> None:
+    torch.manual_seed(0)
+    config = TrainConfig(network=name, recipe="gradr-quota", connectivity=0.5, hidden=0.25, alpha=0.0)
+    network = SpikingNetwork(preset(name))
+    recipe = KINDS["gradr-quota"](network, config)
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.1)
+    recipe.attach(optimizer)
+    weights = [layer.weight.detach() for layer in recipe.synapses]
+    recipe.after_step(150, 150)
+    for (layer, following), (inward, outward) in zip(pairwise(recipe.synapses), pairwise(weights), strict=True):
+        neurons = len(inward)
+        alive = layer.weight.detach().flatten(1).any(dim=1)
+        assert int(alive.sum()) == neurons // 4
+        heard = following.weight.detach().reshape(len(outward), neurons, -1).abs().sum(dim=(0, 2)) > 0
+        assert torch.equal(heard, alive)
+    first, second = weights[0].flatten(1), weights[1].reshape(len(weights[1]), len(weights[0]), -1)
+    strength = first.abs().sum(dim=1) * second.abs().sum(dim=(0, 2))
+    alive = recipe.synapses[0].weight.detach().flatten(1).any(dim=1)
+    assert strength[alive].min() > strength[~alive].max()
+    for _ in range(20):  # all gradients ask for more of everything
+        optimizer.zero_grad()
+        sum(-(layer.weight * layer.weight.detach().sign().add(0.5)).sum() for layer in recipe.synapses).backward()
+        optimizer.step()
+        recipe.after_step(1, 150)
+    assert torch.equal(recipe.synapses[0].weight.detach().flatten(1).any(dim=1), alive)
+
+
+def test_only_the_quota_recipe_has_a_quota_of_neurons() -> None:
+    with pytest.raises(UserError, match="hidden"):
+        TrainConfig(recipe="magnitude", hidden=0.5)
+    with pytest.raises(UserError, match="hidden"):
+        TrainConfig(hidden=0.0)
