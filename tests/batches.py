@@ -7,9 +7,7 @@ program of all models.
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from amaranth._toolchain.yosys import YosysError, find_yosys
@@ -19,7 +17,7 @@ from random_cases import Case, Finding, agree, machines_differ
 from gradrtl.model.errors import UserError
 from gradrtl.rtl.mapping import Mapping
 from gradrtl.rtl.top import Accelerator
-from gradrtl.rtl.verilog import TOP, header
+from gradrtl.rtl.verilog import TOP, header, no_collection
 from gradrtl.sim import verilated
 
 INTERNAL = ("generator", "top", "src", "amaranth.hierarchy", "amaranth.decoding")
@@ -66,13 +64,3 @@ def generate_together(mappings: Sequence[Mapping], command: str) -> list[str]:
     yosys = find_yosys(lambda version: version >= (0, 40))
     _, *bodies = yosys.run(["-q", "-"], "\n".join(script), ignore_warnings=True).split(FIRST_LINE)
     return [header(mapping, command) + FIRST_LINE + body for mapping, body in zip(mappings, bodies, strict=True)]
-
-
-@contextmanager
-def no_collection() -> Iterator[None]:
-    """Python's collector of cycles waits: it takes a third of Amaranth's time, and finds nothing."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
