@@ -11,6 +11,7 @@ from .model.data import load, split
 from .options import bar, data_option
 from .quantize.fold import fold
 from .quantize.rounding import Formats
+from .quantize.thinning import thinned
 
 
 @click.command()
@@ -61,14 +62,15 @@ def show_epoch(row: dict) -> None:
 @click.option("--membrane-fraction", default=0, type=int, help="Extra low bits of the membrane.")
 @click.option("--membrane-bits", type=int, help="Saturating membranes of so many bits; default: exact ones.")
 @click.option("--decay-bits", default=8, type=int, help="Fraction bits of a decay that is no shift.")
+@click.option("--connectivity", type=float, help="At most this part of all weights; the smallest go first.")
 @click.option("--method", default="qat", type=click.Choice(["weights", "search", "qat"]), help="How scales are found.")
 @click.option("--epochs", default=10, type=int, help="Of fine-tuning, for qat.")
 @click.option("--lr", default=1e-3, type=float, help="Of fine-tuning, for qat.")
 @click.option("--seed", default=0, type=int)
 @data_option
 def quantize(
-    checkpoint, output, bits, input_bits, per_channel, membrane_fraction, membrane_bits, decay_bits, method, epochs, lr,
-    seed, folder,
+    checkpoint, output, bits, input_bits, per_channel, membrane_fraction, membrane_bits, decay_bits, connectivity,
+    method, epochs, lr, seed, folder,
 ) -> None:  # fmt: skip
     """Turn a CHECKPOINT into a network of integers: by its weights alone, a search, or fine-tuning."""
     from .model.checkpoint import Checkpoint
@@ -78,6 +80,8 @@ def quantize(
     formats = Formats(bits, input_bits, per_channel, membrane_fraction, membrane_bits, decay_bits)
     trained = Checkpoint.load(checkpoint)
     network = fold(trained)
+    if connectivity is not None:
+        network = thinned(network, formats, connectivity)
     training, test = load(folder)
     if method == "qat":
         from .quantize.qat import QatConfig, fine_tune

@@ -79,8 +79,12 @@ def test_simulate_writes_classes(tmp_path):
 def test_quantize_by_the_weights_alone(tmp_path):
     path = tmp_path / "network.npz"
     checkpoint = str(ROOT / "checkpoints/mnist-mlp-1-s0.npz")
-    gradrtl("quantize", checkpoint, "-o", str(path), "--method", "weights", "--bits", "5", *DATA)
-    assert QuantizedNetwork.load(path).layers[0].weight_bits == 5
+    gradrtl(
+        "quantize", checkpoint, "-o", str(path), "--method", "weights", "--bits", "5", "--connectivity", "0.004", *DATA
+    )
+    made = QuantizedNetwork.load(path)
+    assert made.layers[0].weight_bits == 5
+    assert 0.003 * 635_200 < sum(made.notes["synapses"]["kept"]) <= 0.004 * 635_200
 
 
 @pytest.mark.rtl
@@ -137,6 +141,7 @@ def test_demo_leaves_everything_in_one_folder_and_does_not_repeat_itself(tmp_pat
         (["verify", NETWORK, *DATA, "--stalls", "1.5"], "stall"),
         (["quantize", "absent.npz"], "absent.npz"),
         (["quantize", str(ROOT / "checkpoints/mnist-mlp-1-s0.npz"), "--bits", "9", *DATA], "9"),
+        (["quantize", str(ROOT / "checkpoints/mnist-mlp-1-s0.npz"), "--connectivity", "1.5", *DATA], "connectivity"),
         (["train", "--network", "nonsense", *DATA], "nonsense"),
         (["train", "--connectivity", "2", *DATA], "connectivity is 2"),
         (["demo", "--bits", "1", *DATA], "weight_bits is 1"),
