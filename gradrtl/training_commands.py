@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -66,11 +67,13 @@ def show_epoch(row: dict) -> None:
 @click.option("--method", default="qat", type=click.Choice(["weights", "search", "qat"]), help="How scales are found.")
 @click.option("--epochs", default=10, type=int, help="Of fine-tuning, for qat.")
 @click.option("--lr", default=1e-3, type=float, help="Of fine-tuning, for qat.")
+@click.option("--rotation", type=float, help="Augmentation in fine-tuning, degrees; default: as trained.")
+@click.option("--shift", type=float, help="Augmentation in fine-tuning, part of the side; default: as trained.")
 @click.option("--seed", default=0, type=int)
 @data_option
 def quantize(
     checkpoint, output, bits, input_bits, per_channel, membrane_fraction, membrane_bits, decay_bits, connectivity,
-    method, epochs, lr, seed, folder,
+    method, epochs, lr, rotation, shift, seed, folder,
 ) -> None:  # fmt: skip
     """Turn a CHECKPOINT into a network of integers: by its weights alone, a search, or fine-tuning."""
     from .model.checkpoint import Checkpoint
@@ -87,6 +90,8 @@ def quantize(
         from .quantize.qat import QatConfig, fine_tune
 
         config = QatConfig.as_trained(trained.config, epochs=epochs, lr=lr, seed=seed)
+        augmentation = {"rotation": rotation, "shift": shift}
+        config = replace(config, **{name: value for name, value in augmentation.items() if value is not None})
         output.parent.mkdir(parents=True, exist_ok=True)
         state = output.with_suffix(".resume.pt")
         made = fine_tune(network, formats, training, config, resume=state, on_epoch=show_epoch)

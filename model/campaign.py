@@ -35,13 +35,15 @@ SEEDS = (0, 1, 2)
 # the networks of checkpoints/, three seeds each
 COMMITTED: dict[str, TrainConfig] = {  # fine-tuning to 4 bits takes some synapses more away: to 5, 2.3 and 1 %
     "mnist-mlp-5": replace(BASE, epochs=60, connectivity=0.056, margin=20.0, spike_cost=0.02),
-    "mnist-mlp-2": replace(BASE, epochs=60, connectivity=0.024),
-    "mnist-mlp-1": replace(SPARSEST, epochs=60, connectivity=0.0102),
+    "mnist-mlp-2": replace(BASE, epochs=60, connectivity=0.024, hidden=0.5),
+    "mnist-mlp-1": replace(SPARSEST, epochs=60, connectivity=0.0102, hidden=0.3),
 }
 
 # convolutional networks, one seed each
 CONVOLUTIONAL: dict[str, TrainConfig] = {
-    "mnist-conv-20": replace(BASE, network="mnist-conv", epochs=25, connectivity=0.206, lr=3e-3, rotation=5.0),
+    "mnist-conv-20": replace(
+        BASE, network="mnist-conv", epochs=45, rewire=0.5, constant=0.25, connectivity=0.209, lr=3e-3, rotation=5.0
+    ),
     "mnist-conv-wide-5": replace(BASE, network="mnist-conv-wide", epochs=15, connectivity=0.052, lr=3e-3, rotation=5.0),
     "cifar10-small-20": replace(
         BASE,
@@ -57,7 +59,7 @@ CONVOLUTIONAL: dict[str, TrainConfig] = {
 }
 
 # mnist-conv from dense to sparse, in short trainings: percent connectivity
-SHORT = replace(CONVOLUTIONAL["mnist-conv-20"], epochs=6)
+SHORT = replace(BASE, network="mnist-conv", epochs=6, lr=3e-3, rotation=5.0)
 CURVE = {f"mnist-conv-curve-{percent}": replace(SHORT, connectivity=percent / 100) for percent in (50, 20, 10, 5)}
 CURVE["mnist-conv-curve-100"] = replace(SHORT, recipe="dense", connectivity=None)
 

@@ -55,6 +55,8 @@ class QatConfig:
         require(self.scale_lr >= 0, "scale_lr", self.scale_lr, "0 or above")
         require(self.spike_cost >= 0, "spike_cost", self.spike_cost, "0 or above")
         require(self.batch >= 1, "batch", self.batch, "at least 1")
+        require(0 <= self.rotation <= 180, "rotation", self.rotation, "0 to 180 degrees")
+        require(0 <= self.shift <= 0.5, "shift", self.shift, "0 to 0.5 of the image")
         require(self.seed >= 0, "seed", self.seed, "0 or above")
 
     @staticmethod
