@@ -133,7 +133,9 @@ def test_images_of_another_shape_are_refused(network: FloatNetwork, data: Datase
         fine_tune(network, FORMATS, Dataset(data.images[:, :, :5], data.labels), CONFIG)
 
 
-@pytest.mark.parametrize("fields", [{"epochs": -1}, {"lr": 0.0}, {"scale_lr": -1.0}, {"batch": 0}, {"shift": 0.6}, {"seed": -1}])
+@pytest.mark.parametrize(
+    "fields", [{"epochs": -1}, {"lr": 0.0}, {"scale_lr": -1.0}, {"batch": 0}, {"shift": 0.6}, {"seed": -1}]
+)
 def test_bad_configurations_are_refused(fields: dict) -> None:
     with pytest.raises(UserError, match=next(iter(fields))):
         QatConfig(**fields)
