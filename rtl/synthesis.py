@@ -203,14 +203,18 @@ def _yosys(design: Design, device: Device, folder: Path, progress: Progress) -> 
 
 
 def _small_memories(device: Device) -> list[str]:
-    """Commands that keep small memories out of block RAM, where there is LUT RAM."""
+    """Commands that keep small memories out of block RAM, where there is LUT RAM, and larger ones out of that."""
     if device.queues_in_ram:
         return []
     kinds = (("rom", "logic", "=", device.small_rom), ("ram", "distributed", ">", device.small_ram))
+    large = f"r:SIZE>{device.small_ram[0]}"
     return [
-        f'setattr -set {kind}_style "{style}" t:$mem_v2 r:WR_PORTS{sign}0 %i r:SIZE<={words} %i r:WIDTH<={bits} %i'
-        for kind, style, sign, (words, bits) in kinds
-        if words
+        f'setattr -set ram_style "block" t:$mem_v2 r:WR_PORTS>0 %i {large} %i',
+        *(
+            f'setattr -set {kind}_style "{style}" t:$mem_v2 r:WR_PORTS{sign}0 %i r:SIZE<={words} %i r:WIDTH<={bits} %i'
+            for kind, style, sign, (words, bits) in kinds
+            if words
+        ),
     ]
 
 
