@@ -145,6 +145,7 @@ def sweep_bits(checkpoint: Path, bits: tuple[int, ...], epochs: int) -> None:
 def curve(checkpoints: tuple[Path, ...], epochs: int) -> None:
     """Accuracy against connectivity: CHECKPOINTS and their networks of 4 bits, with a scale for each channel."""
     train, test = load("data/mnist")
+    formats, measure = Formats(per_channel=True), partial(accuracy, data=test)
     rows = []
     for path in checkpoints:
         click.echo(path.stem)
@@ -152,19 +153,15 @@ def curve(checkpoints: tuple[Path, ...], epochs: int) -> None:
         folder = OUT / "curve" / path.stem
         config = QatConfig.as_trained(made.config, epochs=epochs)
         tune = partial(tuned, train=train, config=config, state=folder / "state.pt")
-        measure = partial(accuracy, data=test)
-        formats = Formats(per_channel=True)
         (row,) = sweep(fold(made), {"fine-tuned": tune}, measure, folder, formats=formats, bits=[BITS])
-        rows.append((100 * row.connectivity, 100 * evaluate(network_of(made), test).accuracy, 100 * row.accuracy))
+        floats = evaluate(network_of(made), test).accuracy
+        rows.append((round(100 * row.connectivity, 1), 100 * floats, 100 * row.accuracy))
     rows.sort(reverse=True)
     lines = ["| connectivity | float | 4 bits |", "| ---: |" + " ---: |" * 2]
     lines += [f"| {connectivity:.1f} % | {floats:.2f} | {integers:.2f} |" for connectivity, floats, integers in rows]
     table = "\n".join(lines) + "\n"
     (OUT / "curve/table.md").write_text(table)
-    curves = {
-        "float": [(round(x, 1), y) for x, y, _ in rows],
-        "4 bits": [(round(x, 1), y) for x, _, y in rows],
-    }
+    curves = {"float": [(x, y) for x, y, _ in rows], "4 bits": [(x, y) for x, _, y in rows]}
     labels = {"xlabel": "connectivity, %", "ylabel": "accuracy, %", "title": "10,000 test images"}
     draw(curves, OUT / "curve/plot.svg", logarithmic=True, **labels)
     click.echo(table)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -89,9 +88,8 @@ def quantize(
     if method == "qat":
         from .quantize.qat import QatConfig, fine_tune
 
-        config = QatConfig.as_trained(trained.config, epochs=epochs, lr=lr, seed=seed)
-        augmentation = {"rotation": rotation, "shift": shift}
-        config = replace(config, **{name: value for name, value in augmentation.items() if value is not None})
+        own = {"epochs": epochs, "lr": lr, "rotation": rotation, "shift": shift, "seed": seed}
+        config = QatConfig.as_trained(trained.config, **{k: value for k, value in own.items() if value is not None})
         output.parent.mkdir(parents=True, exist_ok=True)
         state = output.with_suffix(".resume.pt")
         made = fine_tune(network, formats, training, config, resume=state, on_epoch=show_epoch)

@@ -25,7 +25,19 @@ import numpy as np
 import torch
 from numba import njit
 
-from .rows import gather, keep_largest, mark, repeated, scatter, stored, unpool, widened
+from .rows import (
+    by_channel,
+    count,
+    gather,
+    keep_largest,
+    mark,
+    neurons_at,
+    repeated,
+    scatter,
+    stored,
+    unpool,
+    widened,
+)
 
 SMALLEST_PART = 1 << 15  # elements that are worth a thread
 
@@ -68,10 +80,7 @@ def moments(first, last, x, base, sums):
                 over = widened(row[i]) - near[i]
                 total[i] += over
                 squares[i] += over * over
-        sums[n] = 0
-        for i in range(wide):
-            sums[n, 0, i % channels] += total[i]
-            sums[n, 1, i % channels] += squares[i]
+        by_channel(total, squares, sums[n])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -139,17 +148,15 @@ def fire_forward(first, last, x, norm, neuron, soft, size, one, spikes, rates):
     tiled = repeated(norm, wide)
     mean, scale, shift = tiled[0], tiled[1], tiled[2]
     rows = np.zeros((5, wide), norm.dtype)
-    over, drive, v, u, count = rows[0], rows[1], rows[2], rows[3], rows[4]
+    over, drive, v, u, fired = rows[0], rows[1], rows[2], rows[3], rows[4]
     pooled = np.empty((steps, wide), spikes.dtype)
-    unit, none = norm.dtype.type(1), norm.dtype.type(0)
     for n in range(first, last):
         for y in range(0, height, size):
             pooled[:] = 0
             for place in range(size * min(size, height - y)):
-                row, column = y + place // size, place % size
-                held = (width - column + size - 1) // size * channels
+                row, column, held = neurons_at(place, size, y, width, channels)
                 v[:] = v_reset
-                count[:] = 0
+                fired[:] = 0
                 for t in range(steps):
                     if t == 0 or not static:
                         gather(x[t, n, row], column, size, over)
@@ -158,11 +165,10 @@ def fire_forward(first, last, x, norm, neuron, soft, size, one, spikes, rates):
                     _update(held, decay, threshold, v_reset, soft, drive, v, u)
                     mark(held, threshold, u, one, pooled[t])
                     if len(rates):
-                        for i in range(held):
-                            count[i] += unit if u[i] >= threshold else none
+                        count(held, threshold, u, fired)
                 if len(rates):
-                    count /= norm.dtype.type(steps)
-                    scatter(count, column, size, rates[n, row])
+                    fired /= norm.dtype.type(steps)
+                    scatter(fired, column, size, rates[n, row])
             if y + size <= height:
                 for t in range(steps):
                     spikes[t, n, y // size].reshape(-1)[:] = pooled[t, :complete]
@@ -199,8 +205,7 @@ def fire_backward(first, last, gradient, to_rates, x, norm, neuron, soft, size, 
             places = size * min(size, height - y)
             largest[:] = -np.inf
             for place in range(places - 1, -1, -1):
-                row, column = y + place // size, place % size
-                held = (width - column + size - 1) // size * channels
+                row, column, held = neurons_at(place, size, y, width, channels)
                 v[:] = v_reset
                 for t in range(steps):
                     if t == 0 or not static:
@@ -215,8 +220,7 @@ def fire_backward(first, last, gradient, to_rates, x, norm, neuron, soft, size, 
             else:
                 pooled[:] = 0
             for place in range(places):
-                row, column = y + place // size, place % size
-                held = (width - column + size - 1) // size * channels
+                row, column, held = neurons_at(place, size, y, width, channels)
                 if len(to_rates):
                     gather(to_rates[n, row], column, size, to_rate)
                     to_rate /= kind(steps)
@@ -229,10 +233,7 @@ def fire_backward(first, last, gradient, to_rates, x, norm, neuron, soft, size, 
                         _affine_backward(held, scale, over[t, place], to_current, to_scale, to_shift)
                         scatter(to_current, column, size, to_x[t, n, row])
                         to_current[:] = 0
-        sums[n] = 0
-        for i in range(wide):
-            sums[n, 0, i % channels] += to_scale[i]
-            sums[n, 1, i % channels] += to_shift[i]
+        by_channel(to_scale, to_shift, sums[n])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -155,7 +155,6 @@ class GradRQuota(GradRAlone):
     those of the least weight are left without connections, for good, so that the others get more of them.
     """
 
-    @torch.no_grad()
     def after_step(self, step: int, of: int) -> None:
         super().after_step(step, of)
         if step % QUOTA_INTERVAL == 0 or step == of:

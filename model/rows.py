@@ -42,6 +42,13 @@ def _stored_of(value, like):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def neurons_at(place, size, y, width, channels):
+    """Row and first column of the neurons at `place` of the windows from row `y` on, and how many values they have."""
+    column = place % size
+    return y + place // size, column, (width - column + size - 1) // size * channels
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def gather(pixels, column, size, values):
     """Every `size`-th pixel of a row `[width, channels]`, from `column` on, into `values`."""
     width, channels = pixels.shape
@@ -83,6 +90,14 @@ def mark(held, threshold, u, one, marks):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def count(held, threshold, u, counts):
+    """Count the neurons that fire."""
+    unit, none = counts.dtype.type(1), counts.dtype.type(0)
+    for i in range(held):
+        counts[i] += unit if u[i] >= threshold else none
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def keep_largest(held, place, u, largest, at):
     """Where a membrane is at least the largest so far, it is the largest, and `place` is where it is."""
     for i in range(held):
@@ -98,3 +113,13 @@ def unpool(held, place, at, pooled, to_rate, to_spike):
     for i in range(held):
         window = pooled[i]
         to_spike[i] = to_rate[i] + (window if at[i] == place else none)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def by_channel(first, second, sums):
+    """Fill `sums`, `[2, channels]`, with those of two rows over their windows."""
+    channels = sums.shape[1]
+    sums[:] = 0
+    for i in range(len(first)):
+        sums[0, i % channels] += first[i]
+        sums[1, i % channels] += second[i]

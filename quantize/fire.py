@@ -28,18 +28,26 @@ class Rule:
     steps: int
 
     @property
+    def worth(self) -> float:
+        """What a step of the leak's shift leaves."""
+        return 1 / (1 << self.leak.shift)
+
+    @property
+    def factor(self) -> float:
+        """What a leak of kind `multiply` leaves of the membrane."""
+        return self.leak.factor * self.worth
+
+    @property
     def slopes(self) -> tuple[float, float]:
         """Derivatives of `u` by the scaled current and by `v`, floors left out."""
-        worth = 1 / (1 << self.leak.shift)
         if self.leak.kind == "decaying_input":
-            return worth, 1 - worth
-        return 1.0, {"none": 1.0, "shift": 1 - worth, "multiply": self.leak.factor * worth}[self.leak.kind]
+            return self.worth, 1 - self.worth
+        return 1.0, {"none": 1.0, "shift": 1 - self.worth, "multiply": self.factor}[self.leak.kind]
 
     def fields(self, kind: type[np.floating]) -> tuple[Any, ...]:
         """The `rule` of `kernels.py` for arrays of type `kind`."""
-        worth = 1 / (1 << self.leak.shift)
         top = 1 << (31 if self.membrane_bits is None else self.membrane_bits) - 1
-        numbers = kind(worth), kind(self.leak.factor * worth), kind(1 << self.fraction)
+        numbers = kind(self.worth), kind(self.factor), kind(1 << self.fraction)
         bounds = kind(-top), kind(top - 1)
         return kernels.LEAKS.index(self.leak.kind), *numbers, self.soft, self.membrane_bits is not None, *bounds
 
@@ -93,18 +101,9 @@ class _Fire(torch.autograd.Function):
         by_scaled, by_v = ctx.rule.slopes
         to_current = torch.empty_like(current)
         sums = np.empty((current.shape[1], 2, current.shape[4]))
-        given = gradient.numpy(), to_rates.numpy(), current.numpy(), neurons.numpy(), ctx.fields
         slope = neurons.numpy().dtype.type(by_v)
-        in_parts(
-            kernels.fire_backward,
-            current.shape[1],
-            current.numel(),
-            *given,
-            slope,
-            ctx.size,
-            to_current.numpy(),
-            sums,
-        )
+        given = gradient.numpy(), to_rates.numpy(), current.numpy(), neurons.numpy(), ctx.fields, slope, ctx.size
+        in_parts(kernels.fire_backward, current.shape[1], current.numel(), *given, to_current.numpy(), sums)
         to_threshold, to_unit = torch.from_numpy(sums.sum(axis=0)).to(neurons.dtype)
         to_current *= by_scaled * (1 << ctx.rule.fraction)
         return to_current, to_threshold, to_unit, None, None, None, None

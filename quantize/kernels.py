@@ -13,7 +13,7 @@ import math
 import numpy as np
 from numba import njit
 
-from ..model.rows import gather, keep_largest, mark, repeated, scatter, unpool
+from ..model.rows import by_channel, count, gather, keep_largest, mark, neurons_at, repeated, scatter, unpool
 
 LEAKS = ("none", "shift", "multiply", "decaying_input")
 
@@ -61,14 +61,6 @@ def _clip(held, low, high, v, within):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _count(held, over, count):
-    """Count the neurons that fire."""
-    unit, none = over.dtype.type(1), over.dtype.type(0)
-    for i in range(held):
-        count[i] += unit if over[i] >= none else none
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
 def _times(held, factor, values):
     for i in range(held):
         values[i] *= factor
@@ -107,17 +99,16 @@ def fire_forward(first, last, x, neurons, rule, size, spikes, rates):
     whole = repeated(neurons, wide)
     threshold, reset = whole[0], whole[1]
     rows = np.zeros((6, wide), x.dtype)
-    scaled, v, u, over, count, within = rows[0], rows[1], rows[2], rows[3], rows[4], rows[5]
+    scaled, v, u, over, fired, within = rows[0], rows[1], rows[2], rows[3], rows[4], rows[5]
     pooled = np.empty((steps, wide), spikes.dtype)
     unit, none = x.dtype.type(1), x.dtype.type(0)
     for n in range(first, last):
         for y in range(0, height, size):
             pooled[:] = 0
             for place in range(size * min(size, height - y)):
-                row, column = y + place // size, place % size
-                held = (width - column + size - 1) // size * channels
+                row, column, held = neurons_at(place, size, y, width, channels)
                 v[:] = reset
-                count[:] = 0
+                fired[:] = 0
                 for t in range(steps):
                     if t == 0 or not static:
                         gather(x[t, n, row], column, size, scaled)
@@ -128,10 +119,10 @@ def fire_forward(first, last, x, neurons, rule, size, spikes, rates):
                         _clip(held, low, high, v, within)
                     mark(held, none, over, unit, pooled[t])
                     if len(rates):
-                        _count(held, over, count)
+                        count(held, none, over, fired)
                 if len(rates):
-                    count /= x.dtype.type(steps)
-                    scatter(count, column, size, rates[n, row])
+                    fired /= x.dtype.type(steps)
+                    scatter(fired, column, size, rates[n, row])
             if y + size <= height:
                 for t in range(steps):
                     spikes[t, n, y // size].reshape(-1)[:] = pooled[t, :complete]
@@ -167,8 +158,7 @@ def fire_backward(first, last, gradient, to_rates, x, neurons, rule, by_v, size,
             places = size * min(size, height - y)
             largest[:] = -np.inf
             for place in range(places - 1, -1, -1):
-                row, column = y + place // size, place % size
-                held = (width - column + size - 1) // size * channels
+                row, column, held = neurons_at(place, size, y, width, channels)
                 v[:] = reset
                 for t in range(steps):
                     if t == 0 or not static:
@@ -185,8 +175,7 @@ def fire_backward(first, last, gradient, to_rates, x, neurons, rule, by_v, size,
             else:
                 pooled[:] = 0
             for place in range(places):
-                row, column = y + place // size, place % size
-                held = (width - column + size - 1) // size * channels
+                row, column, held = neurons_at(place, size, y, width, channels)
                 if len(to_rates):
                     gather(to_rates[n, row], column, size, to_rate)
                     to_rate /= x.dtype.type(steps)
@@ -200,7 +189,4 @@ def fire_backward(first, last, gradient, to_rates, x, neurons, rule, by_v, size,
                     if t == 0 or not static:
                         scatter(to_scaled, column, size, to_x[t, n, row])
                         to_scaled[:] = 0
-        sums[n] = 0
-        for i in range(wide):
-            sums[n, 0, i % channels] += to_threshold[i]
-            sums[n, 1, i % channels] += to_unit[i]
+        by_channel(to_threshold, to_unit, sums[n])

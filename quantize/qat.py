@@ -61,9 +61,9 @@ class QatConfig:
 
     @staticmethod
     def as_trained(config: dict[str, Any], **own: Any) -> QatConfig:
-        """Images and objective as in the training that a checkpoint's `config` tells of; `own` are the other fields."""
+        """Images and objective as in the training that a checkpoint's `config` tells of, but for the fields `own`."""
         trained = TrainConfig.from_json(config)
-        return QatConfig(**{name: getattr(trained, name) for name in AS_TRAINED}, **own)
+        return QatConfig(**{name: getattr(trained, name) for name in AS_TRAINED} | own)
 
 
 def fine_tune(
