@@ -122,6 +122,20 @@ def test_memories_of_a_small_design_become_block_ram(tmp_path):
     assert (tmp_path / "netlist.v").is_file()
 
 
+@pytest.mark.rtl
+def test_written_memories_of_more_words_than_small_ones_are_no_lut_ram(tmp_path):
+    """Left to itself, Yosys builds accumulators of 40 to 60 rows of LUTs, of which a GW1NR-9 has too few."""
+    target = device("gw1nr-9")
+    design = board_design(map_network(sparse(hidden=50), (1, 1)), board_of("gw1nr-9"))
+    for name, text in design.sources.items():
+        (tmp_path / name).write_text(text)
+    synthesis._yosys(design, target, tmp_path, lambda line: None)
+    memories = {m.name: m for m in synthesis.memories_of(tmp_path)}
+    bank = memories["accelerator.datapath.core0.pe0.bank0"]
+    assert target.small_ram[0] < bank.words <= synthesis.SMALL_RAM_WORDS
+    assert bank.is_block_ram
+
+
 @pytest.mark.parametrize(
     ("where", "block"),
     [
