@@ -25,7 +25,8 @@ class TrainConfig:
     recipe: str = "gradr-quota"
     connectivity: float | None = 0.05  # wanted part of all weights that is not zero; None for gradr and dense
     epochs: int = 40
-    rewire: float = 0.6  # part of the epochs during which connections change
+    dense: float = 0.0  # part of the epochs, the first, in which all weights train freely
+    rewire: float = 0.6  # part of the epochs after which connections no longer change
     constant: float | None = None  # part of the epochs with a constant learning rate; None: as long as rewire
     batch: int = 128
     lr: float = 4e-3
@@ -54,7 +55,9 @@ class TrainConfig:
         else:
             require(self.connectivity is None, "connectivity", self.connectivity, f"None for the recipe {self.recipe}")
         require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
+        require(0 <= self.dense < 1, "dense", self.dense, "0 or above, below 1")
         require(0 <= self.rewire <= 1, "rewire", self.rewire, "0 to 1")
+        require(self.sparse_from <= self.frozen_from, "dense", self.dense, f"at most rewire = {self.rewire}")
         require(self.constant is None or 0 <= self.constant <= 1, "constant", self.constant, "0 to 1, or None")
         require(self.batch >= 1, "batch", self.batch, "at least 1")
         require(self.lr > 0, "lr", self.lr, "above 0")
@@ -76,6 +79,11 @@ class TrainConfig:
     @property
     def wants_connectivity(self) -> bool:
         return self.recipe not in ("gradr", "dense")
+
+    @property
+    def sparse_from(self) -> int:
+        """First epoch, from 0, in which connections change."""
+        return round(self.dense * self.epochs)
 
     @property
     def frozen_from(self) -> int:

@@ -29,7 +29,7 @@ from .description import preset
 from .errors import UserError, require
 from .memory import keep_freed_memory
 from .networks import SpikingNetwork, arrays_of
-from .recipes import KINDS
+from .recipes import KINDS, Recipe
 from .workers import join
 
 Row = dict[str, Any]
@@ -145,28 +145,36 @@ def train(
     per_epoch = len(training) // config.batch
     require(per_epoch >= 1, "batch", config.batch, f"at most the {len(training)} training images")
     require(config.batch % workers.size == 0, "batch", config.batch, f"a multiple of the {workers.size} processes")
-    frozen_from = config.frozen_from
+    sparse_from, frozen_from = config.sparse_from, config.frozen_from
     constant = config.constant_epochs * per_epoch
     augment = Augment(config.rotation, config.shift, config.flip)
 
     torch.manual_seed(config.seed)
     network = SpikingNetwork(description).to(workers.device)
-    recipe = KINDS[config.recipe](network, config)
+    recipe = Recipe(network, config)
     optimizer = _optimizer(network, config)
-    recipe.attach(optimizer)
     history: list[Row] = []
+
+    def turn(epoch: int) -> None:
+        """Begin what begins with `epoch`: connections that change, a mask that no longer does. Parameters are new."""
+        nonlocal recipe, optimizer
+        if epoch == sparse_from:
+            recipe = KINDS[config.recipe](network, config)
+            optimizer = _optimizer(network, config)
+            recipe.attach(optimizer)
+        if epoch == frozen_from:
+            recipe.freeze()
+            optimizer = _optimizer(network, config)
 
     resume = None if out is None else out / RESUME_FILE
     if resume is not None and resume.exists():
         kept = _load_resume(resume, config)
         history = kept["history"]
-        if len(history) > frozen_from:
-            recipe.freeze()
-            optimizer = _optimizer(network, config)
+        for epoch in range(len(history)):
+            turn(epoch)
         network.load_state_dict(kept["network"])
         optimizer.load_state_dict(kept["optimizer"])
-        if len(history) <= frozen_from:
-            recipe.load_state(kept["recipe"])
+        recipe.load_state(kept["recipe"])
 
     forward = workers.wrap(network)
     shown = workers.leads and (sys.stderr.isatty() if progress is None else progress)
@@ -174,9 +182,8 @@ def train(
         bar = bars.add_task(f"{config.network} {config.recipe}", total=config.epochs * per_epoch)
         bars.update(bar, completed=len(history) * per_epoch)
         for epoch in range(len(history), config.epochs):
-            if epoch == frozen_from:
-                recipe.freeze()
-                optimizer = _optimizer(network, config)
+            turn(epoch)
+            if epoch in (sparse_from, frozen_from):
                 forward = workers.wrap(network)
             torch.manual_seed((config.seed * 100_003 + epoch) * workers.size + workers.rank)  # dropout
             network.train()
@@ -191,8 +198,8 @@ def train(
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
-                if epoch < frozen_from:
-                    recipe.after_step(number + 1, frozen_from * per_epoch)
+                if sparse_from <= epoch < frozen_from:
+                    recipe.after_step(number + 1 - sparse_from * per_epoch, (frozen_from - sparse_from) * per_epoch)
                 total_loss += float(loss.detach())
                 bars.advance(bar)
             after = [weight != 0 for weight in _weights(network)]

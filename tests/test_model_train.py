@@ -43,9 +43,10 @@ def same(a: Checkpoint, b: Checkpoint) -> bool:
     return a.arrays.keys() == b.arrays.keys() and all(np.array_equal(a.arrays[k], b.arrays[k]) for k in a.arrays)
 
 
+@pytest.mark.parametrize("dense", [0.0, 0.25])
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_resumed_is_uninterrupted(recipe: str, images: data.Dataset, tmp_path: Path) -> None:
-    config = config_of(recipe)
+def test_resumed_is_uninterrupted(recipe: str, dense: float, images: data.Dataset, tmp_path: Path) -> None:
+    config = config_of(recipe, dense=dense)
     whole = train(config, images)
 
     def stop_after(epoch: int) -> Any:
@@ -55,7 +56,7 @@ def test_resumed_is_uninterrupted(recipe: str, images: data.Dataset, tmp_path: P
 
         return on_epoch
 
-    for epoch in (2, 3, 4):  # before the freeze, which is at 2; at it; after it
+    for epoch in (1, 2, 3, 4):  # before the freeze, which is at 2; at it; after it
         with pytest.raises(KeyboardInterrupt):
             train(config, images, tmp_path, on_epoch=stop_after(epoch))
     resumed = train(config, images, tmp_path)
@@ -87,6 +88,20 @@ def test_reaches_the_connectivity_and_learns(recipe: str, images: data.Dataset, 
     assert evaluation.accuracy == made.figures["validation"]
     assert [rate.shape for rate in evaluation.rates] == [(800,), (10,)]
     assert evaluation.silent == made.figures["silent"]
+
+
+@pytest.mark.parametrize("recipe", ["gradr", "gradr-quota"])
+def test_dense_epochs_come_first(recipe: str, images: data.Dataset) -> None:
+    """They are those of a dense training; then Grad R keeps the signs that they found."""
+    settings = {"epochs": 6, "rewire": 1.0, "alpha": 1.0, "lr": 3e-3}
+    at_first = train(config_of("dense", **settings, constant=1.0), images)
+    made = train(config_of(recipe, **settings, dense=0.5), images)
+    assert [row["connectivity"] for row in made.history[:3]] == [1, 1, 1]
+    assert [row["loss"] for row in made.history[:3]] == [row["loss"] for row in at_first.history[:3]]
+    assert made.history[3]["connectivity"] < 1
+    before = train(config_of("dense", **settings | {"epochs": 3}, constant=1.0), images).arrays["layer0.weight"]
+    after = made.arrays["layer0.weight"]
+    assert (before * after >= 0).all()
 
 
 def test_a_price_on_spikes_makes_them_fewer(images: data.Dataset) -> None:
@@ -130,6 +145,8 @@ def test_another_configuration_does_not_resume(images: data.Dataset, tmp_path: P
         ({"network": "mnist"}, "network is mnist"),
         ({"epochs": 0}, "epochs is 0"),
         ({"p": 0.2}, "p is 0.2"),
+        ({"dense": 0.75}, "dense is 0.75: at most rewire = 0.6"),
+        ({"dense": 1.0}, "dense is 1.0"),
     ],
 )
 def test_refuses(changes: dict[str, Any], message: str) -> None:
