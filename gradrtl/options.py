@@ -18,6 +18,7 @@ from .quantize.network import QuantizedNetwork
 from .rtl.devices import DEVICES, Device
 from .rtl.mapping import QUEUE_DEPTH, ROW_QUEUE_DEPTH, Mapping, map_network
 from .rtl.planning import Load, balanced_pes, device_pes
+from .rtl.pruning import kept_neurons
 from .sim import engine
 from .sim.cycles import predict
 from .sim.events import events_of
@@ -186,7 +187,7 @@ def work(network: QuantizedNetwork, frames: np.ndarray, pixels_a_beat: int) -> t
     """Work of each layer in a mean frame of `frames`, and the beats of a frame."""
     measured = count(network, frames)
     loads = [
-        Load(float(events.sum(axis=1).mean()), float(synaptic.sum(axis=1).mean()))
-        for events, synaptic in zip(measured.events, measured.synaptic, strict=True)
+        Load(float(events.sum(axis=1).mean()), float(synaptic.sum(axis=1).mean()), len(kept))
+        for events, synaptic, kept in zip(measured.events, measured.synaptic, kept_neurons(network), strict=True)
     ]
     return loads, -(-network.layers[0].sources // max(1, pixels_a_beat))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..model.errors import UserError
 from ..quantize.network import QuantizedNetwork
@@ -12,16 +12,20 @@ from .devices import DEVICES, Device
 from .mapping import LARGEST_PES, LayerMapping, Mapping
 
 MOST_PES = 32  # tried in the first layer: what is sent to more takes longer than the cycles saved are worth
-SPARES = (0.5, 1.0, 2.0, 4.0)  # tried: how much faster than the first layer the others are
+SPARES = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)  # tried: how much faster than the first layer the others are
 NEARLY = 0.1  # more PEs that save a smaller part of the cycles are not worth it: the clock gets slower with them
 
 
 @dataclass(frozen=True)
 class Load:
-    """Work of one layer in a mean frame, measured on training data: input events and synaptic operations."""
+    """Work of one layer in a mean frame, measured on training data: input events and synaptic operations.
+
+    `neurons` are those that are built (`pruning.kept_neurons`): scans skip the others.
+    """
 
     events: float
     synaptic: float
+    neurons: int
 
 
 def balanced_pes(
@@ -35,15 +39,15 @@ def balanced_pes(
     """
     bound = max(beats, *(load.events for load in loads))
     if first is not None:
-        bound = max(bound, _cycles(network, 0, loads[0], first))
+        bound = max(bound, _cycles(loads[0], first, network.steps))
     pes = []
     for index, load in enumerate(loads):
         if index == 0 and first is not None:
             pes.append(first)
             continue
-        work = Load(load.events, load.synaptic * (spare if index else 1.0))
-        most = min(LARGEST_PES, network.layers[index].neurons)
-        enough = (p for p in range(1, most + 1) if _cycles(network, index, work, p) <= bound)
+        work = replace(load, synaptic=load.synaptic * (spare if index else 1.0))
+        most = min(LARGEST_PES, load.neurons)
+        enough = (p for p in range(1, most + 1) if _cycles(work, p, network.steps) <= bound)
         pes.append(next(enough, most))
     return pes
 
@@ -112,7 +116,7 @@ def device_pes(
 
     Raises `UserError` if none fits.
     """
-    most = range(1, min(MOST_PES, network.layers[0].neurons) + 1)
+    most = range(1, min(MOST_PES, loads[0].neurons) + 1)
     plans = {tuple(balanced_pes(network, loads, beats, first, spare)) for first in most for spare in SPARES}
     mappings = [mapped(list(pes)) for pes in sorted(plans)]
     fitting = [m for m in mappings if fits(m, device, device.share)] or [m for m in mappings if fits(m, device)]
@@ -127,8 +131,7 @@ def device_pes(
     return pes
 
 
-def _cycles(network: QuantizedNetwork, index: int, load: Load, pes: int) -> float:
-    """Cycles of a mean frame in layer `index` on `pes` elements, queues aside."""
-    neurons = network.layers[index].neurons
-    rows = math.ceil(neurons / pes)
-    return max(load.synaptic * rows / neurons, rows * network.steps)
+def _cycles(load: Load, pes: int, steps: int) -> float:
+    """Cycles of a mean frame in a layer on `pes` elements, queues aside."""
+    rows = math.ceil(load.neurons / pes)
+    return max(load.synaptic * rows / load.neurons, rows * steps)

@@ -24,7 +24,7 @@ from gradrtl.rtl.planning import (
     needs,
 )
 
-LOADS = [Load(100.0, 6700.0), Load(900.0, 3900.0)]
+LOADS = [Load(100.0, 6700.0, 800), Load(900.0, 3900.0, 10)]
 BEATS = 196
 
 
@@ -40,6 +40,14 @@ def test_no_fewer_elements_would_keep_up(network):
 
 def test_the_others_follow_a_slower_first_layer(network):
     assert balanced_pes(network, LOADS, BEATS, 4) == [4, 3]  # 6700 / 4 = 1675 leaves room for four neurons an element
+
+
+def test_neurons_that_are_not_built_are_not_scanned(network):
+    few = [replace(LOADS[0], neurons=100), LOADS[1]]
+    assert balanced_pes(network, few, BEATS) == [8, 5]  # 13 neurons of 100: 871 synaptic operations
+    slow, fast = ([replace(load, synaptic=0.0) for load in loads] for loads in (LOADS, few))
+    assert balanced_pes(network, slow, BEATS) == [8, 1]  # 100 rows, 8 times
+    assert balanced_pes(network, fast, BEATS) == [1, 1]
 
 
 def busiest(mapping: Mapping) -> float:
