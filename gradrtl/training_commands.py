@@ -19,6 +19,7 @@ from .quantize.thinning import thinned
 @click.option("--recipe", default="gradr-quota", type=click.Choice(list(RECIPES)), help="How it becomes sparse.")
 @click.option("--connectivity", default=0.05, type=float, help="Part of the weights that stays.")
 @click.option("--epochs", default=40, type=int)
+@click.option("--dense", default=0.0, type=float, help="Part of the epochs, the first, that train all weights freely.")
 @click.option("--lr", default=4e-3, type=float, help="Learning rate, Adam.")
 @click.option("--alpha", default=0.01, type=float, help="Strength of the prior.")
 @click.option("--p", default=0.95, type=float, help="Target sparsity of the prior, for the recipe gradr.")
@@ -28,11 +29,13 @@ from .quantize.thinning import thinned
 @click.option("--device", default="cpu", type=click.Choice(["cpu", "cuda", "auto"]))
 @data_option
 @click.option("--out", default="build/train", type=click.Path(path_type=Path), help="Folder of the run; it resumes.")
-def train(preset, recipe, connectivity, epochs, lr, alpha, p, rotation, shift, seed, device, folder, out) -> None:
+def train(
+    preset, recipe, connectivity, epochs, dense, lr, alpha, p, rotation, shift, seed, device, folder, out
+) -> None:
     """Train a network sparse; writes OUT/checkpoint.npz. An interrupted run goes on where it was."""
     wanted = None if recipe in ("gradr", "dense") else connectivity
     config = TrainConfig(
-        preset, recipe, wanted, epochs, lr=lr, alpha=alpha, p=p, rotation=rotation, shift=shift, seed=seed
+        preset, recipe, wanted, epochs, dense, lr=lr, alpha=alpha, p=p, rotation=rotation, shift=shift, seed=seed
     )
     training, test = load(folder)
     from .model.networks import network_of
