@@ -152,19 +152,26 @@ def train(
     torch.manual_seed(config.seed)
     network = SpikingNetwork(description).to(workers.device)
     recipe = Recipe(network, config)
-    optimizer = _optimizer(network, config)
+    optimizer: torch.optim.Optimizer
+    forward: nn.Module
     history: list[Row] = []
 
     def turn(epoch: int) -> None:
-        """Begin what begins with `epoch`: connections that change, a mask that no longer does. Parameters are new."""
-        nonlocal recipe, optimizer
+        """Begin the phase that begins with `epoch`, if one does; its parameters are new.
+
+        All weights train, then connections change, then the mask is fixed.
+        """
+        nonlocal recipe, optimizer, forward
+        if epoch not in (0, sparse_from, frozen_from):
+            return
         if epoch == sparse_from:
             recipe = KINDS[config.recipe](network, config)
-            optimizer = _optimizer(network, config)
-            recipe.attach(optimizer)
         if epoch == frozen_from:
             recipe.freeze()
-            optimizer = _optimizer(network, config)
+        optimizer = _optimizer(network, config)
+        if epoch == sparse_from:
+            recipe.attach(optimizer)
+        forward = workers.wrap(network)
 
     resume = None if out is None else out / RESUME_FILE
     if resume is not None and resume.exists():
@@ -176,15 +183,12 @@ def train(
         optimizer.load_state_dict(kept["optimizer"])
         recipe.load_state(kept["recipe"])
 
-    forward = workers.wrap(network)
     shown = workers.leads and (sys.stderr.isatty() if progress is None else progress)
     with Progress(console=Console(stderr=True), disable=not shown) as bars:
         bar = bars.add_task(f"{config.network} {config.recipe}", total=config.epochs * per_epoch)
         bars.update(bar, completed=len(history) * per_epoch)
         for epoch in range(len(history), config.epochs):
             turn(epoch)
-            if epoch in (sparse_from, frozen_from):
-                forward = workers.wrap(network)
             torch.manual_seed((config.seed * 100_003 + epoch) * workers.size + workers.rank)  # dropout
             network.train()
             before = [weight != 0 for weight in _weights(network)]
