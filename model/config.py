@@ -57,7 +57,8 @@ class TrainConfig:
         require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
         require(0 <= self.dense < 1, "dense", self.dense, "0 or above, below 1")
         require(0 <= self.rewire <= 1, "rewire", self.rewire, "0 to 1")
-        require(self.sparse_from <= self.frozen_from, "dense", self.dense, f"at most rewire = {self.rewire}")
+        apart = f"at most rewire = {self.rewire}, with an epoch between them"
+        require(self.sparse_from < self.frozen_from, "dense", self.dense, apart)
         require(self.constant is None or 0 <= self.constant <= 1, "constant", self.constant, "0 to 1, or None")
         require(self.batch >= 1, "batch", self.batch, "at least 1")
         require(self.lr > 0, "lr", self.lr, "above 0")
