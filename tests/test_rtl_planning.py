@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from gradrtl.model.errors import UserError
+from gradrtl.options import work
 from gradrtl.quantize.network import Dense, Input, Layer, Neuron, QuantizedNetwork
 from gradrtl.rtl.devices import DEVICES, Device
 from gradrtl.rtl.mapping import Mapping, map_network
@@ -48,6 +49,16 @@ def test_neurons_that_are_not_built_are_not_scanned(network):
     slow, fast = ([replace(load, synaptic=0.0) for load in loads] for loads in (LOADS, few))
     assert balanced_pes(network, slow, BEATS) == [8, 1]  # 100 rows, 8 times
     assert balanced_pes(network, fast, BEATS) == [1, 1]
+
+
+def test_the_loads_are_those_of_the_neurons_that_are_built():
+    network = QuantizedNetwork.load("networks/mnist-1pct.npz")
+    frames = np.zeros((1, network.layers[0].sources), np.uint8)
+    loads, beats = work(network, frames, 4)
+    built = [int((layer.slots >= 0).sum()) for layer in map_network(network).layers]
+    assert [load.neurons for load in loads] == built
+    assert built[0] < network.layers[0].neurons
+    assert beats == 196
 
 
 def busiest(mapping: Mapping) -> float:
