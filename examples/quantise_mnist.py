@@ -60,6 +60,11 @@ def tuned(network: FloatNetwork, formats: Formats, train: Dataset, config: QatCo
     return found
 
 
+def made_in(name: str, network: FloatNetwork, epochs: int) -> Path:
+    """Folder of what is made of these weights: others, or other epochs, have another."""
+    return OUT / name / f"{network.notes['checkpoint']['weights'][:8]}-{epochs}"
+
+
 def show(row: Row) -> None:
     click.echo(f"epoch {row['epoch']:3}  validation {100 * row['validation']:.2f} %  synapses {sum(row['synapses'])}")
 
@@ -97,7 +102,7 @@ def networks(percent: tuple[str, ...], seed: tuple[int, ...], epochs: int) -> No
             config = QatConfig.as_trained(made.config, seed=s, epochs=epochs)
             tune = partial(tuned, train=train, config=config, state=OUT / f"{name}-s{s}.pt")
             ways: dict[str, Method] = {"weights": quantize, "fine-tuned": tune}
-            folder = OUT / name / f"{network.notes['checkpoint']['weights'][:8]}-{config.epochs}"
+            folder = made_in(name, network, epochs)
             tests["float"].append(100 * evaluate(network_of(made), test).accuracy)
             for way, method in ways.items():
                 click.echo(f"{name} seed {s}: {way}")
@@ -150,10 +155,11 @@ def curve(checkpoints: tuple[Path, ...], epochs: int) -> None:
     for path in checkpoints:
         click.echo(path.stem)
         made = Checkpoint.load(path)
-        folder = OUT / "curve" / path.stem
+        network = fold(made)
+        folder = made_in(f"curve/{path.stem}", network, epochs)
         config = QatConfig.as_trained(made.config, epochs=epochs)
         tune = partial(tuned, train=train, config=config, state=folder / "state.pt")
-        (row,) = sweep(fold(made), {"fine-tuned": tune}, measure, folder, formats=formats, bits=[BITS])
+        (row,) = sweep(network, {"fine-tuned": tune}, measure, folder, formats=formats, bits=[BITS])
         floats = evaluate(network_of(made), test).accuracy
         rows.append((round(100 * row.connectivity, 1), 100 * floats, 100 * row.accuracy))
     rows.sort(reverse=True)
