@@ -71,10 +71,12 @@ def test_seeds(images: data.Dataset) -> None:
     assert not same(train(config, images), train(replace(config, seed=1), images))
 
 
+@pytest.mark.parametrize("dense", [0.0, 0.25])
 @pytest.mark.parametrize("recipe", ["gradr-quota", "magnitude"])
-def test_reaches_the_connectivity_and_learns(recipe: str, images: data.Dataset, tmp_path: Path) -> None:
+def test_reaches_the_connectivity_and_learns(recipe: str, dense: float, images: data.Dataset, tmp_path: Path) -> None:
     rows: list[dict[str, Any]] = []
-    made = train(config_of(recipe, epochs=12, images=600), images, on_epoch=rows.append, command="a test")
+    config = config_of(recipe, epochs=12, images=600, dense=dense)
+    made = train(config, images, on_epoch=rows.append, command="a test")
     assert [row["epoch"] for row in rows] == list(range(1, 13))
     assert 0.09 < made.census.connectivity < 0.1001
     assert sum(rows[-1]["pruned"]) == sum(rows[-1]["regrown"]) == 0, "the mask is frozen"
