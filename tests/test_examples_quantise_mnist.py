@@ -72,3 +72,6 @@ def test_curve(programme: ModuleType) -> None:
     assert len(connectivity) == 2
     assert connectivity[0] > connectivity[1]
     assert Path("build/quantise/curve/plot.svg").exists()
+    float_networks.checkpoint(network, 2, connectivity=0.6).save(names[1])  # trained anew: the integers are too
+    CliRunner().invoke(programme.main, ["curve", *names, "--epochs", "1"], catch_exceptions=False)
+    assert Path("build/quantise/curve/table.md").read_text().splitlines() != lines
