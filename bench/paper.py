@@ -1,7 +1,7 @@
 """The paper's CIFAR-10 network in hardware, at 1 % random weights: `python -m bench.paper`.
 
 Prints what it costs in memory and cycles, writes its Verilog to `build/bench/cifar10-paper.v`, compiles that, and
-compares one random frame: every spike, membrane and cycle. About ten minutes.
+compares one random frame: every spike, membrane and cycle. About five minutes.
 """
 
 from __future__ import annotations
