@@ -10,8 +10,8 @@ from pathlib import Path
 
 import click
 
+from gradrtl.errors import UserError
 from gradrtl.model import data
-from gradrtl.model.errors import UserError
 from gradrtl.quantize.network import QuantizedNetwork
 
 from . import accelerator, baseline, figures, rtl, simulator

@@ -11,7 +11,7 @@ from pathlib import Path
 import numba
 import numpy as np
 
-from gradrtl.model.errors import UserError, require
+from gradrtl.errors import UserError, require
 
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 

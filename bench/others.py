@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from gradrtl.model.errors import require
+from gradrtl.errors import require
 from gradrtl.quantize.network import Dense, Layer, QuantizedNetwork
 
 Classifier = Callable[[torch.Tensor], torch.Tensor]

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numba import njit
 
-from gradrtl.model.errors import require
+from gradrtl.errors import require
 from gradrtl.quantize.network import PIXEL_BITS, Dense, Layer, QuantizedNetwork
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 import numpy as np
 
+from .errors import UserError
 from .model.data import load
-from .model.errors import UserError
 from .options import bar, data_option, frames_for, network_argument, parse_pes, planned_pes, training_frames
 from .quantize.network import QuantizedNetwork
 from .rtl.devices import DEVICES

@@ -13,9 +13,9 @@ from pathlib import Path
 import click
 import numpy as np
 
+from .errors import require
 from .model.checkpoint import Checkpoint
 from .model.data import Dataset, load
-from .model.errors import require
 from .options import bar, beat_option, data_option, place
 from .quantize.fold import fold
 from .quantize.network import WEIGHT_BITS, QuantizedNetwork

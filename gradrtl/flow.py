@@ -23,11 +23,11 @@ from rich.console import Console
 from rich.table import Table
 
 from . import __version__
+from .errors import require
 from .hardware_commands import timing
 from .model.checkpoint import Checkpoint
 from .model.config import TrainConfig
 from .model.data import Dataset, load
-from .model.errors import require
 from .options import bar, beat_option, data_option, pe_numbers, pe_option, place
 from .quantize.fold import fold
 from .quantize.network import QuantizedNetwork

@@ -10,8 +10,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from .errors import UserError, require
 from .model.data import load
-from .model.errors import UserError, require
 from .options import (
     bar,
     data_option,

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from .model.errors import UserError, require
+from .errors import UserError, require
 from .rtl.packets import (
     ANSWER,
     FRAME,

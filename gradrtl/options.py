@@ -12,8 +12,8 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
+from .errors import UserError, require
 from .model.data import Dataset, load
-from .model.errors import UserError, require
 from .quantize.network import QuantizedNetwork
 from .rtl.devices import DEVICES, Device
 from .rtl.mapping import QUEUE_DEPTH, ROW_QUEUE_DEPTH, Mapping, map_network

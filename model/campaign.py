@@ -17,10 +17,10 @@ from pathlib import Path
 
 import torch
 
+from ..errors import require
 from . import data
 from .checkpoint import Checkpoint
 from .config import TrainConfig
-from .errors import require
 from .networks import network_of
 from .train import Row, evaluate, train
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from . import archive
+from .. import archive
+from ..errors import UserError, require
 from .connectivity import Census, census
 from .description import Conv, Network
-from .errors import UserError, require
 
 KIND = "checkpoint"
 NORM = ("gain", "shift", "mean", "variance")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..errors import UserError, require
 from .description import preset
-from .errors import UserError, require
 
 RECIPES = {
     "gradr": "Grad R as the paper has it: a constant alpha, no target, rewiring to the last step",

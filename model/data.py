@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import UserError, require
+from ..errors import UserError, require
 
 IDX_IMAGES, IDX_LABELS = 0x0803, 0x0801  # magic numbers: unsigned bytes, 3 and 1 dimensions
 LARGEST_FILE = 1 << 30  # bytes, unpacked

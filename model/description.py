@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any
 
-from .errors import UserError, require
+from ..errors import UserError, require
 
 
 @dataclass(frozen=True)

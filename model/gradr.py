@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from .errors import require
+from ..errors import require
 
 
 class _Rewire(torch.autograd.Function):

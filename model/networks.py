@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..errors import require
 from . import fused
 from .checkpoint import Checkpoint
 from .description import Conv, Layer, Network
-from .errors import require
 from .neurons import fire, max_pool
 
 NORM_ARRAYS = {"gain": "weight", "shift": "bias", "mean": "running_mean", "variance": "running_var"}

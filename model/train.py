@@ -21,12 +21,12 @@ from rich.progress import Progress
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..errors import UserError, require
 from .augment import Augment
 from .checkpoint import Checkpoint
 from .config import TrainConfig
 from .data import Dataset, split
 from .description import preset
-from .errors import UserError, require
 from .memory import keep_freed_memory
 from .networks import SpikingNetwork, arrays_of
 from .recipes import KINDS, Recipe

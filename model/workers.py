@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from .errors import require
+from ..errors import require
 
 
 @dataclass(frozen=True)

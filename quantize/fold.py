@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..archive import digest
+from ..errors import require
 from ..model import description
-from ..model.archive import digest
 from ..model.checkpoint import NORM, Checkpoint
 from ..model.description import Neuron
-from ..model.errors import require
 from .network import Pool, Readout
 
 BATCH_NORM_EPS = 1e-5  # torch's default, which model/networks.py keeps

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..model.errors import require
+from ..errors import require
 from .fire import Rule, fire
 from .fold import FloatLayer, FloatNetwork
 from .network import PIXEL_BITS, QuantizedNetwork

@@ -15,17 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from ..model import archive
-from ..model.errors import require
+from .. import archive
+from ..bits import signed_bits
+from ..errors import require
 
 LIMIT = 1 << 30  # magnitudes of thresholds, biases and sums stay below: every u fits a 32-bit integer
 WEIGHT_BITS = range(2, 9)
 PIXEL_BITS = 8
-
-
-def signed_bits(low: int, high: int) -> int:
-    """Fewest bits of a two's complement number that holds every integer in `low..high` (1 for 0..0)."""
-    return 1 + max((~low if low < 0 else low).bit_length(), (~high if high < 0 else high).bit_length())
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ from typing import Any
 import torch
 from rich.progress import Progress
 
-from ..model.archive import digest
+from ..archive import digest
+from ..errors import UserError, require
 from ..model.augment import Augment
 from ..model.config import TrainConfig
 from ..model.data import Dataset, split
-from ..model.errors import UserError, require
 from ..model.memory import keep_freed_memory
 from ..model.train import batches, evaluate, learning_rate, objective
 from .fold import FloatNetwork

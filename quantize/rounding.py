@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import require
 from ..model import description
-from ..model.errors import require
 from .fold import FloatLayer, FloatNetwork
 from .network import LIMIT, WEIGHT_BITS, Conv, Dense, Input, Layer, Neuron, QuantizedNetwork
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from ..model.errors import require
+from ..errors import require
 from .fold import FloatNetwork
 from .network import WEIGHT_BITS, QuantizedNetwork
 from .plots import draw

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..model.errors import require
+from ..errors import require
 from .fold import FloatNetwork
 from .ptq import weight_scales
 from .rounding import Formats

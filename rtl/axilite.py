@@ -8,7 +8,7 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-WORD_BITS = 32
+from .registers import WORD_BITS, axilite_signals
 
 
 class Response(IntEnum):
@@ -21,25 +21,8 @@ class Response(IntEnum):
 
 def channels(address_bits: int) -> dict[str, wiring.Member]:
     """The signals of the five channels, subordinate side, by their AXI names in lower case."""
-    return {
-        "awaddr": In(address_bits),
-        "awvalid": In(1),
-        "awready": Out(1),
-        "wdata": In(WORD_BITS),
-        "wstrb": In(WORD_BITS // 8),
-        "wvalid": In(1),
-        "wready": Out(1),
-        "bresp": Out(2),
-        "bvalid": Out(1),
-        "bready": In(1),
-        "araddr": In(address_bits),
-        "arvalid": In(1),
-        "arready": Out(1),
-        "rdata": Out(WORD_BITS),
-        "rresp": Out(2),
-        "rvalid": Out(1),
-        "rready": In(1),
-    }
+    flows = {"in": In, "out": Out}
+    return {signal.name: flows[signal.direction](signal.width) for signal in axilite_signals(address_bits)}
 
 
 class AxiLite(wiring.Component):

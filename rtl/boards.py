@@ -8,7 +8,7 @@ from amaranth.build import Platform
 from amaranth.hdl import ClockDomain, Elaboratable, Instance, Module, ResetSignal, Signal
 from amaranth.lib import io
 
-from ..model.errors import require
+from ..errors import require
 from .loading import RAM_VERILOG, image
 from .mapping import Mapping
 from .serial import SerialAccelerator

@@ -14,8 +14,9 @@ from functools import cached_property
 
 import numpy as np
 
+from ..bits import unsigned_bits
 from ..quantize.network import Conv, Layer
-from .scan import Scan, unsigned_bits
+from .scan import Scan
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,10 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .fire import FireUnit, output_value_shape
+from .latency import BANKS
 from .loading import load_ports
 from .mapping import LayerMapping
-from .pe import BANKS, ProcessingElement, value_shape
+from .pe import ProcessingElement, value_shape
 from .placing import locate, located_layout
 from .serialiser import Serialiser
 from .streams import event_layout

@@ -6,17 +6,16 @@ from amaranth.hdl import Module, ResetInserter, Signal, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from ..bits import unsigned_bits
 from ..quantize.network import PIXEL_BITS
 from .core import Core
+from .latency import BEATS_WAITING
 from .loading import load_layout
 from .mapping import Mapping
 from .pe import value_shape
 from .readout import Readout, packet_layout
-from .scan import unsigned_bits
 from .serialiser import Serialiser
 from .streams import beat_layout, event_layout
-
-BEATS_WAITING = 2  # in front of the first core: enough for an event a cycle
 
 
 def input_signature(mapping: Mapping) -> stream.Signature:

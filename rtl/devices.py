@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ..model.errors import require
+from ..errors import require
 
 ANY = 1 << 30  # as many bits as there are
 

@@ -8,17 +8,11 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from ..quantize.network import signed_bits
+from ..bits import signed_bits
+from .latency import BANKS
 from .mapping import LayerMapping
 from .neuron import after_reset, potential, spike
-from .pe import BANKS
 from .streams import gone_layout, row_layout
-
-# Cycles from the one in which a bank is seen full to its first issue, and from the issue of a row to its release of the
-# bank and to its offer on `rows`.
-SEEN = 1
-RELEASED = 2
-PUT_OUT = 5
 
 
 def output_value_shape(mapping: LayerMapping):
@@ -54,9 +48,10 @@ class FireUnit(wiring.Component):
     update_valid, update_spikes, update_membranes
         Out: for traces; see `docs/design.md`.
 
-    Throughput: a row a cycle. Latency: a bank full in cycle `c` has its first row issued in `c + SEEN` if the unit is
-    idle; a row issued in cycle `i` is put out in `i + PUT_OUT`. Stalls: `mapping.row_queue_depth` rows are on their way
-    or wait behind; one gone in cycle `g` lets another be issued in `g + 1` if it was not needed, else in `g + 2`.
+    Throughput: a row a cycle. Latency (`rtl/latency.py`): a bank full in cycle `c` has its first row issued in
+    `c + SEEN` if the unit is idle; a row issued in cycle `i` is put out in `i + PUT_OUT`. Stalls:
+    `mapping.row_queue_depth` rows are on their way or wait behind; one gone in cycle `g` lets another be issued in
+    `g + 1` if it was not needed, else in `g + 2`.
     """
 
     def __init__(self, mapping: LayerMapping, steps: int, scans: int):
@@ -101,7 +96,7 @@ class FireUnit(wiring.Component):
         m.d.comb += last_row.eq(row == rows - 1)
 
         # Issue, while there is room. A bank stays full until its last row is past the clearing write, which is before
-        # the other bank has been scanned (`FIRE_STAGES` rows at least).
+        # the other bank has been scanned (`latency.FIRE_STAGES` rows at least).
         bank, bank1, bank2 = Signal(), Signal(), Signal()
         step, scan = Signal(range(max(2, self.steps))), Signal(range(max(2, self.scans)))
         last_step, last_scan = Signal(), Signal()

@@ -6,9 +6,9 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from ..bits import unsigned_bits
 from ..quantize.network import QuantizedNetwork
 from .mapping import Mapping
-from .scan import unsigned_bits
 from .streams import beat_layout, event_layout
 
 MARK_BIT = 31  # of a spike beat: the end of a step

@@ -12,18 +12,18 @@ from functools import cached_property
 
 import numpy as np
 
-from ..model.errors import require
-from ..quantize.network import Conv, Layer, QuantizedNetwork, Ranges, signed_bits
+from ..bits import lane_bits, signed_bits, unsigned_bits
+from ..errors import require
+from ..quantize.network import Conv, Layer, QuantizedNetwork, Ranges
 from .assignment import assign
 from .convolution import Kernel
+from .latency import FIRE_STAGES
 from .pruning import kept_neurons
-from .scan import Scan, unsigned_bits
-from .streams import lane_bits
+from .scan import Scan
 
 PIXELS_A_BEAT = (1, 2, 4, 8)
 LARGEST_PES = 256
 QUEUE_DEPTH, ROW_QUEUE_DEPTH = 16, 8  # entries, where nothing else is asked for
-FIRE_STAGES = 4  # a row is read, registered, updated, written: the same row is read again no sooner
 
 
 @dataclass(frozen=True)

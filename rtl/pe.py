@@ -8,16 +8,10 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from .fifo import Queue
+from .latency import BANKS
 from .loading import LoadableMemory, load_ports
 from .mapping import LayerMapping
-from .placing import STAGES, located_layout, place, synapse_layout
-
-BANKS = 2
-
-
-def token_latency(mapping: LayerMapping) -> int:
-    """Cycles from the handoff of a token to the first cycle in which its bank is seen full."""
-    return 5 + (STAGES if mapping.kernel else 0)
+from .placing import located_layout, place, synapse_layout
 
 
 def value_shape(mapping: LayerMapping):
@@ -54,8 +48,8 @@ class ProcessingElement(wiring.Component):
     Throughput: one synapse a cycle and one event a cycle, whichever is more; an event without synapses costs its
     lookup, which overlaps the synapses of the events before it (two lookups run ahead). Latency: an event accepted in
     cycle `a` reaches the lookup in `a + 1` and is handed to the synapse reader in `a + 3`; a token handed over in
-    cycle `h` makes its bank full in `h + token_latency`. Stalls: whatever follows a token, while the bank it goes to is
-    not released.
+    cycle `h` makes its bank full in `h + token_latency` (`rtl/latency.py`). Stalls: whatever follows a token, while the
+    bank it goes to is not released.
     """
 
     def __init__(self, mapping: LayerMapping, pe: int, loadable: bool = False):

@@ -10,12 +10,10 @@ from amaranth.hdl import Array, Cat, Const, Module, ShapeLike, Signal, Value, si
 from amaranth.lib import data
 from amaranth.lib.memory import Memory
 
+from ..bits import unsigned_bits
 from .convolution import Axis
 from .mapping import LayerMapping
-from .scan import unsigned_bits
 from .streams import event_layout
-
-STAGES = 2  # cycles from a synapse to its row
 
 
 def located_layout(mapping: LayerMapping, value: ShapeLike) -> data.StructLayout:
@@ -72,7 +70,8 @@ def place(
 ) -> tuple[data.View, Value, Value]:
     """The pipeline `stage` of a synapse of the located `event`, its weight and its row.
 
-    At once in a dense layer, `STAGES` cycles later in a convolution, where `stage.valid` falls if there is no such row.
+    At once in a dense layer, `latency.CONVOLUTION` cycles later in a convolution, where `stage.valid` falls if there is
+    no such row.
     """
     kernel = mapping.kernel
     if kernel is None:

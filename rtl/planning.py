@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from ..model.errors import UserError
+from ..errors import UserError
 from ..quantize.network import QuantizedNetwork
 from .devices import DEVICES, Device
 from .mapping import LARGEST_PES, LayerMapping, Mapping

@@ -6,7 +6,8 @@ from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..quantize.network import QuantizedNetwork, signed_bits
+from ..bits import signed_bits
+from ..quantize.network import QuantizedNetwork
 from .fire import output_value_shape
 from .mapping import LayerMapping
 from .streams import event_layout

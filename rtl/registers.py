@@ -6,6 +6,32 @@ from dataclasses import dataclass
 
 MAGIC = int.from_bytes(b"GRTL", "big")
 DIGEST_WORDS = 8
+WORD_BITS = 32  # of a register
+
+
+@dataclass(frozen=True)
+class AxiSignal:
+    """A signal of an AXI4-Lite channel at the subordinate: its AXI name in lower case, `in` or `out`, its width."""
+
+    name: str
+    direction: str
+    width: int
+
+
+def axilite_signals(address_bits: int) -> tuple[AxiSignal, ...]:
+    """The signals of the five channels."""
+    channels: dict[str, list[tuple[str, str, int]]] = {
+        "aw": [("addr", "in", address_bits), ("valid", "in", 1), ("ready", "out", 1)],
+        "w": [("data", "in", WORD_BITS), ("strb", "in", WORD_BITS // 8), ("valid", "in", 1), ("ready", "out", 1)],
+        "b": [("resp", "out", 2), ("valid", "out", 1), ("ready", "in", 1)],
+        "ar": [("addr", "in", address_bits), ("valid", "in", 1), ("ready", "out", 1)],
+        "r": [("data", "out", WORD_BITS), ("resp", "out", 2), ("valid", "out", 1), ("ready", "in", 1)],
+    }
+    return tuple(
+        AxiSignal(channel + name, direction, width)
+        for channel, parts in channels.items()
+        for name, direction, width in parts
+    )
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,8 @@ from functools import cached_property
 
 import numpy as np
 
+from ..bits import unsigned_bits
 from ..quantize.network import Conv, Layer
-
-
-def unsigned_bits(largest: int) -> int:
-    """Width of an unsigned number up to `largest`, at least 1."""
-    return max(1, int(largest).bit_length())
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from ..model.errors import require
+from ..errors import require
 from .datapath import Datapath
 from .fifo import Queue
 from .loading import image, load_layout

@@ -6,8 +6,9 @@ from amaranth.hdl import Array, Module, Shape, ShapeLike, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from ..bits import lane_bits
 from .fifo import Queue
-from .streams import event_layout, gone_layout, lane_bits, row_layout
+from .streams import event_layout, gone_layout, row_layout
 
 
 class Serialiser(wiring.Component):

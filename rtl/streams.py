@@ -30,11 +30,6 @@ def gone_layout() -> data.StructLayout:
     return data.StructLayout({"needed": 1, "unneeded": 1})
 
 
-def lane_bits(lanes: int) -> int:
-    """Low bits of an address that name the lane."""
-    return (lanes - 1).bit_length()
-
-
 def beat_layout(lanes: int, index_bits: int) -> data.StructLayout:
     """One input beat: `lanes` 8-bit pixels, its number in the frame, `last` of its frame, `bad` if malformed.
 

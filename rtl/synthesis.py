@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from ..model.errors import UserError
+from ..errors import UserError
 from .boards import Design
 from .devices import Device
 

@@ -8,17 +8,15 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from .. import __version__
+from ..bits import unsigned_bits
 from .axilite import AxiLite, Response, channels
 from .datapath import Datapath
 from .fifo import Queue
 from .framing import Framer, SpikeFramer
+from .latency import INPUT_QUEUE, OUTPUT_QUEUE
 from .mapping import Mapping
 from .readout import WORD_BITS
 from .registers import DIGEST_WORDS, MAGIC, registers
-from .scan import unsigned_bits
-
-INPUT_QUEUE = 2  # entries: `s_axis_tready` comes from a register
-OUTPUT_QUEUE = 2  # entries: so do `m_axis_tvalid` and the data
 
 
 class Accelerator(wiring.Component):

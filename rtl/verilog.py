@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from amaranth.back import verilog
 
 from .. import __version__
+from .loading import RAM_VERILOG, image
 from .mapping import Mapping
+from .serial import SerialAccelerator
 from .top import Accelerator
 
 TOP = "gradrtl"
@@ -36,6 +38,12 @@ def generate(mapping: Mapping, command: str) -> str:
         top = Accelerator(mapping)
         body = verilog.convert(top, name=TOP, ports=top.ports, emit_src=False, strip_internal_attrs=True)
     return header(mapping, " ".join(command.split())) + body
+
+
+def generate_serial(mapping: Mapping, divisor: int) -> str:
+    """The serial accelerator as module `serial`, with ports clk, rst, rx, tx, busy; a bit takes `divisor` cycles."""
+    text = verilog.convert(SerialAccelerator(mapping, divisor), name="serial", strip_internal_attrs=True)
+    return text + (RAM_VERILOG if image(mapping) else "")
 
 
 @contextmanager

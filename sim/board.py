@@ -1,7 +1,7 @@
 """A board without the board: its serial pins in compiled Verilog, behind a pseudo-terminal.
 
-What talks to a real board talks to this one: `SimulatedBoard(mapping)` is a context manager whose `port` is the name of
-a serial device.
+What talks to a real board talks to this one: `SimulatedBoard(build(design))` is a context manager whose `port` is the
+name of a serial device; `rtl.verilog.generate_serial` writes the design.
 """
 
 from __future__ import annotations
@@ -14,20 +14,9 @@ from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
 
-from amaranth.back import verilog
-
-from ..rtl.loading import RAM_VERILOG, image
-from ..rtl.mapping import Mapping
-from ..rtl.serial import SerialAccelerator
 from . import toolchain
 
 DIVISOR = 4  # cycles of a serial bit: a small one makes the simulation fast
-
-
-def board_verilog(mapping: Mapping, divisor: int = DIVISOR) -> str:
-    """The serial accelerator as module `serial`, with ports clk, rst, rx, tx, busy."""
-    text = verilog.convert(SerialAccelerator(mapping, divisor), name="serial", strip_internal_attrs=True)
-    return text + (RAM_VERILOG if image(mapping) else "")
 
 
 def harness() -> str:

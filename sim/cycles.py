@@ -12,11 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from ..rtl.datapath import BEATS_WAITING
-from ..rtl.fire import PUT_OUT, RELEASED, SEEN
+from ..rtl.latency import BEATS_WAITING, INPUT_QUEUE, OUTPUT_QUEUE, PUT_OUT, RELEASED, SEEN, token_latency
 from ..rtl.mapping import LayerMapping, Mapping
-from ..rtl.pe import token_latency
-from ..rtl.top import INPUT_QUEUE, OUTPUT_QUEUE
 from .events import Events
 from .vectors import largest, rows, select
 
@@ -74,9 +71,7 @@ def predict(
     counts, count_from = _joined([e.counts for e in events], np.uint16)
     addresses, address_from = _joined([e.addresses for e in events], np.int32)
     costs, cost_from = _joined([_costs(layer) for layer in mapping.layers], np.int32)
-    shapes = np.array(
-        [[m.rows, m.queue_depth, m.row_queue_depth, token_latency(m), _vectors(m)] for m in mapping.layers], np.int64
-    )
+    shapes = np.array([_shape(m) for m in mapping.layers], np.int64)
     nothing = np.zeros((0, 0), np.int64)
     # As arguments, for a compiled kernel that is kept does not see that a constant of rtl/ has changed.
     hardware = (INPUT_QUEUE, OUTPUT_QUEUE, BEATS_WAITING, SEEN, RELEASED, PUT_OUT)
@@ -110,6 +105,11 @@ def _joined(arrays: list[np.ndarray], dtype: type) -> tuple[np.ndarray, np.ndarr
 def _vectors(layer: LayerMapping) -> int:
     """Vectors that hold the PEs of a layer."""
     return -(-layer.pes // LANES)
+
+
+def _shape(layer: LayerMapping) -> tuple[int, ...]:
+    latency = token_latency(layer.kernel is not None)
+    return layer.rows, layer.queue_depth, layer.row_queue_depth, latency, _vectors(layer)
 
 
 def _costs(layer: LayerMapping) -> np.ndarray:

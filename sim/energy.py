@@ -18,7 +18,8 @@ from math import exp, log
 
 import numpy as np
 
-from ..quantize.network import QuantizedNetwork, signed_bits
+from ..bits import signed_bits
+from ..quantize.network import QuantizedNetwork
 from .operations import Operations
 
 SOURCE = "M. Horowitz, ISSCC 2014, pp. 10-14, 45 nm, 0.9 V"

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..model.errors import require
+from ..errors import require
 from ..quantize.network import QuantizedNetwork
 from . import kernels
 from .frames import check

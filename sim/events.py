@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from ..model.errors import require
+from ..errors import require
 from ..quantize.network import PIXEL_BITS
 from ..rtl.mapping import Mapping
 from .operations import pooled

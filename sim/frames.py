@@ -6,7 +6,7 @@ from math import prod
 
 import numpy as np
 
-from ..model.errors import require
+from ..errors import require
 from ..quantize.network import QuantizedNetwork
 
 

@@ -6,11 +6,11 @@ import hashlib
 import importlib.metadata
 from pathlib import Path
 
-from .. import __version__, model, quantize, rtl
+from .. import __version__, quantize, rtl
+from ..cache import CACHE, cached
 from ..rtl.mapping import Mapping
-from . import toolchain
 
-GENERATOR = (model, quantize, rtl)  # packages whose sources a text depends on
+GENERATOR = (quantize, rtl)  # packages whose sources a text depends on
 
 
 def verilog(mapping: Mapping, command: str, *, cache: str | Path | None = None) -> str:
@@ -26,7 +26,7 @@ def verilog(mapping: Mapping, command: str, *, cache: str | Path | None = None) 
 
         (folder / "gradrtl.v").write_text(generate(mapping, command))
 
-    return (toolchain.cached(Path(cache or toolchain.CACHE), "verilog", made_from, make) / "gradrtl.v").read_text()
+    return (cached(Path(cache or CACHE), "verilog", made_from, make) / "gradrtl.v").read_text()
 
 
 def sources() -> str:

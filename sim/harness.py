@@ -9,10 +9,8 @@ evaluates its logic once a cycle instead of twice.
 
 from __future__ import annotations
 
-from amaranth.lib.wiring import In, Out
-
-from ..rtl.axilite import channels
 from ..rtl.mapping import Mapping
+from ..rtl.registers import axilite_signals
 
 INSTANCE = "dut"
 CORES = (f"{INSTANCE}.datapath.core", f"{INSTANCE}.core")  # where the cores may be, layer number to be added
@@ -33,8 +31,8 @@ def harness(mapping: Mapping, registers: bool, cores: str | None) -> str:
     lines += [f"  always @(posedge clk) {name} <= next_{name};\n" for name, _ in inputs]
     pins = [f".{name}({name})" for name, _ in [("clk", 1), *inputs, *outputs]]
     if registers:
-        idle = {In: "'0", Out: ""}
-        pins += [f".s_axil_{name}({idle[member.flow]})" for name, member in channels(1).items()]
+        idle = {"in": "'0", "out": ""}
+        pins += [f".s_axil_{signal.name}({idle[signal.direction]})" for signal in axilite_signals(1)]
     lines.append(f"  gradrtl {INSTANCE} ({', '.join(pins)});\n")
     if cores is not None:
         for layer in mapping.layers:

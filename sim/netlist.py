@@ -6,7 +6,7 @@ import re
 from importlib.resources import files
 from pathlib import Path
 
-from ..model.errors import UserError
+from ..errors import UserError
 
 # What Yosys's cell models draw in Verilator beyond the design's own warnings.
 LINT = ("PINMISSING", "UNOPTFLAT", "IMPLICIT", "MULTIDRIVEN", "CASEX", "CASEOVERLAP", "DECLFILENAME", "SELRANGE",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..model.errors import require
+from ..errors import require
 from ..rtl.mapping import Mapping
 from . import engine
 from .compare import Difference, first_cycle_difference, first_result_difference

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..model.errors import require
+from ..errors import require
 from ..quantize.network import QuantizedNetwork
 from ..rtl.mapping import Mapping
 from . import toolchain

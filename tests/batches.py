@@ -14,7 +14,7 @@ from amaranth._toolchain.yosys import YosysError, find_yosys
 from amaranth.back import rtlil
 from random_cases import Case, Finding, agree, machines_differ
 
-from gradrtl.model.errors import UserError
+from gradrtl.errors import UserError
 from gradrtl.rtl.mapping import Mapping
 from gradrtl.rtl.top import Accelerator
 from gradrtl.rtl.verilog import TOP, header, no_collection

@@ -23,10 +23,10 @@ import numpy as np
 import random_networks
 from rich.progress import track
 
-from gradrtl.model import archive
+from gradrtl import archive
+from gradrtl.errors import UserError
 from gradrtl.model.checkpoint import Checkpoint
 from gradrtl.model.data import load_cifar10, load_idx
-from gradrtl.model.errors import UserError
 from gradrtl.options import load_frames
 from gradrtl.quantize.fold import fold
 from gradrtl.quantize.network import QuantizedNetwork

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from random_cases import Case
 
-from gradrtl.model.errors import UserError
+from gradrtl.errors import UserError
 from gradrtl.quantize.network import Dense, Input, Layer, QuantizedNetwork, Readout
 
 

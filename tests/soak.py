@@ -29,7 +29,7 @@ from rich.progress import track
 from shrinking import shrink
 
 from gradrtl import model, quantize, rtl, sim
-from gradrtl.model.errors import UserError
+from gradrtl.errors import UserError
 from gradrtl.rtl.verilog import generate
 
 FOLDER = Path("build/soak")

@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 from random_networks import Options, frames, network
 
+from gradrtl.errors import UserError
 from gradrtl.host import Host, LineError, open_line
 from gradrtl.model.data import load_idx
-from gradrtl.model.errors import UserError
 from gradrtl.quantize.network import QuantizedNetwork
 from gradrtl.rtl.loading import image
 from gradrtl.rtl.mapping import Mapping, map_network
 from gradrtl.rtl.packets import LOAD, LOAD_HEADER, LOAD_WORDS, Packet
 from gradrtl.rtl.serial import identity
+from gradrtl.rtl.verilog import generate_serial
 from gradrtl.sim import engine, reference
-from gradrtl.sim.board import SimulatedBoard, board_verilog, build
+from gradrtl.sim.board import DIVISOR, SimulatedBoard, build
 
 ROOT = Path(__file__).parent.parent
 OPTIONS = Options(dense_only=True, largest=20, most_layers=2, most_steps=3)
@@ -55,7 +56,7 @@ class NoisyLine:
 def mnist():
     net = QuantizedNetwork.load(ROOT / "networks" / "mnist-1pct.npz")
     mapping = map_network(net, (4, 4), queue_depth=4)
-    return net, mapping, build(board_verilog(mapping))
+    return net, mapping, build(generate_serial(mapping, DIVISOR))
 
 
 @pytest.mark.rtl
@@ -91,7 +92,7 @@ def test_memories_are_loaded_over_a_noisy_line():
     net, mapping = loadable()
     images = frames(net, 20, 3)
     expected = reference.run(net, images)
-    with SimulatedBoard(build(board_verilog(mapping))) as board:
+    with SimulatedBoard(build(generate_serial(mapping, DIVISOR))) as board:
         line = NoisyLine(open_line(board.port, 1_000_000), 5e-4, 2)
         host = Host(line, patience=0.2)
         assert host.identify().memories == len(image(mapping))
@@ -108,7 +109,7 @@ def test_damaged_words_are_not_loaded():
     assert words.any()
     zeros = bytearray(Packet(99, LOAD, LOAD_HEADER.pack(0, 0) + bytes(2 * min(len(words), LOAD_WORDS))).encode())
     zeros[8] ^= 1  # of the payload
-    with SimulatedBoard(build(board_verilog(mapping))) as board:
+    with SimulatedBoard(build(generate_serial(mapping, DIVISOR))) as board:
         line = open_line(board.port, 1_000_000)
         host = Host(line, patience=60.0)
         host.load(image(mapping))

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gradrtl.errors import UserError
 from gradrtl.model import campaign
 from gradrtl.model.checkpoint import Checkpoint
 from gradrtl.model.config import TrainConfig
-from gradrtl.model.errors import UserError
 
 CHECKPOINTS = Path(__file__).parent.parent / "checkpoints"
 

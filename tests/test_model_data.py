@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gradrtl.errors import UserError
 from gradrtl.model import data
-from gradrtl.model.errors import UserError
 
 MNIST = Path(__file__).parent.parent / "data" / "mnist"
 

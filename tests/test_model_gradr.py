@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from gradrtl.model.errors import UserError
+from gradrtl.errors import UserError
 from gradrtl.model.gradr import AlphaControl, GradR, Prior, centre, rewire, rewired, theta_of
 
 

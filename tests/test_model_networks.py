@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
+from gradrtl.errors import UserError
 from gradrtl.model.checkpoint import Checkpoint
 from gradrtl.model.description import PRESETS, Conv, Dense, Layer, Network, Neuron, Pool, preset
-from gradrtl.model.errors import UserError
 from gradrtl.model.networks import SpikingNetwork, arrays_of, load_arrays, network_of
 from gradrtl.model.train import rate_loss
 

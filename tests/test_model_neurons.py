@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
+from gradrtl.errors import UserError
 from gradrtl.model.description import Neuron
-from gradrtl.model.errors import UserError
 from gradrtl.model.neurons import Spike, fire, step
 
 LIF = Neuron()  # tau = 2, decaying input, threshold 1, hard reset to 0

@@ -8,9 +8,9 @@ from itertools import pairwise
 import pytest
 import torch
 
+from gradrtl.errors import UserError
 from gradrtl.model.config import TrainConfig
 from gradrtl.model.description import preset
-from gradrtl.model.errors import UserError
 from gradrtl.model.gradr import theta_of
 from gradrtl.model.networks import SpikingNetwork
 from gradrtl.model.recipes import KINDS, RAMP, cubic, densities

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from gradrtl.errors import UserError
 from gradrtl.model import data
 from gradrtl.model.augment import Augment
 from gradrtl.model.checkpoint import Checkpoint
 from gradrtl.model.config import RECIPES, TrainConfig
-from gradrtl.model.errors import UserError
 from gradrtl.model.networks import network_of
 from gradrtl.model.train import activity, batches, evaluate, first_largest, learning_rate, train
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gradrtl.errors import UserError
 from gradrtl.model import data
 from gradrtl.model.checkpoint import Checkpoint
 from gradrtl.model.config import TrainConfig
-from gradrtl.model.errors import UserError
 from gradrtl.model.train import train
 from gradrtl.model.workers import join
 

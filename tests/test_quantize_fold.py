@@ -8,9 +8,9 @@ import torch
 from float_networks import checkpoint
 from torch.nn import functional
 
+from gradrtl.errors import UserError
 from gradrtl.model.checkpoint import Checkpoint
 from gradrtl.model.description import Conv, Dense, Layer, Network, Neuron, Pool
-from gradrtl.model.errors import UserError
 from gradrtl.quantize.fold import FloatLayer, fold, fold_batch_norm, fold_input_normalisation
 
 

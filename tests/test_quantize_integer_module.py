@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from gradrtl.errors import UserError
 from gradrtl.model.description import Dense, Layer, Network, Neuron
-from gradrtl.model.errors import UserError
 from gradrtl.model.networks import SpikingNetwork, load_arrays
 from gradrtl.quantize import ptq
 from gradrtl.quantize.fold import FloatNetwork, fold

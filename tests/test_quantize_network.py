@@ -14,8 +14,8 @@ import random_networks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gradrtl.model import archive
-from gradrtl.model.errors import UserError
+from gradrtl import archive
+from gradrtl.errors import UserError
 from gradrtl.quantize.network import (
     Conv,
     Dense,

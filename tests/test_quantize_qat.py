@@ -9,10 +9,10 @@ import float_networks
 import numpy as np
 import pytest
 
+from gradrtl.errors import UserError
 from gradrtl.model.config import TrainConfig
 from gradrtl.model.data import Dataset, split
 from gradrtl.model.description import Dense, Layer, Network
-from gradrtl.model.errors import UserError
 from gradrtl.quantize import ptq
 from gradrtl.quantize.fold import FloatNetwork, fold
 from gradrtl.quantize.living import without_dead

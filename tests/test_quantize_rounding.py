@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from float_networks import NEURONS, checkpoint
 
+from gradrtl.errors import UserError
 from gradrtl.model.description import Conv, Dense, Layer, Network, Neuron, Pool
-from gradrtl.model.errors import UserError
 from gradrtl.quantize import ptq
 from gradrtl.quantize.fold import FloatLayer, FloatNetwork, fold
 from gradrtl.quantize.rounding import Formats, leak_of, round_layer, round_weight, source_values

@@ -7,7 +7,7 @@ from pathlib import Path
 import float_networks
 import pytest
 
-from gradrtl.model.errors import UserError
+from gradrtl.errors import UserError
 from gradrtl.quantize import ptq
 from gradrtl.quantize.fold import FloatNetwork, fold
 from gradrtl.quantize.network import QuantizedNetwork

@@ -8,7 +8,7 @@ import float_networks
 import numpy as np
 import pytest
 
-from gradrtl.model.errors import UserError
+from gradrtl.errors import UserError
 from gradrtl.quantize.fold import FloatNetwork, fold
 from gradrtl.quantize.ptq import quantize, weight_scales
 from gradrtl.quantize.rounding import Formats

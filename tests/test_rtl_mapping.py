@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from random_cases import case
 
-from gradrtl.model.errors import UserError
+from gradrtl.errors import UserError
 from gradrtl.quantize.network import Dense, Input, Layer, Neuron, QuantizedNetwork
 from gradrtl.rtl.mapping import LayerMapping, map_network
 from gradrtl.rtl.pruning import kept_neurons

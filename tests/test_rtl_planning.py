@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gradrtl.model.errors import UserError
+from gradrtl.errors import UserError
 from gradrtl.options import work
 from gradrtl.quantize.network import Dense, Input, Layer, Neuron, QuantizedNetwork
 from gradrtl.rtl.devices import DEVICES, Device

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from gradrtl.model.errors import UserError
+from gradrtl.errors import UserError
 from gradrtl.quantize.network import Dense, Input, Layer, Neuron, QuantizedNetwork
 from gradrtl.rtl import synthesis
 from gradrtl.rtl.boards import BOARDS, board_design, board_of

@@ -14,7 +14,7 @@ import random_networks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gradrtl.model.errors import UserError
+from gradrtl.errors import UserError
 from gradrtl.quantize.network import Conv, Dense, Input, Layer, Neuron, Pool, QuantizedNetwork, Readout
 from gradrtl.sim import engine, operations, reference
 from gradrtl.sim.program import compile_network

@@ -12,8 +12,9 @@ from gradrtl.host import Host, open_line
 from gradrtl.rtl.loading import image
 from gradrtl.rtl.mapping import map_network
 from gradrtl.rtl.synthesis import tool
+from gradrtl.rtl.verilog import generate_serial
 from gradrtl.sim import reference
-from gradrtl.sim.board import SimulatedBoard, board_verilog, build
+from gradrtl.sim.board import DIVISOR, SimulatedBoard, build
 from gradrtl.sim.netlist import with_models, without_specify
 
 # Yosys ships no behaviour for the block RAMs and multipliers of the ECP5, so that netlist does without them.
@@ -26,7 +27,7 @@ def test_netlist_equals_the_reference(family, tmp_path):
     network = sparse(32, 24, 0.15)
     strided = (0,) if family == "ice40" else ()
     mapping = map_network(network, (2, 2), queue_depth=2, row_queue_depth=2, strided=strided)
-    (tmp_path / "serial.v").write_text(board_verilog(mapping))
+    (tmp_path / "serial.v").write_text(generate_serial(mapping, DIVISOR))
     script = f"read_verilog -sv serial.v; {SYNTHESIS[family]} -top serial; write_verilog -noattr netlist.v"
     subprocess.run([*tool("yosys"), "-q", "-p", script], cwd=tmp_path, check=True, capture_output=True)
     generator = np.random.default_rng(1)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from fake_accelerator import fake_verilog, faulty, small_network
 
-from gradrtl.model.errors import UserError
+from gradrtl.cache import CACHE
+from gradrtl.errors import UserError
 from gradrtl.rtl.mapping import map_network
 from gradrtl.sim import reference, toolchain, verilated
 from gradrtl.sim.compare import first_difference
@@ -29,7 +30,7 @@ STALLS = verilated.Stalls(0.3, 0.4, seed=5)
 
 @pytest.fixture(scope="module")
 def cache():
-    return toolchain.CACHE
+    return CACHE
 
 
 @pytest.fixture(scope="module")

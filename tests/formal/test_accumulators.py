@@ -13,8 +13,9 @@ from amaranth.lib import data
 from prover import Claim, constant, free, inner, opened, prove, watch
 
 from gradrtl.quantize.network import Dense, Input, Layer, Neuron, QuantizedNetwork
+from gradrtl.rtl.latency import BANKS
 from gradrtl.rtl.mapping import LayerMapping, map_network
-from gradrtl.rtl.pe import BANKS, ProcessingElement
+from gradrtl.rtl.pe import ProcessingElement
 
 BITS = 2
 STAGE = data.StructLayout({"valid": 1, "token": 1, "bad": 1, "bank": 1, "value": BITS})

@@ -7,8 +7,9 @@ from amaranth.hdl import Assert, Const, Cover, Module, Mux, Signal, Value
 from amaranth.lib import data
 from prover import Claim, free, inner, opened, prove, watch
 
+from gradrtl.bits import lane_bits
 from gradrtl.rtl.serialiser import Serialiser
-from gradrtl.rtl.streams import lane_bits, row_layout
+from gradrtl.rtl.streams import row_layout
 
 ROW_BITS, VALUE_BITS = 1, 2
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 
 class UserError(ValueError):
-    """A mistake in what the user gave: one line that names the field, the value and what would be accepted."""
+    """A mistake in what the user gave: one line that names the field, the value and what was expected."""
 
 
 def require(condition: bool, field: str, value: object, accepted: str) -> None:
     """Raise `UserError` for `field` unless `condition` holds."""
     if not condition:
-        raise UserError(f"{field} is {value}: {accepted}")
+        raise UserError(f"{field} is {value}, expected {accepted}")
