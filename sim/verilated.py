@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import require
+from ..errors import RtlFault, require
 from ..quantize.network import QuantizedNetwork
 from ..rtl.mapping import Mapping
 from . import toolchain
@@ -30,10 +30,6 @@ PATIENCE = 1_000_000
 REST = 4096  # idle cycles between frames that are sent apart
 REGISTERS = "s_axil_awvalid"  # a port of those designs that have registers
 BLOCK = 256  # frames handed to the driver at a time
-
-
-class RtlFault(Exception):
-    """The compiled accelerator breaks its protocol or stands still; the message tells how and where."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,70 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import UserError
+
+
+@contextmanager
+def whole(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`: what the block writes there becomes `path`, if the block ends well.
+
+    Folders are made, a link is followed, and leftovers of killed processes are removed. A device or a pipe is written
+    directly.
+
+    Raises
+    ------
+    UserError
+        The file cannot be written: full disk, missing permission, a folder of that name.
+    """
+    target = Path(os.path.realpath(path))
+    try:
+        if target.exists() and not target.is_file() and not target.is_dir():
+            yield target  # a device or a pipe: nothing can take its name
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(target)
+        part = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
+        try:
+            yield part
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write `text` to `path`, whole or not at all."""
+    with whole(path) as part:
+        part.write_text(text)
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Write `content` to `path`, whole or not at all."""
+    with whole(path) as part:
+        part.write_bytes(content)
+
+
+def _sweep(target: Path) -> None:
+    """Remove temporary files of `target` whose process no longer lives."""
+    for part in target.parent.glob(f".{target.name}.*.part"):
+        process = part.name.removeprefix(f".{target.name}.").split(".")[0]
+        if process.isdecimal() and not _lives(int(process)):
+            part.unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OverflowError, PermissionError):
+        pass
+    return True
