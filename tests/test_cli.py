@@ -144,7 +144,7 @@ def test_demo_leaves_everything_in_one_folder_and_does_not_repeat_itself(tmp_pat
         (["quantize", str(ROOT / "checkpoints/mnist-mlp-1-s0.npz"), "--connectivity", "1.5", *DATA], "connectivity"),
         (["train", "--network", "nonsense", *DATA], "nonsense"),
         (["train", "--connectivity", "2", *DATA], "connectivity is 2"),
-        (["train", "--dense", "0.9", *DATA], "dense is 0.9: at most rewire = 0.6"),
+        (["train", "--dense", "0.9", *DATA], "dense is 0.9, expected at most rewire = 0.6"),
         (["demo", "--bits", "1", *DATA], "weight_bits is 1"),
         (["demo", "--pe", "many", *DATA], "pe is many"),
         (["demo", "--images", "20000", *DATA], "images is 20000"),

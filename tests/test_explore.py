@@ -53,7 +53,7 @@ def test_sweep_resumes(tmp_path, monkeypatch):
 def test_mistakes_are_one_line(tmp_path):
     data = ["--data", str(ROOT / "data/mnist"), "--out", str(tmp_path / "out")]
     for words, message in (
-        (["--bits", "4,9"], "error: bits is 4,9: numbers 2 to 8"),
+        (["--bits", "4,9"], "error: bits is 4,9, expected numbers 2 to 8"),
         (["absent.npz"], "error: checkpoint file absent.npz"),
         (["--images", "1"], "error: images is 1"),
     ):

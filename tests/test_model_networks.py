@@ -110,7 +110,7 @@ def test_checkpoint(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: preset("mnist"), "network is mnist: mnist-mlp"),
+        (lambda: preset("mnist"), "network is mnist, expected mnist-mlp"),
         (lambda: Dense(0), "dense.outputs is 0"),
         (lambda: Conv(4, padding=(3, 0)), "conv.padding"),
         (lambda: Conv(4, stride=(0, 1)), "conv.stride"),

@@ -145,10 +145,10 @@ def test_another_configuration_does_not_resume(images: data.Dataset, tmp_path: P
         ({"network": "mnist"}, "network is mnist"),
         ({"epochs": 0}, "epochs is 0"),
         ({"p": 0.2}, "p is 0.2"),
-        ({"dense": 0.75}, "dense is 0.75: at most rewire = 0.6"),
+        ({"dense": 0.75}, "dense is 0.75, expected at most rewire = 0.6"),
         ({"dense": 1.0}, "dense is 1.0"),
-        ({"dense": 0.6}, "dense is 0.6: at most rewire = 0.6, with an epoch between them"),
-        ({"rewire": 0.1}, "dense is 0.0: at most rewire = 0.1, with an epoch between them"),
+        ({"dense": 0.6}, "dense is 0.6, expected at most rewire = 0.6, with an epoch between them"),
+        ({"rewire": 0.1}, "dense is 0.0, expected at most rewire = 0.1, with an epoch between them"),
     ],
 )
 def test_refuses(changes: dict[str, Any], message: str) -> None:

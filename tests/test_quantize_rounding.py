@@ -94,7 +94,7 @@ def test_reset_potentials_are_rounded_in_membrane_units() -> None:
 @pytest.mark.parametrize("scale", [1e-12, 1e-300])
 def test_thresholds_beyond_the_machines_are_refused(scale: float) -> None:
     network = one_layer(np.array([[0.5]]))
-    with pytest.raises(UserError, match=r"layer only threshold is .* units: less than"):
+    with pytest.raises(UserError, match=r"layer only threshold is .* units, expected less than"):
         round_layer(network.layers[0], np.array([scale]), 4, 1.0, Formats())
 
 

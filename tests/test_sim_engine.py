@@ -173,12 +173,12 @@ def test_blocks_are_the_run_in_pieces():
 @pytest.mark.parametrize(
     ("frames", "message"),
     [
-        ([[0]], "frames is list: a NumPy array"),
-        (np.zeros((2, 1)), "frames dtype is float64: uint8"),
-        (np.zeros((2, 2), np.uint8), r"frames shape is \(2, 2\): \[n, 1\]"),
-        (np.zeros(1, np.uint8), r"frames shape is \(1,\): \[n, 1\]"),
-        (np.zeros((2, 3, 1), np.uint8), r"frames shape is \(2, 3, 1\): \[n, 1\]"),
-        (np.array(0, np.uint8), r"frames shape is \(\): \[n, 1\]"),
+        ([[0]], "frames is list, expected a NumPy array"),
+        (np.zeros((2, 1)), "frames dtype is float64, expected uint8"),
+        (np.zeros((2, 2), np.uint8), r"frames shape is \(2, 2\), expected \[n, 1\]"),
+        (np.zeros(1, np.uint8), r"frames shape is \(1,\), expected \[n, 1\]"),
+        (np.zeros((2, 3, 1), np.uint8), r"frames shape is \(2, 3, 1\), expected \[n, 1\]"),
+        (np.array(0, np.uint8), r"frames shape is \(\), expected \[n, 1\]"),
     ],
 )
 def test_refuses_static_frames_that_do_not_fit(frames, message):
@@ -188,14 +188,14 @@ def test_refuses_static_frames_that_do_not_fit(frames, message):
 
 def test_refuses_spike_frames_that_do_not_fit():
     network = replace(small(), input=Input((1,), kind="spikes"))
-    with pytest.raises(UserError, match="frames largest spike is 2: 0 or 1"):
+    with pytest.raises(UserError, match="frames largest spike is 2, expected 0 or 1"):
         engine.run(network, np.full((1, 3, 1), 2, np.uint8))
-    with pytest.raises(UserError, match=r"frames shape is \(1, 1\): \[n, 3, 1\]"):
+    with pytest.raises(UserError, match=r"frames shape is \(1, 1\), expected \[n, 3, 1\]"):
         engine.run(network, np.zeros((1, 1), np.uint8))
 
 
 def test_refuses_a_senseless_number_of_threads():
-    with pytest.raises(UserError, match="threads is -1: at least 1"):
+    with pytest.raises(UserError, match="threads is -1, expected at least 1"):
         engine.run(small(), np.zeros((1, 1), np.uint8), threads=-1)
 
 
