@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+LONGEST_VALUE = 200  # characters of a value that a message shows
+
 
 class UserError(ValueError):
     """A mistake in what the user gave: one line that names the field, the value and what was expected."""
+
+    @classmethod
+    def of(cls, field: str, value: object, accepted: str) -> UserError:
+        """The error for `field`. The value is shown on one line, shortened if it is long."""
+        text = "".join(c if c.isprintable() else "?" for c in " ".join(str(value).split()))
+        if len(text) > LONGEST_VALUE:
+            text = text[: LONGEST_VALUE - 3] + "..."
+        return cls(f"{field} is {text}, expected {accepted}")
 
 
 class RtlFault(Exception):
@@ -14,4 +24,4 @@ class RtlFault(Exception):
 def require(condition: bool, field: str, value: object, accepted: str) -> None:
     """Raise `UserError` for `field` unless `condition` holds."""
     if not condition:
-        raise UserError(f"{field} is {value}, expected {accepted}")
+        raise UserError.of(field, value, accepted)

@@ -31,9 +31,10 @@ from .model.data import Dataset, load
 from .options import bar, beat_option, data_option, pe_numbers, pe_option, place
 from .quantize.fold import fold
 from .quantize.network import QuantizedNetwork
+from .quantize.placement import PIXELS_A_BEAT
 from .quantize.rounding import Formats
 from .report import write_report
-from .rtl.mapping import PIXELS_A_BEAT, Mapping
+from .rtl.mapping import Mapping
 from .rtl.verilog import generate
 from .sim import engine
 from .training_commands import show_epoch

@@ -22,7 +22,8 @@ from .options import (
     placement_options,
 )
 from .quantize.network import QuantizedNetwork
-from .rtl.mapping import QUEUE_DEPTH, ROW_QUEUE_DEPTH, Mapping, map_network
+from .quantize.placement import QUEUE_DEPTH, ROW_QUEUE_DEPTH
+from .rtl.mapping import Mapping, map_network
 from .rtl.planning import budget
 from .sim import engine
 from .sim.cycles import predict

@@ -15,8 +15,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from .errors import UserError, require
 from .model.data import Dataset, load
 from .quantize.network import QuantizedNetwork
+from .quantize.placement import QUEUE_DEPTH, ROW_QUEUE_DEPTH
 from .rtl.devices import DEVICES, Device
-from .rtl.mapping import QUEUE_DEPTH, ROW_QUEUE_DEPTH, Mapping, map_network
+from .rtl.mapping import Mapping, map_network
 from .rtl.planning import Load, balanced_pes, device_pes
 from .rtl.pruning import kept_neurons
 from .sim import engine

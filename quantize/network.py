@@ -7,6 +7,7 @@ section 2, written out in `sim/reference.py`. All widths that simulators and har
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
@@ -18,6 +19,7 @@ import numpy as np
 from .. import archive
 from ..bits import signed_bits
 from ..errors import require
+from .placement import Placement
 
 LIMIT = 1 << 30  # magnitudes of thresholds, biases and sums stay below: every u fits a 32-bit integer
 WEIGHT_BITS = range(2, 9)
@@ -277,13 +279,22 @@ class Ranges:
 
 @dataclass(frozen=True)
 class QuantizedNetwork:
-    """A validated chain of layers of integers. `notes` is free JSON (scales, provenance): no machine reads it."""
+    """A validated chain of layers of integers.
+
+    What follows `readout` is not part of the network's meaning, nor of its `digest`: `notes` is free JSON (scales,
+    provenance) that no machine reads; `rates` and `placement` say how the network is best placed, where that is known.
+
+    rates
+        For each layer float64 `[sources]`: mean events per frame of each source, measured on training data.
+    """
 
     input: Input
     layers: tuple[Layer, ...]
     steps: int
     readout: Readout = Readout()
     notes: dict[str, Any] = field(default_factory=dict)
+    rates: tuple[np.ndarray, ...] | None = None
+    placement: Placement | None = None
 
     def __post_init__(self) -> None:
         require(1 <= self.steps <= 255, "steps", self.steps, "1 to 255")
@@ -308,6 +319,10 @@ class QuantizedNetwork:
             extreme = max(map(abs, (*ranges.potential, *ranges.membrane)))
             extreme = max(extreme, *(abs(i) << layer.neuron.fraction for i in ranges.current))
             require(extreme < LIMIT, f"layer {layer.name} largest sum", extreme, f"less than {LIMIT}")
+        if self.rates is not None:
+            object.__setattr__(self, "rates", checked_rates(self.rates, self.layers))
+        if self.placement is not None:
+            self.placement.check(len(self.layers))
 
     @property
     def classes(self) -> int:
@@ -315,8 +330,8 @@ class QuantizedNetwork:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of everything that has a meaning (`notes` left out)."""
-        return archive.digest(*_content(replace(self, notes={})))
+        """SHA-256 of everything that has a meaning (`notes`, `rates` and `placement` left out)."""
+        return archive.digest(*_content(replace(self, notes={}, rates=None, placement=None)))
 
     @cached_property
     def ranges(self) -> tuple[Ranges, ...]:
@@ -374,6 +389,23 @@ def _ranges(layer: Layer, largest: int, steps: int) -> Ranges:
     return Ranges((low, high), (u_low, u_high), (m_low, m_high))
 
 
+def checked_rates(rates: Sequence[np.ndarray], layers: Sequence[Layer]) -> tuple[np.ndarray, ...]:
+    """Event rates of `layers` as float64 arrays that cannot be written to; `UserError` unless they fit and count."""
+    require(isinstance(rates, tuple | list), "rates", type(rates).__name__, "a tuple of arrays, one for each layer")
+    require(len(rates) == len(layers), "rates", len(rates), f"{len(layers)} arrays, one for each layer")
+    checked = []
+    for index, (given, layer) in enumerate(zip(rates, layers, strict=True)):
+        values = np.asarray(given)
+        require(values.dtype.kind in "iuf", f"rates[{index}] dtype", values.dtype, "numbers")
+        require(values.shape == (layer.sources,), f"rates[{index}] shape", values.shape, f"({layer.sources},)")
+        values = values.astype(np.float64)
+        counts = bool(np.isfinite(values).all() and (values >= 0).all())
+        require(counts, f"rates[{index}]", values, "finite numbers, 0 or more")
+        values.setflags(write=False)
+        checked.append(values)
+    return tuple(checked)
+
+
 def _content(network: QuantizedNetwork) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Header and arrays of a network file."""
     layers, arrays = [], {}
@@ -404,6 +436,10 @@ def _content(network: QuantizedNetwork) -> tuple[dict[str, Any], dict[str, np.nd
         "readout": {"kind": network.readout.kind, "group": network.readout.group},
         "notes": network.notes,
     }
+    for index, rates in enumerate(network.rates or ()):
+        arrays[f"layer{index}.rates"] = rates
+    if network.placement is not None:
+        header["placement"] = network.placement.to_json()
     return header, arrays
 
 
@@ -429,10 +465,14 @@ def _network(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Quantized
             )
         )
     given = header["input"]
+    rates = [arrays[name] for index in range(len(layers)) if (name := f"layer{index}.rates") in arrays]
+    placement = header.get("placement")
     return QuantizedNetwork(
         input=Input(tuple(given["shape"]), given["bits"], given["kind"]),
         layers=tuple(layers),
         steps=header["steps"],
         readout=Readout(**header["readout"]),
         notes=header["notes"],
+        rates=tuple(rates) if rates else None,
+        placement=None if placement is None else Placement.from_json(placement),
     )

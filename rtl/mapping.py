@@ -15,15 +15,12 @@ import numpy as np
 from ..bits import lane_bits, signed_bits, unsigned_bits
 from ..errors import require
 from ..quantize.network import Conv, Layer, QuantizedNetwork, Ranges
+from ..quantize.placement import QUEUE_DEPTH, ROW_QUEUE_DEPTH, Placement
 from .assignment import assign
 from .convolution import Kernel
 from .latency import FIRE_STAGES
 from .pruning import kept_neurons
 from .scan import Scan
-
-PIXELS_A_BEAT = (1, 2, 4, 8)
-LARGEST_PES = 256
-QUEUE_DEPTH, ROW_QUEUE_DEPTH = 16, 8  # entries, where nothing else is asked for
 
 
 @dataclass(frozen=True)
@@ -285,11 +282,10 @@ def map_network(
     """
     layers = network.layers
     pes = tuple(pes) if pes is not None else (16, *[4] * (len(layers) - 1))
-    require(len(pes) == len(layers), "pes", pes, f"{len(layers)} numbers, one for each layer")
-    require(all(1 <= p <= LARGEST_PES for p in pes), "pes", pes, f"1 to {LARGEST_PES}")
-    require(pixels_a_beat in PIXELS_A_BEAT, "pixels_a_beat", pixels_a_beat, f"one of {PIXELS_A_BEAT}")
-    require(2 <= queue_depth <= 1024, "queue_depth", queue_depth, "2 to 1024")
-    require(2 <= row_queue_depth <= 1024, "row_queue_depth", row_queue_depth, "2 to 1024")
+    chosen = Placement(pes, pixels_a_beat, queue_depth, row_queue_depth, tuple(strided))
+    chosen.check(len(layers))
+    pes, pixels_a_beat, strided = chosen.pes, chosen.pixels_a_beat, chosen.strided
+    queue_depth, row_queue_depth = chosen.queue_depth, chosen.row_queue_depth
     if rates is None:
         rates = tuple(np.ones(layer.sources) for layer in layers)
     require(len(rates) == len(layers), "rates", len(rates), f"{len(layers)} arrays, one for each layer")

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 
 from ..errors import UserError
 from ..quantize.network import QuantizedNetwork
+from ..quantize.placement import LARGEST_PES
 from .devices import DEVICES, Device
-from .mapping import LARGEST_PES, LayerMapping, Mapping
+from .mapping import LayerMapping, Mapping
 
 MOST_PES = 32  # tried in the first layer: what is sent to more takes longer than the cycles saved are worth
 SPARES = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)  # tried: how much faster than the first layer the others are

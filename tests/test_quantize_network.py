@@ -27,6 +27,7 @@ from gradrtl.quantize.network import (
     Readout,
     signed_bits,
 )
+from gradrtl.quantize.placement import Placement
 from gradrtl.sim import reference
 
 
@@ -201,6 +202,47 @@ def test_the_digest_is_of_the_meaning():
     assert network(other).digest != given.digest
 
 
+def test_a_file_keeps_rates_and_placement(tmp_path):
+    given = network(dense(), dense(name="next", sources=2))
+    rates = (np.array([0.5, 0.0, 3.0]), np.array([1, 2]))
+    full = replace(given, rates=rates, placement=Placement((16, 4), strided=(1,)))
+    assert full.digest == given.digest
+    assert full.save(tmp_path / "full.npz") != given.save(tmp_path / "bare.npz")
+    read = QuantizedNetwork.load(tmp_path / "full.npz")
+    assert read.digest == given.digest
+    assert read.placement == full.placement
+    for values, expected in zip(read.rates, rates, strict=True):
+        assert values.dtype == np.float64
+        assert not values.flags.writeable
+        np.testing.assert_array_equal(values, expected)
+    assert rates[0].flags.writeable
+    bare = QuantizedNetwork.load(tmp_path / "bare.npz")
+    assert bare.rates is None
+    assert bare.placement is None
+
+
+@pytest.mark.parametrize(
+    ("rates", "message"),
+    [
+        (7, "rates is int, expected a tuple of arrays"),
+        ((np.ones(3), np.ones(3)), "rates is 2, expected 1 arrays, one for each layer"),
+        ((np.ones(2),), r"rates\[0\] shape is \(2,\), expected \(3,\)"),
+        ((np.array(["a", "b", "c"]),), r"rates\[0\] dtype is <U1, expected numbers"),
+        ((np.array([1.0, -1.0, 0.0]),), r"rates\[0\] is \[ 1. -1.  0.\], expected finite numbers, 0 or more"),
+        ((np.array([1.0, np.nan, 0.0]),), r"rates\[0\] is"),
+        ((np.array([1.0, np.inf, 0.0]),), r"rates\[0\] is"),
+    ],
+)
+def test_refuses_rates(rates, message):
+    with pytest.raises(UserError, match=message.replace("  ", " ")):
+        network(rates=rates)
+
+
+def test_refuses_a_placement_of_another_network():
+    with pytest.raises(UserError, match=r"pes is \(16, 4\), expected 1 numbers, one for each layer"):
+        network(placement=Placement((16, 4)))
+
+
 def refused(path) -> str:
     with pytest.raises(UserError) as caught:
         QuantizedNetwork.load(path)
@@ -296,6 +338,7 @@ def put(header: dict, where: list, value: object) -> dict:
         (["layers", 0, "pool"], {"kind": "max"}, "incomplete"),
         (["layers", 0, "weight_bits"], 99, "layer dense weight_bits is 99"),
         (["notes"], None, "incomplete"),
+        (["placement"], [16], r"placement is \[16\], expected an object"),
     ],
 )
 def test_refuses_headers_that_make_no_network(tmp_path, where, value, message):
