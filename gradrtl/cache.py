@@ -1,57 +1,145 @@
-"""One cache for everything that is made once and kept: keyed by the content of all that an entry depends on."""
+"""One cache for everything that is made once and kept: keyed by the content of all that an entry depends on.
+
+An entry is a folder. Its file `.contents` holds the SHA-256 of every other file, and is compared whenever the entry is
+handed out: a damaged entry is made again. Entries are made in folders `making-*`, locked by the process that fills
+them; what a killed process leaves behind is removed by the next one that makes an entry.
+"""
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import hashlib
+import importlib.util
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import UserError
+from .locks import lock_folder, locked
 
 CACHE = Path("build/cache")
-KEPT_ENTRIES = 256  # of a kind; those that were used longest ago are forgotten
+KEPT_ENTRIES = 256  # of a kind; the least recently used are removed
+CONTENTS = ".contents"
+MAKING = "making-"
+STORAGE = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EFBIG,
+    errno.EIO,
+    errno.ENOTDIR,
+    errno.EEXIST,
+)
 
 
 def cached(cache: Path, kind: str, texts: Mapping[str, str], make: Callable[[Path], None]) -> Path:
-    """Folder of the entry for `texts`, made by `make` in a temporary folder if it is not there.
+    """Folder of the entry for `texts`, filled by `make` unless it is there undamaged.
 
-    `texts` must hold all that the entry depends on. Of each `kind`, those used longest ago are forgotten.
+    `texts` must hold all that the entry depends on: inputs, settings, versions, `sources` of packages. Of each `kind`,
+    the least recently used are removed. Raises `UserError` if the cache cannot be written: full, read-only.
     """
     digest = hashlib.sha256()
     for name, text in sorted(texts.items()):
-        digest.update(f"{name} {len(text)} ".encode() + text.encode())
+        content = text.encode()
+        digest.update(f"{name} {len(content)} ".encode() + content)
     entry = cache / f"{kind}-{digest.hexdigest()[:32]}"
     try:
         cache.mkdir(parents=True, exist_ok=True)
+        with locked(entry.with_suffix(".lock")):
+            if not _undamaged(entry):
+                _make(cache, kind, entry, make)
+            os.utime(entry)
     except OSError as error:
-        raise UserError(f"cache folder {cache} cannot be made: {error.strerror}") from error
-    with _lock(entry.with_suffix(".lock")):
-        if not entry.is_dir():
-            _forget_oldest(cache, kind)
-            with tempfile.TemporaryDirectory(prefix="making-", dir=cache) as folder:
-                made = Path(folder) / "entry"
-                made.mkdir()
-                make(made)
-                made.rename(entry)
-        os.utime(entry)
+        if error.errno not in STORAGE:
+            raise
+        raise UserError(f"cache folder {cache} cannot be used: {error.strerror}") from error
     return entry
 
 
+def sources(*names: str) -> str:
+    """SHA-256, in hexadecimal, of source files: of modules (`gradrtl.bits`) and of whole packages (`gradrtl.rtl`).
+
+    A package counts with everything in its folder (templates, sub-packages), compiled bytecode aside. Nothing is
+    imported.
+    """
+    sha = hashlib.sha256()
+    for name in names:
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.origin is None:
+            raise ValueError(f"no module {name}")
+        origin = Path(spec.origin)
+        whole = spec.submodule_search_locations is not None
+        paths = sorted(origin.parent.rglob("*")) if whole else [origin]
+        for path in paths:
+            if path.is_file() and path.suffix != ".pyc" and "__pycache__" not in path.parts:
+                content = path.read_bytes()
+                sha.update(f"{name} {path.relative_to(origin.parent).as_posix()} {len(content)} ".encode() + content)
+    return sha.hexdigest()
+
+
 @contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Hold the file lock at `path`: among processes and among threads."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def scratch(cache: Path) -> Iterator[Path]:
+    """An empty folder in `cache`, removed at the end; if this process is killed, by the next that makes one."""
+    with locked(cache / ".sweep.lock"):
+        for left in cache.glob(f"{MAKING}*"):
+            if (found := lock_folder(left)) is not None:
+                shutil.rmtree(left, ignore_errors=True)
+                os.close(found)
+        folder = Path(tempfile.mkdtemp(prefix=MAKING, dir=cache))
+        held = lock_folder(folder)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if held is not None:
+            os.close(held)
 
 
-def _forget_oldest(cache: Path, kind: str) -> None:
-    entries = sorted(cache.glob(f"{kind}-*[!k]"), key=lambda path: path.stat().st_mtime)
-    for entry in entries[: max(0, len(entries) - KEPT_ENTRIES + 1)]:
-        shutil.rmtree(entry, ignore_errors=True)
-        entry.with_suffix(".lock").unlink(missing_ok=True)
+def _make(cache: Path, kind: str, entry: Path, make: Callable[[Path], None]) -> None:
+    if entry.is_dir():
+        shutil.rmtree(entry)
+    else:
+        entry.unlink(missing_ok=True)
+    _remove_oldest(cache, kind)
+    with scratch(cache) as folder:
+        made = folder / "entry"
+        made.mkdir()
+        make(made)
+        (made / CONTENTS).write_text(json.dumps(_contents(made), indent=1))
+        made.rename(entry)
+
+
+def _undamaged(entry: Path) -> bool:
+    try:
+        return json.loads((entry / CONTENTS).read_text()) == _contents(entry)
+    except (OSError, ValueError):
+        return False
+
+
+def _contents(entry: Path) -> dict[str, str]:
+    """SHA-256 of each file of an entry, by name; of those that can be executed, with a mark."""
+    found = {}
+    for path in sorted(entry.rglob("*")):
+        if path.name != CONTENTS and not path.is_dir():
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            found[path.relative_to(entry).as_posix()] = digest + " x" * os.access(path, os.X_OK)
+    return found
+
+
+def _remove_oldest(cache: Path, kind: str) -> None:
+    ages = {}
+    for path in cache.glob(f"{kind}-*"):
+        with suppress(OSError):  # another process removes as well
+            if path.is_dir():
+                ages[path] = path.stat().st_mtime
+    for entry in sorted(ages, key=ages.__getitem__)[: max(0, len(ages) - KEPT_ENTRIES + 1)]:
+        with locked(entry.with_suffix(".lock"), wait=False) as ours, suppress(OSError):
+            if ours and entry.stat().st_mtime == ages[entry]:
+                shutil.rmtree(entry)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 from pathlib import Path
 
-from .. import __version__, quantize, rtl
-from ..cache import CACHE, cached
+from .. import __version__
+from ..cache import CACHE, cached, sources
 from ..rtl.mapping import Mapping
 
-GENERATOR = (quantize, rtl)  # packages whose sources a text depends on
+GENERATOR = ("gradrtl.bits", "gradrtl.quantize", "gradrtl.rtl")  # whose sources a text depends on
 
 
 def verilog(mapping: Mapping, command: str, *, cache: str | Path | None = None) -> str:
@@ -19,7 +18,7 @@ def verilog(mapping: Mapping, command: str, *, cache: str | Path | None = None) 
     It is made anew if anything differs that it depends on: the mapping's digest (network and placement), `command`, a
     source file of the generator, the versions of GradRTL, of Amaranth, of its Yosys.
     """
-    made_from = {"mapping": mapping.digest, "command": command, "sources": sources(), "versions": versions()}
+    made_from = {"mapping": mapping.digest, "command": command, "sources": sources(*GENERATOR), "versions": versions()}
 
     def make(folder: Path) -> None:
         from ..rtl.verilog import generate  # Amaranth takes a second to import
@@ -27,17 +26,6 @@ def verilog(mapping: Mapping, command: str, *, cache: str | Path | None = None) 
         (folder / "gradrtl.v").write_text(generate(mapping, command))
 
     return (cached(Path(cache or CACHE), "verilog", made_from, make) / "gradrtl.v").read_text()
-
-
-def sources() -> str:
-    """SHA-256, in hexadecimal, of the generator's source files."""
-    sha = hashlib.sha256()
-    for package in GENERATOR:
-        assert package.__file__ is not None
-        for path in sorted(Path(package.__file__).parent.glob("*.py")):
-            content = path.read_bytes()
-            sha.update(f"{package.__name__} {path.name} {len(content)} ".encode() + content)
-    return sha.hexdigest()
 
 
 def versions() -> str:
