@@ -7,7 +7,7 @@ RUN := $(VENV)/bin/python
 GRADRTL := $(VENV)/bin/gradrtl
 TYPES := build/types/gradrtl# the packages under their import names, as links, for mypy
 
-.PHONY: demo test lint cocotb formal mutants soak fuzz bench campaign networks clean
+.PHONY: demo test lint docs cocotb formal mutants soak fuzz bench campaign networks clean
 
 demo: $(READY)
 	$(GRADRTL) demo --out build/mnist
@@ -22,6 +22,10 @@ lint: $(READY)
 	mkdir -p $(TYPES)
 	ln -s $(CURDIR)/gradrtl/*.py $(addprefix $(CURDIR)/,model quantize rtl sim) $(TYPES)
 	MYPYPATH=$(dir $(TYPES)) $(RUN) -m mypy
+
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --quiet
+	@echo build/docs/index.html
 
 cocotb: $(READY)
 	$(RUN) -m pytest -s tests/test_cocotb_top.py

@@ -117,7 +117,11 @@ class Integers:
 
 
 def round_weight(weight: np.ndarray, scale: np.ndarray, bits: int) -> np.ndarray:
-    """int8 `weight / scale`, to nearest, clipped to `bits` bits; `scale` is `[1]` or `[out]`."""
+    """int8 `weight / scale`, to nearest, ties to even, clipped to `bits` bits; `scale` is `[1]` or `[out]`.
+
+    >>> round_weight(np.array([[-9.0, 0.5, 1.5, 2.4]]), np.array([1.0]), 4)
+    array([[-8,  0,  2,  2]], dtype=int8)
+    """
     top = 1 << bits - 1
     steps = weight / np.reshape(scale, (-1, *[1] * (weight.ndim - 1)))
     return np.clip(np.rint(steps), -top, top - 1).astype(np.int8)
