@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gradrtl.quantize.network import Conv, Dense, Input, Layer, Neuron, Pool, QuantizedNetwork, Readout
+from gradrtl.quantize.network import Conv, Dense, Input, IntNeuron, Layer, Pool, QuantizedNetwork, Readout
 
 CIFAR10_CONNECTIVITY = 0.01
 
@@ -43,5 +43,5 @@ def _dense(
     return Layer(name, shape, Dense(weight, np.zeros(outputs, np.int64)), _neuron(np.array([threshold])), 4)
 
 
-def _neuron(threshold: np.ndarray) -> Neuron:
-    return Neuron("decaying_input", "hard", threshold)
+def _neuron(threshold: np.ndarray) -> IntNeuron:
+    return IntNeuron("decaying_input", "hard", threshold)

@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from gradrtl.quantize.network import Dense, Input, Layer, Neuron, QuantizedNetwork
+from gradrtl.quantize.network import Dense, Input, IntNeuron, Layer, QuantizedNetwork
 from gradrtl.quantize.rounding import round_weight
 from gradrtl.sim import reference
 
@@ -32,12 +32,12 @@ def leaks() -> str:
     """`u` for each leak without input, around zero."""
     membranes = list(range(-5, 6))
     kinds = {
-        "`shift`, k = 1: `v - (v >> 1)`": Neuron("shift", "hard", np.array([1]), shift=1),
-        "`shift`, k = 2: `v - (v >> 2)`": Neuron("shift", "hard", np.array([1]), shift=2),
-        "`decaying_input`, k = 1: `v + ((0 - v) >> 1)`": Neuron("decaying_input", "hard", np.array([1]), shift=1),
-        "`decaying_input`, k = 2: `v + ((0 - v) >> 2)`": Neuron("decaying_input", "hard", np.array([1]), shift=2),
-        "`multiply`, 3/4: `(3 * v) >> 2`": Neuron("multiply", "hard", np.array([1]), shift=2, factor=3),
-        "`none`: `v`": Neuron("none", "hard", np.array([1])),
+        "`shift`, k = 1: `v - (v >> 1)`": IntNeuron("shift", "hard", np.array([1]), shift=1),
+        "`shift`, k = 2: `v - (v >> 2)`": IntNeuron("shift", "hard", np.array([1]), shift=2),
+        "`decaying_input`, k = 1: `v + ((0 - v) >> 1)`": IntNeuron("decaying_input", "hard", np.array([1]), shift=1),
+        "`decaying_input`, k = 2: `v + ((0 - v) >> 2)`": IntNeuron("decaying_input", "hard", np.array([1]), shift=2),
+        "`multiply`, 3/4: `(3 * v) >> 2`": IntNeuron("multiply", "hard", np.array([1]), shift=2, factor=3),
+        "`none`: `v`": IntNeuron("none", "hard", np.array([1])),
     }
     rows = [[name, *(neuron.step(v, 0) for v in membranes)] for name, neuron in kinds.items()]
     return table("Leaks, with I = 0: every shift rounds to minus infinity.", "v", [membranes, *rows])
@@ -58,9 +58,9 @@ def neurons() -> str:
     """Spike, reset and saturation of one neuron, one step, threshold 5, by the reference."""
     sums = [-12, -8, -7, 4, 5, 6, 12, 13, 14]
     kinds = {
-        "hard": Neuron("none", "hard", np.array([5])),
-        "soft": Neuron("none", "soft", np.array([5])),
-        "soft, 4 bits": Neuron("none", "soft", np.array([5]), membrane_bits=4),
+        "hard": IntNeuron("none", "hard", np.array([5])),
+        "soft": IntNeuron("none", "soft", np.array([5])),
+        "soft, 4 bits": IntNeuron("none", "soft", np.array([5]), membrane_bits=4),
     }
     rows = [["spike"] + [one_step(kinds["hard"], i)[0] for i in sums]]
     rows += [[f"v, {name}", *(one_step(neuron, i)[1] for i in sums)] for name, neuron in kinds.items()]
@@ -68,7 +68,7 @@ def neurons() -> str:
     return table(title, "u", [sums, *rows])
 
 
-def one_step(neuron: Neuron, current: int) -> tuple[int, int]:
+def one_step(neuron: IntNeuron, current: int) -> tuple[int, int]:
     """Spike and membrane after one step with this sum."""
     synapses = Dense(np.zeros((1, 1), np.int8), np.array([current]))
     network = QuantizedNetwork(Input((1,)), (Layer("one", (1,), synapses, neuron, 2),), steps=1)

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from gradrtl.model.description import Neuron
+from gradrtl.model.description import FloatNeuron
 from gradrtl.quantize.fold import FloatLayer, FloatNetwork
 from gradrtl.quantize.ptq import quantize
 from gradrtl.quantize.rounding import Formats
@@ -33,8 +33,8 @@ def weights(outputs: int, inputs: int, connectivity: float, rng: np.random.Gener
 def main(out: Path, images: int) -> None:
     """Quantise, simulate, generate, compile and compare a network of 64-40-5 neurons."""
     rng = np.random.default_rng(2)
-    hidden = FloatLayer("hidden", (64,), weights(40, 64, 0.3, rng), np.zeros(40), Neuron("lif", tau=2.0))
-    output = FloatLayer("output", (40,), weights(5, 40, 0.5, rng), np.zeros(5), Neuron("if", reset="soft"))
+    hidden = FloatLayer("hidden", (64,), weights(40, 64, 0.3, rng), np.zeros(40), FloatNeuron("lif", tau=2.0))
+    output = FloatLayer("output", (40,), weights(5, 40, 0.5, rng), np.zeros(5), FloatNeuron("if", reset="soft"))
     floats = FloatNetwork(input_shape=(64,), layers=(hidden, output), steps=8)
 
     network = quantize(floats, Formats(weight_bits=4))

@@ -11,7 +11,7 @@ import numpy as np
 from .. import archive
 from ..errors import UserError, require
 from .connectivity import Census, census
-from .description import Conv, Network
+from .description import ConvSpec, Network
 
 KIND = "checkpoint"
 NORM = ("gain", "shift", "mean", "variance")
@@ -86,7 +86,7 @@ def _array_shapes(network: Network) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {}
     for index, (layer, shape) in enumerate(zip(network.layers, network.weight_shapes, strict=True)):
         shapes[f"layer{index}.weight"] = shape
-        channels = layer.synapses.channels if isinstance(layer.synapses, Conv) else layer.synapses.outputs
+        channels = layer.synapses.channels if isinstance(layer.synapses, ConvSpec) else layer.synapses.outputs
         if layer.synapses.bias:
             shapes[f"layer{index}.bias"] = (channels,)
         if layer.batch_norm:

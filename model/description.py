@@ -13,7 +13,7 @@ from ..errors import UserError, require
 
 
 @dataclass(frozen=True)
-class Neuron:
+class FloatNeuron:
     """A membrane: `u = decay * v + gain * I`, a spike where `u >= threshold`, then the reset.
 
     lif: `decay = 1 - 1 / tau`, and `gain = 1 / tau` if the input decays too (the paper's neuron), else 1.
@@ -44,7 +44,7 @@ class Neuron:
 
 
 @dataclass(frozen=True)
-class Dense:
+class DenseSpec:
     """All-to-all synapses onto `outputs` neurons."""
 
     outputs: int
@@ -62,7 +62,7 @@ class Dense:
 
 
 @dataclass(frozen=True)
-class Conv:
+class ConvSpec:
     """Cross-correlation onto `channels` maps, zeros around the border."""
 
     channels: int
@@ -111,11 +111,11 @@ class Pool:
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerSpec:
     """Dropout of the input, synapses, batch normalisation of the currents, neurons, pool of the spikes."""
 
-    synapses: Dense | Conv
-    neuron: Neuron = Neuron()
+    synapses: DenseSpec | ConvSpec
+    neuron: FloatNeuron = FloatNeuron()
     batch_norm: bool = False
     dropout: float = 0.0
     pool: Pool | None = None
@@ -134,7 +134,7 @@ class Network:
 
     name: str
     input_shape: tuple[int, ...]
-    layers: tuple[Layer, ...]
+    layers: tuple[LayerSpec, ...]
     steps: int = 8
     vote: int = 1
 
@@ -167,7 +167,7 @@ class Network:
     def to_json(self) -> dict[str, Any]:
         body = asdict(self)
         for entry, layer in zip(body["layers"], self.layers, strict=True):
-            entry["synapses"]["kind"] = "conv" if isinstance(layer.synapses, Conv) else "dense"
+            entry["synapses"]["kind"] = "conv" if isinstance(layer.synapses, ConvSpec) else "dense"
         return body
 
     @staticmethod
@@ -179,36 +179,36 @@ class Network:
             raise UserError(f"network description: incomplete or unknown field ({error!r})") from None
 
 
-def _layer(entry: dict[str, Any]) -> Layer:
+def _layer(entry: dict[str, Any]) -> LayerSpec:
     synapses: dict[str, Any] = dict(entry["synapses"])
     if synapses.pop("kind") == "conv":
         synapses |= {name: tuple(synapses[name]) for name in ("kernel", "stride", "padding")}
-        kind: Dense | Conv = Conv(**synapses)
+        kind: DenseSpec | ConvSpec = ConvSpec(**synapses)
     else:
-        kind = Dense(**synapses)
+        kind = DenseSpec(**synapses)
     pool = Pool(**entry["pool"]) if entry["pool"] else None
-    return Layer(kind, Neuron(**entry["neuron"]), entry["batch_norm"], entry["dropout"], pool)
+    return LayerSpec(kind, FloatNeuron(**entry["neuron"]), entry["batch_norm"], entry["dropout"], pool)
 
 
-def _conv(channels: int, pool: bool = False) -> Layer:
-    return Layer(Conv(channels), batch_norm=True, pool=Pool() if pool else None)
+def _conv(channels: int, pool: bool = False) -> LayerSpec:
+    return LayerSpec(ConvSpec(channels), batch_norm=True, pool=Pool() if pool else None)
 
 
 def _mnist_conv(name: str, width: int, steps: int, vote: int = 1) -> Network:
-    layers = _conv(width, pool=True), _conv(2 * width, pool=True), Layer(Dense(10 * vote))
+    layers = _conv(width, pool=True), _conv(2 * width, pool=True), LayerSpec(DenseSpec(10 * vote))
     return Network(name, (1, 28, 28), layers, steps, vote)
 
 
 PRESETS = {
     network.name: network
     for network in (
-        Network("mnist-mlp", (1, 28, 28), (Layer(Dense(800)), Layer(Dense(10)))),
+        Network("mnist-mlp", (1, 28, 28), (LayerSpec(DenseSpec(800)), LayerSpec(DenseSpec(10)))),
         _mnist_conv("mnist-conv", 16, steps=8),
         _mnist_conv("mnist-conv-wide", 64, steps=4, vote=4),
         Network(
             "cifar10-small",
             (3, 32, 32),
-            (*(_conv(channels, pool=True) for channels in (32, 64, 64)), Layer(Dense(100))),
+            (*(_conv(channels, pool=True) for channels in (32, 64, 64)), LayerSpec(DenseSpec(100))),
             steps=4,
             vote=10,
         ),
@@ -217,8 +217,8 @@ PRESETS = {
             (3, 32, 32),
             (
                 *(_conv(256, pool=place in (2, 5)) for place in range(6)),
-                Layer(Dense(2048), dropout=0.5),
-                Layer(Dense(100), dropout=0.5),
+                LayerSpec(DenseSpec(2048), dropout=0.5),
+                LayerSpec(DenseSpec(100), dropout=0.5),
             ),
             steps=8,
             vote=10,

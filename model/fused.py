@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from . import kernels
-from .description import Neuron
+from .description import FloatNeuron
 
 Norm = nn.BatchNorm1d | nn.BatchNorm2d
 
 
 def fire(
-    x: Tensor, norm: Norm | None, neuron: Neuron, steps: int, size: int, with_rates: bool
+    x: Tensor, norm: Norm | None, neuron: FloatNeuron, steps: int, size: int, with_rates: bool
 ) -> tuple[Tensor, Tensor | None]:
     """Spikes after `size` x `size` max pooling, and the firing rates before it.
 
@@ -72,7 +72,7 @@ class _Fire(torch.autograd.Function):
         scale: Tensor,
         shift: Tensor,
         precision: Tensor | None,
-        neuron: Neuron,
+        neuron: FloatNeuron,
         steps: int,
         size: int,
         with_rates: bool,
@@ -122,6 +122,6 @@ def _array(tensor: Tensor) -> np.ndarray:
     return tensor.view(torch.int16).numpy().view(np.uint16) if tensor.dtype == torch.bfloat16 else tensor.numpy()
 
 
-def _fields(neuron: Neuron, norm: Tensor) -> tuple[np.floating, ...]:
+def _fields(neuron: FloatNeuron, norm: Tensor) -> tuple[np.floating, ...]:
     kind = norm[:0].numpy().dtype.type
     return kind(neuron.decay), kind(neuron.gain), kind(neuron.threshold), kind(neuron.v_reset)

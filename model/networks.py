@@ -16,7 +16,7 @@ from torch.nn import functional
 from ..errors import require
 from . import fused
 from .checkpoint import Checkpoint
-from .description import Conv, Layer, Network
+from .description import ConvSpec, LayerSpec, Network
 from .neurons import fire, max_pool
 
 NORM_ARRAYS = {"gain": "weight", "shift": "bias", "mean": "running_mean", "variance": "running_var"}
@@ -25,13 +25,13 @@ NORM_ARRAYS = {"gain": "weight", "shift": "bias", "mean": "running_mean", "varia
 class SpikingLayer(nn.Module):
     """Dropout, synapses, batch normalisation, neurons, pool: `[1 or steps, batch, ...] -> [steps, batch, ...]`."""
 
-    def __init__(self, layer: Layer, input_shape: tuple[int, ...], steps: int) -> None:
+    def __init__(self, layer: LayerSpec, input_shape: tuple[int, ...], steps: int) -> None:
         super().__init__()
         self.layer, self.steps = layer, steps
         synapses = layer.synapses
         self.synapses: nn.Linear | nn.Conv2d
         self.norm: nn.BatchNorm2d | nn.BatchNorm1d | None
-        if isinstance(synapses, Conv):
+        if isinstance(synapses, ConvSpec):
             geometry = (synapses.kernel, synapses.stride, synapses.padding)
             self.synapses = nn.Conv2d(input_shape[0], synapses.channels, *geometry, bias=synapses.bias)
             self.norm = nn.BatchNorm2d(synapses.channels) if layer.batch_norm else None
@@ -46,7 +46,7 @@ class SpikingLayer(nn.Module):
         On a processor spikes have the type in which the convolution was evaluated. Membranes are float32.
         """
         steps, batch = x.shape[:2]
-        convolves = isinstance(self.layer.synapses, Conv)
+        convolves = isinstance(self.layer.synapses, ConvSpec)
         flat = x.flatten(0, 1) if convolves else x.flatten(2).flatten(0, 1)
         if self.layer.dropout and self.training:
             # one mask a frame, held for all its steps

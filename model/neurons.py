@@ -1,8 +1,8 @@
 """Spiking neurons over all steps of a frame, with a surrogate gradient.
 
-The membrane is `u = decay * v + gain * I` (`description.Neuron`), a spike is `s = (u >= threshold)`, and the reset does
-not carry gradient. Backwards, the spike's derivative is that of `atan(pi * x) / pi + 1/2` at `x = u - threshold`, which
-is `1 / (1 + (pi * x)**2)`: the ATan surrogate of Chen et al. (IJCAI 2021).
+The membrane is `u = decay * v + gain * I` (`description.FloatNeuron`), a spike is `s = (u >= threshold)`, and the
+reset does not carry gradient. Backwards, the spike's derivative is that of `atan(pi * x) / pi + 1/2` at
+`x = u - threshold`, which is `1 / (1 + (pi * x)**2)`: the ATan surrogate of Chen et al. (IJCAI 2021).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .description import Neuron
+from .description import FloatNeuron
 
 
 class Spike(torch.autograd.Function):
@@ -31,7 +31,7 @@ class Spike(torch.autograd.Function):
         return gradient / (1 + (math.pi * x) ** 2)
 
 
-def step(current: Tensor, v: Tensor, neuron: Neuron) -> tuple[Tensor, Tensor]:
+def step(current: Tensor, v: Tensor, neuron: FloatNeuron) -> tuple[Tensor, Tensor]:
     """One step of any shape: `(current, v) -> (spikes, v)`. This is the definition; `fire` is the same, faster."""
     u = neuron.decay * v + neuron.gain * current
     spikes = Spike.apply(u - neuron.threshold)
@@ -40,7 +40,7 @@ def step(current: Tensor, v: Tensor, neuron: Neuron) -> tuple[Tensor, Tensor]:
     return spikes, v
 
 
-def fire(current: Tensor, neuron: Neuron, steps: int) -> tuple[Tensor, Tensor]:
+def fire(current: Tensor, neuron: FloatNeuron, steps: int) -> tuple[Tensor, Tensor]:
     """Spikes and membranes (before the reset, without gradient), `[steps, ...]`, of neurons that start at `v_reset`.
 
     `current` is `[steps, ...]`, or without its first dimension, `[1, ...]`, where it is the same at every step (the
@@ -63,7 +63,7 @@ class _Fire(torch.autograd.Function):
     """`steps` times `step`, with backpropagation through time written out."""
 
     @staticmethod
-    def forward(ctx: Any, current: Tensor, neuron: Neuron, steps: int) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, current: Tensor, neuron: FloatNeuron, steps: int) -> tuple[Tensor, Tensor]:
         current = current.contiguous()
         u = current.new_empty((steps, *current.shape[1:]))
         spikes = torch.empty_like(u)
@@ -81,7 +81,7 @@ class _Fire(torch.autograd.Function):
         return to_current, None, None
 
 
-def _forward(current: Tensor, u: Tensor, spikes: Tensor, neuron: Neuron) -> None:
+def _forward(current: Tensor, u: Tensor, spikes: Tensor, neuron: FloatNeuron) -> None:
     """Fill `u` and `spikes`, `[steps, ...]`."""
     static = len(current) == 1
     v = torch.full_like(u[0], neuron.v_reset)
@@ -97,7 +97,7 @@ def _forward(current: Tensor, u: Tensor, spikes: Tensor, neuron: Neuron) -> None
                 v.add_(spikes[t], alpha=neuron.v_reset)
 
 
-def _backward(gradient: Tensor, u: Tensor, to_current: Tensor, neuron: Neuron) -> None:
+def _backward(gradient: Tensor, u: Tensor, to_current: Tensor, neuron: FloatNeuron) -> None:
     """Fill `to_current`, `[steps or 1, ...]`, the sum over all steps where it is 1."""
     static = len(to_current) == 1
     to_current.zero_()

@@ -1,6 +1,6 @@
 """Integer neurons over all steps of a frame, with max pool and surrogate gradient: one compiled operation.
 
-What it computes is `network.Neuron.step` and `network.Neuron.fire`; what it passes back is told in `kernels.py`.
+What it computes is `network.IntNeuron.step` and `network.IntNeuron.fire`; what it passes back is told in `kernels.py`.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from ..archive import digest
 from ..errors import require
 from ..model import description
 from ..model.checkpoint import NORM, Checkpoint
-from ..model.description import Neuron
+from ..model.description import FloatNeuron
 from .network import Pool, Readout
 
 BATCH_NORM_EPS = 1e-5  # torch's default, which model/networks.py keeps
@@ -38,7 +38,7 @@ class FloatLayer:
     input_shape: tuple[int, ...]
     weight: np.ndarray
     bias: np.ndarray
-    neuron: Neuron
+    neuron: FloatNeuron
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int] = (0, 0)
     pool: Pool | None = None
@@ -99,7 +99,7 @@ def fold(checkpoint: Checkpoint, *, mean: ArrayLike = 0.0, std: ArrayLike = 1.0)
         weight = arrays[f"{name}.weight"].astype(np.float64)
         bias = arrays[f"{name}.bias"].astype(np.float64) if synapses.bias else np.zeros(len(weight))
         stride, padding = (1, 1), (0, 0)
-        if isinstance(synapses, description.Conv):
+        if isinstance(synapses, description.ConvSpec):
             stride, padding = synapses.stride, synapses.padding
         if index == 0:
             weight, bias = fold_input_normalisation(

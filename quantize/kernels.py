@@ -20,7 +20,7 @@ LEAKS = ("none", "shift", "multiply", "decaying_input")
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _integrate(held, kind, worth, factor, scaled, v, u):
-    """`u` of one update, `network.Neuron.step`."""
+    """`u` of one update, `network.IntNeuron.step`."""
     if kind == 3:
         for i in range(held):
             u[i] = np.floor((scaled[i] - v[i]) * worth) + v[i]

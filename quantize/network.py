@@ -1,7 +1,7 @@
 """`QuantizedNetwork`: the frozen integers that simulators and hardware agree on.
 
 A network is a chain of layers. Each layer integrates its input through its synapses (`Dense` or `Conv`), updates one
-`Neuron` kind, and may pool its spikes. The meaning of every field is the arithmetic contract of `docs/design.md`,
+`IntNeuron` kind, and may pool its spikes. The meaning of every field is the arithmetic contract of `docs/design.md`,
 section 2, written out in `sim/reference.py`. All widths that simulators and hardware need are derived here, once.
 """
 
@@ -124,7 +124,7 @@ class Pool:
 
 
 @dataclass(frozen=True)
-class Neuron:
+class IntNeuron:
     """How a layer's membranes move: `u` from `v` and the sum `I`, then spike, reset, saturation.
 
     leak
@@ -184,7 +184,7 @@ class Layer:
     name: str
     input_shape: tuple[int, ...]
     synapses: Dense | Conv
-    neuron: Neuron
+    neuron: IntNeuron
     weight_bits: int
     pool: Pool | None = None
 
@@ -459,7 +459,7 @@ def _network(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Quantized
                 name=entry["name"],
                 input_shape=tuple(entry["input_shape"]),
                 synapses=synapses,
-                neuron=Neuron(threshold=threshold, **entry["neuron"]),
+                neuron=IntNeuron(threshold=threshold, **entry["neuron"]),
                 weight_bits=entry["weight_bits"],
                 pool=Pool(**entry["pool"]) if entry["pool"] else None,
             )

@@ -20,7 +20,7 @@ import numpy as np
 from ..errors import require
 from ..model import description
 from .fold import FloatLayer, FloatNetwork
-from .network import LIMIT, WEIGHT_BITS, Conv, Dense, Input, Layer, Neuron, QuantizedNetwork
+from .network import LIMIT, WEIGHT_BITS, Conv, Dense, Input, IntNeuron, Layer, QuantizedNetwork
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Formats:
 
 @dataclass(frozen=True)
 class Leak:
-    """A leak kind of `network.Neuron` and its numbers; `gain` is what multiplies the current besides."""
+    """A leak kind of `network.IntNeuron` and its numbers; `gain` is what multiplies the current besides."""
 
     kind: str
     shift: int = 1
@@ -77,7 +77,7 @@ class Leak:
     gain: float = 1.0
 
 
-def leak_of(neuron: description.Neuron, decay_bits: int) -> Leak:
+def leak_of(neuron: description.FloatNeuron, decay_bits: int) -> Leak:
     """The leak that computes `decay * v + gain * I`: a shift where `tau` is a power of two, else a multiplication."""
     if neuron.kind == "if":
         return Leak("none")
@@ -153,7 +153,7 @@ def assemble(
     for layer, values, bits in zip(network.layers, integers, formats.bits_of(network), strict=True):
         leak = leak_of(layer.neuron, formats.decay_bits)
         last = layer is network.layers[-1]
-        neuron = Neuron(
+        neuron = IntNeuron(
             leak=leak.kind,
             reset=layer.neuron.reset,
             threshold=values.threshold,

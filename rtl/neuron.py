@@ -1,4 +1,4 @@
-"""The neuron of the arithmetic contract as Amaranth expressions: `Neuron.step`, spike, reset and saturation.
+"""The neuron of the arithmetic contract as Amaranth expressions: `IntNeuron.step`, spike, reset and saturation.
 
 Every function takes and returns signed values; the widths at the two registers, potential and membrane, are those that
 `quantize.network.Ranges` proves, so that the assignments to them truncate nothing.
@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from amaranth.hdl import Const, Mux, Value, signed
 
-from ..quantize.network import Neuron
+from ..quantize.network import IntNeuron
 
 
-def potential(neuron: Neuron, v: Value, current: Value) -> Value:
+def potential(neuron: IntNeuron, v: Value, current: Value) -> Value:
     """`u` from the membrane `v` and the sum `current`, both signed."""
     scaled = (current << neuron.fraction).as_signed()
     if neuron.leak == "decaying_input":
@@ -23,12 +23,12 @@ def potential(neuron: Neuron, v: Value, current: Value) -> Value:
     return v + scaled
 
 
-def spike(neuron: Neuron, u: Value, threshold: Value) -> Value:
+def spike(neuron: IntNeuron, u: Value, threshold: Value) -> Value:
     """One bit: the potential has reached the threshold."""
     return u >= threshold if neuron.spiking else Const(0, 1)
 
 
-def after_reset(neuron: Neuron, u: Value, threshold: Value, spiked: Value) -> Value:
+def after_reset(neuron: IntNeuron, u: Value, threshold: Value, spiked: Value) -> Value:
     """The membrane: reset where `spiked`, then clipped to `membrane_bits` if the network asks for that."""
     to = Const(neuron.reset_value, signed(32)) if neuron.reset == "hard" else u - threshold
     v = Mux(spiked, to, u)

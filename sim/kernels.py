@@ -237,7 +237,7 @@ def _sum(program, begin, end, origin, source, total):
 
 @njit(cache=True, nogil=True, forceinline=True)
 def _leak(layer, total, v, kind):
-    """Potentials from the currents `total`: the four kinds of `quantize.network.Neuron`."""
+    """Potentials from the currents `total`: the four kinds of `quantize.network.IntNeuron`."""
     if layer.leak == NONE:
         u = v + total
     elif layer.leak == SHIFT:

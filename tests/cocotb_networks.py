@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from gradrtl.quantize.network import Dense, Input, Layer, Neuron, QuantizedNetwork, Readout
+from gradrtl.quantize.network import Dense, Input, IntNeuron, Layer, QuantizedNetwork, Readout
 from gradrtl.rtl.mapping import Mapping, map_network
 
 
 def static_network() -> QuantizedNetwork:
     """Pixels; both reset kinds, biases, thresholds of their own, saturation."""
     generator = np.random.default_rng(7)
-    hidden = Neuron("decaying_input", "hard", generator.integers(300, 900, 23))
-    out = Neuron("shift", "soft", np.array([6]), shift=2, membrane_bits=6)
+    hidden = IntNeuron("decaying_input", "hard", generator.integers(300, 900, 23))
+    out = IntNeuron("shift", "soft", np.array([6]), shift=2, membrane_bits=6)
     return QuantizedNetwork(
         Input((30,)),
         (
@@ -26,8 +26,8 @@ def static_network() -> QuantizedNetwork:
 def spike_network() -> QuantizedNetwork:
     """Spikes in, membranes out, summed in pairs."""
     generator = np.random.default_rng(8)
-    hidden = Neuron("none", "soft", np.array([9]), fraction=1)
-    out = Neuron("multiply", "hard", np.array([0]), shift=3, factor=7, spiking=False)
+    hidden = IntNeuron("none", "soft", np.array([9]), fraction=1)
+    out = IntNeuron("multiply", "hard", np.array([0]), shift=3, factor=7, spiking=False)
     return QuantizedNetwork(
         Input((20,), kind="spikes"),
         (

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from gradrtl.quantize.network import Dense, Input, Layer, Neuron, QuantizedNetwork, Readout
+from gradrtl.quantize.network import Dense, Input, IntNeuron, Layer, QuantizedNetwork, Readout
 from gradrtl.rtl.mapping import Mapping
 
 FAULTS = ("", "hang", "spike", "membrane", "unstable", "twice", "wrong class", "short packet", "flag", "lost row")
@@ -37,7 +37,7 @@ def small_network(sizes: tuple[int, ...] = (11, 7, 3), steps: int = 3, seed: int
                 name=f"fc{index}",
                 input_shape=(sources,),
                 synapses=Dense(weight, generator.integers(-3, 4, neurons) * scale),
-                neuron=Neuron("none", "hard", np.array([5 * scale]), reset_value=-2),
+                neuron=IntNeuron("none", "hard", np.array([5 * scale]), reset_value=-2),
                 weight_bits=4,
             )
         )

@@ -5,20 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from gradrtl.model.checkpoint import Checkpoint
-from gradrtl.model.description import Conv, Dense, Layer, Network, Neuron, Pool
+from gradrtl.model.description import ConvSpec, DenseSpec, FloatNeuron, LayerSpec, Network, Pool
 
 NEURONS = (
-    Neuron(),
-    Neuron(tau=4.0),
-    Neuron(tau=2.0, decay_input=False),
-    Neuron(tau=3.0),
-    Neuron(tau=1.5, decay_input=False),
-    Neuron("if"),
-    Neuron(reset="soft"),
-    Neuron("if", reset="soft"),
-    Neuron(tau=8.0, decay_input=False, reset="soft"),
-    Neuron(v_reset=-0.3),
-    Neuron("if", v_reset=0.2),
+    FloatNeuron(),
+    FloatNeuron(tau=4.0),
+    FloatNeuron(tau=2.0, decay_input=False),
+    FloatNeuron(tau=3.0),
+    FloatNeuron(tau=1.5, decay_input=False),
+    FloatNeuron("if"),
+    FloatNeuron(reset="soft"),
+    FloatNeuron("if", reset="soft"),
+    FloatNeuron(tau=8.0, decay_input=False, reset="soft"),
+    FloatNeuron(v_reset=-0.3),
+    FloatNeuron("if", v_reset=0.2),
 )
 
 
@@ -44,7 +44,7 @@ def network(seed: int) -> Network:
     """A random small network: dense or convolutional, any neurons, pools, batch normalisation, voting."""
     rng = np.random.default_rng(seed)
 
-    def neuron() -> Neuron:
+    def neuron() -> FloatNeuron:
         known = [n for n in NEURONS if n.v_reset == 0]  # other reset values do not go with scales per channel
         return known[rng.integers(len(known))]
 
@@ -52,11 +52,11 @@ def network(seed: int) -> Network:
     layers = []
     for _ in range(rng.integers(0, 3)):
         kernel, stride = (3, int(rng.integers(2, 4))), (1, int(rng.integers(1, 3)))
-        synapses = Conv(int(rng.integers(1, 5)), kernel, stride, (1, 1), rng.random() < 0.5)
+        synapses = ConvSpec(int(rng.integers(1, 5)), kernel, stride, (1, 1), rng.random() < 0.5)
         pool = (None, Pool("max", 2), Pool("average", 2))[rng.integers(3)] if not layers else None
-        layers.append(Layer(synapses, neuron(), rng.random() < 0.5, pool=pool))
+        layers.append(LayerSpec(synapses, neuron(), rng.random() < 0.5, pool=pool))
     if rng.random() < 0.7:
-        layers.append(Layer(Dense(int(rng.integers(1, 25)), rng.random() < 0.5), neuron(), rng.random() < 0.3))
+        layers.append(LayerSpec(DenseSpec(int(rng.integers(1, 25)), rng.random() < 0.5), neuron(), rng.random() < 0.3))
     vote = int(rng.integers(1, 3))
-    layers.append(Layer(Dense(vote * int(rng.integers(1, 5)), rng.random() < 0.5), neuron()))
+    layers.append(LayerSpec(DenseSpec(vote * int(rng.integers(1, 5)), rng.random() < 0.5), neuron()))
     return Network("random", shape, tuple(layers), int(rng.integers(1, 7)), vote)

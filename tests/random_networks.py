@@ -19,8 +19,8 @@ from gradrtl.quantize.network import (
     Conv,
     Dense,
     Input,
+    IntNeuron,
     Layer,
-    Neuron,
     Pool,
     QuantizedNetwork,
     Readout,
@@ -189,7 +189,7 @@ def _neuron(
     largest: int,
     steps: int,
     spiking: bool,
-) -> Neuron:
+) -> IntNeuron:
     """Neurons whose thresholds lie where the sums do; silent and ever-firing layers now and then."""
     weight = synapses.weight.astype(np.int64)
     channels = weight.shape[0]
@@ -213,7 +213,7 @@ def _neuron(
         reset_value = choices.integer(-int(spread), int(spread))
         if bits is not None:
             reset_value = max(-(1 << bits - 1), min((1 << bits - 1) - 1, reset_value))
-    return Neuron(
+    return IntNeuron(
         leak=choices.among(("none", "shift", "multiply", "decaying_input")),
         reset=reset,
         threshold=threshold.astype(np.int64),

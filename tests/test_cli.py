@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from gradrtl import cli, hardware_commands
 from gradrtl.model.data import Dataset, load
-from gradrtl.quantize.network import Conv, Input, Layer, Neuron, QuantizedNetwork
+from gradrtl.quantize.network import Conv, Input, IntNeuron, Layer, QuantizedNetwork
 
 ROOT = Path(__file__).parents[1]
 NETWORK = str(ROOT / "networks/mnist-1pct.npz")
@@ -57,7 +57,7 @@ def test_info_gives_connectivity_and_digest():
 
 def test_a_convolution_becomes_hardware(tmp_path):
     synapses = Conv(np.ones((2, 1, 3, 3), np.int8), np.zeros(2, np.int64))
-    layer = Layer("conv", (1, 28, 28), synapses, Neuron("none", "hard", np.array([9])), weight_bits=4)
+    layer = Layer("conv", (1, 28, 28), synapses, IntNeuron("none", "hard", np.array([9])), weight_bits=4)
     found = QuantizedNetwork(Input((1, 28, 28)), (layer,), steps=2)
     path = tmp_path / "conv.npz"
     found.save(path)

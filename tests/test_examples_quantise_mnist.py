@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from gradrtl.model.data import Dataset
-from gradrtl.model.description import Dense, Layer, Network
+from gradrtl.model.description import DenseSpec, LayerSpec, Network
 from gradrtl.quantize.network import QuantizedNetwork
 
 
@@ -34,7 +34,7 @@ def programme(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     monkeypatch.setattr(module, "load", lambda _: (images(5300), images(40)))
     monkeypatch.setattr(module, "SEARCH_FRAMES", 20)
     monkeypatch.chdir(tmp_path)
-    network = Network("toy", (1, 4, 4), (Layer(Dense(12)), Layer(Dense(3))), steps=3)
+    network = Network("toy", (1, 4, 4), (LayerSpec(DenseSpec(12)), LayerSpec(DenseSpec(3))), steps=3)
     float_networks.checkpoint(network, 1).save("checkpoints/mnist-mlp-5-s0.npz")
     return module
 
@@ -63,7 +63,7 @@ def test_sweep(programme: ModuleType) -> None:
 
 def test_curve(programme: ModuleType) -> None:
     names = ["checkpoints/mnist-mlp-5-s0.npz", "checkpoints/sparser.npz"]
-    network = Network("toy", (1, 4, 4), (Layer(Dense(12)), Layer(Dense(3))), steps=3)
+    network = Network("toy", (1, 4, 4), (LayerSpec(DenseSpec(12)), LayerSpec(DenseSpec(3))), steps=3)
     float_networks.checkpoint(network, 1, connectivity=0.3).save(names[1])
     done = CliRunner().invoke(programme.main, ["curve", *names, "--epochs", "1"], catch_exceptions=False)
     assert done.exit_code == 0

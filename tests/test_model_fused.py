@@ -11,11 +11,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gradrtl.model import fused, kernels
-from gradrtl.model.description import Conv, Dense, Layer, Network, Neuron, Pool
+from gradrtl.model.description import ConvSpec, DenseSpec, FloatNeuron, LayerSpec, Network, Pool
 from gradrtl.model.networks import SpikingLayer, SpikingNetwork
 from gradrtl.model.neurons import max_pool, step
 
-NEURONS = [Neuron(), Neuron(reset="soft"), Neuron(decay_input=False), Neuron(kind="if"), Neuron(tau=4.0, v_reset=-0.25)]
+NEURONS = [
+    FloatNeuron(),
+    FloatNeuron(reset="soft"),
+    FloatNeuron(decay_input=False),
+    FloatNeuron(kind="if"),
+    FloatNeuron(tau=4.0, v_reset=-0.25),
+]
 STEPS = 4
 
 
@@ -28,7 +34,7 @@ def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     torch.set_num_threads(before)
 
 
-def defined(x: Tensor, norm: nn.BatchNorm2d | None, neuron: Neuron, size: int) -> tuple[Tensor, Tensor]:
+def defined(x: Tensor, norm: nn.BatchNorm2d | None, neuron: FloatNeuron, size: int) -> tuple[Tensor, Tensor]:
     """What `fused.fire` is to do."""
     flat = x.flatten(0, 1).permute(0, 3, 1, 2)
     current = (flat if norm is None else norm(flat)).unflatten(0, x.shape[:2])
@@ -63,7 +69,7 @@ def norm_of(kind: str | None, channels: int, dtype: torch.dtype) -> nn.BatchNorm
 @pytest.mark.parametrize("static", [True, False])
 @pytest.mark.parametrize("neuron", NEURONS)
 def test_is_what_is_defined(
-    neuron: Neuron, static: bool, size: int, norm: str | None, dtype: torch.dtype, threads: int
+    neuron: FloatNeuron, static: bool, size: int, norm: str | None, dtype: torch.dtype, threads: int
 ) -> None:
     """Maps of 7 x 8: windows of 2 and of 3 leave rows and columns over."""
     torch.manual_seed(0)
@@ -108,8 +114,8 @@ def test_bfloat16() -> None:
     one = norm_of("training", 5, torch.float32)
     two = deepcopy(one)
     narrow, wide = x.clone().requires_grad_(), x.float().requires_grad_()
-    spikes, rates = fused.fire(narrow, one, Neuron(), STEPS, 2, True)
-    expected, expected_rates = fused.fire(wide, two, Neuron(), STEPS, 2, True)
+    spikes, rates = fused.fire(narrow, one, FloatNeuron(), STEPS, 2, True)
+    expected, expected_rates = fused.fire(wide, two, FloatNeuron(), STEPS, 2, True)
     assert spikes.dtype == torch.bfloat16
     assert torch.equal(spikes.float(), expected)
     assert rates is not None and expected_rates is not None and torch.equal(rates, expected_rates)  # noqa: PT018
@@ -130,7 +136,7 @@ def test_sums_do_not_depend_on_threads(monkeypatch: pytest.MonkeyPatch) -> None:
         torch.set_num_threads(threads)
         given = x.clone().requires_grad_()
         norm.zero_grad()
-        fused.fire(given, norm, Neuron(), STEPS, 2, False)[0].square().sum().backward()
+        fused.fire(given, norm, FloatNeuron(), STEPS, 2, False)[0].square().sum().backward()
         outcomes.append((given.grad, norm.weight.grad.clone(), norm.bias.grad.clone()))
     torch.set_num_threads(before)
     for other in outcomes[1:]:
@@ -138,10 +144,10 @@ def test_sums_do_not_depend_on_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 LAYERS = {
-    "max": Layer(Conv(6), Neuron(reset="soft"), pool=Pool("max", 2)),
-    "average": Layer(Conv(6, (3, 2), (2, 1), (1, 0)), pool=Pool("average", 2)),
-    "no pool": Layer(Conv(6, bias=True)),
-    "dense": Layer(Dense(30, bias=True)),
+    "max": LayerSpec(ConvSpec(6), FloatNeuron(reset="soft"), pool=Pool("max", 2)),
+    "average": LayerSpec(ConvSpec(6, (3, 2), (2, 1), (1, 0)), pool=Pool("average", 2)),
+    "no pool": LayerSpec(ConvSpec(6, bias=True)),
+    "dense": LayerSpec(DenseSpec(30, bias=True)),
 }
 
 
@@ -168,7 +174,7 @@ def test_a_layer_is_the_same_on_an_accelerator(name: str, steps: int) -> None:
 
 def test_rates_under_autocast_are_exact() -> None:
     """Three steps: 1/3 is rounded to float32, not to bfloat16."""
-    network = SpikingNetwork(Network("n", (1, 4, 4), (Layer(Conv(2, bias=True)),), steps=3))
+    network = SpikingNetwork(Network("n", (1, 4, 4), (LayerSpec(ConvSpec(2, bias=True)),), steps=3))
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.fill_(1.0)

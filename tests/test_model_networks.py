@@ -14,7 +14,7 @@ import torch
 
 from gradrtl.errors import UserError
 from gradrtl.model.checkpoint import Checkpoint
-from gradrtl.model.description import PRESETS, Conv, Dense, Layer, Network, Neuron, Pool, preset
+from gradrtl.model.description import PRESETS, ConvSpec, DenseSpec, FloatNeuron, LayerSpec, Network, Pool, preset
 from gradrtl.model.networks import SpikingNetwork, arrays_of, load_arrays, network_of
 from gradrtl.model.train import rate_loss
 
@@ -22,10 +22,10 @@ SMALL = Network(
     "small",
     (2, 9, 8),
     (
-        Layer(Conv(3, (3, 2), (2, 1), (1, 0), bias=True), batch_norm=True, pool=Pool("average", 2)),
-        Layer(Conv(4, (2, 2), (1, 1), (0, 0)), Neuron(reset="soft"), dropout=0.2),
-        Layer(Dense(6, bias=True), Neuron(kind="if"), batch_norm=True),
-        Layer(Dense(6)),
+        LayerSpec(ConvSpec(3, (3, 2), (2, 1), (1, 0), bias=True), batch_norm=True, pool=Pool("average", 2)),
+        LayerSpec(ConvSpec(4, (2, 2), (1, 1), (0, 0)), FloatNeuron(reset="soft"), dropout=0.2),
+        LayerSpec(DenseSpec(6, bias=True), FloatNeuron(kind="if"), batch_norm=True),
+        LayerSpec(DenseSpec(6)),
     ),
     steps=3,
     vote=2,
@@ -71,7 +71,7 @@ def test_all_by_hand() -> None:
     step with 2, and with 1 never (u = 1/2, 3/4, ...).
     """
     for kind, expected in (("max", 0.5), ("average", 0.0)):
-        layers = (Layer(Conv(1, (2, 2), (2, 2), (0, 0)), pool=Pool(kind, 2)), Layer(Dense(2)))
+        layers = (LayerSpec(ConvSpec(1, (2, 2), (2, 2), (0, 0)), pool=Pool(kind, 2)), LayerSpec(DenseSpec(2)))
         module = SpikingNetwork(Network("hand", (1, 4, 4), layers, steps=4, vote=2))
         load_arrays(
             module,
@@ -111,17 +111,17 @@ def test_checkpoint(tmp_path: Path) -> None:
     ("make", "message"),
     [
         (lambda: preset("mnist"), "network is mnist, expected mnist-mlp"),
-        (lambda: Dense(0), "dense.outputs is 0"),
-        (lambda: Conv(4, padding=(3, 0)), "conv.padding"),
-        (lambda: Conv(4, stride=(0, 1)), "conv.stride"),
+        (lambda: DenseSpec(0), "dense.outputs is 0"),
+        (lambda: ConvSpec(4, padding=(3, 0)), "conv.padding"),
+        (lambda: ConvSpec(4, stride=(0, 1)), "conv.stride"),
         (lambda: Pool("sum"), "pool.kind is sum"),
-        (lambda: Layer(Dense(3), dropout=1.0), "layer.dropout is 1.0"),
+        (lambda: LayerSpec(DenseSpec(3), dropout=1.0), "layer.dropout is 1.0"),
         (lambda: Network("n", (1, 4, 4), ()), "network.layers is 0"),
-        (lambda: Network("n", (1, 4, 4), (Layer(Dense(10)),), vote=3), "network.vote is 3"),
-        (lambda: Network("n", (1, 4, 4), (Layer(Dense(10)),), steps=0), "network.steps is 0"),
-        (lambda: Network("n", (1, 2, 2), (Layer(Conv(3, padding=(0, 0))),)), "conv output size"),
-        (lambda: Network("n", (1, 4, 4), (Layer(Dense(4)), Layer(Conv(3)))), "conv input shape"),
-        (lambda: Network("n", (1, 4, 4), (Layer(Dense(4), pool=Pool()),)), "pool input shape"),
+        (lambda: Network("n", (1, 4, 4), (LayerSpec(DenseSpec(10)),), vote=3), "network.vote is 3"),
+        (lambda: Network("n", (1, 4, 4), (LayerSpec(DenseSpec(10)),), steps=0), "network.steps is 0"),
+        (lambda: Network("n", (1, 2, 2), (LayerSpec(ConvSpec(3, padding=(0, 0))),)), "conv output size"),
+        (lambda: Network("n", (1, 4, 4), (LayerSpec(DenseSpec(4)), LayerSpec(ConvSpec(3)))), "conv input shape"),
+        (lambda: Network("n", (1, 4, 4), (LayerSpec(DenseSpec(4), pool=Pool()),)), "pool input shape"),
         (lambda: Network.from_json({"name": "n"}), "network description"),
     ],
 )

@@ -8,19 +8,19 @@ import pytest
 import torch
 
 from gradrtl.errors import UserError
-from gradrtl.model.description import Neuron
+from gradrtl.model.description import FloatNeuron
 from gradrtl.model.neurons import Spike, fire, step
 
-LIF = Neuron()  # tau = 2, decaying input, threshold 1, hard reset to 0
+LIF = FloatNeuron()  # tau = 2, decaying input, threshold 1, hard reset to 0
 
 # kind -> neuron, constant current, and by hand: u before the spike, step by step; it spikes where u >= 1
 TRACES = {
     "hard": (LIF, 1.2, [0.6, 0.9, 1.05, 0.6, 0.9, 1.05]),
-    "soft": (Neuron(reset="soft"), 1.2, [0.6, 0.9, 1.05, 0.625, 0.9125, 1.05625, 0.628125]),
-    "not decaying": (Neuron(decay_input=False), 0.6, [0.6, 0.9, 1.05, 0.6]),
-    "tau 4": (Neuron(tau=4.0), 2.0, [0.5, 0.875, 1.15625, 0.5]),
-    "if": (Neuron(kind="if"), 0.5, [0.5, 1.0, 0.5, 1.0]),
-    "v_reset": (Neuron(v_reset=0.5), 1.5, [1.0, 1.0, 1.0]),
+    "soft": (FloatNeuron(reset="soft"), 1.2, [0.6, 0.9, 1.05, 0.625, 0.9125, 1.05625, 0.628125]),
+    "not decaying": (FloatNeuron(decay_input=False), 0.6, [0.6, 0.9, 1.05, 0.6]),
+    "tau 4": (FloatNeuron(tau=4.0), 2.0, [0.5, 0.875, 1.15625, 0.5]),
+    "if": (FloatNeuron(kind="if"), 0.5, [0.5, 1.0, 0.5, 1.0]),
+    "v_reset": (FloatNeuron(v_reset=0.5), 1.5, [1.0, 1.0, 1.0]),
     "exactly": (LIF, 2.0, [1.0, 1.0]),
     "never": (LIF, 1.0, [0.5, 0.75, 0.875, 0.9375]),
     "inhibited": (LIF, -1.0, [-0.5, -0.75, -0.875]),
@@ -53,9 +53,15 @@ def test_surrogate() -> None:
 @pytest.mark.parametrize("static", [True, False])
 @pytest.mark.parametrize(
     "neuron",
-    [LIF, Neuron(reset="soft"), Neuron(decay_input=False), Neuron(kind="if"), Neuron(tau=4.0, v_reset=-0.25)],
+    [
+        LIF,
+        FloatNeuron(reset="soft"),
+        FloatNeuron(decay_input=False),
+        FloatNeuron(kind="if"),
+        FloatNeuron(tau=4.0, v_reset=-0.25),
+    ],
 )
-def test_gradient_of_fire_is_that_of_step(neuron: Neuron, static: bool) -> None:
+def test_gradient_of_fire_is_that_of_step(neuron: FloatNeuron, static: bool) -> None:
     torch.manual_seed(3)
     steps = 6
     current = torch.randn((1 if static else steps, 4, 5), dtype=torch.float64, requires_grad=True)
@@ -80,4 +86,4 @@ def test_gradient_of_fire_is_that_of_step(neuron: Neuron, static: bool) -> None:
 )
 def test_refuses(field: str, value: object) -> None:
     with pytest.raises(UserError, match=f"neuron.{field}"):
-        Neuron(**{field: value})  # type: ignore[arg-type]
+        FloatNeuron(**{field: value})  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from gradrtl.errors import UserError
 from gradrtl.model.checkpoint import Checkpoint
-from gradrtl.model.description import Conv, Dense, Layer, Network, Neuron, Pool
+from gradrtl.model.description import ConvSpec, DenseSpec, FloatNeuron, LayerSpec, Network, Pool
 from gradrtl.quantize.fold import FloatLayer, fold, fold_batch_norm, fold_input_normalisation
 
 
@@ -71,7 +71,11 @@ def test_bad_normalisations_are_refused(mean: float, std: float, named: str) -> 
 
 
 def test_average_pooling_leaves_the_weights_and_sets_the_source_unit() -> None:
-    layers = (Layer(Conv(3), pool=Pool("average", 2)), Layer(Conv(2), pool=Pool("max", 2)), Layer(Dense(2)))
+    layers = (
+        LayerSpec(ConvSpec(3), pool=Pool("average", 2)),
+        LayerSpec(ConvSpec(2), pool=Pool("max", 2)),
+        LayerSpec(DenseSpec(2)),
+    )
     network = Network("pools", (1, 8, 8), layers)
     made = checkpoint(network, seed=3)
     folded = fold(made)
@@ -80,7 +84,7 @@ def test_average_pooling_leaves_the_weights_and_sets_the_source_unit() -> None:
 
 
 def test_a_layer_without_synapses_is_refused() -> None:
-    network = Network("small", (1, 2, 2), (Layer(Dense(3)), Layer(Dense(2))))
+    network = Network("small", (1, 2, 2), (LayerSpec(DenseSpec(3)), LayerSpec(DenseSpec(2))))
     made = checkpoint(network, seed=4)
     with pytest.raises(UserError, match="layer1 weights is all zero"):
         fold(Checkpoint(network, {**made.arrays, "layer1.weight": np.zeros((2, 3), np.float32)}))
@@ -92,10 +96,10 @@ def test_numbers_that_are_not_finite_are_refused(bad: float, what: str) -> None:
     arrays = {"weight": np.ones((2, 3)), "bias": np.zeros(2)}
     arrays[what][0] = bad
     with pytest.raises(UserError, match="NaN or infinite"):
-        FloatLayer("x", (3,), arrays["weight"], arrays["bias"], Neuron())
+        FloatLayer("x", (3,), arrays["weight"], arrays["bias"], FloatNeuron())
 
 
 @pytest.mark.parametrize(("weight", "bias"), [((3,), 3), ((0, 3), 0), ((2, 3), 3)])
 def test_wrong_shapes_are_refused(weight: tuple[int, ...], bias: int) -> None:
     with pytest.raises(UserError, match="shape"):
-        FloatLayer("x", (3,), np.ones(weight), np.zeros(bias), Neuron())
+        FloatLayer("x", (3,), np.ones(weight), np.zeros(bias), FloatNeuron())

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from gradrtl.errors import UserError
-from gradrtl.model.description import Dense, Layer, Network, Neuron
+from gradrtl.model.description import DenseSpec, FloatNeuron, LayerSpec, Network
 from gradrtl.model.networks import SpikingNetwork, load_arrays
 from gradrtl.quantize import ptq
 from gradrtl.quantize.fold import FloatNetwork, fold
@@ -80,7 +80,10 @@ def test_it_stays_so_while_it_learns(seed: int) -> None:
 
 @pytest.mark.parametrize("v_reset", [-0.3, 0.25])
 def test_reset_values_other_than_zero(v_reset: float) -> None:
-    layers = (Layer(Dense(20), Neuron(v_reset=v_reset)), Layer(Dense(6), Neuron("if", v_reset=v_reset)))
+    layers = (
+        LayerSpec(DenseSpec(20), FloatNeuron(v_reset=v_reset)),
+        LayerSpec(DenseSpec(6), FloatNeuron("if", v_reset=v_reset)),
+    )
     network = fold(float_networks.checkpoint(Network("reset", (1, 5, 5), layers, 5), seed=1))
     module = module_of(network, Formats(4))
     assert module.export().layers[0].neuron.reset_value != 0
@@ -90,7 +93,11 @@ def test_reset_values_other_than_zero(v_reset: float) -> None:
 
 
 def test_spike_frames() -> None:
-    network = fold(float_networks.checkpoint(Network("spikes", (1, 5, 5), (Layer(Dense(9)), Layer(Dense(4)))), seed=2))
+    network = fold(
+        float_networks.checkpoint(
+            Network("spikes", (1, 5, 5), (LayerSpec(DenseSpec(9)), LayerSpec(DenseSpec(4)))), seed=2
+        )
+    )
     network = replace(network, input_kind="spikes")
     module = module_of(network, Formats(4))
     frames = np.random.default_rng(2).integers(0, 2, (7, 8, 1, 5, 5), dtype=np.uint8)
@@ -111,7 +118,9 @@ def test_it_starts_as_the_post_training_network() -> None:
 @pytest.mark.parametrize("bits", [2, 8])
 def test_sums_too_large_for_single_precision_are_computed_in_double(bits: int) -> None:
     """8192 weights of 7 bits and pixels of 8 reach 2**28."""
-    network = fold(float_networks.checkpoint(Network("wide", (8, 32, 32), (Layer(Dense(3)),), 2), 1, connectivity=1.0))
+    network = fold(
+        float_networks.checkpoint(Network("wide", (8, 32, 32), (LayerSpec(DenseSpec(3)),), 2), 1, connectivity=1.0)
+    )
     module = module_of(network, Formats(bits))
     assert module.dtype == (torch.float64 if bits == 8 else torch.float32)
     assert_equal(module, np.random.default_rng(0).integers(0, 256, (3, 8, 32, 32), dtype=np.uint8))
@@ -128,9 +137,9 @@ def test_sums_that_outgrow_single_precision_are_noticed() -> None:
 
 
 @pytest.mark.parametrize("neuron", float_networks.NEURONS[:9])
-def test_at_fine_scales_gradients_are_those_of_the_float_network(neuron: Neuron) -> None:
+def test_at_fine_scales_gradients_are_those_of_the_float_network(neuron: FloatNeuron) -> None:
     """With 8-bit weights that need no rounding, and steps so fine that thresholds and floors round little."""
-    layers = (Layer(Dense(12), neuron), Layer(Dense(4), neuron))
+    layers = (LayerSpec(DenseSpec(12), neuron), LayerSpec(DenseSpec(4), neuron))
     description = Network("fine", (1, 4, 4), layers, steps=4)
     made = float_networks.checkpoint(description, seed=5)
     arrays = {name: (np.rint(a * 48).clip(-127, 127) / 48).astype(np.float32) for name, a in made.arrays.items()}
@@ -151,7 +160,7 @@ def test_at_fine_scales_gradients_are_those_of_the_float_network(neuron: Neuron)
 
 def test_the_step_sizes_gradient_is_that_of_learned_step_size_quantization() -> None:
     """One IF neuron, one step: `d(u - theta)/ds` with `u`, `theta` fake-quantised, by hand."""
-    layer = Layer(Dense(1), Neuron("if"))
+    layer = LayerSpec(DenseSpec(1), FloatNeuron("if"))
     network = fold(float_networks.checkpoint(Network("one", (1, 1, 1), (layer,), steps=1), seed=1))
     scale = 0.3
     module = IntegerNetwork(network, Formats(4, input_bits=1), (np.array([scale]),))

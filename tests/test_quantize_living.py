@@ -8,7 +8,7 @@ import float_networks
 import numpy as np
 import pytest
 
-from gradrtl.model.description import Conv, Dense, Layer, Network, Neuron
+from gradrtl.model.description import ConvSpec, DenseSpec, FloatNeuron, LayerSpec, Network
 from gradrtl.quantize import ptq
 from gradrtl.quantize.fold import FloatNetwork, fold
 from gradrtl.quantize.living import without_dead
@@ -16,8 +16,13 @@ from gradrtl.quantize.rounding import Formats
 from gradrtl.sim import engine
 
 
-def sparse(seed: int, bias: bool = False, neuron: Neuron = float_networks.NEURONS[0]) -> FloatNetwork:
-    layers = (Layer(Conv(2)), Layer(Dense(30, bias), neuron), Layer(Dense(20), neuron), Layer(Dense(5)))
+def sparse(seed: int, bias: bool = False, neuron: FloatNeuron = float_networks.NEURONS[0]) -> FloatNetwork:
+    layers = (
+        LayerSpec(ConvSpec(2)),
+        LayerSpec(DenseSpec(30, bias), neuron),
+        LayerSpec(DenseSpec(20), neuron),
+        LayerSpec(DenseSpec(5)),
+    )
     return fold(float_networks.checkpoint(Network("sparse", (1, 4, 4), layers, 5), seed, connectivity=0.05))
 
 

@@ -20,8 +20,8 @@ from gradrtl.quantize.network import (
     Conv,
     Dense,
     Input,
+    IntNeuron,
     Layer,
-    Neuron,
     Pool,
     QuantizedNetwork,
     Readout,
@@ -31,8 +31,8 @@ from gradrtl.quantize.placement import Placement
 from gradrtl.sim import reference
 
 
-def neuron(**given) -> Neuron:
-    return Neuron(**{"leak": "none", "reset": "hard", "threshold": np.array([10]), **given})
+def neuron(**given) -> IntNeuron:
+    return IntNeuron(**{"leak": "none", "reset": "hard", "threshold": np.array([10]), **given})
 
 
 def dense(outputs: int = 2, sources: int = 3, **given) -> Layer:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from float_networks import checkpoint
 
-from gradrtl.model.description import Conv, Dense, Layer, Network, Pool
+from gradrtl.model.description import ConvSpec, DenseSpec, LayerSpec, Network, Pool
 from gradrtl.quantize import ptq
 from gradrtl.quantize.fold import FloatNetwork, fold
 from gradrtl.quantize.network import QuantizedNetwork
@@ -15,7 +15,7 @@ from gradrtl.quantize.rounding import Formats, round_weight
 
 @pytest.fixture
 def network() -> FloatNetwork:
-    layers = (Layer(Conv(4), batch_norm=True, pool=Pool("max", 2)), Layer(Dense(6)))
+    layers = (LayerSpec(ConvSpec(4), batch_norm=True, pool=Pool("max", 2)), LayerSpec(DenseSpec(6)))
     return fold(checkpoint(Network("small", (1, 6, 6), layers), seed=1))
 
 

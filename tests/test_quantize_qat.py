@@ -12,7 +12,7 @@ import pytest
 from gradrtl.errors import UserError
 from gradrtl.model.config import TrainConfig
 from gradrtl.model.data import Dataset, split
-from gradrtl.model.description import Dense, Layer, Network
+from gradrtl.model.description import DenseSpec, LayerSpec, Network
 from gradrtl.quantize import ptq
 from gradrtl.quantize.fold import FloatNetwork, fold
 from gradrtl.quantize.living import without_dead
@@ -40,7 +40,7 @@ def data() -> Dataset:
 
 @pytest.fixture(scope="module")
 def network() -> FloatNetwork:
-    layers = (Layer(Dense(16)), Layer(Dense(3)))
+    layers = (LayerSpec(DenseSpec(16)), LayerSpec(DenseSpec(3)))
     return fold(float_networks.checkpoint(Network("halves", (1, 6, 6), layers, steps=4), seed=1))
 
 

@@ -9,33 +9,33 @@ import pytest
 from float_networks import NEURONS, checkpoint
 
 from gradrtl.errors import UserError
-from gradrtl.model.description import Conv, Dense, Layer, Network, Neuron, Pool
+from gradrtl.model.description import ConvSpec, DenseSpec, FloatNeuron, LayerSpec, Network, Pool
 from gradrtl.quantize import ptq
 from gradrtl.quantize.fold import FloatLayer, FloatNetwork, fold
 from gradrtl.quantize.rounding import Formats, leak_of, round_layer, round_weight, source_values
 
 
-def one_layer(weight: np.ndarray, neuron: Neuron = NEURONS[0], bias: float = 0.0) -> FloatNetwork:
+def one_layer(weight: np.ndarray, neuron: FloatNeuron = NEURONS[0], bias: float = 0.0) -> FloatNetwork:
     layer = FloatLayer("only", (weight.shape[1],), weight, np.full(len(weight), bias), neuron)
     return FloatNetwork((weight.shape[1],), (layer,), steps=4)
 
 
 def test_the_papers_neuron_needs_no_multiplier_and_no_fraction() -> None:
-    leak = leak_of(Neuron(tau=2.0, decay_input=True), decay_bits=8)
+    leak = leak_of(FloatNeuron(tau=2.0, decay_input=True), decay_bits=8)
     assert (leak.kind, leak.shift, leak.gain) == ("decaying_input", 1, 1.0)
 
 
 @pytest.mark.parametrize(
     ("neuron", "kind", "shift", "factor", "gain"),
     [
-        (Neuron("if"), "none", 1, 0, 1.0),
-        (Neuron(tau=8.0, decay_input=False), "shift", 3, 0, 1.0),
-        (Neuron(tau=4.0), "decaying_input", 2, 0, 1.0),
-        (Neuron(tau=1.6, decay_input=False), "multiply", 8, 96, 1.0),
-        (Neuron(tau=1.6), "multiply", 8, 96, 1 / 1.6),
+        (FloatNeuron("if"), "none", 1, 0, 1.0),
+        (FloatNeuron(tau=8.0, decay_input=False), "shift", 3, 0, 1.0),
+        (FloatNeuron(tau=4.0), "decaying_input", 2, 0, 1.0),
+        (FloatNeuron(tau=1.6, decay_input=False), "multiply", 8, 96, 1.0),
+        (FloatNeuron(tau=1.6), "multiply", 8, 96, 1 / 1.6),
     ],
 )
-def test_leaks(neuron: Neuron, kind: str, shift: int, factor: int, gain: float) -> None:
+def test_leaks(neuron: FloatNeuron, kind: str, shift: int, factor: int, gain: float) -> None:
     leak = leak_of(neuron, decay_bits=8)
     assert (leak.kind, leak.shift, leak.factor, leak.gain) == (kind, shift, factor, gain)
 
@@ -51,7 +51,7 @@ def test_the_pixel_scale_folds_into_the_threshold() -> None:
 
 
 def test_biases_count_in_the_unit_of_the_current_and_thresholds_in_that_of_the_membrane() -> None:
-    network = one_layer(np.array([[0.5, -0.25]]), Neuron("if", threshold=1.5), bias=0.75)
+    network = one_layer(np.array([[0.5, -0.25]]), FloatNeuron("if", threshold=1.5), bias=0.75)
     layer = ptq.at_scales(network, Formats(input_bits=1, membrane_fraction=2), (np.array([0.25]),)).layers[0]
     assert layer.synapses.bias.tolist() == [3]
     assert layer.neuron.threshold.tolist() == [6 * 4]
@@ -66,7 +66,7 @@ def test_scales_of_their_own_give_channels_thresholds_of_their_own() -> None:
 
 
 def test_average_pooling_scales_the_next_threshold() -> None:
-    layers = (Layer(Conv(2), pool=Pool("average", 2)), Layer(Dense(2)))
+    layers = (LayerSpec(ConvSpec(2), pool=Pool("average", 2)), LayerSpec(DenseSpec(2)))
     network = fold(checkpoint(Network("pool", (1, 4, 4), layers), seed=1))
     scales = ptq.weight_scales(network, Formats())
     quantised = ptq.at_scales(network, Formats(), scales)
@@ -84,9 +84,9 @@ def test_a_silent_neuron_stays_silent_at_any_scale() -> None:
 
 
 def test_reset_potentials_are_rounded_in_membrane_units() -> None:
-    network = one_layer(np.array([[0.5]]), Neuron(v_reset=-0.25))
+    network = one_layer(np.array([[0.5]]), FloatNeuron(v_reset=-0.25))
     assert ptq.at_scales(network, Formats(input_bits=1), (np.array([0.05]),)).layers[0].neuron.reset_value == -5
-    network = one_layer(np.array([[0.5], [0.3]]), Neuron(v_reset=-0.25))
+    network = one_layer(np.array([[0.5], [0.3]]), FloatNeuron(v_reset=-0.25))
     with pytest.raises(UserError, match="every channel"):
         ptq.at_scales(network, Formats(input_bits=1, per_channel=True), (np.array([0.05, 0.01]),))
 
@@ -123,7 +123,7 @@ def test_formats_out_of_range_are_refused(fields: dict) -> None:
 
 
 def test_weight_bits_go_to_their_layers() -> None:
-    layers = (Layer(Dense(3)), Layer(Dense(2)))
+    layers = (LayerSpec(DenseSpec(3)), LayerSpec(DenseSpec(2)))
     network = fold(checkpoint(Network("two", (1, 2, 2), layers), seed=2))
     quantised = ptq.quantize(network, Formats((3, 8)))
     assert [layer.weight_bits for layer in quantised.layers] == [3, 8]

@@ -7,7 +7,7 @@ import pytest
 from random_cases import case
 
 from gradrtl.errors import UserError
-from gradrtl.quantize.network import Dense, Input, Layer, Neuron, QuantizedNetwork
+from gradrtl.quantize.network import Dense, Input, IntNeuron, Layer, QuantizedNetwork
 from gradrtl.rtl.mapping import LayerMapping, map_network
 from gradrtl.rtl.pruning import kept_neurons
 
@@ -96,5 +96,5 @@ def test_refuses(arguments, message):
         map_network(QuantizedNetwork(Input((2,)), (layer,), 2), **{"pes": (2,)} | arguments)
 
 
-def lif() -> Neuron:
-    return Neuron("decaying_input", "hard", np.array([10]))
+def lif() -> IntNeuron:
+    return IntNeuron("decaying_input", "hard", np.array([10]))

@@ -1,4 +1,4 @@
-"""The hardware neuron against `Neuron.step` and the contract: every membrane, sum and threshold of small formats."""
+"""The hardware neuron against `IntNeuron.step` and the contract: every membrane, sum and threshold of small formats."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from amaranth.hdl import Module, Signal, signed
 from amaranth.sim import Simulator
 
-from gradrtl.quantize.network import Neuron
+from gradrtl.quantize.network import IntNeuron
 from gradrtl.rtl.neuron import after_reset, potential, saturate, spike
 
 BITS = 4
@@ -18,7 +18,7 @@ THRESHOLDS = (-3, 0, 1, 5)
 WIDE = 24  # more than any of these potentials needs
 
 NEURONS = [
-    Neuron(
+    IntNeuron(
         leak, reset, np.array([1]), shift=shift, factor=factor, fraction=fraction, reset_value=value, membrane_bits=bits
     )
     for leak, shift, factor in (
@@ -35,7 +35,7 @@ NEURONS = [
 ]
 
 
-def name_of(neuron: Neuron) -> str:
+def name_of(neuron: IntNeuron) -> str:
     return f"{neuron.leak}{neuron.shift}-{neuron.reset}{neuron.reset_value}-f{neuron.fraction}-b{neuron.membrane_bits}"
 
 
@@ -94,5 +94,5 @@ def test_saturation_of_every_number(bits):
 
 
 def test_silent_neurons_never_spike():
-    neuron = Neuron("none", "hard", np.array([0]), spiking=False)
+    neuron = IntNeuron("none", "hard", np.array([0]), spiking=False)
     assert spike(neuron, Signal(signed(4)), Signal(signed(4))).value == 0

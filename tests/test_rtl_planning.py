@@ -9,7 +9,7 @@ import pytest
 
 from gradrtl.errors import UserError
 from gradrtl.options import work
-from gradrtl.quantize.network import Dense, Input, Layer, Neuron, QuantizedNetwork
+from gradrtl.quantize.network import Dense, Input, IntNeuron, Layer, QuantizedNetwork
 from gradrtl.rtl.devices import DEVICES, Device
 from gradrtl.rtl.mapping import Mapping, map_network
 from gradrtl.rtl.planning import (
@@ -137,7 +137,7 @@ def test_small_synapse_memories_of_the_ecp5_are_luts(network):
 
 def test_strided_synapses_take_wide_rams_and_queues_block_rams():
     weight = np.ones((8, 6), np.int8)
-    layer = Layer("only", (6,), Dense(weight, np.zeros(8, np.int64)), Neuron("none", "hard", np.array([1])), 4)
+    layer = Layer("only", (6,), Dense(weight, np.zeros(8, np.int64)), IntNeuron("none", "hard", np.array([1])), 4)
     device = DEVICES["up5k"]
     mapping = map_network(QuantizedNetwork(Input((6,), 4), (layer,), 2), (2,), strided=(0,))
     assert needs(mapping, device)["wide RAMs"] == (2, 4)

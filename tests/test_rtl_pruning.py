@@ -9,15 +9,15 @@ import pytest
 from random_cases import case
 from random_networks import Options, frames
 
-from gradrtl.quantize.network import Conv, Dense, Input, Layer, Neuron, Pool, QuantizedNetwork
+from gradrtl.quantize.network import Conv, Dense, Input, IntNeuron, Layer, Pool, QuantizedNetwork
 from gradrtl.rtl.pruning import kept_neurons
 from gradrtl.sim import engine
 
 CONVOLUTIONS = Options(largest=60, most_layers=3)
 
 
-def lif(threshold: int) -> Neuron:
-    return Neuron("none", "soft", np.array([threshold]))
+def lif(threshold: int) -> IntNeuron:
+    return IntNeuron("none", "soft", np.array([threshold]))
 
 
 def two_layers(first: list[list[int]], second: list[list[int]], threshold: int, steps: int = 1) -> QuantizedNetwork:
@@ -33,7 +33,7 @@ def two_layers(first: list[list[int]], second: list[list[int]], threshold: int, 
 
 
 def test_the_silent_and_the_unheard_are_left_out():
-    # Neuron 0 reaches 7 of 7; 1 reaches 6; 2 fires but nobody listens.
+    # IntNeuron 0 reaches 7 of 7; 1 reaches 6; 2 fires but nobody listens.
     network = two_layers([[7, 0], [6, -1], [7, 7]], [[1, 1, 0]], threshold=7)
     assert [k.tolist() for k in kept_neurons(network)] == [[0], [0]]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gradrtl.errors import UserError
-from gradrtl.quantize.network import Dense, Input, Layer, Neuron, QuantizedNetwork
+from gradrtl.quantize.network import Dense, Input, IntNeuron, Layer, QuantizedNetwork
 from gradrtl.rtl import synthesis
 from gradrtl.rtl.boards import BOARDS, board_design, board_of
 from gradrtl.rtl.devices import DEVICES, device
@@ -20,7 +20,7 @@ def sparse(sources: int = 784, hidden: int = 128, density: float = 0.02) -> Quan
 
     def layer(name: str, targets: int, inputs: int, share: float, threshold: int) -> Layer:
         weight = generator.integers(-8, 8, (targets, inputs)) * (generator.random((targets, inputs)) < share)
-        neuron = Neuron("decaying_input", "hard", np.array([threshold]))
+        neuron = IntNeuron("decaying_input", "hard", np.array([threshold]))
         return Layer(name, (inputs,), Dense(weight.astype(np.int8), np.zeros(targets, np.int64)), neuron, 4)
 
     layers = (layer("hidden", hidden, sources, density, 60), layer("out", 10, hidden, 0.2, 4))

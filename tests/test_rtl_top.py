@@ -10,7 +10,7 @@ import pytest
 from random_networks import Options, frames, network
 from rtl_bench import Bench, beats_of
 
-from gradrtl.quantize.network import Dense, Input, Layer, Neuron, QuantizedNetwork, Readout
+from gradrtl.quantize.network import Dense, Input, IntNeuron, Layer, QuantizedNetwork, Readout
 from gradrtl.rtl.mapping import Mapping, map_network
 from gradrtl.sim import cycles, reference
 from gradrtl.sim.events import events_of
@@ -76,7 +76,7 @@ def test_extremes(threshold):
 
 
 def test_same_target_in_every_cycle_needs_forwarding():
-    summing = Neuron("none", "hard", np.array([0]), spiking=False)  # the membrane shows every addition that is lost
+    summing = IntNeuron("none", "hard", np.array([0]), spiking=False)  # the membrane shows every addition that is lost
     layer = Layer("only", (16,), Dense(np.full((1, 16), 7, np.int8), np.zeros(1, np.int64)), summing, 4)
     net = QuantizedNetwork(Input((16,)), (layer,), 2, Readout("membrane"))
     check(net, map_network(net, (1,), pixels_a_beat=8), np.full((3, 16), 200, np.uint8), 0.0, 0)
@@ -89,5 +89,5 @@ def test_last_run_ends_beyond_the_width_of_the_largest_start():
     check(net, map_network(net, (1,)), np.array([[9, 9], [200, 255], [0, 255]], np.uint8), 0.0, 0)
 
 
-def lif(threshold: int) -> Neuron:
-    return Neuron("decaying_input", "hard", np.array([threshold]))
+def lif(threshold: int) -> IntNeuron:
+    return IntNeuron("decaying_input", "hard", np.array([threshold]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gradrtl.quantize.network import Dense, Input, Layer, Neuron, QuantizedNetwork
+from gradrtl.quantize.network import Dense, Input, IntNeuron, Layer, QuantizedNetwork
 from gradrtl.sim import energy, operations
 
 
@@ -24,7 +24,7 @@ def test_published_points():
 
 def network(weight: list[list[int]]) -> QuantizedNetwork:
     synapses = Dense(np.array(weight, np.int8), np.zeros(len(weight), np.int64))
-    layer = Layer("only", (2,), synapses, Neuron("none", "hard", np.array([1000])), 4)
+    layer = Layer("only", (2,), synapses, IntNeuron("none", "hard", np.array([1000])), 4)
     return QuantizedNetwork(Input((2,)), (layer,), steps=3)
 
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradrtl.errors import UserError
-from gradrtl.quantize.network import Conv, Dense, Input, Layer, Neuron, Pool, QuantizedNetwork, Readout
+from gradrtl.quantize.network import Conv, Dense, Input, IntNeuron, Layer, Pool, QuantizedNetwork, Readout
 from gradrtl.sim import engine, operations, reference
 from gradrtl.sim.program import compile_network
 
@@ -84,7 +84,7 @@ def test_first_layer_by_table_beyond_16_bits(weight, threshold, kind):
     first = Dense(random.integers(-weight, weight + 1, (20, sources)).astype(np.int8), np.full(20, 40))
     first.weight[0], first.weight[1], first.weight[2, 0] = weight, -weight, weight
     second = Dense(random.integers(-3, 4, (5, 20)).astype(np.int8), np.zeros(5, np.int64))
-    neurons = (Neuron("decaying_input", "hard", np.array([threshold]), shift=1) for threshold in (threshold, 2))
+    neurons = (IntNeuron("decaying_input", "hard", np.array([threshold]), shift=1) for threshold in (threshold, 2))
     layers = tuple(
         Layer(f"fc{index}", (synapses.weight.shape[1],), synapses, neuron, bits)
         for index, (synapses, neuron, bits) in enumerate(zip((first, second), neurons, (8, 4), strict=True))
@@ -109,7 +109,7 @@ def small(weight: int = 1, bits: int = 8, **neuron) -> QuantizedNetwork:
     """One neuron that reads one pixel through one weight."""
     given = {"leak": "none", "reset": "hard", "threshold": np.array([1000]), **neuron}
     synapses = Dense(np.array([[weight]], np.int8), np.zeros(1, np.int64))
-    return QuantizedNetwork(Input((1,), bits), (Layer("only", (1,), synapses, Neuron(**given), 8),), steps=3)
+    return QuantizedNetwork(Input((1,), bits), (Layer("only", (1,), synapses, IntNeuron(**given), 8),), steps=3)
 
 
 @pytest.mark.parametrize("leak", ["none", "shift", "multiply", "decaying_input"])
@@ -131,7 +131,7 @@ def test_edges_of_the_narrow_and_wide_types(leak, reset, threshold):
     """Sums up to 128 * 128 * 2 - ... walk across the limits of 16 bits, where the engine changes its type."""
     weight = np.concatenate([np.full(128, 127), np.full(128, -128)]).astype(np.int8)
     synapses = Dense(weight[None], np.array([250]))
-    neuron = Neuron(leak, reset, np.array([threshold]), shift=15, factor=1 << 15, membrane_bits=17)
+    neuron = IntNeuron(leak, reset, np.array([threshold]), shift=15, factor=1 << 15, membrane_bits=17)
     layer = Layer("only", (256,), synapses, neuron, 8)
     network = QuantizedNetwork(Input((256,), bits=1), (layer,), steps=4)
     frames = np.zeros((6, 256), np.uint8)
@@ -143,7 +143,7 @@ def test_edges_of_the_narrow_and_wide_types(leak, reset, threshold):
 def test_counts_of_a_large_voting_group_do_not_wrap():
     neurons, steps = 600, 200  # 120,000 votes in one class
     synapses = Dense(np.ones((neurons, 1), np.int8), np.ones(neurons, np.int64))
-    layer = Layer("only", (1,), synapses, Neuron("none", "hard", np.array([1])), 2)
+    layer = Layer("only", (1,), synapses, IntNeuron("none", "hard", np.array([1])), 2)
     network = QuantizedNetwork(Input((1,)), (layer,), steps, Readout("count", neurons))
     assert engine.run(network, np.zeros((1, 1), np.uint8), threads=1).counts.tolist() == [[neurons * steps]]
 
@@ -241,7 +241,7 @@ def test_a_pool_drops_the_border_and_counts_a_window():
         "map",
         (1, 3, 3),
         Conv(np.ones((1, 1, 1, 1), np.int8), np.zeros(1, np.int64)),
-        Neuron("none", "hard", np.array([1])),
+        IntNeuron("none", "hard", np.array([1])),
         2,
         Pool("average", 2),
     )
@@ -249,7 +249,7 @@ def test_a_pool_drops_the_border_and_counts_a_window():
         "sum",
         (1, 1, 1),
         Dense(np.ones((1, 1), np.int8), np.zeros(1, np.int64)),
-        Neuron("none", "hard", np.array([4])),
+        IntNeuron("none", "hard", np.array([4])),
         2,
     )
     network = QuantizedNetwork(Input((1, 3, 3)), (first, second), steps=1)
@@ -287,9 +287,9 @@ def test_compiles_from_a_clean_cache_in_time(tmp_path):
 def test_counts_of_the_largest_average_pool_do_not_wrap():
     """256 spikes in one window: one more than a byte holds."""
     ones = Conv(np.ones((1, 1, 1, 1), np.int8), np.zeros(1, np.int64))
-    first = Layer("map", (1, 16, 16), ones, Neuron("none", "hard", np.array([1])), 2, Pool("average", 16))
+    first = Layer("map", (1, 16, 16), ones, IntNeuron("none", "hard", np.array([1])), 2, Pool("average", 16))
     reader = Dense(np.ones((1, 1), np.int8), np.zeros(1, np.int64))
-    second = Layer("sum", (1, 1, 1), reader, Neuron("none", "hard", np.array([256])), 2)
+    second = Layer("sum", (1, 1, 1), reader, IntNeuron("none", "hard", np.array([256])), 2)
     network = QuantizedNetwork(Input((1, 16, 16)), (first, second), steps=2)
     frames = np.full((2, 256), 9, np.uint8)
     frames[1, 0] = 0

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gradrtl.quantize.network import Conv, Dense, Input, Layer, Neuron, Pool, QuantizedNetwork, Readout
+from gradrtl.quantize.network import Conv, Dense, Input, IntNeuron, Layer, Pool, QuantizedNetwork, Readout
 from gradrtl.sim import reference
 
 
-def neuron(**given) -> Neuron:
-    return Neuron(**{"leak": "none", "reset": "hard", "threshold": np.array([10]), **given})
+def neuron(**given) -> IntNeuron:
+    return IntNeuron(**{"leak": "none", "reset": "hard", "threshold": np.array([10]), **given})
 
 
 def one(steps: int, weight: int = 1, bias: int = 0, bits: int = 8, **given) -> QuantizedNetwork:

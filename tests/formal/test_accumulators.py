@@ -12,7 +12,7 @@ from amaranth.hdl import Assert, Assume, Cat, Const, Cover, Fragment, Module, Mu
 from amaranth.lib import data
 from prover import Claim, constant, free, inner, opened, prove, watch
 
-from gradrtl.quantize.network import Dense, Input, Layer, Neuron, QuantizedNetwork
+from gradrtl.quantize.network import Dense, Input, IntNeuron, Layer, QuantizedNetwork
 from gradrtl.rtl.latency import BANKS
 from gradrtl.rtl.mapping import LayerMapping, map_network
 from gradrtl.rtl.pe import ProcessingElement
@@ -25,7 +25,7 @@ def small_layer() -> LayerMapping:
     """Four rows on one PE, three sources that share targets."""
     weights = np.array([[1, -2, 0], [3, 0, 1], [0, 2, -1], [-3, 1, 3]], np.int8)
     layer = Layer(
-        "only", (3,), Dense(weights, np.zeros(4, np.int64)), Neuron("none", "soft", np.array([5])), weight_bits=3
+        "only", (3,), Dense(weights, np.zeros(4, np.int64)), IntNeuron("none", "soft", np.array([5])), weight_bits=3
     )
     return map_network(QuantizedNetwork(Input((3,), bits=BITS), (layer,), 2), (1,), queue_depth=2).layers[0]
 

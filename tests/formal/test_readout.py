@@ -10,14 +10,14 @@ import pytest
 from amaranth.hdl import Assert, Const, Cover, Module, Mux, Signal, Value, signed
 from prover import Claim, Refuted, free, prove
 
-from gradrtl.quantize.network import Dense, Input, Layer, Neuron, QuantizedNetwork, Readout
+from gradrtl.quantize.network import Dense, Input, IntNeuron, Layer, QuantizedNetwork, Readout
 from gradrtl.rtl.mapping import map_network
 from gradrtl.rtl.readout import Readout as Unit
 
 
 def network(classes: int, steps: int, group: int, spiking: bool) -> QuantizedNetwork:
     neurons = classes * group
-    neuron = Neuron("none", "soft" if spiking else "hard", np.array([1]), spiking=spiking, membrane_bits=3)
+    neuron = IntNeuron("none", "soft" if spiking else "hard", np.array([1]), spiking=spiking, membrane_bits=3)
     synapses = Dense(np.ones((neurons, 1), np.int8), np.zeros(neurons, np.int64))
     readout = Readout("count" if spiking else "membrane", group)
     return QuantizedNetwork(Input((1,), bits=1), (Layer("out", (1,), synapses, neuron, 2),), steps, readout)
