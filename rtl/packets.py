@@ -30,8 +30,10 @@ ANSWER = 0x80
 HEADER = struct.Struct("<BBH")
 CRC = catalog.CRC32_ISO_HDLC(data_width=8)  # the hardware's; equal to `zlib.crc32`
 CRC_BYTES = 4
+LENGTH_BITS = 16
 LOAD_HEADER = struct.Struct("<BH")
 LOAD_WORDS = 128
+LOADED_BITS = 16  # of a word
 FRAMES_AHEAD = 4
 MAGIC = b"GrSN"
 VERSION = 1

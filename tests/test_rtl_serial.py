@@ -9,7 +9,8 @@ from random_networks import Options, frames, network
 
 from gradrtl.rtl.mapping import Mapping, map_network
 from gradrtl.rtl.packets import ANSWER, END, FRAME, IDENTIFY, Decoder, Identity, Packet
-from gradrtl.rtl.serial import FrameAssembler, SerialAccelerator, identity
+from gradrtl.rtl.serial import SerialAccelerator, identity
+from gradrtl.rtl.serial.frames import FrameAssembler
 from gradrtl.sim import reference
 
 DIVISOR = 4

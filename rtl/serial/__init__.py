@@ -1,0 +1,14 @@
+"""The accelerator behind a serial port. What a packet is: `rtl/packets.py`.
+
+```
+ rx -> Receiver -> PacketReceiver -+-> FrameAssembler -> Datapath -+
+                                   +-> Loader ---------^           v
+ tx <- Transmitter <- PacketSender <---------------------------- Answers
+```
+
+`Receiver` and `Transmitter` are those of `rtl/uart.py`, `PacketSender` is a part of `Answers`.
+"""
+
+from .accelerator import SerialAccelerator, identity
+
+__all__ = ["SerialAccelerator", "identity"]

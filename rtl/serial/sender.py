@@ -1,0 +1,100 @@
+"""A payload becomes the bytes of a packet."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..fifo import Queue
+from ..packets import CRC, CRC_BYTES, END, ESC, ESC_END, ESC_ESC, HEADER, LENGTH_BITS
+
+
+class PacketSender(wiring.Component):
+    """Header, payload, CRC and stuffing of one packet.
+
+    Ports
+    -----
+    start, sequence, kind, length
+        In: with `start`, while `idle`, a packet begins.
+    payload
+        In: a stream of `length` bytes; may come later.
+    bytes
+        Out: to the serial transmitter.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "start": In(1),
+                "idle": Out(1),
+                "sequence": In(8),
+                "kind": In(8),
+                "length": In(LENGTH_BITS),
+                "payload": In(stream.Signature(8)),
+                "bytes": Out(stream.Signature(8)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.crc = crc = CRC.create()
+        # Between line and accelerator, so that no path runs from one to the other.
+        m.submodules.payloads = payloads = Queue(unsigned(8), 1)
+        wiring.connect(m, wiring.flipped(self.payload), payloads.i)
+        header, left, none_left = Signal(8 * HEADER.size), Signal(LENGTH_BITS), Signal()
+        number = Signal(range(max(HEADER.size, CRC_BYTES)))
+        raw, raw_valid, raw_taken, escaping = Signal(8), Signal(), Signal(), Signal()
+        special = (raw == END) | (raw == ESC)
+        out = self.bytes
+        m.d.comb += raw_taken.eq(raw_valid & out.ready & (~special | escaping))
+        with m.If(raw_valid):
+            m.d.comb += [
+                out.valid.eq(1),
+                out.payload.eq(Mux(escaping, Mux(raw == END, ESC_END, ESC_ESC), Mux(special, ESC, raw))),
+            ]
+            with m.If(out.ready):
+                m.d.sync += escaping.eq(special & ~escaping)
+        m.d.comb += crc.data.eq(raw)
+        with m.FSM():
+            with m.State("idle"):
+                m.d.comb += [self.idle.eq(1), crc.start.eq(1)]
+                m.d.sync += [header.eq(Cat(self.sequence, self.kind, self.length)), number.eq(0)]
+                m.d.sync += [left.eq(self.length), none_left.eq(self.length == 0)]
+                with m.If(self.start):
+                    m.next = "open"
+            with m.State("open"):
+                m.d.comb += [out.valid.eq(1), out.payload.eq(END)]
+                with m.If(out.ready):
+                    m.next = "header"
+            with m.State("header"):
+                m.d.comb += [raw.eq(header[:8]), raw_valid.eq(1), crc.valid.eq(raw_taken)]
+                with m.If(raw_taken):
+                    m.d.sync += [header.eq(header >> 8), number.eq(number + 1)]
+                    with m.If(number == HEADER.size - 1):
+                        m.d.sync += number.eq(0)
+                        m.next = "payload"
+            with m.State("payload"):
+                with m.If(none_left):
+                    m.d.sync += header.eq(crc.crc)
+                    m.next = "crc"
+                with m.Else():
+                    m.d.comb += [
+                        raw.eq(payloads.o.payload),
+                        raw_valid.eq(payloads.o.valid),
+                        payloads.o.ready.eq(raw_taken),
+                        crc.valid.eq(raw_taken),
+                    ]
+                    with m.If(raw_taken):
+                        m.d.sync += [left.eq(left - 1), none_left.eq(left == 1)]
+            with m.State("crc"):
+                m.d.comb += [raw.eq(header[:8]), raw_valid.eq(1)]
+                with m.If(raw_taken):
+                    m.d.sync += [header.eq(header >> 8), number.eq(number + 1)]
+                    with m.If(number == CRC_BYTES - 1):
+                        m.next = "close"
+            with m.State("close"):
+                m.d.comb += [out.valid.eq(1), out.payload.eq(END)]
+                with m.If(out.ready):
+                    m.next = "idle"
+        return m
