@@ -17,12 +17,12 @@ import numpy as np
 
 from gradrtl.model.checkpoint import Checkpoint
 from gradrtl.model.data import load
-from gradrtl.options import place
 from gradrtl.quantize.fold import fold
 from gradrtl.quantize.network import QuantizedNetwork
 from gradrtl.sim import engine
 from gradrtl.sim.cycles import predict
 from gradrtl.sim.events import events_of
+from gradrtl.steps.place import place
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "data/mnist"

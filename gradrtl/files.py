@@ -52,6 +52,21 @@ def write_bytes(path: str | Path, content: bytes) -> None:
         part.write_bytes(content)
 
 
+def check_writable(path: str | Path) -> None:
+    """Raise `UserError` if no file can be made at `path`: told before a long computation, not after it."""
+    target = Path(os.path.realpath(path))
+    folder = next(parent for parent in target.parents if parent.exists())
+    reason = ""
+    if target.is_dir():
+        reason = "it is a folder"
+    elif not folder.is_dir():
+        reason = f"{folder} is no folder"
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        reason = f"no permission to write in {folder}"
+    if reason:
+        raise UserError(f"{path} cannot be written: {reason}")
+
+
 def _sweep(target: Path) -> None:
     """Remove temporary files of `target` whose process no longer lives."""
     for part in target.parent.glob(f".{target.name}.*.part"):

@@ -27,9 +27,9 @@ from gradrtl import archive
 from gradrtl.errors import UserError
 from gradrtl.model.checkpoint import Checkpoint
 from gradrtl.model.data import load_cifar10, load_idx
-from gradrtl.options import load_frames
 from gradrtl.quantize.fold import fold
 from gradrtl.quantize.network import QuantizedNetwork
+from gradrtl.steps.frames import load_frames
 
 LEAVES = (None, True, -1, 0, 1, 3, 2**31, 2**63, -(2**70), 1.5, 1e308, float("nan"), "", "dense", [], [1, 2], {}, [[]])
 DTYPES = (np.int8, np.int64, np.float32, np.float64, np.uint8, np.bool_, "U3", "M8[s]")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -12,9 +13,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from gradrtl import cli, hardware_commands
+from gradrtl import cli
+from gradrtl.commands import COMMANDS
 from gradrtl.model.data import Dataset, load
 from gradrtl.quantize.network import Conv, Input, IntNeuron, Layer, QuantizedNetwork
+from gradrtl.sim import engine
 
 ROOT = Path(__file__).parents[1]
 NETWORK = str(ROOT / "networks/mnist-1pct.npz")
@@ -37,14 +40,50 @@ def write_idx(folder: Path, part: str, data: Dataset) -> None:
     )
 
 
-@pytest.mark.parametrize("command", ["", *cli.main.commands])
+@pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_every_command_has_help(command):
     assert "Usage: " in gradrtl(*command.split(), "--help").output
 
 
-def test_torch_is_loaded_by_training_alone():
-    program = "import sys, gradrtl.cli; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+HEAVY = ("numba", "amaranth", "torch", "matplotlib", "numpy", "rich")
+
+
+@pytest.mark.parametrize("words", ["--help", "--version", *(f"{name} --help" for name in COMMANDS)])
+def test_help_loads_nothing_heavy(words):
+    program = f"""
+import sys
+from gradrtl.cli import main
+main({words.split()!r}, standalone_mode=False)
+sys.exit(", ".join(set(sys.modules).intersection({HEAVY!r})) or None)
+"""
+    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"), [("gradrtl ", "plain,simulate"), ("gradrtl verify --st", "plain,--stalls")]
+)
+def test_completion_loads_nothing_heavy(typed, expected):
+    program = f"""
+import sys
+from gradrtl.cli import main
+try:
+    main(prog_name="gradrtl")
+finally:
+    print(*set(sys.modules).intersection({HEAVY!r}), file=sys.stderr)
+"""
+    words = str(len(typed.split(" ")) - 1)
+    settings = {"_GRADRTL_COMPLETE": "bash_complete", "COMP_WORDS": typed, "COMP_CWORD": words}
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True, env=os.environ | settings
+    )
+    assert expected in done.stdout.splitlines()
+    assert done.stderr == "\n"
+
+
+def test_the_package_can_be_run():
+    done = subprocess.run([sys.executable, "-m", "gradrtl", "--version"], check=True, capture_output=True, text=True)
+    assert done.stdout.startswith("gradrtl, version ")
 
 
 def test_info_gives_connectivity_and_digest():
@@ -115,7 +154,7 @@ def test_demo_leaves_everything_in_one_folder_and_does_not_repeat_itself(tmp_pat
     assert manifest["figures"]["mismatches"] == 0
     assert manifest["figures"]["images_rtl"] == 2
     assert set(manifest["artifacts"]) < {path.name for path in out.iterdir()}
-    assert gradrtl(*words).output.count("unchanged") == 5
+    assert gradrtl(*words).output.count("unchanged") == 6
     (out / "report.html").unlink()
     gradrtl("report", str(out))
     assert (out / "report.html").read_text().count("<img") == 4
@@ -129,7 +168,7 @@ def test_demo_leaves_everything_in_one_folder_and_does_not_repeat_itself(tmp_pat
         (["info", "absent.npz"], "absent.npz"),
         (["info", str(ROOT / "Makefile")], "not a gradrtl archive"),
         (["simulate", NETWORK, "--images", "many"], "not a valid integer"),
-        (["simulate", NETWORK, *DATA, "--images", "0"], "images is 0: 1 to 10000"),
+        (["simulate", NETWORK, *DATA, "--images", "0"], "images is 0, expected 1 to 10000"),
         (["simulate", NETWORK, "--data", "absent"], "data folder absent"),
         (["generate", NETWORK, *DATA, "--pe", "4,x"], "pe is 4,x"),
         (["generate", NETWORK, *DATA, "--pe", "4,0"], "pe is 4,0"),
@@ -165,7 +204,7 @@ def test_an_interruption_is_no_traceback(monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(hardware_commands.engine, "run", interrupt)
+    monkeypatch.setattr(engine, "blocks", interrupt)
     assert gradrtl("simulate", NETWORK, *DATA, code=130).stderr == "interrupted\n"
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
-from gradrtl import cli, explore_commands
-from gradrtl.explore_commands import Point, front, read, write
+from gradrtl import cli
+from gradrtl.steps import explore as steps
+from gradrtl.steps.explore import Point, front, read, write
 
 ROOT = Path(__file__).parents[1]
 POINT = Point("a.npz", "0123", 0.01, 4, "16,auto", 4, 100, accuracy=0.97, cycles=700.0, memory_bits=250_000)
@@ -45,7 +46,7 @@ def test_sweep_resumes(tmp_path, monkeypatch):
     [point] = read(tmp_path / "points.csv")
     assert point.accuracy > 0.9
     assert (tmp_path / "pareto.svg").is_file()
-    monkeypatch.setattr(explore_commands, "explored", None)  # a second run has nothing to do
+    monkeypatch.setattr(steps, "explored", None)  # a second run has nothing to do
     explore(*words)
     assert read(tmp_path / "points.csv") == [point]
 

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from gradrtl.errors import UserError
-from gradrtl.files import whole, write_bytes, write_text
+from gradrtl.files import check_writable, whole, write_bytes, write_text
 
 
 def test_the_file_appears_when_the_block_ends(tmp_path):
@@ -58,6 +58,10 @@ def test_a_place_where_no_file_can_be(name, tmp_path):
     (tmp_path / "file").write_text("a file, no folder")
     with pytest.raises(UserError, match="cannot be written"):
         write_text(tmp_path / name, "text")
+    with pytest.raises(UserError, match=r"cannot be written: .* folder"):
+        check_writable(tmp_path / name)
+    check_writable(tmp_path / "some" / "folders" / "file.txt")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_device_is_written_directly():

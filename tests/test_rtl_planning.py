@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from gradrtl.errors import UserError
-from gradrtl.options import work
 from gradrtl.quantize.network import Dense, Input, IntNeuron, Layer, QuantizedNetwork
 from gradrtl.rtl.devices import DEVICES, Device
 from gradrtl.rtl.mapping import Mapping, map_network
@@ -24,6 +23,7 @@ from gradrtl.rtl.planning import (
     fits,
     needs,
 )
+from gradrtl.steps.place import work
 
 LOADS = [Load(100.0, 6700.0, 800), Load(900.0, 3900.0, 10)]
 BEATS = 196

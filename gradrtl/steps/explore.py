@@ -1,31 +1,31 @@
-"""`gradrtl explore`: elements, weight bits, connectivity swept; the Pareto front of cycles, memory, accuracy."""
+"""A sweep of PEs, weight bits and checkpoints, and the Pareto front of cycles, memory and accuracy."""
 
 from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import astuple, dataclass, fields
 from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 
-import click
 import numpy as np
 
-from .errors import require
-from .model.checkpoint import Checkpoint
-from .model.data import Dataset, load
-from .options import bar, beat_option, data_option, place
-from .quantize.fold import fold
-from .quantize.network import WEIGHT_BITS, QuantizedNetwork
-from .quantize.ptq import quantize
-from .quantize.rounding import Formats
-from .sim import engine
-from .sim.cycles import predict
-from .sim.events import events_of
-
-CHECKPOINTS = tuple(f"checkpoints/mnist-mlp-{percent}-s0.npz" for percent in (5, 2, 1))
+from ..errors import require
+from ..files import whole
+from ..model.checkpoint import Checkpoint
+from ..model.data import Dataset, load
+from ..quantize.fold import fold
+from ..quantize.network import QuantizedNetwork
+from ..quantize.ptq import quantize
+from ..quantize.rounding import Formats
+from ..sim import engine
+from ..sim.cycles import predict
+from ..sim.events import events_of
+from .place import place
+from .quantise import connectivity_of
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,9 @@ def explored(checkpoint: str, bits: int, pes: list[str], folder: str, beat: int,
     network = quantize(floats, Formats(weight_bits=bits))
     _, test = _data(folder)
     accuracy = float((engine.run(network, test.frames, threads=1).classes == test.labels).mean())
-    weights = [layer.synapses.weight for layer in network.layers]
-    connectivity = sum(np.count_nonzero(weight) for weight in weights) / sum(weight.size for weight in weights)
     return [
         Point(
-            checkpoint, floats.notes["checkpoint"]["weights"][:16], round(float(connectivity), 6), bits, pe, beat,
+            checkpoint, floats.notes["checkpoint"]["weights"][:16], round(connectivity_of(network), 6), bits, pe, beat,
             images, accuracy, *_cost(network, pe, folder, beat, test.frames[:images]),
         )
         for pe in pes
@@ -114,12 +112,11 @@ def read(path: Path) -> list[Point]:
 
 
 def write(path: Path, points: list[Point]) -> None:
-    part = path.with_suffix(".part")
-    with part.open("w", newline="") as file:
+    """Write `points` to `path`, sorted."""
+    with whole(path) as part, part.open("w", newline="") as file:
         table = csv.writer(file)
         table.writerow([field.name for field in fields(Point)])
         table.writerows(astuple(point) for point in sorted(points, key=lambda point: point.key))
-    part.replace(path)
 
 
 def plot(path: Path, points: list[Point]) -> None:
@@ -142,7 +139,7 @@ def plot(path: Path, points: list[Point]) -> None:
             edgecolors=colour,
             label=f"{bits} bits",
         )
-    axis.set_xlabel("cycles a frame")
+    axis.set_xlabel("cycles per frame")
     axis.set_ylabel("accuracy, %")
     axis.set_title("Area: memory bits; filled: Pareto front")
     axis.legend(markerscale=0.5)
@@ -150,32 +147,21 @@ def plot(path: Path, points: list[Point]) -> None:
     plt.close(figure)
 
 
-def numbers(words: str, accepted: range) -> list[int]:
-    """`2,4,8` as numbers."""
-    found = [int(word) if word.strip().isdecimal() else -1 for word in words.split(",")]
-    require(all(n in accepted for n in found), "bits", words, f"numbers {accepted[0]} to {accepted[-1]}, such as 2,4,8")
-    return sorted(set(found))
+def sweep(
+    checkpoints: tuple[str, ...],
+    widths: list[int],
+    pes: tuple[str, ...],
+    folder: Path,
+    pixels_a_beat: int,
+    images: int,
+    out: Path,
+    jobs: int | None = None,
+    progress: Callable[[int], None] = lambda done: None,
+) -> list[Point]:
+    """Measure every design that `out/points.csv` does not hold yet; returns all points and writes `out/pareto.svg`.
 
-
-@click.command()
-@click.argument("checkpoints", nargs=-1, type=click.Path())
-@click.option("--bits", default="3,4,6,8", help="Weight bits to try, each 2 to 8.")
-@click.option("--pe", "pes", multiple=True, default=("4,auto", "8,auto", "16,auto", "32,auto"), help="Elements to try.")
-@click.option("--images", default=1000, type=int, help="Test images whose cycles are counted.")
-@click.option("--jobs", type=int, help="Processes; default: one on each core.")
-@beat_option
-@data_option
-@click.option("--out", default="build/explore", type=click.Path(path_type=Path), help="Folder; it resumes.")
-def explore(checkpoints, bits, pes, images, jobs, pixels_a_beat, folder, out) -> None:
-    """Sweep elements, weight bits and CHECKPOINTS (default: the committed ones); writes points.csv and pareto.svg.
-
-    Weights are rounded after training. A point that is in points.csv already is not measured again.
+    `progress` is called with 1 for each checkpoint and width that is done.
     """
-    checkpoints = checkpoints or CHECKPOINTS
-    widths = numbers(bits, range(WEIGHT_BITS[0], WEIGHT_BITS[-1] + 1))
-    _, test = load(folder)
-    require(2 <= images <= len(test), "images", images, f"2 to {len(test)}")
-    require(jobs is None or jobs >= 1, "jobs", jobs, "at least 1")
     digests = {path: fold(Checkpoint.load(path)).notes["checkpoint"]["weights"][:16] for path in checkpoints}
     out.mkdir(parents=True, exist_ok=True)
     path = out / "points.csv"
@@ -188,21 +174,12 @@ def explore(checkpoints, bits, pes, images, jobs, pixels_a_beat, folder, out) ->
     todo = [(c, width, wanted) for c in checkpoints for width in widths if (wanted := missing(c, width))]
     processes = min(jobs or len(os.sched_getaffinity(0)), max(1, len(todo)))
     apart = get_context("spawn")  # a forked process may not use the threads of its parent
-    with bar("exploring", len(todo)) as advance, ProcessPoolExecutor(processes, apart) as pool:
+    with ProcessPoolExecutor(processes, apart) as pool:
         running = [pool.submit(explored, c, w, pe, str(folder), pixels_a_beat, images) for c, w, pe in todo]
         for future in as_completed(running):
             known |= {point.key: point for point in future.result()}
             write(path, list(known.values()))
-            advance()
+            progress(1)
     points = list(known.values())
     plot(out / "pareto.svg", points)
-    best = sorted(front(points), key=lambda point: point.cycles)
-    for point in best:
-        click.echo(
-            f"{point.cycles:9.1f} cycles {point.memory_bits:9} bits {100 * point.accuracy:6.2f} %   "
-            f"{Path(point.checkpoint).stem}, {point.bits} bits, pe {point.pe}"
-        )
-    click.echo(f"{len(best)} of {len(points)} points on the front; wrote {path} and {out / 'pareto.svg'}")
-
-
-COMMANDS = (explore,)
+    return points

@@ -12,9 +12,9 @@ import jinja2
 import matplotlib
 import numpy as np
 
-from .model.checkpoint import Checkpoint
-from .rtl.mapping import Mapping
-from .sim.cycles import Cycles
+from ..files import write_text
+from ..model.checkpoint import Checkpoint
+from ..rtl.mapping import Mapping
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -23,12 +23,20 @@ TEMPLATE = "report.html.j2"
 
 
 def write_report(
-    path: Path, figures: dict[str, Any], checkpoint: Checkpoint, mapping: Mapping, cycles: Cycles, alone: Cycles
+    path: Path,
+    figures: dict[str, Any],
+    checkpoint: Checkpoint,
+    mapping: Mapping,
+    interval: np.ndarray,
+    latency: np.ndarray,
 ) -> None:
-    """Write the report. `cycles` are those of frames back to back, `alone` of the same frames one at a time."""
+    """Write the report.
+
+    `interval`: cycles between results of frames back to back; `latency`: cycles of the same frames one at a time.
+    """
     plots = [
         ("Accuracy on held-out training images, and connectivity, by epoch", _training(checkpoint)),
-        ("Cycles of each test image", _cycles(cycles, alone)),
+        ("Cycles of each test image", _cycles(interval, latency)),
         ("Synapses in each processing element", _loads(mapping)),
         ("Memory bits", _memories(mapping)),
     ]
@@ -48,16 +56,9 @@ def write_report(
     template = jinja2.Environment(autoescape=True).from_string(
         files("gradrtl").joinpath("templates", TEMPLATE).read_text()
     )
-    path.write_text(
-        template.render(
-            figures=figures,
-            layers=layers,
-            plots=plots,
-            digest=mapping.network.digest,
-            latency=alone.latency[1:],
-            interval=cycles.interval,
-        )
-    )
+    text = template.render(figures=figures, layers=layers, plots=plots, digest=mapping.network.digest,
+                           latency=latency, interval=interval)  # fmt: skip
+    write_text(path, text)
 
 
 def _inline(figure) -> str:
@@ -82,10 +83,10 @@ def _training(checkpoint: Checkpoint) -> str:
     return _inline(figure)
 
 
-def _cycles(cycles: Cycles, alone: Cycles) -> str:
+def _cycles(interval: np.ndarray, latency: np.ndarray) -> str:
     figure, axis = plt.subplots(figsize=(7, 3.2))
-    axis.hist(cycles.interval, bins=60, alpha=0.7, label="between results, back to back", color="#0072b2")
-    axis.hist(alone.latency[1:], bins=60, alpha=0.7, label="latency of a frame alone", color="#d55e00")
+    axis.hist(interval, bins=60, alpha=0.7, label="between results, back to back", color="#0072b2")
+    axis.hist(latency, bins=60, alpha=0.7, label="latency of a frame alone", color="#d55e00")
     axis.set_xlabel("cycles")
     axis.set_ylabel("frames")
     axis.legend(loc="upper left")

@@ -1,102 +1,29 @@
-"""Options and loaders that several commands share."""
+"""Placement: how many processing elements each layer gets, and which neuron goes where."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
-import click
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-from .errors import UserError, require
-from .model.data import Dataset, load
-from .quantize.network import QuantizedNetwork
-from .quantize.placement import QUEUE_DEPTH, ROW_QUEUE_DEPTH
-from .rtl.devices import DEVICES, Device
-from .rtl.mapping import Mapping, map_network
-from .rtl.planning import Load, balanced_pes, device_pes
-from .rtl.pruning import kept_neurons
-from .sim import engine
-from .sim.cycles import predict
-from .sim.events import events_of
-from .sim.frames import check
-from .sim.operations import count, source_rates
+from ..errors import UserError, require
+from ..model.data import load
+from ..quantize.network import QuantizedNetwork
+from ..quantize.placement import QUEUE_DEPTH, ROW_QUEUE_DEPTH
+from ..rtl.devices import DEVICES, Device
+from ..rtl.devices import device as find
+from ..rtl.mapping import Mapping, map_network
+from ..rtl.planning import Load, balanced_pes, device_pes
+from ..rtl.pruning import kept_neurons
+from ..sim import engine
+from ..sim.cycles import Cycles, predict
+from ..sim.events import events_of
+from ..sim.operations import count, source_rates
+from .frames import frames_for
 
 RATE_IMAGES = 1000  # training images on which event rates are measured
 PLAN_IMAGES = 100  # of them, on which plans for a device are compared
-
-data_option = click.option(
-    "--data", "folder", default="data/mnist", type=click.Path(path_type=Path), help="Folder of the data set."
-)
-network_argument = click.argument("network", type=click.Path(path_type=Path))
-pe_option = click.option(
-    "--pe",
-    "--device",
-    "pes",
-    default="16,auto",
-    help="Processing elements by layer, such as 16,10; auto: what keeps up; a device, such as ecp5-25: what fits it.",
-)
-beat_option = click.option("--pixels-a-beat", default=4, type=int, help="Pixels on the input bus: 1, 2, 4 or 8.")
-
-frames_option = click.option(
-    "--frames", "given", type=click.Path(path_type=Path),
-    help="Frames from this .npy file, no data set; all sources count alike in the placement.",
-)  # fmt: skip
-queue_option = click.option("--queue-depth", default=QUEUE_DEPTH, type=int, help="Entries of each PE's event queue.")
-row_queue_option = click.option(
-    "--row-queue-depth", default=ROW_QUEUE_DEPTH, type=int, help="Entries of the queue of rows before a serialiser."
-)
-
-
-def placement_options(command: Callable) -> Callable:
-    """All options that decide how a network is placed, and the frames that are measured for it."""
-    for option in (frames_option, data_option, row_queue_option, queue_option, beat_option, pe_option):
-        command = option(command)
-    return command
-
-
-@contextmanager
-def bar(what: str, total: int) -> Iterator:
-    """A progress bar on stderr, if that is a terminal; yields a function that advances it."""
-    console = Console(stderr=True)
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda n=1: progress.advance(task, n)
-
-
-def frames_for(network: QuantizedNetwork, data: Dataset) -> np.ndarray:
-    """Frames of a data set, uint8 `[n, sources]`; `UserError` if the network reads others."""
-    require(network.input.kind == "static", "input.kind", network.input.kind, "static: a data set of images")
-    require(data.frames.shape[1] == network.layers[0].sources, "image pixels", data.frames.shape[1],
-            f"{network.layers[0].sources}, what the network reads")  # fmt: skip
-    return data.frames
-
-
-def load_frames(path: Path, network: QuantizedNetwork) -> np.ndarray:
-    """Frames of a .npy file, as the network reads them: uint8 `[n, sources]`, or `[n, steps, sources]` of spikes."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # NumPy warns of a header that it had to mend
-            frames = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise UserError(f"frames file {path}: no such file") from None
-    except Exception:  # NumPy raises many kinds on damaged bytes
-        raise UserError(f"frames file {path}: not a .npy file of numbers, or damaged") from None
-    require(isinstance(frames, np.ndarray), "frames file", path, "one array, .npy")
-    check(network, frames)
-    require(len(frames) > 0, "frames", len(frames), "at least 1")
-    return frames
 
 
 def place(
@@ -123,6 +50,26 @@ def place(
     if pes in DEVICES:
         return mapped(planned_pes(DEVICES[pes], network, frames, pixels_a_beat, mapped))
     return mapped(parse_pes(pes, network, frames[:RATE_IMAGES], pixels_a_beat))
+
+
+def place_on(network: QuantizedNetwork, device: str, folder: Path, pes: str | None = None) -> Mapping:
+    """Map `network` for `device`: with `pes`, or as planned. Rates and plan come from training images in `folder`.
+
+    Where there is RAM without contents that is wide enough, it holds the first layer's synapses.
+    """
+    target = find(device)
+    frames = training_frames(network, folder)
+    rates = source_rates(network, frames)
+    strided = (0,) if target.wide_rams else ()
+
+    def mapped(numbers: list[int]) -> Mapping:
+        return map_network(
+            network, numbers, rates, target.pixels_a_beat, target.queue_depth, target.row_queue_depth, strided
+        )
+
+    if pes:
+        return mapped(parse_pes(pes, network, frames, target.pixels_a_beat))
+    return mapped(planned_pes(target, network, frames, target.pixels_a_beat, mapped))
 
 
 def planned_pes(
@@ -192,3 +139,11 @@ def work(network: QuantizedNetwork, frames: np.ndarray, pixels_a_beat: int) -> t
         for events, synaptic, kept in zip(measured.events, measured.synaptic, kept_neurons(network), strict=True)
     ]
     return loads, -(-network.layers[0].sources // max(1, pixels_a_beat))
+
+
+def timing(mapping: Mapping, frames: np.ndarray) -> tuple[Cycles, Cycles]:
+    """Predicted cycles of `frames` back to back, and of each alone."""
+    outcome = engine.run(mapping.network, frames, trace="spikes")
+    assert outcome.trace is not None
+    events = events_of(mapping, frames, outcome.trace)
+    return predict(mapping, events), predict(mapping, events, apart=True)

@@ -1,0 +1,20 @@
+"""The commands: options and what is printed. The work is done by `gradrtl.steps`.
+
+A module here loads nothing heavy when it is imported, so that help and completion are fast: steps are imported inside
+the functions.
+"""
+
+# Each command, in the order of the help, and the module here that holds the function of that name.
+COMMANDS = {
+    "demo": "demo",
+    "train": "training",
+    "quantize": "training",
+    "info": "network",
+    "simulate": "network",
+    "generate": "hardware",
+    "verify": "hardware",
+    "explore": "explore",
+    "synth": "board",
+    "run": "board",
+    "report": "demo",
+}

@@ -1,0 +1,76 @@
+"""`gradrtl demo` and `gradrtl report`: the whole chain in one command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .options import bar, beat_option, data_option, pe_option, show_epoch
+
+
+@click.command()
+@click.option("--out", default="build/mnist", type=click.Path(path_type=Path), help="Folder of the run.")
+@click.option("--connectivity", default=0.05, type=float, help="Fraction of the weights that stays.")
+@click.option("--epochs", default=16, type=int, help="Of training.")
+@click.option("--fine-tuning", default=5, type=int, help="Epochs with integers.")
+@click.option("--bits", default=4, type=int, help="Weight bits, 2 to 8.")
+@pe_option
+@beat_option
+@click.option("--images", default=500, type=int, help="Test images compared spike by spike.")
+@click.option("--seed", default=0, type=int)
+@data_option
+def demo(out, connectivity, epochs, fine_tuning, bits, pes, pixels_a_beat, images, seed, folder) -> None:
+    """Do everything once: from images to Verilog that is compared spike by spike, with a report.
+
+    Each step writes one file into the folder of the run. A step is skipped if its file was made from the same data,
+    settings and sources, so an interrupted run goes on where it was.
+    """
+    from ..steps.demo import REPORT, Settings
+    from ..steps.demo import demo as run
+
+    settings = Settings(str(folder), connectivity, epochs, fine_tuning, bits, pes, pixels_a_beat, images, seed)
+    figures = run(settings, out, bar, show_epoch, click.echo)
+    _show(figures)
+    click.echo(f"everything is in {out}; open {out / REPORT}")
+    if figures["mismatches"]:
+        raise SystemExit(1)
+
+
+@click.command()
+@click.argument("folder", default="build/mnist", type=click.Path(path_type=Path))
+def report(folder: Path) -> None:
+    """Write FOLDER/report.html anew from a run's artifacts."""
+    from ..steps.demo import REPORT
+    from ..steps.demo import report as write
+
+    write(folder)
+    click.echo(f"wrote {folder / REPORT}")
+
+
+def _show(figures: dict) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("figure", "value", title="GradRTL")
+    percent = "{:.2f} %".format
+    for name, value in (
+        ("accuracy, float", percent(100 * figures["accuracy_float"])),
+        ("accuracy, quantised", percent(100 * figures["accuracy_quantised"])),
+        (f"accuracy, RTL, first {figures['images_rtl']} images", percent(100 * figures["accuracy_rtl"])),
+        ("connectivity, trained", percent(100 * figures["connectivity"])),
+        ("connectivity, quantised", percent(100 * figures["connectivity_quantised"])),
+        ("weight bits", str(figures["weight_bits"])),
+        ("processing elements", figures["pes"]),
+        ("memory bits", str(figures["memory_bits"])),
+        (
+            f"cycles per frame, back to back, first {figures['images_timed']} images",
+            f"{figures['cycles_per_frame']:.1f}",
+        ),
+        ("latency of a frame alone, cycles", f"{figures['latency_cycles']:.1f}"),
+        ("spikes compared", str(figures["spikes_compared"])),
+        ("membranes compared", str(figures["membranes_compared"])),
+        ("mismatches", str(figures["mismatches"])),
+    ):
+        table.add_row(name, value)
+    Console().print(table)

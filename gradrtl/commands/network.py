@@ -1,0 +1,80 @@
+"""`gradrtl info` and `gradrtl simulate`: what a network of integers is, and what it makes of images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .options import at_least, bar, data_option, network_argument, output_file, speaker
+
+
+@click.command()
+@network_argument
+def info(network: Path) -> None:
+    """Show a NETWORK's layers, widths, connectivity and memory."""
+    import numpy as np
+    from rich.console import Console
+    from rich.table import Table
+
+    from ..quantize.network import QuantizedNetwork
+    from ..rtl.mapping import map_network
+    from ..rtl.planning import budget
+
+    found = QuantizedNetwork.load(network)
+    table = Table("layer", "shape", "weights", "kept", "of all", "weight", "sum", "membrane")
+    kept, places = 0, 0
+    for layer, ranges in zip(found.layers, found.ranges, strict=True):
+        weight = layer.synapses.weight
+        kept, places = kept + int(np.count_nonzero(weight)), places + weight.size
+        table.add_row(
+            layer.name,
+            " x ".join(map(str, layer.shape)),
+            str(weight.size),
+            str(np.count_nonzero(weight)),
+            f"{100 * np.count_nonzero(weight) / weight.size:.2f} %",
+            f"{layer.weight_bits} bit",
+            f"{ranges.current_bits} bit",
+            f"{ranges.membrane_bits} bit",
+        )
+    Console().print(table)
+    click.echo(f"connectivity {100 * kept / places:.2f} %, {kept} of {places} weights")
+    mapping = map_network(found)
+    used = ",".join(str(layer.pes) for layer in mapping.layers)
+    click.echo(f"{mapping.memory_bits} memory bits with {used} processing elements; on a device they take")
+    for line in budget(mapping):
+        click.echo(line)
+    click.echo(f"steps {found.steps}, classes {found.classes}, read-out {found.readout.kind}")
+    click.echo(f"digest {found.digest}")
+
+
+@click.command()
+@network_argument
+@data_option
+@click.option("--images", type=int, help="Only the first so many test images.")
+@click.option("--threads", type=int, callback=at_least(1), help="Default: one on each core.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Write classes and sums to this .npz file; - is stdout."
+)
+def simulate(network: Path, folder: Path, images: int | None, threads: int | None, output: Path | None) -> None:
+    """Run the test images through the bit-accurate simulator."""
+    from ..quantize.network import QuantizedNetwork
+    from ..steps.frames import labelled_frames
+    from ..steps.simulate import simulate as run
+
+    found = QuantizedNetwork.load(network)
+    frames, labels = labelled_frames(found, folder, images)
+    with bar("simulating", len(frames)) as advance:
+        made = run(found, frames, threads, advance)
+    say = speaker(output)
+    say(f"{len(frames)} images, accuracy {100 * made.accuracy(labels):.2f} %")
+    for layer, events, synaptic in zip(found.layers, made.events, made.synaptic, strict=True):
+        say(f"layer {layer.name}: {events:.1f} events, {synaptic:.1f} synaptic operations per frame")
+    say(
+        f"energy, an estimate from published figures: {made.energy:.1f} nJ per frame, "
+        f"dense network {made.dense_energy:.1f} nJ"
+    )
+    if output is not None:
+        with output_file(output) as path:
+            made.save(path)
+        say(f"wrote {output}")

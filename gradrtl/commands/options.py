@@ -1,0 +1,113 @@
+"""Options, progress bars and output files that several commands share."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..errors import UserError, require
+from ..files import whole
+
+STDOUT = Path("-")
+
+
+def at_least(smallest: int) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """Callback of a numeric option: what is given must be `smallest` or more."""
+
+    def check(ctx: click.Context, parameter: click.Parameter, value: Any) -> Any:
+        require(value is None or value >= smallest, str(parameter.name), value, f"at least {smallest}")
+        return value
+
+    return check
+
+
+data_option = click.option(
+    "--data", "folder", default="data/mnist", type=click.Path(path_type=Path), help="Folder of the data set."
+)
+network_argument = click.argument("network", type=click.Path(path_type=Path))
+pe_option = click.option(
+    "--pe",
+    "--device",
+    "pes",
+    default="16,auto",
+    help="Processing elements by layer, such as 16,10; auto: what keeps up; a device, such as ecp5-25: what fits it.",
+)
+beat_option = click.option("--pixels-a-beat", default=4, type=int, help="Pixels on the input bus: 1, 2, 4 or 8.")
+frames_option = click.option(
+    "--frames", "given", type=click.Path(path_type=Path),
+    help="Frames from this .npy file, no data set; all sources count alike in the placement.",
+)  # fmt: skip
+queue_option = click.option("--queue-depth", default=16, type=int, help="Entries of each PE's event queue.")
+row_queue_option = click.option(
+    "--row-queue-depth", default=8, type=int, help="Entries of the queue of rows before a serialiser."
+)
+
+
+def placement_options(command: Callable) -> Callable:
+    """All options that decide how a network is placed, and the frames that are measured for it."""
+    for option in (frames_option, data_option, row_queue_option, queue_option, beat_option, pe_option):
+        command = option(command)
+    return command
+
+
+@contextmanager
+def bar(what: str, total: int) -> Iterator:
+    """A progress bar on stderr, if that is a terminal; yields a function that advances it."""
+    if not sys.stderr.isatty():
+        yield lambda n=1: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda n=1: progress.advance(task, n)
+
+
+@contextmanager
+def output_file(path: Path) -> Iterator[Path]:
+    """Yield a path to write: what is there afterwards appears whole at `path`, or on stdout if that is `-`."""
+    if path != STDOUT:
+        with whole(path) as part:
+            yield part
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "output"
+        yield made
+        with made.open("rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+
+
+def speaker(output: Path | None) -> Callable[[str], None]:
+    """What prints a command's lines: to stderr where `output` is stdout."""
+    return partial(click.echo, err=output == STDOUT)
+
+
+def show_epoch(row: dict) -> None:
+    """One line for an epoch of training, or of fine-tuning."""
+    loss = "" if row.get("loss") is None else f"loss {row['loss']:.4f}  "
+    click.echo(f"epoch {row['epoch']:3}  {loss}validation {100 * row['validation']:.2f} %", err=True)
+
+
+def parse_numbers(name: str, words: str, accepted: range) -> list[int]:
+    """`2,4,8` as ascending numbers, each once; `UserError` names the option `name`."""
+    found = [int(word) if word.strip().isdecimal() else -1 for word in words.split(",")]
+    if not all(n in accepted for n in found):
+        raise UserError(f"{name} is {words}, expected numbers {accepted[0]} to {accepted[-1]}, such as 2,4,8")
+    return sorted(set(found))

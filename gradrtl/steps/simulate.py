@@ -1,0 +1,64 @@
+"""Simulation: classes, events and energy of frames, by the bit-accurate simulator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..quantize.network import QuantizedNetwork
+from ..sim import engine
+from ..sim.energy import dense, estimate
+from ..sim.operations import count
+
+BLOCK = 2000  # frames from one advance of the progress to the next
+COUNTED_IMAGES = 1000  # frames whose operations are counted
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """What a network made of frames.
+
+    `classes` int64 `[n]`, `sums` int64 `[n, classes]`. By layer, in a mean frame: `events`, `synaptic` operations.
+    `energy`, `dense_energy`: estimates in nanojoules per frame, of the network and of its dense counterpart.
+    """
+
+    classes: np.ndarray
+    sums: np.ndarray
+    events: tuple[float, ...]
+    synaptic: tuple[float, ...]
+    energy: float
+    dense_energy: float
+
+    def accuracy(self, labels: np.ndarray) -> float:
+        return float((self.classes == labels).mean())
+
+    def save(self, path: Path) -> None:
+        """Write classes and sums to `path`, a .npz file."""
+        with path.open("wb") as file:
+            np.savez_compressed(file, classes=self.classes, sums=self.sums)
+
+
+def simulate(
+    network: QuantizedNetwork,
+    frames: np.ndarray,
+    threads: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Simulation:
+    """Run `frames`; `progress` is told the number of those done since it was last told."""
+    parts = []
+    for _, outcome in engine.blocks(network, frames, size=BLOCK, trace=False, threads=threads):
+        parts.append(outcome)
+        if progress is not None:
+            progress(len(outcome.classes))
+    measured = count(network, frames[:COUNTED_IMAGES], threads=threads)
+    return Simulation(
+        np.concatenate([part.classes for part in parts]),
+        np.concatenate([part.counts for part in parts]),
+        tuple(float(events.sum(axis=1).mean()) for events in measured.events),
+        tuple(float(synaptic.sum(axis=1).mean()) for synaptic in measured.synaptic),
+        estimate(network, measured).nanojoules,
+        dense(network).nanojoules,
+    )

@@ -1,0 +1,55 @@
+"""An accelerator on an FPGA: netlist, placement, bitstream, and the figures of a design."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..rtl.devices import Device
+from ..rtl.mapping import Mapping
+from .place import timing
+
+
+@dataclass(frozen=True)
+class Synthesis:
+    """What the tools say of a design, `report`, and what its frames take, in cycles."""
+
+    report: Any  # rtl.synthesis.Report
+    interval: float
+    latency: float
+
+    def frames_per_second(self, megahertz: float) -> int:
+        return round(1e6 * megahertz / self.interval)
+
+    def latency_us(self, megahertz: float) -> float:
+        return round(self.latency / megahertz, 2)
+
+
+def synth(
+    mapping: Mapping,
+    device: Device,
+    frames: np.ndarray,
+    output: Path,
+    seed: int = 1,
+    progress: Callable[[str], None] = lambda line: None,
+) -> Synthesis:
+    """Build `mapping` for `device` in the folder `output`; `seed` is that of the tools' placement.
+
+    Cycles are predicted for `frames`. `progress` is told each stage in a few words.
+    """
+    from ..rtl.boards import Design, board_design, board_of
+    from ..rtl.synthesis import synthesise
+    from ..rtl.verilog import generate
+
+    if device.placed:
+        design = board_design(mapping, board_of(device.name))
+    else:
+        text = generate(mapping, f"gradrtl synth --device {device.name}")
+        design = Design("gradrtl", {"gradrtl.v": text}, {}, device.clock)
+    report = synthesise(design, device, output, seed, progress)
+    stream, apart = timing(mapping, frames)
+    return Synthesis(report, float(stream.interval.mean()), float(apart.latency.mean()))
