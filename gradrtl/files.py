@@ -46,7 +46,7 @@ def write_text(path: str | Path, text: str) -> None:
         part.write_text(text)
 
 
-def write_bytes(path: str | Path, content: bytes) -> None:
+def write_bytes(path: str | Path, content: bytes | memoryview) -> None:
     """Write `content` to `path`, whole or not at all."""
     with whole(path) as part:
         part.write_bytes(content)

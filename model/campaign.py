@@ -27,7 +27,7 @@ from .train import Row, evaluate, train
 OUT = Path("build/campaign")
 MNIST = Path("data/mnist")
 CIFAR10 = Path("build/cifar10")  # its official binary batches, which are not part of the project
-BASE = TrainConfig(precision="bfloat16")
+BASE = TrainConfig(precision="bfloat16", held_out=data.HELD_OUT)
 SPARSEST = replace(BASE, rotation=5.0, shift=0.03)  # augmentation that a network of 1 % can hold
 
 SEEDS = (0, 1, 2)
@@ -118,7 +118,7 @@ def main(names: list[str]) -> None:
         if path.exists():
             continue
         config = everything[name]
-        images = CIFAR10 if config.network.startswith("cifar10") else MNIST
+        images = CIFAR10 if str(config.network).startswith("cifar10") else MNIST
         if not names and not images.exists():
             print(f"{name}: left out, there is no folder {images}", flush=True)
             continue

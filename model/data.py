@@ -1,13 +1,20 @@
-"""Image sets: IDX folders (MNIST, Fashion-MNIST) and the CIFAR-10 binary batches, checked before they are used."""
+"""Image sets: IDX folders (MNIST, Fashion-MNIST, EMNIST, your own) and the CIFAR-10 binary batches, checked when read.
+
+An IDX file begins with two zero bytes, one byte for the type of its elements and one for the number of dimensions, then
+the size of each dimension (32 bits, high byte first). Images are `[n, height, width]` or `[n, channels, height, width]`
+of unsigned bytes; labels are `[n]`, and of a wider type where there are more than 256 classes.
+"""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
 import io
+import re
 import struct
 import zlib
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from pathlib import Path
 
@@ -15,7 +22,14 @@ import numpy as np
 
 from ..errors import UserError, require
 
-IDX_IMAGES, IDX_LABELS = 0x0803, 0x0801  # magic numbers: unsigned bytes, 3 and 1 dimensions
+IDX_IMAGES = {0x0803: "u1", 0x0804: "u1"}  # magic number -> NumPy type of the elements
+IDX_LABELS = {0x0801: "u1", 0x0B01: ">i2", 0x0C01: ">i4"}
+IDX_NAME = re.compile(
+    r"(?:(?P<set>.+)[-_.])?(?P<part>train|t10k|test)-(?P<what>images[-.]idx[34]|labels[-.]idx1)-(?:ubyte|short|int)(?:\.gz)?"
+)
+SUM_LINE = re.compile(r"(?P<sum>[0-9a-fA-F]{64})\s+\*?(?P<name>.*\S)\s*")  # as `sha256sum` writes it
+HELD_OUT, HELD_OUT_SHARE = 5000, 10  # images held out for validation: so many, at most one of ten
+LARGEST_LABEL = (1 << 16) - 1
 LARGEST_FILE = 1 << 30  # bytes, unpacked
 CIFAR10_SHAPE = (3, 32, 32)
 CIFAR10_RECORD = 1 + prod(CIFAR10_SHAPE)
@@ -23,7 +37,7 @@ CIFAR10_RECORD = 1 + prod(CIFAR10_SHAPE)
 
 @dataclass(frozen=True)
 class Dataset:
-    """`images` uint8 `[n, channels, height, width]` and their `labels` uint8 `[n]`."""
+    """`images` uint8 `[n, channels, height, width]` and their `labels` `[n]`, uint8 or, for more classes, int32."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -31,10 +45,13 @@ class Dataset:
     def __post_init__(self) -> None:
         require(self.images.dtype == np.uint8, "images dtype", self.images.dtype, "uint8")
         require(self.images.ndim == 4, "images dimensions", self.images.ndim, "4: [n, channels, height, width]")
-        require(self.labels.dtype == np.uint8, "labels dtype", self.labels.dtype, "uint8")
+        require(self.labels.dtype in (np.uint8, np.int32), "labels dtype", self.labels.dtype, "uint8 or int32")
         count = len(self.images)
         require(self.labels.shape == (count,), "labels shape", self.labels.shape, f"({count},), one for each image")
         require(self.images.size > 0, "images shape", self.images.shape, "no empty dimension")
+        lowest, highest = int(self.labels.min()), int(self.labels.max())
+        require(lowest >= 0, "smallest label", lowest, "0 or above")
+        require(highest <= LARGEST_LABEL, "largest label", highest, f"at most {LARGEST_LABEL}")
 
     def __len__(self) -> int:
         return len(self.images)
@@ -54,7 +71,22 @@ class Dataset:
 
     @property
     def classes(self) -> int:
+        """One more than the largest label."""
         return int(self.labels.max()) + 1
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256, in hexadecimal, of the images' shape, the images and their labels."""
+        sha = hashlib.sha256(repr(self.images.shape).encode())
+        sha.update(np.ascontiguousarray(self.images).data)
+        sha.update(self.labels.astype("<i4").tobytes())
+        return sha.hexdigest()
+
+    def require_fit(self, shape: tuple[int, ...], classes: int, what: str) -> None:
+        """`UserError` unless a network that reads images of `shape` and tells `classes` apart can take this `what`."""
+        require(self.shape == shape, f"image shape of the {what}", self.shape, f"{shape}, which the network reads")
+        most = f"at most {classes}, those of the network"
+        require(self.classes <= classes, f"classes in the {what}", self.classes, most)
 
 
 def load(folder: str | Path) -> tuple[Dataset, Dataset]:
@@ -65,30 +97,41 @@ def load(folder: str | Path) -> tuple[Dataset, Dataset]:
     return load_idx(folder)
 
 
-def split(train: Dataset, held_out: int = 5000) -> tuple[Dataset, Dataset]:
-    """Training and validation set: the last `held_out` images are the validation set, always the same ones."""
-    require(0 < held_out < len(train), "held_out", held_out, f"1 to {len(train) - 1}")
+def split(train: Dataset, held_out: int | None = None) -> tuple[Dataset, Dataset]:
+    """Training and validation set: the last `held_out` images (None: `usually_held_out`) are the validation set."""
+    if held_out is None:
+        held_out = usually_held_out(len(train))
+    require(0 < held_out < len(train), "held_out", held_out, f"1 to {len(train) - 1}, of {len(train)} training images")
     return train[: len(train) - held_out], train[len(train) - held_out :]
+
+
+def usually_held_out(images: int) -> int:
+    """How many of so many training images are held out where nothing else is asked for."""
+    return min(HELD_OUT, max(1, images // HELD_OUT_SHARE))
 
 
 def load_idx(folder: str | Path) -> tuple[Dataset, Dataset]:
     """Training and test set of a folder of four IDX files, gzipped or not.
 
-    Where the folder has a `SHA256SUMS`, the files that it names must match it.
+    Their names are those of MNIST (`train-images-idx3-ubyte`, `t10k-labels-idx1-ubyte`, ...) or of EMNIST, which begin
+    with the name of the set (`emnist-balanced-test-images-idx3-ubyte`). Of a folder with several sets `folder` names
+    one as if it were a folder there, `gzip/emnist-balanced`. The files that a `SHA256SUMS` there names must match it.
 
     Raises
     ------
     UserError
         A file is missing, has another magic number, size or checksum than it should, or counts disagree.
     """
-    folder = Path(folder)
+    folder, files = idx_files(folder)
     sums = _checksums(folder)
     sets = []
     for part in ("train", "t10k"):
-        images = _read_idx(_find(folder, f"{part}-images", "idx3-ubyte"), IDX_IMAGES, sums)
-        labels = _read_idx(_find(folder, f"{part}-labels", "idx1-ubyte"), IDX_LABELS, sums)
+        images = _read_idx(files[part, "images"], IDX_IMAGES, sums)
+        labels = _read_idx(files[part, "labels"], IDX_LABELS, sums)
         require(len(images) == len(labels), f"{folder} {part} labels", len(labels), f"{len(images)}, one an image")
-        sets.append(Dataset(images[:, None], labels))
+        if int(labels.max()) < 256 and int(labels.min()) >= 0:
+            labels = labels.astype(np.uint8)
+        sets.append(Dataset(images if images.ndim == 4 else images[:, None], labels))
     train, test = sets
     require(train.shape == test.shape, f"{folder} test image shape", test.shape, f"{train.shape} as in training")
     return train, test
@@ -116,38 +159,80 @@ def _read_cifar10(path: Path, sums: dict[str, str]) -> Dataset:
     return Dataset(records[:, 1:].reshape(-1, *CIFAR10_SHAPE).copy(), labels)
 
 
-def _read_idx(path: Path, magic: int, sums: dict[str, str]) -> np.ndarray:
-    """Contents of one IDX file, uint8, as many dimensions as its magic number says."""
+def _read_idx(path: Path, types: dict[int, str], sums: dict[str, str]) -> np.ndarray:
+    """Contents of one IDX file, uint8 or int32, as many dimensions as its magic number says."""
     content = _bytes(path, sums)
-    dimensions = magic & 0xFF
+    require(len(content) >= 4, f"{path} size", len(content), "at least the 4 bytes of a magic number")
+    (magic,) = struct.unpack(">I", content[:4])
+    known = " or ".join(f"{number:#010x}" for number in types)
+    require(magic in types, f"{path} magic number", f"{magic:#010x}", known)
+    dimensions, kind = magic & 0xFF, np.dtype(types[magic])
     start = 4 * (1 + dimensions)
     require(len(content) >= start, f"{path} size", len(content), f"at least the {start} bytes of its header")
-    found, *shape = struct.unpack(f">{1 + dimensions}I", content[:start])
-    require(found == magic, f"{path} magic number", f"{found:#010x}", f"{magic:#010x}")
-    size = start + prod(shape)
+    shape = struct.unpack(f">{dimensions}I", content[4:start])
+    size = start + prod(shape) * kind.itemsize
     require(len(content) == size, f"{path} size", len(content), f"{size} bytes for its shape {tuple(shape)}")
     require(prod(shape) > 0, f"{path} shape", tuple(shape), "no empty dimension")
-    return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape).copy()
+    values = np.frombuffer(content, dtype=kind, offset=start).reshape(shape)
+    return values.astype(np.uint8 if kind.itemsize == 1 else np.int32)
 
 
-def _find(folder: Path, stem: str, ending: str) -> Path:
-    for name in (f"{stem}-{ending}", f"{stem}.{ending}"):
-        for path in (folder / f"{name}.gz", folder / name):
-            if path.is_file():
-                return path
-    raise UserError(f"data folder {folder}: no {stem}-{ending} or {stem}-{ending}.gz in it")
+def idx_files(folder: str | Path) -> tuple[Path, dict[tuple[str, str], Path]]:
+    """The folder and the four IDX files that `load_idx` reads: `("train" or "t10k", "images" or "labels")` -> path."""
+    folder, wanted = Path(folder), None
+    if not folder.exists() and folder.parent.is_dir():
+        folder, wanted = folder.parent, folder.name
+    require(folder.is_dir(), "data folder", folder, "a folder of IDX files or of CIFAR-10 batches")
+    found: dict[str, dict[tuple[str, str], Path]] = {}
+    for path in sorted(folder.iterdir(), key=_preference):
+        name = IDX_NAME.fullmatch(path.name)
+        if name is not None and path.is_file() and wanted in (None, name["set"]):
+            key = "train" if name["part"] == "train" else "t10k", name["what"][:6]
+            found.setdefault(name["set"] or "", {}).setdefault(key, path)
+    several = ", ".join(sorted(found))
+    require(len(found) <= 1, "data folder", folder, f"one data set, not {several}: add a name, as in {folder}/NAME")
+    files = next(iter(found.values()), {})
+    for part in ("train", "t10k"):
+        for what, ending in (("images", "idx3-ubyte"), ("labels", "idx1-ubyte")):
+            if (part, what) not in files:
+                missing = f"{part}-{what}-{ending}"
+                raise UserError(f"data folder {folder / (wanted or '')}: no {missing} or {missing}.gz in it")
+    return folder, files
+
+
+def _preference(path: Path) -> tuple[int, int, str]:
+    """Packed files come first, and `t10k` before `test`, where a folder has both."""
+    return (0 if path.suffix == ".gz" else 1), (1 if "test-" in path.name else 0), path.name
 
 
 def _checksums(folder: Path) -> dict[str, str]:
-    """File name -> SHA-256 of a folder's `SHA256SUMS`; empty if there is none."""
+    """File name -> SHA-256 of a folder's `SHA256SUMS`, as `sha256sum` writes it; empty if there is none.
+
+    Blank lines and comments (`#`) are left out; a name that is no file of the folder is refused, not skipped.
+    """
     path = folder / "SHA256SUMS"
     if not path.is_file():
         return {}
+    content = path.read_bytes()
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in content:
+        raise UserError(f"{path} encoding is UTF-16 or binary, expected UTF-8, as sha256sum writes it")
     try:
-        lines = [line.split() for line in path.read_text().splitlines() if line.strip()]
-        return {name.lstrip("*"): checksum for checksum, name in lines}
-    except ValueError:
-        raise UserError(f"{path}: each line is a checksum and a file name") from None
+        lines = content.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise UserError(f"{path} encoding is unknown, expected UTF-8, as sha256sum writes it") from None
+    sums: dict[str, str] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        found = SUM_LINE.fullmatch(line)
+        bsd = ", not in BSD style" if line.startswith("SHA256 (") else ""
+        require(found is not None, f"{path} line {number}", line[:80], f"a checksum and a file name{bsd}")
+        assert found is not None
+        name = Path(found["name"].replace("\\", "/")).as_posix()  # without ./
+        require((folder / name).is_file(), f"{path} line {number}", found["name"], f"the name of a file in {folder}")
+        before = sums.setdefault(name, found["sum"].lower())
+        require(before == found["sum"].lower(), f"{path} line {number}", line[:80], f"one checksum for {name}")
+    return sums
 
 
 def _bytes(path: Path, sums: dict[str, str]) -> bytes:
@@ -158,7 +243,7 @@ def _bytes(path: Path, sums: dict[str, str]) -> bytes:
     content = path.read_bytes()
     if path.name in sums:
         found = hashlib.sha256(content).hexdigest()
-        require(found == sums[path.name], f"{path} SHA-256", found, f"{sums[path.name]} (SHA256SUMS)")
+        require(found == sums[path.name], f"{path} SHA-256", found, f"{sums[path.name]}, as SHA256SUMS has it")
     if path.suffix != ".gz":
         return content
     try:

@@ -7,6 +7,7 @@ take any module that maps uint8 images to firing rates, so that quantisation-awa
 from __future__ import annotations
 
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -21,12 +22,13 @@ from rich.progress import Progress
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..errors import UserError, require
+from ..errors import require
+from ..locks import hold
+from . import resume
 from .augment import Augment
 from .checkpoint import Checkpoint
 from .config import TrainConfig
 from .data import Dataset, split
-from .description import preset
 from .memory import keep_freed_memory
 from .networks import SpikingNetwork, arrays_of
 from .recipes import KINDS, Recipe
@@ -34,6 +36,7 @@ from .workers import join
 
 Row = dict[str, Any]
 RESUME_FILE = "resume.pt"
+STATE = ("network", "optimizer", "recipe", "history")  # what a saved state holds
 
 
 @dataclass(frozen=True)
@@ -127,19 +130,43 @@ def train(
     progress: bool | None = None,
     command: str = "",
     device: str = "cpu",
+    on_resume: Callable[[int], None] | None = None,
 ) -> Checkpoint:
     """Train on `data`, the training set, of which the last images are held out for validation.
 
-    With `out`, the state of the run is kept there after each epoch, and a run that finds one there goes on from it: the
-    result is that of an uninterrupted run. `on_epoch` gets each epoch's row of the history. `progress` shows a bar on
-    stderr; None: if it is a terminal. Under `torchrun` each process works on its part of every batch.
+    With `out`, the state of the run is kept there after each epoch, and a run that finds one there continues from it:
+    the result is that of an uninterrupted run. The folder is held meanwhile. `on_resume` gets the number of epochs
+    found there, `on_epoch` each epoch's row of the history. `progress` shows a bar on stderr; None: if it is a
+    terminal. Under `torchrun` each process works on its part of every batch.
+
+    Raises
+    ------
+    UserError
+        The data does not fit the network; `out` cannot be written, is in use, or holds the state of another run:
+        other settings, data, sources or versions.
     """
+    if out is None or int(os.environ.get("RANK", "0")):
+        return _train(config, data, out, on_epoch, progress, command, device, on_resume)
+    with hold(out):
+        return _train(config, data, out, on_epoch, progress, command, device, on_resume)
+
+
+def _train(
+    config: TrainConfig,
+    data: Dataset,
+    out: Path | None,
+    on_epoch: Callable[[Row], None] | None,
+    progress: bool | None,
+    command: str,
+    device: str,
+    on_resume: Callable[[int], None] | None,
+) -> Checkpoint:
     began = time.monotonic()
     workers = join(device)
     keep_freed_memory(workers.device)
-    description = preset(config.network)
-    require(data.shape == description.input_shape, "image shape", data.shape, f"{description.input_shape}")
-    require(data.classes <= description.classes, "classes in the data", data.classes, f"at most {description.classes}")
+    config = config.for_images(len(data))
+    description = config.description(data.shape)
+    data.require_fit(description.input_shape, description.classes, "training set")
     training, validation = split(data, config.held_out)
     training = training[: config.images]
     per_epoch = len(training) // config.batch
@@ -173,15 +200,19 @@ def train(
             recipe.attach(optimizer)
         forward = workers.wrap(network)
 
-    resume = None if out is None else out / RESUME_FILE
-    if resume is not None and resume.exists():
-        kept = _load_resume(resume, config)
-        history = kept["history"]
-        for epoch in range(len(history)):
-            turn(epoch)
-        network.load_state_dict(kept["network"])
-        optimizer.load_state_dict(kept["optimizer"])
-        recipe.load_state(kept["recipe"])
+    state_file = None if out is None else out / RESUME_FILE
+    identity = resume.identity(config.to_json(), data.digest, "gradrtl.model", description=description.to_json())
+    if state_file is not None and state_file.exists():
+        kept = resume.load(state_file, "training", identity, STATE)
+        with resume.fitting(state_file):
+            history = list(kept["history"])
+            for epoch in range(len(history)):
+                turn(epoch)
+            network.load_state_dict(kept["network"])
+            resume.load_optimizer(optimizer, kept["optimizer"])
+            recipe.load_state(kept["recipe"])
+        if on_resume is not None and workers.leads:
+            on_resume(len(history))
 
     shown = workers.leads and (sys.stderr.isatty() if progress is None else progress)
     with Progress(console=Console(stderr=True), disable=not shown) as bars:
@@ -212,8 +243,9 @@ def train(
             history.append(row | _changes(before, after) | {"silent": evaluation.silent} | recipe.state())
             if on_epoch is not None and workers.leads:
                 on_epoch(history[-1])
-            if resume is not None and workers.leads:
-                _save_resume(resume, config, network, optimizer, recipe.state(), history)
+            if state_file is not None and workers.leads:
+                values = network.state_dict(), optimizer.state_dict(), recipe.state(), history
+                resume.save(state_file, "training", identity, dict(zip(STATE, values, strict=True)))
 
     result = Checkpoint(description, arrays_of(network), config.to_json(), history, {}, command)
     evaluation = evaluate(network, validation, device=workers.device)
@@ -252,36 +284,3 @@ def _optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer
 def _weights(network: SpikingNetwork) -> list[np.ndarray]:
     arrays = arrays_of(network)
     return [arrays[f"layer{index}.weight"] for index in range(len(network.layers))]
-
-
-def _save_resume(
-    path: Path,
-    config: TrainConfig,
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    recipe: dict[str, float],
-    history: list[Row],
-) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    state = {
-        "config": config.to_json(),
-        "network": network.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "recipe": recipe,
-        "history": history,
-    }
-    torch.save(state, part)
-    part.replace(path)
-
-
-def _load_resume(path: Path, config: TrainConfig) -> dict[str, Any]:
-    try:
-        kept = torch.load(path, map_location="cpu", weights_only=True)
-        found = kept["config"]
-    except Exception as error:  # torch reports a damaged file in many ways
-        raise UserError(f"{path}: not the state of a training run, or damaged ({error})") from None
-    wanted = config.to_json()
-    for name, value in wanted.items():
-        require(found.get(name) == value, f"{path} {name}", found.get(name), f"{value}, or choose another folder")
-    return kept

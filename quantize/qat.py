@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ import torch
 from rich.progress import Progress
 
 from ..archive import digest
-from ..errors import UserError, require
+from ..errors import require
+from ..model import resume as state_files
 from ..model.augment import Augment
 from ..model.config import TrainConfig
-from ..model.data import Dataset, split
+from ..model.data import Dataset, split, usually_held_out
 from ..model.memory import keep_freed_memory
+from ..model.settings import at_least, check, like, setting
 from ..model.train import batches, evaluate, learning_rate, objective
 from .fold import FloatNetwork
 from .integer_module import IntegerNetwork
@@ -31,6 +34,7 @@ from .ptq import Scales, weight_scales
 from .rounding import Formats
 
 Row = dict[str, Any]
+STATE = ("module", "optimizer", "history", "best")  # what a saved state holds
 AS_TRAINED = ("spike_cost", "batch", "rotation", "shift", "flip", "held_out")
 
 
@@ -38,26 +42,19 @@ AS_TRAINED = ("spike_cost", "batch", "rotation", "shift", "flip", "held_out")
 class QatConfig:
     """One fine-tuning run. The same configuration, network and data give the same integers on the same machine."""
 
-    epochs: int = 10
-    lr: float = 1e-3  # of weights and biases, Adam; a cosine to 0
-    scale_lr: float = 1e-3  # of the logarithms of the step sizes
-    spike_cost: float = 0.0
-    batch: int = 128
-    rotation: float = 10.0  # augmentation
-    shift: float = 0.05
-    flip: bool = False
-    held_out: int = 5000
-    seed: int = 0
+    epochs: int = setting(10, "Passes over the training images.", at_least(0))
+    lr: float = like(TrainConfig, "lr", default=1e-3, meaning="Learning rate of weights and biases: Adam, cosine to 0.")
+    scale_lr: float = setting(1e-3, "Learning rate of the logarithms of the step sizes.", at_least(0))
+    spike_cost: float = like(TrainConfig, "spike_cost")
+    batch: int = like(TrainConfig, "batch")
+    rotation: float = like(TrainConfig, "rotation")
+    shift: float = like(TrainConfig, "shift")
+    flip: bool = like(TrainConfig, "flip")
+    held_out: int | None = like(TrainConfig, "held_out")
+    seed: int = like(TrainConfig, "seed")
 
     def __post_init__(self) -> None:
-        require(self.epochs >= 0, "epochs", self.epochs, "0 or above")
-        require(self.lr > 0, "lr", self.lr, "above 0")
-        require(self.scale_lr >= 0, "scale_lr", self.scale_lr, "0 or above")
-        require(self.spike_cost >= 0, "spike_cost", self.spike_cost, "0 or above")
-        require(self.batch >= 1, "batch", self.batch, "at least 1")
-        require(0 <= self.rotation <= 180, "rotation", self.rotation, "0 to 180 degrees")
-        require(0 <= self.shift <= 0.5, "shift", self.shift, "0 to 0.5 of the image")
-        require(self.seed >= 0, "seed", self.seed, "0 or above")
+        check(self)
 
     @staticmethod
     def as_trained(config: dict[str, Any], **own: Any) -> QatConfig:
@@ -76,6 +73,7 @@ def fine_tune(
     resume: Path | None = None,
     on_epoch: Callable[[Row], None] | None = None,
     progress: bool | None = None,
+    on_resume: Callable[[int], None] | None = None,
 ) -> QuantizedNetwork:
     """Fine-tune a folded network on `data`, the training set, and return the integers of its best epoch.
 
@@ -83,11 +81,34 @@ def fine_tune(
     `validation_loss`, `validation`, `synapses`) goes to `on_epoch`; its `validation` accuracy is that of the integer
     network. Epoch 0 is the network before fine-tuning; of two epochs as good, the later is kept.
 
-    With a file `resume` the state of the run is kept there after each epoch, and a run that finds one there goes on
-    from it: the result is that of an uninterrupted run. `progress` shows a bar on stderr; None: if it is a terminal.
+    With a file `resume` the state of the run is kept there after each epoch, and a run that finds one there continues
+    from it: the result is that of an uninterrupted run. The file is held meanwhile. `on_resume` gets the number of
+    epochs found there. `progress` shows a bar on stderr; None: if it is a terminal.
+
+    Raises
+    ------
+    UserError
+        The data does not fit the network; `resume` cannot be written, is in use, or holds the state of another run:
+        other settings, network, data, sources or versions.
     """
+    with nullcontext() if resume is None else state_files.held(resume):
+        return _fine_tune(network, formats, data, config, scales, resume, on_epoch, progress, on_resume)
+
+
+def _fine_tune(
+    network: FloatNetwork,
+    formats: Formats,
+    data: Dataset,
+    config: QatConfig,
+    scales: Scales | None,
+    resume: Path | None,
+    on_epoch: Callable[[Row], None] | None,
+    progress: bool | None,
+    on_resume: Callable[[int], None] | None,
+) -> QuantizedNetwork:
     keep_freed_memory(torch.device("cpu"))
-    require(data.shape == network.input_shape, "image shape", data.shape, f"{network.input_shape}")
+    if config.held_out is None:
+        config = replace(config, held_out=usually_held_out(len(data)))
     training, validation = split(data, config.held_out)
     per_epoch = len(training) // config.batch
     require(per_epoch >= 1, "batch", config.batch, f"at most the {len(training)} training images")
@@ -97,6 +118,7 @@ def fine_tune(
         scales = weight_scales(network, formats)
     own = tuple(s[rows] if s.size > 1 else s for s, rows in zip(scales, living.neurons, strict=True))
     module = IntegerNetwork(living.network, formats, own)
+    data.require_fit(network.input_shape, module.export().classes, "training set")
     groups = [
         {"params": [p for name, p in module.named_parameters() if name.endswith("log_scale")], "lr": config.scale_lr},
         {"params": [p for name, p in module.named_parameters() if name.endswith(("weight", "bias"))], "lr": config.lr},
@@ -115,8 +137,16 @@ def fine_tune(
             "synapses": found.notes["synapses"]["kept"],
         }
 
+    identity = _identity(config, formats, module, data)
     if resume is not None and resume.exists():
-        history, best = _load(resume, config, formats, module, optimizer)
+        kept = state_files.load(resume, "fine-tuning", identity, STATE)
+        with state_files.fitting(resume):
+            history, best = list(kept["history"]), kept["best"]
+            module.load_state_dict(best)  # as the end of the run will
+            module.load_state_dict(kept["module"])
+            state_files.load_optimizer(optimizer, kept["optimizer"])
+        if on_resume is not None:
+            on_resume(len(history) - 1)
     else:
         history, best = [finish(0, None)], _state(module)
         if on_epoch is not None:
@@ -147,7 +177,8 @@ def fine_tune(
             if on_epoch is not None:
                 on_epoch(row)
             if resume is not None:
-                _save(resume, config, formats, module, optimizer, history, best)
+                values = module.state_dict(), optimizer.state_dict(), history, best
+                state_files.save(resume, "fine-tuning", identity, dict(zip(STATE, values, strict=True)))
 
     module.load_state_dict(best)
     chosen = min(history, key=lambda row: (row["validation_loss"], -row["epoch"]))
@@ -159,44 +190,15 @@ def _state(module: IntegerNetwork) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
 
 
-def _identity(config: QatConfig, formats: Formats, module: IntegerNetwork) -> dict[str, Any]:
-    """What a saved state must share with the run that takes it up."""
+def _identity(config: QatConfig, formats: Formats, module: IntegerNetwork, data: Dataset) -> dict[str, Any]:
+    """What a saved state must share with the run that continues from it; `module` as it is before fine-tuning."""
     arrays = {f"{layer.name}.{k}": getattr(layer, k) for layer in module.network.layers for k in ("weight", "bias")}
-    return {**asdict(config), **asdict(formats), "network": digest({}, arrays)}
-
-
-def _save(
-    path: Path,
-    config: QatConfig,
-    formats: Formats,
-    module: IntegerNetwork,
-    optimizer: torch.optim.Optimizer,
-    history: list[Row],
-    best: dict[str, torch.Tensor],
-) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    state = {
-        "of": _identity(config, formats, module),
-        "module": module.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "history": history,
-        "best": best,
-    }
-    torch.save(state, part)
-    part.replace(path)
-
-
-def _load(
-    path: Path, config: QatConfig, formats: Formats, module: IntegerNetwork, optimizer: torch.optim.Optimizer
-) -> tuple[list[Row], dict[str, torch.Tensor]]:
-    try:
-        kept = torch.load(path, weights_only=True)
-        found = kept["of"]
-    except Exception as error:  # torch reports a damaged file in many ways
-        raise UserError(f"{path}: not the state of a fine-tuning run, or damaged ({error})") from None
-    for name, wanted in _identity(config, formats, module).items():
-        require(found.get(name) == wanted, f"{path} {name}", found.get(name), f"{wanted}, or another file")
-    module.load_state_dict(kept["module"])
-    optimizer.load_state_dict(kept["optimizer"])
-    return kept["history"], kept["best"]
+    start = {name: tensor.numpy() for name, tensor in _state(module).items()}
+    return state_files.identity(
+        {**asdict(config), **asdict(formats)},
+        data.digest,
+        "gradrtl.model",
+        "gradrtl.quantize",
+        network=digest({}, arrays),
+        start=digest({}, start),
+    )

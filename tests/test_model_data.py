@@ -135,3 +135,135 @@ def test_cifar10(tmp_path: Path) -> None:
     (tmp_path / "data_batch_4.bin").unlink()
     with pytest.raises(UserError, match="data_batch_4"):
         data.load_cifar10(tmp_path)
+
+
+def rename(folder: Path, name: str, **parts: str) -> None:
+    for path in list(folder.iterdir()):
+        part = "train" if path.name.startswith("train") else "t10k"
+        path.rename(folder / path.name.replace(part, f"{name}{parts.get(part, part)}"))
+
+
+def test_emnist_names(folder: Path) -> None:
+    plain = data.load(folder)
+    rename(folder, "emnist-balanced-", t10k="test")
+    for where in (folder, folder / "emnist-balanced"):
+        found = data.load(where)
+        assert [part.digest for part in found] == [part.digest for part in plain]
+    with pytest.raises(UserError, match="emnist-letters: no train-images-idx3-ubyte"):
+        data.load(folder / "emnist-letters")
+
+
+def test_of_several_sets_one_is_named(folder: Path) -> None:
+    plain = data.load(folder)[0]
+    files = [(path.name, path.read_bytes()) for path in folder.iterdir()]
+    rename(folder, "emnist-digits-", t10k="test")
+    for name, content in files:
+        (folder / f"emnist-mnist-{name}").write_bytes(content)
+    with pytest.raises(UserError, match="expected one data set, not emnist-digits, emnist-mnist"):
+        data.load(folder)
+    assert data.load(folder / "emnist-mnist")[0].digest == plain.digest
+
+
+def test_images_with_channels_and_many_classes(tmp_path: Path) -> None:
+    for part, count in (("train", 6), ("t10k", 3)):
+        (tmp_path / f"{part}-images-idx4-ubyte").write_bytes(idx(np.full((count, 3, 4, 5), 7, np.uint8)))
+        labels = (np.arange(count) * 100).astype(">i4")
+        content = struct.pack(">2I", 0x0C01, count) + labels.tobytes()
+        (tmp_path / f"{part}-labels-idx1-int").write_bytes(content)
+    train, test = data.load(tmp_path)
+    assert train.shape == (3, 4, 5)
+    assert (train.classes, train.labels.dtype) == (501, np.int32)
+    assert (test.labels.tolist(), test.labels.dtype) == ([0, 100, 200], np.uint8)
+    short = np.array([1, -1, 0, 0, 0, 0], ">i2")
+    (tmp_path / "train-labels-idx1-int").write_bytes(struct.pack(">2I", 0x0B01, 6) + short.tobytes())
+    with pytest.raises(UserError, match="smallest label is -1"):
+        data.load(tmp_path)
+    (tmp_path / "train-labels-idx1-int").write_bytes(content[:4] + struct.pack(">Ii", 1, 1 << 16))
+    with pytest.raises(UserError, match="labels is 1, expected 6"):
+        data.load(tmp_path)
+    with pytest.raises(UserError, match="largest label is 65536"):
+        data.Dataset(train.images[:1], np.array([1 << 16], np.int32))
+
+
+def test_a_tenth_is_held_out_of_few_images(folder: Path) -> None:
+    train, _ = data.load(folder)
+    assert [len(part) for part in data.split(train)] == [18, 2]
+    counts = (2, 9, 10, 1000, 49_999, 50_000, 60_000)
+    assert [data.usually_held_out(count) for count in counts] == [1, 1, 1, 100, 4999, 5000, 5000]
+
+
+def test_the_digest_is_that_of_images_labels_and_shape(folder: Path) -> None:
+    train, _ = data.load(folder)
+    others = (
+        train[:19],
+        data.Dataset(train.images, 9 - train.labels),
+        data.Dataset(train.images ^ np.uint8(1), train.labels),
+        data.Dataset(train.images.reshape(20, 1, 4, 5), train.labels),
+    )
+    assert len({train.digest, *(other.digest for other in others)}) == 5
+    assert data.Dataset(train.images, train.labels.astype(np.int32)).digest == train.digest
+
+
+NAME = "train-labels-idx1-ubyte"
+
+
+def sums_of(folder: Path) -> str:
+    return hashlib.sha256((folder / NAME).read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{right}  ./{name}\n",
+        "{right} *{name}\r\n",
+        "{upper}  {name}\n",
+        "{upper} .\\{name}\n",
+        "\ufeff{right}  {name}\n",
+        "# made by hand\n\n  # and indented\n{right}  {name}\n",
+    ],
+)
+@pytest.mark.parametrize("wrong", [False, True])
+def test_checksums_as_other_programs_write_them(text: str, wrong: bool, folder: Path) -> None:
+    """They are read, and compared: a wrong sum is found in each."""
+    right = "0" * 63 + "a" if wrong else sums_of(folder)
+    written = text.format(right=right, upper=right.upper(), name=NAME)
+    (folder / "SHA256SUMS").write_bytes(written.encode())
+    if wrong:
+        with pytest.raises(UserError, match="SHA-256 is"):
+            data.load(folder)
+    else:
+        data.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{right}  mnist/{name}\n".encode, "line 1 is mnist/train-labels-idx1-ubyte, expected the name of a file in"),
+        ("{right}  {name}\n{right}  train-images\n".encode, "line 2 is train-images"),
+        ("SHA256 ({name}) = {right}\n".encode, "a checksum and a file name, not in BSD style"),
+        (lambda: "{right}  {name}\n".encode("utf-16"), "encoding is UTF-16"),
+        (lambda: "{right}  {name}\n".encode("utf-16-le"), "encoding is UTF-16 or binary"),
+        (lambda: b"\xff{right}", "encoding is unknown"),
+        ("{right}\n".encode, "a checksum and a file name"),
+        ("{right}  {name}\n" + "0" * 64 + "  {name}\n", "one checksum for"),
+    ],
+)
+def test_checksums_that_cannot_be_compared_are_refused(content: object, message: str, folder: Path) -> None:
+    made = content() if callable(content) else str(content).encode()
+    right = sums_of(folder)
+    for old, new in (("{right}", right), ("{name}", NAME)):
+        for encoding in ("utf-8", "utf-16-le"):
+            made = made.replace(old.encode(encoding), new.encode(encoding))
+    (folder / "SHA256SUMS").write_bytes(made)
+    with pytest.raises(UserError, match=message) as caught:
+        data.load(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_data_that_does_not_fit_a_network(folder: Path) -> None:
+    _, test = data.load(folder)
+    test.require_fit((1, 5, 4), 10, "test set")
+    with pytest.raises(UserError, match="image shape of the test set is"):
+        test.require_fit((1, 4, 5), 10, "test set")
+    with pytest.raises(UserError, match=f"classes in the test set is {test.classes}, expected at most 2"):
+        test.require_fit((1, 5, 4), 2, "test set")

@@ -159,7 +159,7 @@ def test_refuses(changes: dict[str, Any], message: str) -> None:
 def test_refuses_data(images: data.Dataset) -> None:
     with pytest.raises(UserError, match="image shape"):
         train(CONFIG, data.Dataset(images.images[:, :, :20], images.labels))
-    with pytest.raises(UserError, match="classes in the data is 11"):
+    with pytest.raises(UserError, match="classes in the training set is 11, expected at most 10"):
         train(CONFIG, data.Dataset(images.images, images.labels + np.uint8(1)))
     with pytest.raises(UserError, match="batch is 500"):
         train(replace(CONFIG, batch=500), images)

@@ -1,0 +1,115 @@
+"""The state of an interrupted run of training or fine-tuning: one file, whole or not there, of this run alone."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..cache import sources
+from ..errors import UserError, require
+from ..files import write_bytes
+from ..locks import locked
+
+FORMAT, VERSION = "gradrtl state", 1
+FOUNDATIONS = ("gradrtl.archive", "gradrtl.errors")
+
+
+def identity(config: dict[str, Any], data: str, *packages: str, **more: Any) -> dict[str, Any]:
+    """What a saved state must share with the run that continues from it: settings, data, sources, torch.
+
+    `data` is the digest of the data set; `packages` are those whose sources decide the result.
+    """
+    made_by = {"data": data, "sources": sources(*packages, *FOUNDATIONS), "torch": torch.__version__}
+    return json.loads(json.dumps({**config, **more, **made_by}))
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Hold the state file at `path`: no second run may use it meanwhile; its folder is made and can be written.
+
+    Raises
+    ------
+    UserError
+        Another run holds it, or the folder cannot be written.
+    """
+    with ExitStack() as stack:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            ours = stack.enter_context(locked(path.with_name(f".{path.name}.lock"), wait=False))
+        except OSError as error:
+            raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
+        if not ours:
+            raise UserError(f"{path} is in use by another run: wait for it to end, or choose another output")
+        yield
+
+
+def save(path: Path, kind: str, identity: dict[str, Any], state: dict[str, Any]) -> None:
+    """Write the state of a run of `kind`; the file appears whole or not at all. `UserError` if it cannot be written."""
+    content = io.BytesIO()
+    torch.save({"format": FORMAT, "version": VERSION, "kind": kind, "of": identity, "state": state}, content)
+    write_bytes(path, content.getbuffer())
+
+
+def load(path: Path, kind: str, identity: dict[str, Any], parts: Sequence[str]) -> dict[str, Any]:
+    """The state that `save` has written, with all of `parts`.
+
+    Raises
+    ------
+    UserError
+        It is damaged, of another version or kind, or of a run with another identity.
+    """
+    advice = f"delete {path.name}, or choose another output"
+    try:
+        kept = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch reports a damaged file in many ways
+        raise UserError(f"{path}: not the state of a run, or damaged ({_line(error)}); {advice}") from None
+    known = isinstance(kept, dict) and kept.get("format") == FORMAT
+    version = kept.get("version") if known else "missing"
+    require(version == VERSION, f"{path} version", version, f"{VERSION}: {advice}")
+    require(kept.get("kind") == kind, f"{path} kind", kept.get("kind"), f"{kind}: {advice}")
+    found, state = kept.get("of"), kept.get("state")
+    complete = isinstance(found, dict) and isinstance(state, dict) and all(name in state for name in parts)
+    require(complete, f"{path} contents", "incomplete", f"{', '.join(parts)}: {advice}")
+    for name in [*identity, *(name for name in found if name not in identity)]:
+        same = found.get(name) == identity.get(name)
+        require(same, f"{path} {name}", _short(found.get(name)), f"{_short(identity.get(name))}: {advice}")
+    return state
+
+
+@contextmanager
+def fitting(path: Path) -> Iterator[None]:
+    """Around the loading of a state: that it does not fit network or optimiser becomes one line."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
+        advice = f"delete {path.name}, or choose another output"
+        raise UserError(f"{path}: its state does not fit this run ({_line(error)}); {advice}") from None
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """`optimizer.load_state_dict`, which does not look at the shapes of moments; `ValueError` where they differ."""
+    optimizer.load_state_dict(state)
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            for name, value in optimizer.state.get(parameter, {}).items():
+                if torch.is_tensor(value) and value.dim() and value.shape != parameter.shape:
+                    raise ValueError(f"{name} of shape {tuple(value.shape)} for {tuple(parameter.shape)} parameters")
+
+
+def _line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0].rstrip(" :.") or type(error).__name__
+
+
+def _short(value: Any) -> str:
+    """A value for a message: a digest by its first digits."""
+    if isinstance(value, str) and len(value) == 64:
+        return value[:16]
+    return str(value) if len(str(value)) < 80 else f"{str(value)[:77]}..."
