@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gradrtl.quantize.network import Dense, Input, IntNeuron, Layer, QuantizedNetwork, Readout
+from gradrtl.quantize.placement import Placement
 from gradrtl.rtl.mapping import Mapping, map_network
 
 
@@ -45,4 +46,4 @@ def dense(generator: np.random.Generator, outputs: int, inputs: int, connectivit
 
 
 def placed(network: QuantizedNetwork) -> Mapping:
-    return map_network(network, (4, 3), queue_depth=4, row_queue_depth=2)
+    return map_network(network, Placement((4, 3), queue_depth=4, row_queue_depth=2))

@@ -639,21 +639,21 @@ MUTANTS = (
     ),
     Mutant(
         "synapse address too narrow",
-        "rtl/mapping.py",
+        "rtl/layer_mapping.py",
         "return unsigned_bits(self.synapse_depth - 1)",
         "return unsigned_bits(int(self.starts.max()))",
         "the last run wraps to the beginning of the memory",
     ),
     Mutant(
         "row read before it is written",
-        "rtl/mapping.py",
+        "rtl/slots.py",
         "return max(-(-FIRE_STAGES // scan_of_one.rows), ",
         "return max(1, ",
         "few rows follow each other faster than their membranes are stored",
     ),
     Mutant(
         "lanes not padded",
-        "rtl/mapping.py",
+        "rtl/slots.py",
         "lanes = 1 << lane_bits(slots.shape[1])",
         "lanes = slots.shape[1]",
         "addresses are wrong where the elements are no power of two",
@@ -830,7 +830,7 @@ MUTANTS = (
     ),
     Mutant(
         "channel of no source",
-        "rtl/mapping.py",
+        "rtl/place_convolution.py",
         "(key_of >= 0)[:, None, None]",
         "(key_of >= -1)[:, None, None]",
         "synapses of a channel that is not built go to the last one's list",

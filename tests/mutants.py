@@ -34,6 +34,10 @@ PACKAGES = ("model", "quantize", "rtl", "sim")
 UNITS = {
     "rtl/neuron.py": ("test_rtl_neuron.py",),
     "rtl/mapping.py": ("test_rtl_mapping.py",),
+    "rtl/layer_mapping.py": ("test_rtl_mapping.py",),
+    "rtl/slots.py": ("test_rtl_mapping.py", "test_rtl_convolution.py"),
+    "rtl/place_dense.py": ("test_rtl_mapping.py",),
+    "rtl/place_convolution.py": ("test_rtl_convolution.py",),
     "rtl/pruning.py": ("test_rtl_pruning.py",),
     "rtl/assignment.py": ("test_rtl_assignment.py",),
     "rtl/scan.py": ("test_rtl_convolution.py",),

@@ -9,6 +9,7 @@ import numpy as np
 from random_networks import Options, frames, network
 
 from gradrtl.quantize.network import QuantizedNetwork
+from gradrtl.quantize.placement import Placement
 from gradrtl.rtl.mapping import Mapping, map_network
 from gradrtl.rtl.verilog import generate
 from gradrtl.sim import engine, reference
@@ -36,11 +37,7 @@ class Case:
     @property
     def mapping(self) -> Mapping:
         return map_network(
-            self.network,
-            self.pes,
-            pixels_a_beat=self.pixels_a_beat,
-            queue_depth=self.queue_depth,
-            row_queue_depth=self.row_queue_depth,
+            self.network, Placement(self.pes, self.pixels_a_beat, self.queue_depth, self.row_queue_depth)
         )
 
 

@@ -24,7 +24,21 @@ ARROWS = {
 # Heavy packages, and where they may be imported.
 HEAVY = {"torch": {"model", "quantize", "face"}, "amaranth": {"rtl"}, "matplotlib": {"quantize", "face"}}
 # These describe a placement in numbers. The simulators read them, so they load no hardware description.
-PLAIN = ("latency", "mapping", "assignment", "convolution", "pruning", "planning", "scan", "devices", "registers")
+PLAIN = (
+    "latency",
+    "mapping",
+    "layer_mapping",
+    "slots",
+    "place_dense",
+    "place_convolution",
+    "assignment",
+    "convolution",
+    "pruning",
+    "planning",
+    "scan",
+    "devices",
+    "registers",
+)
 
 
 def sources() -> list[Path]:

@@ -12,6 +12,7 @@ from gradrtl.errors import UserError
 from gradrtl.host import Host, LineError, open_line
 from gradrtl.model.data import load_idx
 from gradrtl.quantize.network import QuantizedNetwork
+from gradrtl.quantize.placement import Placement
 from gradrtl.rtl.loading import image
 from gradrtl.rtl.mapping import Mapping, map_network
 from gradrtl.rtl.packets import LOAD, LOAD_HEADER, LOAD_WORDS, Packet
@@ -55,7 +56,7 @@ class NoisyLine:
 @pytest.fixture(scope="module")
 def mnist():
     net = QuantizedNetwork.load(ROOT / "networks" / "mnist-1pct.npz")
-    mapping = map_network(net, (4, 4), queue_depth=4)
+    mapping = map_network(net, Placement((4, 4), queue_depth=4))
     return net, mapping, build(generate_serial(mapping, DIVISOR))
 
 
@@ -84,7 +85,8 @@ def loadable() -> tuple[QuantizedNetwork, Mapping]:
     """A network whose memories come over the line."""
     seed = next(s for s in range(100) if network(s, OPTIONS).input.kind == "static")
     net = network(seed, OPTIONS)
-    return net, map_network(net, strided=tuple(range(len(net.layers))))
+    layers = len(net.layers)
+    return net, map_network(net, Placement((16, *[4] * (layers - 1)), strided=tuple(range(layers))))
 
 
 @pytest.mark.rtl

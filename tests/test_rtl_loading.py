@@ -7,6 +7,7 @@ import pytest
 from random_networks import Options, frames, network
 from test_rtl_top import check
 
+from gradrtl.quantize.placement import Placement
 from gradrtl.rtl.loading import image, load_layout
 from gradrtl.rtl.mapping import map_network
 
@@ -17,7 +18,7 @@ def mappings(seed: int):
     net = network(seed, OPTIONS)
     pes = tuple(int(p) for p in np.random.default_rng(seed).integers(1, 5, len(net.layers)))
     every = tuple(range(len(net.layers)))
-    return net, map_network(net, pes), map_network(net, pes, strided=every)
+    return net, map_network(net, pes), map_network(net, Placement(pes, strided=every))
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from random_cases import case
 
 from gradrtl.errors import UserError
 from gradrtl.quantize.network import Dense, Input, IntNeuron, Layer, QuantizedNetwork
+from gradrtl.quantize.placement import Placement
 from gradrtl.rtl.mapping import LayerMapping, map_network
 from gradrtl.rtl.pruning import kept_neurons
 
@@ -33,7 +36,7 @@ def weights_in(layer: LayerMapping) -> np.ndarray:
 def test_memories_hold_the_weights_of_the_neurons_that_are_kept(seed, strided):
     one = case(seed)
     layers = range(len(one.network.layers))
-    mapping = map_network(one.network, one.pes, strided=tuple(layers) if strided else ())
+    mapping = map_network(one.network, Placement(one.pes, strided=tuple(layers) if strided else ()))
     kept = kept_neurons(one.network)
     sources = np.arange(one.network.layers[0].sources)
     for layer in mapping.layers:
@@ -73,27 +76,37 @@ def test_same_arguments_same_digest_other_placement_other_digest():
     one = case(3)
     assert one.mapping.digest == one.mapping.digest
     others = [{"pes": tuple(p + 1 for p in one.pes)}, {"pixels_a_beat": 8}, {"queue_depth": 7}, {"row_queue_depth": 7}]
-    digests = {map_network(one.network, **{"pes": one.pes} | other).digest for other in ({}, *others)}
+    digests = {map_network(one.network, Placement(**{"pes": one.pes} | other)).digest for other in ({}, *others)}
     assert len(digests) == 5
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"pes": (4, 4)}, "pes"),
-        ({"pes": (0,)}, "pes"),
-        ({"pes": (257,)}, "pes"),
-        ({"pixels_a_beat": 3}, "pixels_a_beat"),
-        ({"queue_depth": 1}, "queue_depth"),
-        ({"row_queue_depth": 5000}, "row_queue_depth"),
-        ({"rates": ()}, "rates"),
-        ({"rates": (np.ones(3),)}, r"rates\[0\]"),
+        ([(4, 4)], "pes"),
+        ([(0,)], "pes"),
+        ([Placement((4, 4))], "pes"),
+        ([(2,), ()], "rates"),
+        ([(2,), (np.ones(3),)], r"rates\[0\]"),
     ],
 )
 def test_refuses(arguments, message):
     layer = Layer("only", (2,), Dense(np.ones((3, 2), np.int8), np.zeros(3, np.int64)), lif(), 4)
     with pytest.raises(UserError, match=message):
-        map_network(QuantizedNetwork(Input((2,)), (layer,), 2), **{"pes": (2,)} | arguments)
+        map_network(QuantizedNetwork(Input((2,)), (layer,), 2), *arguments)
+
+
+def test_a_network_brings_its_rates_and_its_placement():
+    """What the file of a network holds is what it is placed by; arguments go first."""
+    one = case(3)
+    layers = one.network.layers
+    rates = tuple(np.random.default_rng(0).random(layer.sources) for layer in layers)
+    network = replace(one.network, rates=rates, placement=Placement(one.pes, queue_depth=7))
+    by_argument = map_network(one.network, network.placement, rates)
+    assert map_network(network).digest == by_argument.digest
+    assert by_argument.digest != map_network(one.network, network.placement).digest, "rates decide"
+    alike = [np.ones(layer.sources) for layer in layers]
+    assert map_network(network, one.pes, alike).digest == map_network(one.network, one.pes).digest
 
 
 def lif() -> IntNeuron:

@@ -9,6 +9,7 @@ import pytest
 
 from gradrtl.errors import UserError
 from gradrtl.quantize.network import Dense, Input, IntNeuron, Layer, QuantizedNetwork
+from gradrtl.quantize.placement import Placement
 from gradrtl.rtl.devices import DEVICES, Device
 from gradrtl.rtl.mapping import Mapping, map_network
 from gradrtl.rtl.planning import (
@@ -131,7 +132,7 @@ def test_small_synapse_memories_of_the_ecp5_are_luts(network):
     synapses, pointers = last.memories["synapses"], last.memories["pointers"]
     assert synapses.words <= 512
     assert synapses.bits <= 8
-    alone = Mapping(network, (last,), 4)
+    alone = Mapping(network, (last,), Placement((10,)))
     assert block_rams(alone, device) == pointers.number * device.rams_for(pointers.words, pointers.bits)
 
 
@@ -139,7 +140,7 @@ def test_strided_synapses_take_wide_rams_and_queues_block_rams():
     weight = np.ones((8, 6), np.int8)
     layer = Layer("only", (6,), Dense(weight, np.zeros(8, np.int64)), IntNeuron("none", "hard", np.array([1])), 4)
     device = DEVICES["up5k"]
-    mapping = map_network(QuantizedNetwork(Input((6,), 4), (layer,), 2), (2,), strided=(0,))
+    mapping = map_network(QuantizedNetwork(Input((6,), 4), (layer,), 2), Placement((2,), strided=(0,)))
     assert needs(mapping, device)["wide RAMs"] == (2, 4)
     # a count and a queue for each element, the queue of rows, words to load; sums of four rows are flip-flops
     assert block_rams(mapping, device) == 2 + 2 + 1 + 1

@@ -7,6 +7,7 @@ import pytest
 from amaranth.sim import Simulator
 from random_networks import Options, frames, network
 
+from gradrtl.quantize.placement import Placement
 from gradrtl.rtl.mapping import Mapping, map_network
 from gradrtl.rtl.packets import ANSWER, END, FRAME, IDENTIFY, Decoder, Identity, Packet
 from gradrtl.rtl.serial import SerialAccelerator, identity
@@ -98,7 +99,8 @@ def test_noise_before_a_packet(noise):
 @pytest.mark.parametrize("held_up", [False, True])
 def test_a_beat_held_up_too_long_makes_the_frame_bad(held_up):
     """The datapath takes no beat before the END, so that all but the last two are lost; or it takes each at once."""
-    mapping = map_network(network(next(s for s in range(100) if sources(s) > 8), OPTIONS), pixels_a_beat=2)
+    net = network(next(s for s in range(100) if sources(s) > 8), OPTIONS)
+    mapping = map_network(net, Placement((16, *[4] * (len(net.layers) - 1)), pixels_a_beat=2))
     assembler = FrameAssembler(mapping)
     count = mapping.layers[0].layer.sources
     beats = []

@@ -9,6 +9,7 @@ import pytest
 
 from gradrtl.errors import UserError
 from gradrtl.quantize.network import Dense, Input, IntNeuron, Layer, QuantizedNetwork
+from gradrtl.quantize.placement import Placement
 from gradrtl.rtl import synthesis
 from gradrtl.rtl.boards import BOARDS, board_design, board_of
 from gradrtl.rtl.devices import DEVICES, device
@@ -104,7 +105,7 @@ def test_a_design_slower_than_its_board_gets_no_bitstream(tmp_path, monkeypatch,
 
 @pytest.mark.rtl
 def test_memories_of_a_small_design_become_block_ram(tmp_path):
-    mapping = map_network(sparse(), (2, 2), queue_depth=2, row_queue_depth=2, strided=(0,))
+    mapping = map_network(sparse(), Placement((2, 2), queue_depth=2, row_queue_depth=2, strided=(0,)))
     target = device("up5k")
     design = board_design(mapping, board_of("up5k"))
     for name, text in design.sources.items():

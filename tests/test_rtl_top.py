@@ -11,6 +11,7 @@ from random_networks import Options, frames, network
 from rtl_bench import Bench, beats_of
 
 from gradrtl.quantize.network import Dense, Input, IntNeuron, Layer, QuantizedNetwork, Readout
+from gradrtl.quantize.placement import Placement
 from gradrtl.rtl.mapping import Mapping, map_network
 from gradrtl.sim import cycles, reference
 from gradrtl.sim.events import events_of
@@ -49,10 +50,12 @@ def test_random_networks(seed, stalls):
     net = network(seed, OPTIONS)
     mapping = map_network(
         net,
-        tuple(int(p) for p in generator.integers(1, 9, len(net.layers))),
-        pixels_a_beat=int(generator.choice([1, 2, 4, 8])),
-        queue_depth=int(generator.integers(2, 10)),
-        row_queue_depth=int(generator.integers(2, 6)),
+        Placement(
+            tuple(generator.integers(1, 9, len(net.layers))),
+            pixels_a_beat=int(generator.choice([1, 2, 4, 8])),
+            queue_depth=int(generator.integers(2, 10)),
+            row_queue_depth=int(generator.integers(2, 6)),
+        ),
     )
     check(net, mapping, frames(net, 6, seed), stalls, seed)
 
@@ -79,7 +82,7 @@ def test_same_target_in_every_cycle_needs_forwarding():
     summing = IntNeuron("none", "hard", np.array([0]), spiking=False)  # the membrane shows every addition that is lost
     layer = Layer("only", (16,), Dense(np.full((1, 16), 7, np.int8), np.zeros(1, np.int64)), summing, 4)
     net = QuantizedNetwork(Input((16,)), (layer,), 2, Readout("membrane"))
-    check(net, map_network(net, (1,), pixels_a_beat=8), np.full((3, 16), 200, np.uint8), 0.0, 0)
+    check(net, map_network(net, Placement((1,), pixels_a_beat=8)), np.full((3, 16), 200, np.uint8), 0.0, 0)
 
 
 def test_last_run_ends_beyond_the_width_of_the_largest_start():

@@ -8,6 +8,7 @@ import sys
 import pytest
 from fake_accelerator import small_network
 
+from gradrtl.quantize.placement import Placement
 from gradrtl.rtl import verilog
 from gradrtl.rtl.mapping import map_network
 from gradrtl.sim import generated
@@ -46,7 +47,7 @@ def test_made_anew_when_something_changes(changed, made, monkeypatch, tmp_path):
     if changed == "placement":
         mapping = map_network(NETWORK, (2, 3))
     elif changed == "queues":
-        mapping = map_network(NETWORK, (2, 2), queue_depth=8)
+        mapping = map_network(NETWORK, Placement((2, 2), queue_depth=8))
     elif changed == "command":
         command = "another"
     else:

@@ -9,6 +9,7 @@ import pytest
 from test_rtl_synthesis import sparse
 
 from gradrtl.host import Host, open_line
+from gradrtl.quantize.placement import Placement
 from gradrtl.rtl.loading import image
 from gradrtl.rtl.mapping import map_network
 from gradrtl.rtl.synthesis import tool
@@ -26,7 +27,7 @@ SYNTHESIS = {"ice40": "synth_ice40 -dsp -spram -device u", "ecp5": "synth_ecp5 -
 def test_netlist_equals_the_reference(family, tmp_path):
     network = sparse(32, 24, 0.15)
     strided = (0,) if family == "ice40" else ()
-    mapping = map_network(network, (2, 2), queue_depth=2, row_queue_depth=2, strided=strided)
+    mapping = map_network(network, Placement((2, 2), queue_depth=2, row_queue_depth=2, strided=strided))
     (tmp_path / "serial.v").write_text(generate_serial(mapping, DIVISOR))
     script = f"read_verilog -sv serial.v; {SYNTHESIS[family]} -top serial; write_verilog -noattr netlist.v"
     subprocess.run([*tool("yosys"), "-q", "-p", script], cwd=tmp_path, check=True, capture_output=True)

@@ -12,6 +12,7 @@ from fake_accelerator import fake_verilog, faulty, small_network
 
 from gradrtl.cache import CACHE
 from gradrtl.errors import UserError
+from gradrtl.quantize.placement import Placement
 from gradrtl.rtl.mapping import map_network
 from gradrtl.sim import reference, toolchain, verilated
 from gradrtl.sim.compare import first_difference
@@ -65,7 +66,7 @@ def test_stalls_come_from_the_seed(model):
 
 @pytest.mark.parametrize(("beat", "pes"), [(1, (3, 1)), (8, (9, 5))])
 def test_widths_of_ports(cache, beat, pes):
-    mapping = map_network(NETWORK, pes, pixels_a_beat=beat)
+    mapping = map_network(NETWORK, Placement(pes, pixels_a_beat=beat))
     got = verilated.build(fake_verilog(mapping), mapping, cache=cache).run(FRAMES, trace=True)
     assert first_difference(reference.run(NETWORK, FRAMES), got, mapping) is None
 

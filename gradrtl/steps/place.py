@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import UserError, require
 from ..model.data import load
 from ..quantize.network import QuantizedNetwork
-from ..quantize.placement import QUEUE_DEPTH, ROW_QUEUE_DEPTH
+from ..quantize.placement import QUEUE_DEPTH, ROW_QUEUE_DEPTH, Placement
 from ..rtl.devices import DEVICES, Device
 from ..rtl.devices import device as find
 from ..rtl.mapping import Mapping, map_network
@@ -45,7 +45,7 @@ def place(
         rates = source_rates(network, frames)
 
     def mapped(numbers: list[int]) -> Mapping:
-        return map_network(network, numbers, rates, pixels_a_beat, queue_depth, row_queue_depth)
+        return map_network(network, Placement(tuple(numbers), pixels_a_beat, queue_depth, row_queue_depth), rates)
 
     if pes in DEVICES:
         return mapped(planned_pes(DEVICES[pes], network, frames, pixels_a_beat, mapped))
@@ -64,7 +64,9 @@ def place_on(network: QuantizedNetwork, device: str, folder: Path, pes: str | No
 
     def mapped(numbers: list[int]) -> Mapping:
         return map_network(
-            network, numbers, rates, target.pixels_a_beat, target.queue_depth, target.row_queue_depth, strided
+            network,
+            Placement(tuple(numbers), target.pixels_a_beat, target.queue_depth, target.row_queue_depth, strided),
+            rates,
         )
 
     if pes:

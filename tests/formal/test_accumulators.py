@@ -13,6 +13,7 @@ from amaranth.lib import data
 from prover import Claim, constant, free, inner, opened, prove, watch
 
 from gradrtl.quantize.network import Dense, Input, IntNeuron, Layer, QuantizedNetwork
+from gradrtl.quantize.placement import Placement
 from gradrtl.rtl.latency import BANKS
 from gradrtl.rtl.mapping import LayerMapping, map_network
 from gradrtl.rtl.pe import ProcessingElement
@@ -27,7 +28,7 @@ def small_layer() -> LayerMapping:
     layer = Layer(
         "only", (3,), Dense(weights, np.zeros(4, np.int64)), IntNeuron("none", "soft", np.array([5])), weight_bits=3
     )
-    return map_network(QuantizedNetwork(Input((3,), bits=BITS), (layer,), 2), (1,), queue_depth=2).layers[0]
+    return map_network(QuantizedNetwork(Input((3,), bits=BITS), (layer,), 2), Placement((1,), queue_depth=2)).layers[0]
 
 
 def element(m: Module) -> tuple[ProcessingElement, Fragment]:

@@ -13,6 +13,7 @@ from amaranth.lib import wiring
 from prover import Claim, free, inner, opened, prove
 
 from gradrtl.quantize.network import Dense, Input, IntNeuron, Layer, QuantizedNetwork
+from gradrtl.quantize.placement import Placement
 from gradrtl.rtl.fire import FireUnit, output_value_shape
 from gradrtl.rtl.mapping import LayerMapping, map_network
 from gradrtl.rtl.serialiser import Serialiser
@@ -25,7 +26,7 @@ def small_layer(depth: int) -> LayerMapping:
     weights = np.array([[1, -2], [3, 0], [0, 2], [-3, 1]], np.int8)
     layer = Layer("only", (2,), Dense(weights, np.zeros(4, np.int64)), IntNeuron("none", "soft", np.array([2])), 3)
     network = QuantizedNetwork(Input((2,), bits=1), (layer,), STEPS)
-    return map_network(network, (2,), row_queue_depth=depth).layers[0]
+    return map_network(network, Placement((2,), row_queue_depth=depth)).layers[0]
 
 
 class PlacesKept(Claim):

@@ -1,0 +1,216 @@
+"""One layer on its processing elements: memories, their contents, and every width."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..bits import lane_bits, signed_bits, unsigned_bits
+from ..quantize.network import Layer, Ranges
+from .convolution import Kernel
+from .scan import Scan
+
+
+@dataclass(frozen=True)
+class Memories:
+    """So many memories, `words` of `bits` each."""
+
+    number: int
+    words: int
+    bits: int
+
+    @property
+    def total(self) -> int:
+        return self.number * self.words * self.bits
+
+
+@dataclass(frozen=True)
+class LayerMapping:
+    """One layer on `pes` processing elements (PEs).
+
+    Attributes
+    ----------
+    scan : Scan
+        The order of the rows, and the addresses of what leaves.
+    slots : int64 [rows, pes]
+        The neuron (network order) at each row of each PE; -1 for an unused slot. Scan order is row by row.
+    addresses : int64 [address space]
+        The source (network order) behind each input address; -1 where no event can come from.
+    outputs : int64 [address space of the next layer]
+        The same for what leaves, after pooling.
+    lists : int64 [address space]
+        The list of synapses that each input address goes through: its own, or in a convolution its channel's.
+    starts, counts : int64 [pes, lists]
+        Pointer memories: where a list begins, and how many synapses it has.
+    targets, weights : one int64 array for each PE
+        Synapse memories, list after list: target and weight. The target is a row; in a convolution the group, and
+        above it the taps of `Kernel.synapses`.
+    biases, thresholds : int64 [groups, pes]
+        Parameters of the neurons of a group; unused slots hold those of a neighbour.
+    kernel : Kernel or None
+        Address arithmetic of a convolution.
+    stride_bits : int or None
+        Where given, the synapses of list `a` begin at `a << stride_bits`: pointers are counts alone, synapse memories
+        have gaps. For large memories that cannot come with the bitstream and are loaded at start.
+    """
+
+    index: int
+    layer: Layer
+    ranges: Ranges
+    scan: Scan
+    slots: np.ndarray
+    addresses: np.ndarray
+    outputs: np.ndarray
+    lists: np.ndarray
+    starts: np.ndarray
+    counts: np.ndarray
+    targets: tuple[np.ndarray, ...]
+    weights: tuple[np.ndarray, ...]
+    biases: np.ndarray
+    thresholds: np.ndarray
+    value_bits: int
+    queue_depth: int
+    row_queue_depth: int
+    kernel: Kernel | None
+    stride_bits: int | None
+
+    @property
+    def pes(self) -> int:
+        return self.slots.shape[1]
+
+    @property
+    def rows(self) -> int:
+        return self.slots.shape[0]
+
+    @property
+    def lane_bits(self) -> int:
+        return lane_bits(self.pes)
+
+    @property
+    def row_bits(self) -> int:
+        return unsigned_bits(self.rows - 1)
+
+    @property
+    def address_bits(self) -> int:
+        """Width of an input address."""
+        return unsigned_bits(len(self.addresses) - 1)
+
+    @property
+    def output_address_bits(self) -> int:
+        """Width of an address that this layer puts out: the scan's part, then the lane."""
+        return self.scan.output_bits + self.lane_bits
+
+    @property
+    def list_bits(self) -> int:
+        """Width of the number of a list of synapses."""
+        return unsigned_bits(self.counts.shape[1] - 1)
+
+    @property
+    def start_bits(self) -> int:
+        """Width of the address at which a list begins."""
+        if self.stride_bits is not None:
+            return self.list_bits + self.stride_bits
+        return unsigned_bits(int(self.starts.max()))
+
+    @property
+    def count_bits(self) -> int:
+        return unsigned_bits(int(self.counts.max()))
+
+    @property
+    def pointer_bits(self) -> int:
+        """Width of a pointer word: a count, and a start where it does not follow from the list."""
+        return self.count_bits + (self.start_bits if self.stride_bits is None else 0)
+
+    @property
+    def weight_bits(self) -> int:
+        """Width of a stored weight: the narrowest that holds those that are there."""
+        return max(signed_bits(int(w.min()), int(w.max())) if w.size else 1 for w in self.weights)
+
+    @property
+    def current_bits(self) -> int:
+        return self.ranges.current_bits
+
+    @property
+    def membrane_bits(self) -> int:
+        return self.ranges.membrane_bits
+
+    @property
+    def target_bits(self) -> int:
+        """Width of a synapse's target: a row; in a convolution a group and taps."""
+        if self.kernel is None:
+            return self.row_bits
+        return self.scan.group_bits + self.kernel.rows.tap_bits + self.kernel.columns.tap_bits
+
+    @property
+    def synapse_bits(self) -> int:
+        """Width of a synapse word: target, then weight above it."""
+        return self.target_bits + self.weight_bits
+
+    @property
+    def synapse_depth(self) -> int:
+        """Words of the deepest synapse memory, at least 2: an address has a bit."""
+        if self.stride_bits is not None:
+            return max(2, self.counts.shape[1] << self.stride_bits)
+        return max(2, *(w.size for w in self.weights))
+
+    @property
+    def synapse_address_bits(self) -> int:
+        """Width of the address of any synapse: the last run may end beyond the largest start's width."""
+        return unsigned_bits(self.synapse_depth - 1)
+
+    def synapse_words(self, pe: int) -> np.ndarray:
+        """Contents of a PE's synapse memory, int64; gaps are 0."""
+        packed = self.targets[pe] | (self.weights[pe] & (1 << self.weight_bits) - 1) << self.target_bits
+        if self.stride_bits is None:
+            return packed
+        ends = np.cumsum(self.counts[pe])
+        place = np.repeat(self.starts[pe] - ends + self.counts[pe], self.counts[pe]) + np.arange(packed.size)
+        words = np.zeros(self.synapse_depth, dtype=np.int64)
+        words[place] = packed
+        return words
+
+    @property
+    def synapses(self) -> int:
+        return sum(w.size for w in self.weights)
+
+    @property
+    def used(self) -> np.ndarray:
+        """Slots that hold a neuron: bool `[rows, pes]`."""
+        return self.slots >= 0
+
+    @property
+    def used_groups(self) -> np.ndarray:
+        """Groups that hold neurons: bool `[groups, pes]`."""
+        return self.used[:: self.scan.group_rows]
+
+    @property
+    def emitted(self) -> np.ndarray:
+        """What each slot sends, int64 `[rows, pes]`: its neuron, or at the end of a joined window the pooled source.
+
+        -1 where nothing is ever sent.
+        """
+        if not self.scan.joined:
+            return self.slots
+        sources = self.outputs.reshape(-1, 1 << self.lane_bits)[self.scan.outputs, : self.pes]
+        return np.where(self.scan.sends[:, None] & self.used, sources, -1)
+
+    @property
+    def memories(self) -> dict[str, Memories]:
+        """The memories of each kind, as built."""
+        parameters = 0
+        for values in (self.biases, self.thresholds):
+            if np.unique(values[self.used_groups]).size > 1:
+                parameters += signed_bits(int(values.min()), int(values.max()))
+        return {
+            "pointers": Memories(self.pes, self.counts.shape[1], self.pointer_bits),
+            "synapses": Memories(self.pes, self.synapse_depth, self.synapse_bits),
+            "accumulators": Memories(2 * self.pes, self.rows, self.current_bits),
+            "membranes": Memories(1, self.rows, self.pes * self.membrane_bits),
+            "parameters": Memories(1, self.scan.groups, self.pes * parameters),
+        }
+
+    @property
+    def memory_bits(self) -> dict[str, int]:
+        """Bits of each kind of memory, as built."""
+        return {kind: memories.total for kind, memories in self.memories.items()}

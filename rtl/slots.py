@@ -1,0 +1,44 @@
+"""Where the neurons of a layer sit, whatever its kind: rows by processing elements (PEs)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..bits import lane_bits
+from ..quantize.network import Layer
+from .convolution import Kernel
+from .latency import FIRE_STAGES
+from .scan import Scan
+
+
+@dataclass(frozen=True)
+class Slots:
+    """Which neuron sits where, and each PE's synapses: what depends on the kind of layer in `LayerMapping`."""
+
+    scan: Scan
+    slots: np.ndarray
+    lists: np.ndarray
+    counts: np.ndarray
+    targets: tuple[np.ndarray, ...]
+    weights: tuple[np.ndarray, ...]
+    kernel: Kernel | None = None
+
+
+def groups_needed(members: list[np.ndarray], scan_of_one: Scan) -> int:
+    """Groups of the fullest PE, and as many as it takes that no row is scanned again while it is in the fire unit."""
+    return max(-(-FIRE_STAGES // scan_of_one.rows), *(len(m) for m in members))
+
+
+def outputs(layer: Layer, placed: Slots) -> np.ndarray:
+    """The source of the next layer behind each address that leaves, -1 where there is none."""
+    scan, slots = placed.scan, placed.slots
+    lanes = 1 << lane_bits(slots.shape[1])
+    sources = np.full((1 << scan.y_bits + scan.x_bits) * scan.groups * lanes, -1, dtype=np.int64).reshape(-1, lanes)
+    first = slots[:: scan.window**2]  # of each window
+    windows = scan.height * scan.width
+    window = np.arange(len(first))[:, None] % windows
+    pooled = first // (layer.neurons // layer.channels) * windows + window
+    sources[scan.outputs[:: scan.window**2], : slots.shape[1]] = np.where(first >= 0, pooled, -1)
+    return sources.ravel()
