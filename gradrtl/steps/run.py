@@ -17,7 +17,7 @@ from typing import Any
 from ..cache import sources
 from ..files import write_text
 
-FOUNDATIONS = ("gradrtl.archive", "gradrtl.bits", "gradrtl.errors", "gradrtl.files")
+FOUNDATIONS = ("gradrtl.archive", "gradrtl.bits", "gradrtl.checks", "gradrtl.errors", "gradrtl.files")
 
 
 @dataclass(frozen=True)
