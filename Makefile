@@ -7,7 +7,7 @@ RUN := $(VENV)/bin/python
 GRADRTL := $(VENV)/bin/gradrtl
 TYPES := build/types/gradrtl# the packages under their import names, as links, for mypy
 
-.PHONY: demo test lint docs cocotb formal mutants soak fuzz bench campaign networks clean
+.PHONY: demo test lint docs cocotb formal mutants soak fuzz lowest pythons sbom bench campaign networks clean
 
 demo: $(READY)
 	$(GRADRTL) demo --out build/mnist
@@ -41,6 +41,17 @@ soak: $(READY)
 
 fuzz: $(READY)
 	$(RUN) tests/fuzz.py
+
+lowest: # the lowest versions that pyproject.toml declares
+	mkdir -p build
+	$(PYTHON) .ci/lowest.py core train verify fpga formal > build/lowest.txt
+	.ci/smoke $(PYTHON) build/lowest build/lowest.txt
+
+pythons: # every supported Python that is installed
+	for version in 3.11 3.12 3.13; do .ci/smoke python$$version build/python$$version constraints.txt || exit 1; done
+
+sbom: $(READY)
+	$(RUN) .ci/sbom.py
 
 bench: $(READY)
 	$(RUN) -m bench
