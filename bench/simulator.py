@@ -12,7 +12,7 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from gradrtl.quantize.network import PIXEL_BITS, QuantizedNetwork
+from gradrtl.quantize.network import QuantizedNetwork
 from gradrtl.sim import engine
 
 from . import networks, yardstick
@@ -85,7 +85,7 @@ def _others(network: QuantizedNetwork, frames: np.ndarray, threads: int, rounds:
         "snnTorch, first layer hoisted": lambda: others.snntorch(network, hoisted=True),
         "SpikingJelly": lambda: others.spikingjelly(network),
     }
-    images = torch.from_numpy((frames >> (PIXEL_BITS - network.input.bits)).astype(np.float32))
+    images = torch.from_numpy((network.input.seen(frames)).astype(np.float32))
     ours = engine.run(network, frames).classes
     runs: dict[str, Callable[[], object]] = {"engine": lambda: engine.run(network, frames, threads=threads)}
     for name in wanted:

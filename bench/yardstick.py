@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 
 from gradrtl.errors import require
-from gradrtl.quantize.network import PIXEL_BITS, Dense, Layer, QuantizedNetwork
+from gradrtl.quantize.network import Dense, Layer, QuantizedNetwork
 
 
 def prepare(network: QuantizedNetwork, threads: int) -> Callable[[np.ndarray], np.ndarray]:
@@ -28,7 +28,7 @@ def prepare(network: QuantizedNetwork, threads: int) -> Callable[[np.ndarray], n
         plain &= neuron.fraction == 0 and neuron.leak in ("decaying_input", "shift") and neuron.spiking
         require(plain, f"yardstick layer {layer.name}", neuron.leak, "the paper's kind")
     arguments = [value for layer in network.layers for value in _by_source(layer)]
-    drop = PIXEL_BITS - network.input.bits
+    drop = network.input.dropped
 
     def run(frames: np.ndarray) -> np.ndarray:
         counts = np.zeros((len(frames), network.classes), np.int64)

@@ -3,6 +3,10 @@
 An archive is a NumPy `.npz` (a zip of `.npy` members, deflated). Its member `header` holds UTF-8 JSON: the kind of
 content, the format version, the SHA-256 digest of everything else, and whatever the kind needs. The same content
 always gives the same bytes.
+
+A file may come from anywhere. What it claims is checked in this order, each before anything that it decides is
+allocated: the size of the zip directory, the sizes of the members, the header, the types and shapes of the arrays
+(those by the kind's own rules), and last the digest.
 """
 
 from __future__ import annotations
@@ -10,83 +14,196 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
+import math
+import struct
 import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
-from .errors import UserError
+from .errors import UserError, require, within
+from .files import whole
 
 FORMAT = "gradrtl"
 VERSION = 1
-LARGEST_MEMBER = 1 << 30  # bytes: a larger member is refused before it is unpacked
+LARGEST_TOTAL = 1 << 28  # bytes of all members together, unpacked
+LARGEST_HEADER = 1 << 22  # bytes of JSON
+LARGEST_DIRECTORY = 1 << 20  # bytes of the zip's list of members
+LARGEST_RANK = 8  # dimensions of an array
+PIECE = 1 << 20  # bytes that are unpacked at a time
+
+Read = TypeVar("Read")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a member says of its array before it is unpacked."""
+
+    dtype: np.dtype
+    shape: tuple[int, ...]
+
+
+Claims = dict[str, Claim]
 
 
 def digest(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
     """SHA-256, in hexadecimal, of a header and arrays: names, dtypes, shapes and contents."""
-    sha = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    sha = hashlib.sha256(_json(header).encode())
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
         sha.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        sha.update(array.tobytes())
+        sha.update(array.data)
     return sha.hexdigest()
 
 
 def save(path: str | Path, kind: str, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
-    """Write an archive of `kind` and return its digest; the file appears whole or not at all."""
-    body = {"content": header, "kind": kind}
-    envelope = {"format": FORMAT, "version": VERSION, "digest": digest(body, arrays), **body}
-    members = {"header": np.frombuffer(json.dumps(envelope, sort_keys=True).encode(), dtype=np.uint8), **arrays}
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, array in members.items():
-                buffer = io.BytesIO()
-                np.lib.format.write_array(buffer, np.ascontiguousarray(array), allow_pickle=False)
-                archive.writestr(zipfile.ZipInfo(f"{name}.npy"), buffer.getvalue(), zipfile.ZIP_DEFLATED)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-    return str(envelope["digest"])
-
-
-def load(path: str | Path, kind: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Read an archive of `kind`: its header and its arrays.
+    """Write an archive of `kind` and return its digest; the file appears whole or not at all.
 
     Raises
     ------
     UserError
-        The file is missing, truncated, altered, of another kind, or of a version this program does not know.
+        The file cannot be written, the header holds what is not JSON, or all is more than `load` would read.
+    """
+    body = {"content": header, "kind": kind}
+    envelope = {"format": FORMAT, "version": VERSION, "digest": digest(body, arrays), **body}
+    encoded = _json(envelope).encode()
+    require(len(encoded) <= LARGEST_HEADER, f"{kind} header", f"{len(encoded)} bytes", f"at most {LARGEST_HEADER}")
+    members = {"header": np.frombuffer(encoded, dtype=np.uint8), **arrays}
+    total = sum(array.nbytes + 256 for array in members.values())
+    require(total <= LARGEST_TOTAL, f"{kind} size", f"{total} bytes", f"at most {LARGEST_TOTAL}")
+    with whole(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in members.items():
+            buffer = io.BytesIO()
+            np.lib.format.write_array(buffer, np.ascontiguousarray(array), allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), buffer.getvalue(), zipfile.ZIP_DEFLATED)
+    return str(envelope["digest"])
+
+
+def load(
+    path: str | Path, kind: str, read: Callable[[dict[str, Any], Claims], Read]
+) -> tuple[Read, dict[str, np.ndarray]]:
+    """Read an archive of `kind`: what `read` makes of its header and of what its arrays claim to be, and the arrays.
+
+    `read` raises `UserError` where header or claims are wrong; nothing but the header is unpacked before.
+
+    Raises
+    ------
+    UserError
+        The file is missing, truncated, altered, of another kind or version, too large, or refused by `read`.
     """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{kind} file {path}: no such file")
+    with within(f"{kind} file {path}"):
+        try:
+            with path.open("rb") as file:
+                _check_directory(file)
+                with zipfile.ZipFile(file) as archive:
+                    members = _members(archive)
+                    envelope = _envelope(archive, members, kind)
+                    claims = {name: _claim(archive, info) for name, info in members.items() if name != "header"}
+                    found = read(envelope["content"], claims)
+                    arrays = {name: _unpacked(archive, members[name]) for name in claims}
+            same = envelope["digest"] == digest({"content": envelope["content"], "kind": kind}, arrays)
+        except UserError:
+            raise
+        except Exception as error:  # zip, npy and JSON readers raise many kinds on damaged bytes
+            told = " ".join(str(error).split()) or type(error).__name__
+            raise UserError(f"not a {FORMAT} archive, or damaged ({told[:200]})") from None
+        if not same:
+            raise UserError("digest does not match, the file was altered")
+    return found, arrays
+
+
+def _json(value: Any) -> str:
+    """`value` as JSON, NumPy's numbers and arrays as plain ones; `UserError` for what is neither."""
+
+    def plain(item: Any) -> Any:
+        if isinstance(item, np.generic | np.ndarray):
+            return item.tolist()
+        raise UserError.of("header value", repr(item), "a JSON value")
+
     try:
-        with zipfile.ZipFile(path) as archive:
-            arrays = {info.filename.removesuffix(".npy"): _member(archive, info) for info in archive.infolist()}
-        envelope = json.loads(arrays.pop("header").tobytes())
-        known = isinstance(envelope, dict) and envelope.get("format") == FORMAT
-    except UserError:
-        raise
-    except Exception as error:  # zip, npy and JSON readers raise many kinds on damaged bytes
-        raise UserError(f"{kind} file {path}: not a {FORMAT} archive, or damaged ({error})") from None
-    if not known:
-        raise UserError(f"{kind} file {path}: not a {FORMAT} archive")
-    if envelope.get("version") != VERSION:
-        raise UserError(f"{kind} file {path}: version is {envelope.get('version')}, this program reads {VERSION}")
-    if envelope.get("kind") != kind:
-        raise UserError(f"{kind} file {path}: it holds a {envelope.get('kind')}")
-    header = envelope.get("content")
-    if not isinstance(header, dict) or envelope.get("digest") != digest({"content": header, "kind": kind}, arrays):
-        raise UserError(f"{kind} file {path}: digest does not match, the file was altered")
-    return header, arrays
+        return json.dumps(value, sort_keys=True, default=plain)
+    except (TypeError, RecursionError) as error:
+        raise UserError.of("header", str(error), "an object with text as keys, of moderate depth") from None
 
 
-def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
-    if info.file_size > LARGEST_MEMBER:
-        raise UserError(f"member {info.filename} unpacks to {info.file_size} bytes: at most {LARGEST_MEMBER}")
-    return np.lib.format.read_array(io.BytesIO(archive.read(info)), allow_pickle=False)
+def _check_directory(file: BinaryIO) -> None:
+    """Refuse a zip whose list of members is large: reading it would take memory, before any member is looked at."""
+    size = file.seek(0, io.SEEK_END)
+    require(size <= 2 * LARGEST_TOTAL, "size", f"{size} bytes", f"at most {2 * LARGEST_TOTAL}")
+    file.seek(max(0, size - (1 << 16) - 22))
+    tail = file.read()
+    at = tail.rfind(b"PK\x05\x06")
+    if at < 0 or len(tail) - at < 22 or tail[max(0, at - 20) : at].startswith(b"PK\x06\x07"):
+        raise UserError(f"not a {FORMAT} archive, or damaged (no zip directory)")
+    directory = struct.unpack_from("<I", tail, at + 12)[0]
+    require(directory <= LARGEST_DIRECTORY, "zip directory", f"{directory} bytes", f"at most {LARGEST_DIRECTORY}")
+    file.seek(0)
+
+
+def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    """The members by name without `.npy`; `UserError` for kinds of members that are not written, and for large ones."""
+    members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+    usual = all(
+        info.filename.endswith(".npy") and info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+        for info in archive.infolist()
+    )
+    if not usual or len(members) < len(archive.infolist()) or "header" not in members:
+        raise UserError(f"not a {FORMAT} archive, or damaged (its members)")
+    header = members["header"].file_size
+    require(header <= LARGEST_HEADER, "header", f"{header} bytes", f"at most {LARGEST_HEADER}")
+    total = sum(info.file_size for info in members.values())
+    require(total <= LARGEST_TOTAL, "unpacked size", f"{total} bytes", f"at most {LARGEST_TOTAL}")
+    return members
+
+
+def _envelope(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], kind: str) -> dict[str, Any]:
+    """The header of an archive of `kind`, its digest not compared."""
+    claim = _claim(archive, members["header"])
+    require(claim.dtype == np.uint8, "header dtype", claim.dtype, "uint8")
+    envelope = json.loads(_unpacked(archive, members["header"]).tobytes())
+    if not isinstance(envelope, dict) or envelope.get("format") != FORMAT:
+        raise UserError(f"not a {FORMAT} archive")
+    version = envelope.get("version")
+    require(type(version) is int and version == VERSION, "version", version, f"{VERSION}, what this program reads")
+    require(envelope.get("kind") == kind, "kind", envelope.get("kind"), kind)
+    require(isinstance(envelope.get("content"), dict), "content", envelope.get("content"), "an object")
+    require(isinstance(envelope.get("digest"), str), "digest", envelope.get("digest"), "text")
+    return envelope
+
+
+def _claim(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Claim:
+    """Type and shape of a member's array, from its first bytes; `UserError` unless its size is just that."""
+    with archive.open(info) as file:
+        return _npy(file, info)
+
+
+def _npy(file: Any, info: zipfile.ZipInfo) -> Claim:
+    """Read the `.npy` header of a member and check it; `file` stands at the first number afterwards."""
+    expected = f"a {FORMAT} array: numbers, at most {LARGEST_RANK} dimensions"
+    require(np.lib.format.read_magic(file) == (1, 0), f"member {info.filename}", "another npy version", expected)
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+    plain = dtype.kind in "biuf" and not fortran and len(shape) <= LARGEST_RANK
+    plain = plain and all(type(n) is int and 0 <= n <= LARGEST_TOTAL for n in shape)
+    require(plain, f"member {info.filename}", f"{dtype} {shape}", expected)
+    size = file.tell() + dtype.itemsize * math.prod(shape)
+    require(size == info.file_size, f"member {info.filename} size", info.file_size, f"{size} bytes, as its array has")
+    return Claim(dtype, shape)
+
+
+def _unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
+    """A member's array, writable; what it claims has been checked."""
+    with archive.open(info) as file:
+        claim = _npy(file, info)
+        array = np.zeros(claim.shape, claim.dtype)
+        flat = array.reshape(-1).view(np.uint8)
+        for first in range(0, flat.size, PIECE):
+            part = flat[first : first + PIECE]
+            part[:] = np.frombuffer(file.read(part.size), np.uint8, part.size)
+        file.read(1)  # at the end, which compares the checksum
+    return array

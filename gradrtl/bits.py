@@ -28,3 +28,8 @@ def lane_bits(lanes: int) -> int:
     (4, 4, 0)
     """
     return (lanes - 1).bit_length()
+
+
+def signed_range(bits: int) -> tuple[int, int]:
+    """Smallest and largest two's complement number of `bits` bits."""
+    return -(1 << bits - 1), (1 << bits - 1) - 1

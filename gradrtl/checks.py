@@ -1,37 +1,110 @@
 """Checks of single values that users, files and programs give: their type first, then their range.
 
 Each returns the value as a plain Python object, or raises `UserError` with one line that names the field. NumPy's
-integers count as whole numbers; booleans, floats and text do not.
+scalars count as those of Python; booleans are no numbers, and floats are no whole numbers.
 """
 
 from __future__ import annotations
 
-import operator
+import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from .errors import UserError, require
 
-
-def whole(field: str, value: Any, low: int, high: int) -> int:
-    """`value` as an int of `low..high`."""
-    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
-        raise UserError.of(field, value, f"a whole number, {low} to {high}")
-    number = operator.index(value)
-    require(low <= number <= high, field, number, f"{low} to {high}")
-    return number
+LONGEST_NAME = 256  # characters
 
 
-def wholes(field: str, values: Any, low: int, high: int) -> tuple[int, ...]:
-    """`values`, a tuple, a list or a vector of NumPy's integers, as a tuple of ints of `low..high`."""
+def is_whole(value: Any) -> bool:
+    """Whether `value` is an integer, one of NumPy's included."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def whole(field: str, value: Any, low: int, high: int, accepted: str = "") -> int:
+    """`value` as an int of `low..high`; `accepted` says what is expected where it is more than the range."""
+    accepted = accepted or f"{low} to {high}"
+    if not is_whole(value):
+        raise UserError.of(field, value, f"a whole number, {accepted}")
+    require(low <= value <= high, field, value, accepted)
+    return int(value)
+
+
+def wholes(field: str, values: Any, low: int, high: int, count: int | None = None) -> tuple[int, ...]:
+    """`values`, a tuple, a list or a vector of NumPy's integers, as ints of `low..high`, `count` of them if given."""
     if isinstance(values, np.ndarray) and values.ndim == 1:
         values = list(values)
+    number = "whole numbers" if count is None else f"{count} whole numbers"
     if not isinstance(values, tuple | list):
-        raise UserError.of(field, values, f"a list of whole numbers, each {low} to {high}")
-    for value in values:
-        if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
-            raise UserError.of(field, values, f"whole numbers, each {low} to {high}")
-    numbers = tuple(map(operator.index, values))
+        raise UserError.of(field, values, f"a list of {number}, each {low} to {high}")
+    if not all(map(is_whole, values)) or count not in (None, len(values)):
+        raise UserError.of(field, values, f"{number}, each {low} to {high}")
+    numbers = tuple(map(int, values))
     require(all(low <= number <= high for number in numbers), field, numbers, f"numbers from {low} to {high}")
     return numbers
+
+
+def real(field: str, value: Any, accepted: str = "a finite number") -> float:
+    """`value`, a number of Python or NumPy, as a finite float."""
+    is_number = is_whole(value) or isinstance(value, float | np.floating)
+    if not is_number or abs(value) > 1e308 or not math.isfinite(value):
+        raise UserError.of(field, value, accepted)
+    return float(value)
+
+
+def flag(field: str, value: Any) -> bool:
+    """`value` as a bool."""
+    if not isinstance(value, bool | np.bool_):
+        raise UserError.of(field, value, "True or False")
+    return bool(value)
+
+
+def choice(field: str, value: Any, options: Iterable[str]) -> str:
+    """`value`, one of `options`."""
+    options = tuple(options)
+    if not isinstance(value, str) or value not in options:
+        raise UserError.of(field, value, " or ".join(options))
+    return value
+
+
+def name(field: str, value: Any, least: int = 1) -> str:
+    """`value`, a text of `least` to 256 printable characters."""
+    if not isinstance(value, str) or not value.isprintable() or not least <= len(value) <= LONGEST_NAME:
+        raise UserError.of(field, value, f"a name of {least} to {LONGEST_NAME} printable characters")
+    return str(value)
+
+
+def fields(field: str, value: Any, needed: Iterable[str], optional: Iterable[str] = ()) -> dict[str, Any]:
+    """`value`, a JSON object that has the fields `needed`, and no others but those `optional`."""
+    needed, optional = tuple(needed), tuple(optional)
+    if not isinstance(value, dict):
+        raise UserError.of(field, value, f"an object with the fields {', '.join(needed)}")
+    for missing in needed:
+        require(missing in value, field, f"incomplete: {missing} is missing", f"the fields {', '.join(needed)}")
+    unknown = [key for key in value if key not in needed and key not in optional]
+    require(not unknown, f"{field} field", unknown[:1], f"one of {', '.join((*needed, *optional))}")
+    return value
+
+
+def items(field: str, value: Any, most: int) -> list[Any]:
+    """`value`, a JSON array of at most `most` items."""
+    if not isinstance(value, list | tuple):
+        raise UserError.of(field, value, "a list")
+    require(len(value) <= most, field, len(value), f"at most {most}")
+    return list(value)
+
+
+def frozen(field: str, value: Any, kind: type[np.generic], dimensions: Iterable[int]) -> np.ndarray:
+    """`value`, an array of the type `kind`, in a copy of its own that cannot be written to."""
+    dimensions = tuple(dimensions)
+    expected = f"an array of {np.dtype(kind)} of {' or '.join(map(str, dimensions))} dimensions"
+    if not isinstance(value, np.ndarray):
+        raise UserError.of(field, type(value).__name__, expected)
+    require(value.dtype == kind, f"{field} dtype", value.dtype, f"{np.dtype(kind)}")
+    require(value.ndim in dimensions, f"{field} dimensions", value.ndim, " or ".join(map(str, dimensions)))
+    if value.flags.owndata and not value.flags.writeable and value.flags.c_contiguous and type(value) is np.ndarray:
+        return value
+    copy = np.array(value, dtype=kind, order="C", subok=False)
+    copy.setflags(write=False)
+    return copy

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 LONGEST_VALUE = 200  # characters of a value that a message shows
 
 
@@ -25,3 +28,12 @@ def require(condition: bool, field: str, value: object, accepted: str) -> None:
     """Raise `UserError` for `field` unless `condition` holds."""
     if not condition:
         raise UserError.of(field, value, accepted)
+
+
+@contextmanager
+def within(what: str) -> Iterator[None]:
+    """A `UserError` of the block begins with `what`: the file, or the part of one, that it is about."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{what}: {error}") from None

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from .. import archive
-from ..errors import UserError, require
+from ..checks import fields
+from ..errors import require, within
 from .connectivity import Census, census
 from .description import ConvSpec, Network
 
@@ -36,12 +37,11 @@ class Checkpoint:
         for name, kind in (("config", dict), ("history", list), ("figures", dict), ("command", str)):
             value = getattr(self, name)
             require(isinstance(value, kind), f"checkpoint {name}", value, f"a {kind.__name__}")
-        expected = _array_shapes(self.network)
-        require(self.arrays.keys() == expected.keys(), "checkpoint arrays", sorted(self.arrays), f"{sorted(expected)}")
-        for name, shape in expected.items():
-            array = self.arrays[name]
-            require(array.dtype == np.float32, f"checkpoint {name} dtype", array.dtype, "float32")
-            require(array.shape == shape, f"checkpoint {name} shape", array.shape, f"{shape}")
+        require(all(isinstance(row, dict) for row in self.history), "checkpoint history", self.history, "dicts")
+        for name, array in self.arrays.items():
+            require(isinstance(array, np.ndarray), f"checkpoint {name}", type(array).__name__, "a NumPy array")
+        _check(self.network, {name: (array.dtype, array.shape) for name, array in self.arrays.items()})
+        for name, array in self.arrays.items():
             require(bool(np.isfinite(array).all()), f"checkpoint {name}", "not finite", "finite numbers")
 
     @property
@@ -72,14 +72,29 @@ class Checkpoint:
     @staticmethod
     def load(path: str | Path) -> Checkpoint:
         """Read a checkpoint; `UserError` says what is wrong with a file that is not one."""
-        header, arrays = archive.load(path, KIND)
-        try:
-            network = Network.from_json(header["network"])
-            return Checkpoint(
-                network, arrays, header["config"], header["history"], header["figures"], header["command"]
-            )
-        except KeyError as error:
-            raise UserError(f"checkpoint file {path}: its header has no {error}") from None
+        given, arrays = archive.load(path, KIND, _read)
+        with within(f"{KIND} file {path}"):
+            return Checkpoint(arrays=arrays, **given)
+
+
+def _read(header: dict[str, Any], claims: archive.Claims) -> dict[str, Any]:
+    """The fields of a checkpoint but for its arrays, if these claim to be what its network needs."""
+    fields("header", header, ("network", "config", "history", "figures", "command"))
+    network = Network.from_json(header["network"])
+    _check(network, {name: (claim.dtype, claim.shape) for name, claim in claims.items()})
+    return {**header, "network": network}
+
+
+def _check(network: Network, arrays: dict[str, tuple[np.dtype, tuple[int, ...]]]) -> None:
+    """Names, types and shapes of a checkpoint's arrays are those of `network`; else `UserError`."""
+    expected = _array_shapes(network)
+    missing, unknown = sorted(expected.keys() - arrays.keys()), sorted(arrays.keys() - expected.keys())
+    require(not missing, "checkpoint arrays", f"without {missing[:1]}", f"those of its {len(network.layers)} layers")
+    require(not unknown, "checkpoint arrays", f"with {unknown[:1]}", f"those of its {len(network.layers)} layers")
+    for name, wanted in expected.items():
+        dtype, shape = arrays[name]
+        require(dtype == np.float32, f"checkpoint {name} dtype", dtype, "float32")
+        require(shape == wanted, f"checkpoint {name} shape", shape, f"{wanted}")
 
 
 def _array_shapes(network: Network) -> dict[str, tuple[int, ...]]:

@@ -9,7 +9,11 @@ from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any
 
-from ..errors import UserError, require
+from ..checks import choice, fields, flag, items, name, real, whole
+from ..errors import UserError, require, within
+from ..shapes import LARGEST_SIZE, Conv2dGeometry, Pool, shape_of
+
+LARGEST_LAYERS = 64
 
 
 @dataclass(frozen=True)
@@ -28,9 +32,13 @@ class FloatNeuron:
     v_reset: float = 0.0
 
     def __post_init__(self) -> None:
-        require(self.kind in ("lif", "if"), "neuron.kind", self.kind, "lif or if")
+        choice("neuron.kind", self.kind, ("lif", "if"))
+        choice("neuron.reset", self.reset, ("hard", "soft"))
+        object.__setattr__(self, "decay_input", flag("neuron.decay_input", self.decay_input))
+        for field in ("tau", "threshold", "v_reset"):
+            value = real(f"neuron.{field}", getattr(self, field), "one finite number for all neurons of the layer")
+            object.__setattr__(self, field, value)
         require(self.tau > 1, "neuron.tau", self.tau, "above 1")
-        require(self.reset in ("hard", "soft"), "neuron.reset", self.reset, "hard or soft")
         require(self.threshold > self.v_reset, "neuron.threshold", self.threshold, f"above v_reset = {self.v_reset}")
         require(self.reset == "hard" or self.v_reset == 0, "neuron.v_reset", self.v_reset, "0 if the reset is soft")
 
@@ -51,8 +59,8 @@ class DenseSpec:
     bias: bool = False
 
     def __post_init__(self) -> None:
-        require(type(self.outputs) is int, "dense.outputs", self.outputs, "a whole number")
-        require(1 <= self.outputs <= 1 << 16, "dense.outputs", self.outputs, "1 to 65536")
+        object.__setattr__(self, "outputs", whole("dense.outputs", self.outputs, 1, LARGEST_SIZE))
+        object.__setattr__(self, "bias", flag("dense.bias", self.bias))
 
     def weight_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return (self.outputs, prod(shape))
@@ -72,42 +80,20 @@ class ConvSpec:
     bias: bool = False
 
     def __post_init__(self) -> None:
-        require(type(self.channels) is int, "conv.channels", self.channels, "a whole number")
-        require(1 <= self.channels <= 1 << 16, "conv.channels", self.channels, "1 to 65536")
-        for name in ("kernel", "stride", "padding"):
-            pair = getattr(self, name)
-            require(len(pair) == 2 and all(type(n) is int for n in pair), f"conv.{name}", pair, "two whole numbers")
-        require(min(self.kernel) >= 1, "conv.kernel", self.kernel, "at least 1")
-        require(min(self.stride) >= 1, "conv.stride", self.stride, "at least 1")
-        fits = all(0 <= p < k for p, k in zip(self.padding, self.kernel, strict=True))
-        require(fits, "conv.padding", self.padding, f"0 to one less than the kernel {self.kernel}")
+        object.__setattr__(self, "channels", whole("conv.channels", self.channels, 1, LARGEST_SIZE))
+        object.__setattr__(self, "bias", flag("conv.bias", self.bias))
+        for field in ("kernel", "stride", "padding"):
+            object.__setattr__(self, field, getattr(self.geometry, field))
+
+    @property
+    def geometry(self) -> Conv2dGeometry:
+        return Conv2dGeometry(self.kernel, self.stride, self.padding)
 
     def weight_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return (self.channels, shape[0], *self.kernel)
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        require(len(shape) == 3, "conv input shape", shape, "(channels, height, width)")
-        sizes = zip(shape[1:], self.padding, self.kernel, self.stride, strict=True)
-        size = tuple((n + 2 * p - k) // s + 1 for n, p, k, s in sizes)
-        require(min(size) >= 1, "conv output size", size, "at least 1: the kernel must fit its padded input")
-        return (self.channels, *size)
-
-
-@dataclass(frozen=True)
-class Pool:
-    """`max` (OR) or `average` of spikes over `size` x `size` windows, stride `size`, incomplete windows dropped."""
-
-    kind: str = "max"
-    size: int = 2
-
-    def __post_init__(self) -> None:
-        require(self.kind in ("max", "average"), "pool.kind", self.kind, "max or average")
-        require(1 <= self.size <= 16, "pool.size", self.size, "1 to 16")
-
-    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        require(len(shape) == 3, "pool input shape", shape, "(channels, height, width)")
-        require(min(shape[1:]) >= self.size, "pool.size", self.size, f"at most the map size {shape[1:]}")
-        return (shape[0], shape[1] // self.size, shape[2] // self.size)
+        return self.geometry.output_shape(self.channels, shape)
 
 
 @dataclass(frozen=True)
@@ -121,6 +107,16 @@ class LayerSpec:
     pool: Pool | None = None
 
     def __post_init__(self) -> None:
+        for field, value, kinds in (
+            ("synapses", self.synapses, (DenseSpec, ConvSpec)),
+            ("neuron", self.neuron, (FloatNeuron,)),
+            ("pool", self.pool, (Pool, type(None))),
+        ):
+            if not isinstance(value, kinds):
+                accepted = " or ".join(kind.__name__ for kind in kinds)
+                raise UserError.of(f"layer.{field}", type(value).__name__, f"a {accepted}")
+        object.__setattr__(self, "batch_norm", flag("layer.batch_norm", self.batch_norm))
+        object.__setattr__(self, "dropout", real("layer.dropout", self.dropout))
         require(0 <= self.dropout < 1, "layer.dropout", self.dropout, "at least 0, below 1")
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -139,13 +135,18 @@ class Network:
     vote: int = 1
 
     def __post_init__(self) -> None:
-        require(len(self.layers) >= 1, "network.layers", len(self.layers), "at least 1")
-        require(1 <= self.steps <= 255, "network.steps", self.steps, "1 to 255")
-        whole = all(type(n) is int for n in (*self.input_shape, self.steps, self.vote))
-        require(whole, "network.input_shape, steps, vote", (self.input_shape, self.steps, self.vote), "whole numbers")
-        require(len(self.input_shape) == 3, "network.input_shape", self.input_shape, "(channels, height, width)")
+        object.__setattr__(self, "name", name("network.name", self.name, least=0))
+        object.__setattr__(self, "input_shape", shape_of("network.input_shape", self.input_shape, (3,)))
+        object.__setattr__(self, "steps", whole("network.steps", self.steps, 1, 255))
+        object.__setattr__(self, "vote", whole("network.vote", self.vote, 1, LARGEST_SIZE))
+        layers = tuple(items("network.layers", self.layers, LARGEST_LAYERS))
+        require(len(layers) >= 1, "network.layers", 0, f"1 to {LARGEST_LAYERS}")
+        for layer in layers:
+            if not isinstance(layer, LayerSpec):
+                raise UserError.of("network.layers", type(layer).__name__, "a LayerSpec each")
+        object.__setattr__(self, "layers", layers)
         outputs = prod(self.shapes[-1])
-        require(self.vote >= 1 and outputs % self.vote == 0, "network.vote", self.vote, f"a divisor of {outputs}")
+        require(outputs % self.vote == 0, "network.vote", self.vote, f"a divisor of {outputs}")
         require(self.layers[-1].pool is None, "network.layers[-1].pool", self.layers[-1].pool, "none")
 
     @property
@@ -171,23 +172,33 @@ class Network:
         return body
 
     @staticmethod
-    def from_json(body: dict[str, Any]) -> Network:
-        try:
-            layers = tuple(_layer(entry) for entry in body["layers"])
-            return Network(body["name"], tuple(body["input_shape"]), layers, body["steps"], body["vote"])
-        except (KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"network description: incomplete or unknown field ({error!r})") from None
+    def from_json(body: Any) -> Network:
+        """Inverse of `to_json`; `UserError` names the field that is wrong."""
+        body = fields("network", body, ("name", "input_shape", "layers", "steps", "vote"))
+        layers = []
+        for index, entry in enumerate(items("network.layers", body["layers"], LARGEST_LAYERS)):
+            with within(f"layers[{index}]"):
+                layers.append(_layer(entry))
+        return Network(body["name"], body["input_shape"], tuple(layers), body["steps"], body["vote"])
 
 
-def _layer(entry: dict[str, Any]) -> LayerSpec:
-    synapses: dict[str, Any] = dict(entry["synapses"])
-    if synapses.pop("kind") == "conv":
-        synapses |= {name: tuple(synapses[name]) for name in ("kernel", "stride", "padding")}
-        kind: DenseSpec | ConvSpec = ConvSpec(**synapses)
+def _layer(entry: Any) -> LayerSpec:
+    fields("layer", entry, ("synapses", "neuron", "batch_norm", "dropout", "pool"))
+    synapses = entry["synapses"]
+    kind = synapses.get("kind") if isinstance(synapses, dict) else synapses
+    choice("synapses.kind", kind, ("dense", "conv"))
+    made: DenseSpec | ConvSpec
+    if kind == "conv":
+        given = fields("synapses", synapses, ("kind", "channels", "kernel", "stride", "padding", "bias"))
+        made = ConvSpec(given["channels"], given["kernel"], given["stride"], given["padding"], given["bias"])
     else:
-        kind = DenseSpec(**synapses)
-    pool = Pool(**entry["pool"]) if entry["pool"] else None
-    return LayerSpec(kind, FloatNeuron(**entry["neuron"]), entry["batch_norm"], entry["dropout"], pool)
+        given = fields("synapses", synapses, ("kind", "outputs", "bias"))
+        made = DenseSpec(given["outputs"], given["bias"])
+    neuron = fields("neuron", entry["neuron"], ("kind", "tau", "decay_input", "threshold", "reset", "v_reset"))
+    pool = entry["pool"]
+    if pool is not None:
+        pool = Pool(**fields("pool", pool, ("kind", "size")))
+    return LayerSpec(made, FloatNeuron(**neuron), entry["batch_norm"], entry["dropout"], pool)
 
 
 def _conv(channels: int, pool: bool = False) -> LayerSpec:

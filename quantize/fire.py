@@ -12,8 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..bits import signed_range
 from ..model.kernels import in_parts
 from . import kernels
+from .neuron import LARGEST_MEMBRANE_BITS, LeakKind
 from .rounding import Leak
 
 
@@ -40,16 +42,17 @@ class Rule:
     @property
     def slopes(self) -> tuple[float, float]:
         """Derivatives of `u` by the scaled current and by `v`, floors left out."""
-        if self.leak.kind == "decaying_input":
+        if self.leak.kind == LeakKind.DECAYING_INPUT:
             return self.worth, 1 - self.worth
-        return 1.0, {"none": 1.0, "shift": 1 - self.worth, "multiply": self.factor}[self.leak.kind]
+        by_v = {LeakKind.NONE: 1.0, LeakKind.SHIFT: 1 - self.worth, LeakKind.MULTIPLY: self.factor}
+        return 1.0, by_v[self.leak.kind]
 
     def fields(self, kind: type[np.floating]) -> tuple[Any, ...]:
         """The `rule` of `kernels.py` for arrays of type `kind`."""
-        top = 1 << (31 if self.membrane_bits is None else self.membrane_bits) - 1
+        low, high = signed_range(LARGEST_MEMBRANE_BITS if self.membrane_bits is None else self.membrane_bits)
         numbers = kind(self.worth), kind(self.factor), kind(1 << self.fraction)
-        bounds = kind(-top), kind(top - 1)
-        return kernels.LEAKS.index(self.leak.kind), *numbers, self.soft, self.membrane_bits is not None, *bounds
+        bounds = kind(low), kind(high)
+        return self.leak.kind.code, *numbers, self.soft, self.membrane_bits is not None, *bounds
 
 
 def fire(

@@ -108,9 +108,8 @@ def fold(checkpoint: Checkpoint, *, mean: ArrayLike = 0.0, std: ArrayLike = 1.0)
         if layer.batch_norm:
             gain, shift, centre, variance = (arrays[f"{name}.norm.{what}"].astype(np.float64) for what in NORM)
             weight, bias = fold_batch_norm(weight, bias, gain=gain, shift=shift, mean=centre, variance=variance)
-        pool = Pool(layer.pool.kind, layer.pool.size) if layer.pool else None
-        layers.append(FloatLayer(name, shape, weight, bias, layer.neuron, stride, padding, pool, source_unit))
-        source_unit = 1 / pool.size**2 if pool and pool.kind == "average" else 1.0
+        layers.append(FloatLayer(name, shape, weight, bias, layer.neuron, stride, padding, layer.pool, source_unit))
+        source_unit = 1 / layer.pool.largest if layer.pool else 1.0
     readout = Readout("count", network.vote)
     origin: dict[str, Any] = {key: checkpoint.config[key] for key in ("recipe", "seed") if key in checkpoint.config}
     notes = {"checkpoint": {**origin, "command": checkpoint.command, "weights": digest({}, arrays)}}

@@ -17,10 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..bits import signed_range
 from ..errors import require
 from .fire import Rule, fire
 from .fold import FloatLayer, FloatNetwork
-from .network import PIXEL_BITS, QuantizedNetwork
+from .network import Input, QuantizedNetwork
 from .ptq import Scales
 from .rounding import Formats, Integers, assemble, leak_of, source_values
 
@@ -74,9 +75,8 @@ class IntegerLayer(nn.Module):
     def integers(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Integer weight (of the used sources), bias, threshold and reset value; the real unit of the membrane."""
         scale = self.log_scale.exp()  # [1] or [out]
-        top = 1 << self.bits - 1
         steps = self.weight / (scale if scale.numel() == 1 else scale[self.row])
-        living = _Round.apply(steps.clamp(-top, top - 1))
+        living = _Round.apply(steps.clamp(*signed_range(self.bits)))
         weight = living.new_zeros(math.prod(self.shape)).scatter(0, self.place, living).reshape(self.shape)
         current_unit = scale * self.source_value
         unit = current_unit * (self.rule.leak.gain / (1 << self.rule.fraction))
@@ -126,6 +126,7 @@ class IntegerNetwork(nn.Module):
         super().__init__()
         require(network.readout.kind == "count", "readout", network.readout.kind, "count: training needs spikes")
         self.network, self.formats = network, formats
+        self.input = Input(network.input_shape, formats.input_bits, network.input_kind)
         parts = zip(network.layers, scales, formats.bits_of(network), source_values(network, formats), strict=True)
         self.layers = nn.ModuleList(
             IntegerLayer(layer, scale, bits, value, formats, network.steps) for layer, scale, bits, value in parts
@@ -138,8 +139,9 @@ class IntegerNetwork(nn.Module):
 
     def encode(self, frames: Tensor) -> Tensor:
         """What the first layer sees, `[1 or steps, batch, *input_shape]`."""
-        if self.network.input_kind == "static":
-            return (frames >> (PIXEL_BITS - self.formats.input_bits)).to(self.dtype).unsqueeze(0)
+        frames = self.input.seen(frames)
+        if self.input.kind == "static":
+            return frames.to(self.dtype).unsqueeze(0)
         return frames.to(self.dtype).transpose(0, 1)
 
     @torch.no_grad()

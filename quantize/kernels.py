@@ -1,7 +1,7 @@
 """Loops over integer neurons, compiled: what `fire.py` does, a few passes over memory in all.
 
 Built as `model/kernels.py` is, which tells of the order of the loops. Integers are floats wide enough to hold them. A
-`rule` is a tuple: the `kind` of leak, a place in `LEAKS`; `worth`, `factor` and `fraction` (how many units of the
+`rule` is a tuple: the `kind` of leak, a `LeakKind.code`; `worth`, `factor` and `fraction` (how many units of the
 membrane a unit of the current is), of the arrays' type; the flags `soft` and `clips`; and the bounds of membranes,
 `low` and `high`.
 """
@@ -14,20 +14,21 @@ import numpy as np
 from numba import njit
 
 from ..model.rows import by_channel, count, gather, keep_largest, mark, neurons_at, repeated, scatter, unpool
+from .neuron import LeakKind
 
-LEAKS = ("none", "shift", "multiply", "decaying_input")
+SHIFT, MULTIPLY, DECAYING_INPUT = (kind.code for kind in (LeakKind.SHIFT, LeakKind.MULTIPLY, LeakKind.DECAYING_INPUT))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _integrate(held, kind, worth, factor, scaled, v, u):
     """`u` of one update, `network.IntNeuron.step`."""
-    if kind == 3:
+    if kind == DECAYING_INPUT:
         for i in range(held):
             u[i] = np.floor((scaled[i] - v[i]) * worth) + v[i]
-    elif kind == 2:
+    elif kind == MULTIPLY:
         for i in range(held):
             u[i] = np.floor(v[i] * factor) + scaled[i]
-    elif kind == 1:
+    elif kind == SHIFT:
         for i in range(held):
             u[i] = np.ceil(v[i] * -worth) + v[i] + scaled[i]
     else:

@@ -1,10 +1,13 @@
-"""`Placement`: the few numbers that decide how a network is placed on processing elements (PEs)."""
+"""`Placement`: the few numbers that decide how a network is placed on processing elements (PEs); event rates."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
+
+import numpy as np
 
 from ..checks import whole, wholes
 from ..errors import UserError, require
@@ -103,3 +106,24 @@ class Placement:
             raise
         except ValueError:
             raise UserError.of("placement", text, expected) from None
+
+
+def checked_rates(rates: Sequence[np.ndarray], sources: Sequence[int]) -> tuple[np.ndarray, ...]:
+    """Event rates of layers with so many `sources`, as float64 arrays that cannot be written to.
+
+    Raises `UserError` unless they have these sizes and are finite and not negative.
+    """
+    if not isinstance(rates, tuple | list):
+        raise UserError.of("rates", type(rates).__name__, "a tuple of arrays, one for each layer")
+    require(len(rates) == len(sources), "rates", len(rates), f"{len(sources)} arrays, one for each layer")
+    checked = []
+    for index, (given, number) in enumerate(zip(rates, sources, strict=True)):
+        values = np.asarray(given)
+        require(values.dtype.kind in "iuf", f"rates[{index}] dtype", values.dtype, "numbers")
+        require(values.shape == (number,), f"rates[{index}] shape", values.shape, f"({number},)")
+        values = values.astype(np.float64)
+        counts = bool(np.isfinite(values).all() and (values >= 0).all())
+        require(counts, f"rates[{index}]", values, "finite numbers, 0 or more")
+        values.setflags(write=False)
+        checked.append(values)
+    return tuple(checked)

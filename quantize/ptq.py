@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from ..bits import signed_range
 from .fold import FloatNetwork
 from .network import QuantizedNetwork
 from .rounding import Formats, assemble, round_layer, round_weight, source_values
@@ -86,7 +87,7 @@ def weight_scales(network: FloatNetwork, formats: Formats) -> Scales:
 def _least_error(weight: np.ndarray, bits: int) -> float:
     """The scale, of a fine grid around the one that just clips nothing, whose rounding of `weight` errs least."""
     weight = weight[weight != 0]
-    largest = float(np.abs(weight).max()) / ((1 << bits - 1) - 1)
+    largest = float(np.abs(weight).max()) / signed_range(bits)[1]
     candidates = largest * np.linspace(0.2, 1.5, 131)
     errors = [np.square(round_weight(weight[None], np.array([s]), bits) * s - weight).sum() for s in candidates]
     return float(candidates[int(np.argmin(errors))])

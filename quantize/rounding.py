@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from ..bits import signed_range
 from ..errors import require
 from ..model import description
 from .fold import FloatLayer, FloatNetwork
-from .network import LIMIT, WEIGHT_BITS, Conv, Dense, Input, IntNeuron, Layer, QuantizedNetwork
+from .network import LIMIT, WEIGHT_BITS, Conv, Dense, Input, IntNeuron, Layer, LeakKind, QuantizedNetwork
 
 
 @dataclass(frozen=True)
@@ -69,22 +70,25 @@ class Formats:
 
 @dataclass(frozen=True)
 class Leak:
-    """A leak kind of `network.IntNeuron` and its numbers; `gain` is what multiplies the current besides."""
+    """A `LeakKind` and its numbers; `gain` is what multiplies the current besides."""
 
-    kind: str
+    kind: LeakKind
     shift: int = 1
     factor: int = 0
     gain: float = 1.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kind", LeakKind(self.kind))
 
 
 def leak_of(neuron: description.FloatNeuron, decay_bits: int) -> Leak:
     """The leak that computes `decay * v + gain * I`: a shift where `tau` is a power of two, else a multiplication."""
     if neuron.kind == "if":
-        return Leak("none")
+        return Leak(LeakKind.NONE)
     shift = int(neuron.tau).bit_length() - 1
     if neuron.tau == 1 << shift and 1 <= shift <= 15:
-        return Leak("decaying_input" if neuron.decay_input else "shift", shift)
-    return Leak("multiply", decay_bits, round(neuron.decay * (1 << decay_bits)), neuron.gain)
+        return Leak(LeakKind.DECAYING_INPUT if neuron.decay_input else LeakKind.SHIFT, shift)
+    return Leak(LeakKind.MULTIPLY, decay_bits, round(neuron.decay * (1 << decay_bits)), neuron.gain)
 
 
 @dataclass(frozen=True)
@@ -122,9 +126,8 @@ def round_weight(weight: np.ndarray, scale: np.ndarray, bits: int) -> np.ndarray
     >>> round_weight(np.array([[-9.0, 0.5, 1.5, 2.4]]), np.array([1.0]), 4)
     array([[-8,  0,  2,  2]], dtype=int8)
     """
-    top = 1 << bits - 1
     steps = weight / np.reshape(scale, (-1, *[1] * (weight.ndim - 1)))
-    return np.clip(np.rint(steps), -top, top - 1).astype(np.int8)
+    return np.clip(np.rint(steps), *signed_range(bits)).astype(np.int8)
 
 
 def round_layer(layer: FloatLayer, scale: np.ndarray, bits: int, source_value: float, formats: Formats) -> Integers:
@@ -164,8 +167,10 @@ def assemble(
             membrane_bits=formats.membrane_bits,
             spiking=not last or network.readout.kind == "count",
         )
-        synapses: Dense | Conv = Dense(values.weight, values.bias)
-        if values.weight.ndim == 4:
+        synapses: Dense | Conv
+        if values.weight.ndim == 2:
+            synapses = Dense(values.weight, values.bias)
+        else:
             synapses = Conv(values.weight, values.bias, layer.stride, layer.padding)
         layers.append(Layer(layer.name, layer.input_shape, synapses, neuron, bits, layer.pool))
     kept = [int(np.count_nonzero(values.weight)) for values in integers]

@@ -7,7 +7,6 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..bits import unsigned_bits
-from ..quantize.network import PIXEL_BITS
 from .core import Core
 from .latency import BEATS_WAITING
 from .loading import load_layout
@@ -116,7 +115,7 @@ class Datapath(wiring.Component):
             value = Signal(bits, name=f"value{i}")
             inside = beat.index != mapping.beats - 1 if i >= in_last_beat else 1
             m.d.comb += [
-                value.eq(beat.pixels[i] >> (PIXEL_BITS - bits)),
+                value.eq(beat.pixels[i] >> mapping.network.input.dropped),
                 row["values"][i].eq(value),
                 row.mask[i].eq(value.any() & inside),
             ]

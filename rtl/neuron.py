@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from amaranth.hdl import Const, Mux, Value, signed
 
-from ..quantize.network import IntNeuron
+from ..bits import signed_range
+from ..quantize.network import IntNeuron, LeakKind
 
 
 def potential(neuron: IntNeuron, v: Value, current: Value) -> Value:
     """`u` from the membrane `v` and the sum `current`, both signed."""
     scaled = (current << neuron.fraction).as_signed()
-    if neuron.leak == "decaying_input":
+    if neuron.leak == LeakKind.DECAYING_INPUT:
         return v + ((scaled - v) >> neuron.shift)
-    if neuron.leak == "shift":
+    if neuron.leak == LeakKind.SHIFT:
         return v - (v >> neuron.shift) + scaled
-    if neuron.leak == "multiply":
+    if neuron.leak == LeakKind.MULTIPLY:
         return ((v * Const(neuron.factor, signed(neuron.shift + 2))) >> neuron.shift) + scaled
     return v + scaled
 
@@ -37,6 +38,5 @@ def after_reset(neuron: IntNeuron, u: Value, threshold: Value, spiked: Value) ->
 
 def saturate(value: Value, bits: int) -> Value:
     """`value` clipped to a signed number of `bits`."""
-    top = (1 << (bits - 1)) - 1
-    low = -top - 1
+    low, top = signed_range(bits)
     return Mux(value > top, Const(top, signed(bits)), Mux(value < low, Const(low, signed(bits)), value))

@@ -45,13 +45,12 @@ def _can_fire(layer: Layer, largest: np.ndarray, steps: int) -> np.ndarray:
         weight, largest = weight.sum(axis=(2, 3)), largest.reshape(layer.input_shape).max(axis=(1, 2))
     highest = np.repeat(weight @ largest + layer.synapses.bias, _unit(layer))
     thresholds = layer.per_neuron(layer.neuron.threshold)
-    bits = layer.neuron.membrane_bits
     v = np.full(layer.neurons, layer.neuron.reset_value, dtype=np.int64)
     fires = np.zeros(layer.neurons, dtype=bool)
     for _ in range(steps):
         u = layer.neuron.step(v, highest)
         fires |= u >= thresholds
-        v = u if bits is None else np.clip(u, -(1 << bits - 1), (1 << bits - 1) - 1)
+        v = layer.neuron.clipped(u)
     return fires
 
 

@@ -8,7 +8,6 @@ import numpy as np
 from numba import njit
 
 from ..errors import require
-from ..quantize.network import PIXEL_BITS
 from ..rtl.mapping import Mapping
 from .operations import pooled
 from .outcome import Trace
@@ -54,7 +53,7 @@ def _input_events(mapping: Mapping, frames: np.ndarray) -> Events:
     slots = np.full(beats * lanes, -1, dtype=np.int64)
     slots[: frames.shape[1]] = np.arange(frames.shape[1])
     return _packed(
-        (frames >> (PIXEL_BITS - given.bits))[:, None, :],
+        given.seen(frames)[:, None, :],
         slots.reshape(beats, lanes),
         np.arange(slots.size).reshape(beats, lanes),
     )

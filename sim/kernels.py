@@ -10,12 +10,15 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, types
 
+from ..quantize.network import LeakKind
 from .geometry import NOWHERE
-from .program import ADD, ASSIGN, LEAKS, OR, VOTE
+from .program import ADD, ASSIGN, OR, VOTE
 from .vectors import cast, instruction, rows, select
 
 LANES = 64
-NONE, SHIFT, MULTIPLY, DECAYING_INPUT = range(len(LEAKS))
+NONE, SHIFT, MULTIPLY, DECAYING_INPUT = (
+    kind.code for kind in (LeakKind.NONE, LeakKind.SHIFT, LeakKind.MULTIPLY, LeakKind.DECAYING_INPUT)
+)
 TILE = 256  # columns that are transposed at a time
 load, store, fill = rows(LANES)
 assert LANES == 4**3, "_to_columns and _to_rows deal three times by four"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..quantize.network import PIXEL_BITS, Layer, QuantizedNetwork
+from ..quantize.network import Layer, QuantizedNetwork
 from . import engine, geometry
 from .outcome import Trace
 
@@ -59,7 +59,7 @@ def inputs(network: QuantizedNetwork, frames: np.ndarray, trace: Trace) -> tuple
     uint8 for pixels (`[frames, 1, sources]`), spikes and max pools, int64 numbers of spikes for average pools.
     """
     is_static = network.input.kind == "static"
-    found = [(frames >> (PIXEL_BITS - network.input.bits))[:, None] if is_static else frames]
+    found = [network.input.seen(frames)[:, None] if is_static else frames]
     for layer, spikes in zip(network.layers[:-1], trace.spikes, strict=False):
         found.append(spikes if layer.pool is None else pooled(layer, spikes))
     return tuple(found)

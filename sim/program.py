@@ -13,10 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..quantize.network import Layer, QuantizedNetwork, Ranges
+from ..quantize.network import Layer, LeakKind, QuantizedNetwork, Ranges
 from . import geometry
 
-LEAKS = ("none", "shift", "multiply", "decaying_input")
 ASSIGN, OR, ADD, VOTE = range(4)  # how a spike enters its place: no pool, max, average, read-out
 TRAIN = 8  # steps that a spike train of one byte holds
 LARGEST_TABLE = 1 << 20  # bytes
@@ -27,7 +26,7 @@ def layer_type(kind: type) -> np.dtype:
     """The record of a layer; membranes have the integer type `kind`."""
     return np.dtype(
         [
-            ("leak", np.int64),  # index in LEAKS
+            ("leak", np.int64),  # LeakKind.code
             ("shift", np.int64),
             ("factor", np.int64),
             ("soft", np.bool_),  # reset by subtraction
@@ -115,7 +114,7 @@ def _flatten(network: QuantizedNetwork, membranes: bool) -> Program:
         lists["place"].append(_destinations(layer, places[index + 1]))
         sources = prod(geometry.padded(layer))
         records[index] = (
-            LEAKS.index(layer.neuron.leak),
+            layer.neuron.leak.code,
             layer.neuron.shift,
             layer.neuron.factor,
             layer.neuron.reset == "soft",
@@ -150,7 +149,7 @@ def _flatten(network: QuantizedNetwork, membranes: bool) -> Program:
         train=train,
         stretch=_stretch(network, np.iinfo(kind)),
         pixel=places[0],
-        drop=8 - network.input.bits if network.input.kind == "static" else 0,
+        drop=network.input.dropped,
         held=network.input.kind == "static",
         steps=network.steps,
         classes=network.classes,
@@ -181,9 +180,7 @@ def _trains(network: QuantizedNetwork, membranes: bool) -> tuple[np.ndarray, np.
     for step in range(network.steps):
         u = neuron.step(v, current)
         spikes = (u >= threshold) & neuron.spiking
-        v = np.where(spikes, neuron.reset_value if neuron.reset == "hard" else u - threshold, u)
-        if neuron.membrane_bits is not None:
-            v = np.clip(v, -(1 << neuron.membrane_bits - 1), (1 << neuron.membrane_bits - 1) - 1)
+        v = neuron.after_reset(u, threshold, spikes)
         trains |= spikes.astype(np.uint8) << np.uint8(step)
     changes = 1 + np.flatnonzero(np.diff(trains))
     turn = current[np.concatenate([changes[:1] - 1, changes])] if changes.size else np.zeros(1, np.int64)
@@ -212,17 +209,16 @@ def _extreme(layer: Layer, ranges: Ranges) -> int:
     membrane = max(map(abs, ranges.membrane))
     potential = max(map(abs, ranges.potential))
     threshold = int(np.abs(neuron.threshold).max()) if neuron.spiking else 0
-    difference = current + membrane if neuron.leak == "decaying_input" else 0
+    difference = current + membrane if neuron.leak == LeakKind.DECAYING_INPUT else 0
     subtracted = potential + threshold if neuron.reset == "soft" else 0
     weight = int(np.abs(layer.synapses.weight.astype(np.int64)).max()) << neuron.fraction
     return max(current, membrane, potential, threshold, difference, subtracted, weight)
 
 
 def _saturation(layer: Layer, kind: type) -> tuple[int, int]:
-    bits = layer.neuron.membrane_bits
-    if bits is None:
-        return np.iinfo(kind).min, np.iinfo(kind).max
-    return max(np.iinfo(kind).min, -(1 << bits - 1)), min(np.iinfo(kind).max, (1 << bits - 1) - 1)
+    limits = np.iinfo(kind)
+    low, high = layer.neuron.bounds or (limits.min, limits.max)
+    return max(limits.min, low), min(limits.max, high)
 
 
 def _entry(layer: Layer, is_last: bool) -> int:

@@ -1,13 +1,15 @@
 """The meaning of a `QuantizedNetwork`, in plain Python integers, short enough to check by eye.
 
-Slow on purpose: no vectors, no widths, no sharing with the engine. Every other machine must equal it.
+Slow on purpose: no vectors, no widths, no arithmetic shared with any other machine, not even `IntNeuron.step` (a fault
+there would be in both, and be seen by nobody). It reads fields, and the shapes that follow from them. Divisions are
+Python's `//`, which rounds to minus infinity. Every other machine must equal this one.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from ..quantize.network import PIXEL_BITS, Conv, Layer, Pool, QuantizedNetwork
+from ..quantize.network import Conv, IntNeuron, Layer, Pool, QuantizedNetwork
 from .outcome import Outcome, Trace
 
 
@@ -30,14 +32,14 @@ def _frame(network: QuantizedNetwork, frame: list) -> tuple[list, list, list[int
     """One frame: spikes and membranes `[layer][step][neuron]`, and the sums of the read-out."""
     layers = network.layers
     fan_ins = [_fan_in(layer) for layer in layers]
-    thresholds = [layer.per_neuron(layer.neuron.threshold).tolist() for layer in layers]
-    biases = [layer.per_neuron(layer.synapses.bias).tolist() for layer in layers]
+    thresholds = [_by_neuron(layer, layer.neuron.threshold.tolist()) for layer in layers]
+    biases = [_by_neuron(layer, layer.synapses.bias.tolist()) for layer in layers]
     v = [[layer.neuron.reset_value] * layer.neurons for layer in layers]
     spikes: list[list] = [[] for _ in layers]
     membranes: list[list] = [[] for _ in layers]
     for t in range(network.steps):
         if network.input.kind == "static":
-            values = [pixel >> (PIXEL_BITS - network.input.bits) for pixel in frame]
+            values = [pixel // 2 ** (8 - network.input.bits) for pixel in frame]
         else:
             values = frame[t]
         for index, layer in enumerate(layers):
@@ -57,14 +59,34 @@ def _frame(network: QuantizedNetwork, frame: list) -> tuple[list, list, list[int
 def _update(layer: Layer, v: int, current: int, threshold: int) -> tuple[int, int]:
     """One neuron, one step: the new membrane and 1 if it spiked."""
     neuron = layer.neuron
-    u = neuron.step(v, current)
+    u = _potential(neuron, v, current)
     s = int(neuron.spiking and u >= threshold)
     if s:
         u = neuron.reset_value if neuron.reset == "hard" else u - threshold
     if neuron.membrane_bits is not None:
-        top = 1 << (neuron.membrane_bits - 1)
-        u = max(-top, min(top - 1, u))
+        half = 2 ** (neuron.membrane_bits - 1)
+        u = max(-half, min(half - 1, u))
     return u, s
+
+
+def _potential(neuron: IntNeuron, v: int, current: int) -> int:
+    """The membrane `v` after its leak, with the sum `current` added."""
+    current = current * 2**neuron.fraction
+    if neuron.leak == "none":
+        return v + current
+    if neuron.leak == "shift":
+        return v - v // 2**neuron.shift + current
+    if neuron.leak == "multiply":
+        return neuron.factor * v // 2**neuron.shift + current
+    if neuron.leak == "decaying_input":
+        return v + (current - v) // 2**neuron.shift
+    raise NotImplementedError(neuron.leak)
+
+
+def _by_neuron(layer: Layer, values: list[int]) -> list[int]:
+    """One value for each neuron, of one for all or one for each channel."""
+    per_channel = layer.neurons // layer.channels
+    return [values[0 if len(values) == 1 else i // per_channel] for i in range(layer.neurons)]
 
 
 def _fan_in(layer: Layer) -> list[list[tuple[int, int]]]:

@@ -63,15 +63,15 @@ MUTANTS = (
     Mutant(
         "top one too low",
         "rtl/neuron.py",
-        "top = (1 << (bits - 1)) - 1",
-        "top = (1 << (bits - 1)) - 2",
+        "Mux(value > top, Const(top, signed(bits))",
+        "Mux(value >= top, Const(top - 1, signed(bits))",
         "wrong upper saturation bound",
     ),
     Mutant(
         "bottom one too high",
         "rtl/neuron.py",
-        "low = -top - 1",
-        "low = -top",
+        "Mux(value < low, Const(low, signed(bits))",
+        "Mux(value <= low, Const(low + 1, signed(bits))",
         "wrong lower saturation bound",
     ),
     # The processing element.
@@ -590,7 +590,7 @@ MUTANTS = (
     Mutant(
         "low bits of pixels",
         "rtl/datapath.py",
-        "value.eq(beat.pixels[i] >> (PIXEL_BITS - bits))",
+        "value.eq(beat.pixels[i] >> mapping.network.input.dropped)",
         "value.eq(beat.pixels[i])",
         "pixels of few bits keep the wrong ones",
     ),

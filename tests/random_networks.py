@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 from hypothesis import strategies as st
 
+from gradrtl.bits import signed_bits
 from gradrtl.quantize.network import (
     LIMIT,
     Conv,
@@ -24,7 +25,6 @@ from gradrtl.quantize.network import (
     Pool,
     QuantizedNetwork,
     Readout,
-    signed_bits,
 )
 
 T = TypeVar("T")

@@ -122,7 +122,7 @@ def test_checkpoint(tmp_path: Path) -> None:
         (lambda: Network("n", (1, 2, 2), (LayerSpec(ConvSpec(3, padding=(0, 0))),)), "conv output size"),
         (lambda: Network("n", (1, 4, 4), (LayerSpec(DenseSpec(4)), LayerSpec(ConvSpec(3)))), "conv input shape"),
         (lambda: Network("n", (1, 4, 4), (LayerSpec(DenseSpec(4), pool=Pool()),)), "pool input shape"),
-        (lambda: Network.from_json({"name": "n"}), "network description"),
+        (lambda: Network.from_json({"name": "n"}), "network is incomplete: input_shape is missing"),
     ],
 )
 def test_refuses(make: Any, message: str) -> None:

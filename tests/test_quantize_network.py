@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradrtl import archive
+from gradrtl.bits import signed_bits
 from gradrtl.errors import UserError
 from gradrtl.quantize.network import (
     Conv,
@@ -25,7 +26,6 @@ from gradrtl.quantize.network import (
     Pool,
     QuantizedNetwork,
     Readout,
-    signed_bits,
 )
 from gradrtl.quantize.placement import Placement
 from gradrtl.sim import reference
@@ -84,7 +84,7 @@ def test_shapes():
 REFUSED = [
     (lambda: Input((3,), kind="audio"), "input.kind is audio, expected static or spikes"),
     (lambda: Input((3, 3)), r"input.shape is \(3, 3\)"),
-    (lambda: Input((0,)), r"input.shape is \(0,\), expected sizes 1 to 65536"),
+    (lambda: Input((0,)), r"input.shape is \(0,\), expected numbers from 1 to 65536"),
     (lambda: Input((3,), bits=9), "input.bits is 9, expected 1 to 8"),
     (lambda: Pool("median", 2), "pool.kind is median"),
     (lambda: Pool("max", 0), "pool.size is 0, expected 1 to 16"),
@@ -104,27 +104,30 @@ REFUSED = [
     ),
     (
         lambda: dense(synapses=Dense(np.ones((2, 3)), np.zeros(2, np.int64))),
-        "layer dense weight dtype is float64, expected int8",
+        "dense weight dtype is float64, expected int8",
     ),
     (lambda: dense(synapses=Dense(np.full((2, 3), np.nan), np.zeros(2, np.int64))), "weight dtype is float64"),
-    (lambda: dense(synapses=Dense(np.ones((0, 3), np.int8), np.zeros(0, np.int64))), "layer dense weight shape"),
+    (lambda: dense(synapses=Dense(np.ones((0, 3), np.int8), np.zeros(0, np.int64))), "dense weight shape"),
     (
         lambda: dense(synapses=Dense(np.ones((2, 3), np.int8), np.zeros(3, np.int64))),
-        "layer dense bias size is 3, expected 2",
+        "dense bias size is 3, expected 2",
     ),
-    (lambda: dense(synapses=Dense(np.ones((2, 3), np.int8), np.zeros(2))), "layer dense bias is float64"),
+    (
+        lambda: dense(synapses=Dense(np.ones((2, 3), np.int8), np.zeros(2))),
+        "dense bias dtype is float64, expected int64",
+    ),
     (lambda: dense(neuron=neuron(threshold=np.zeros(3, np.int64))), "layer dense threshold size is 3, expected 1 or 2"),
-    (lambda: dense(neuron=neuron(threshold=np.array([1 << 30]))), "layer dense threshold is 1073741824"),
+    (lambda: dense(neuron=neuron(threshold=np.array([1 << 30]))), "neuron.threshold is 1073741824"),
     (lambda: conv(pool=Pool("max", 6)), "pool.size is 6, expected at most the map size"),
     (lambda: network(dense(), steps=0), "steps is 0, expected 1 to 255"),
-    (lambda: network(dense(), layers=()), "layers is 0, expected at least 1"),
+    (lambda: network(dense(), layers=()), "layers is 0, expected 1 to 64"),
     (lambda: network(dense(), input=Input((4,))), r"layer dense input_shape is \(3,\), expected \(4,\)"),
     (lambda: network(dense(), dense(name="next", sources=4)), r"layer next input_shape is \(4,\), expected \(2,\)"),
     (lambda: network(dense(), conv()), "layer conv input_shape"),
     (lambda: network(dense(sources=4, synapses=dense().synapses)), "dense weight columns is 3, expected 4 sources"),
     (lambda: network(conv(input_shape=(2, 5, 7))), "conv weight inputs is 1, expected 2 channels"),
-    (lambda: network(conv(synapses=replace(conv().synapses, padding=(3, 0)))), r"conv padding is \(3, 0\)"),
-    (lambda: network(conv(synapses=replace(conv().synapses, stride=(0, 1)))), "conv stride"),
+    (lambda: network(conv(synapses=replace(conv().synapses, padding=(3, 0)))), r"conv.padding is \(3, 0\)"),
+    (lambda: network(conv(synapses=replace(conv().synapses, stride=(0, 1)))), "conv.stride"),
     (
         lambda: network(conv(input_shape=(1, 2, 2), synapses=replace(conv().synapses, padding=(0, 0)))),
         "conv output size",
@@ -276,12 +279,12 @@ def test_refuses_other_formats(tmp_path):
     path.write_bytes(pickle.dumps({"weights": [1, 2]}))
     assert "not a gradrtl archive" in refused(path)
     np.savez(path, header=np.array([object()], dtype=object))
-    assert "not a gradrtl archive" in refused(path)
+    assert "member header.npy is object (1,), expected a gradrtl array" in refused(path)
     with zipfile.ZipFile(path, "w") as empty:
         empty.writestr("../../outside.npy", b"")
     assert "not a gradrtl archive" in refused(path)
     archive.save(path, "checkpoint", {}, {})
-    assert "it holds a checkpoint" in refused(path)
+    assert "kind is checkpoint, expected network" in refused(path)
 
 
 def test_refuses_a_future_version(tmp_path, monkeypatch):
@@ -289,7 +292,7 @@ def test_refuses_a_future_version(tmp_path, monkeypatch):
     monkeypatch.setattr(archive, "VERSION", 99)
     network().save(path)
     monkeypatch.undo()
-    assert "version is 99, this program reads 1" in refused(path)
+    assert "version is 99, expected 1, what this program reads" in refused(path)
 
 
 HEADER = json.dumps(
@@ -328,15 +331,40 @@ def put(header: dict, where: list, value: object) -> dict:
     [
         (["steps"], None, "incomplete"),
         (["steps"], "many", "steps is many|incomplete"),
-        (["input"], 7, "incomplete"),
+        (["input"], 7, "input is 7, expected an object with the fields shape, bits, kind"),
         (["input", "shape"], None, "incomplete"),
-        (["input", "shape"], ["3"], "incomplete"),
+        (["input", "shape"], ["3"], r"input.shape is \['3'\], expected whole numbers"),
+        (["input", "shape"], [3.0], r"input.shape is \[3.0\], expected whole numbers"),
+        (["input", "shape"], 3, "input.shape is 3, expected a list of whole numbers"),
+        (["input", "shape"], [1, 65536, 65536], "input.shape is .*, expected at most 4194304 sources"),
+        (["input", "bits"], True, "input.bits is True, expected a whole number, 1 to 8"),
+        (["input", "bits"], 8.0, "input.bits is 8.0, expected a whole number"),
+        (["input", "kind"], ["static"], r"input.kind is \['static'\], expected static or spikes"),
+        (["steps"], 2.0, "steps is 2.0, expected a whole number, 1 to 255"),
+        (["readout"], "count", "readout is count, expected an object"),
+        (["readout", "group"], "1", "readout.group is 1, expected a whole number"),
+        (["layers"], {"0": 1}, "layers is .*, expected a list"),
+        (["layers", 0], 7, "layer is 7, expected an object"),
+        (["layers", 0, "name"], {"a": 1}, "name is {'a': 1}, expected a name"),
+        (["layers", 0, "name"], "two\nlines", "name is two lines, expected a name"),
+        (["layers", 0, "name"], "x" * 300, "name is xxx.*, expected a name"),
+        (["layers", 0, "input_shape"], [3.0], r"input_shape is \[3.0\]"),
+        (["layers", 0, "input_shape"], [4], r"weight shape is \(2, 3\), expected that of a dense layer behind \(4,\)"),
+        (["layers", 0, "neuron", "reset_value"], -0.5, "neuron.reset_value is -0.5, expected a whole number"),
+        (["layers", 0, "neuron", "shift"], True, "neuron.shift is True, expected a whole number, 1 to 15"),
+        (["layers", 0, "neuron", "membrane_bits"], "4", "neuron.membrane_bits is 4, expected a whole number"),
+        (["layers", 0, "neuron", "spiking"], 1, "neuron.spiking is 1, expected True or False"),
+        (["layers", 0, "neuron", "threshold"], 1, r"neuron field is \['threshold'\]"),
+        (["layers", 0, "synapses"], {"kind": "conv", "stride": [1, 1], "padding": [0, 0]}, "weight dimensions is 2"),
+        (["layers", 0, "synapses", "stride"], [1, 1], r"synapses field is \['stride'\]"),
+        (["notes"], [1], r"notes is \[1\], expected an object"),
+        (["more"], 1, r"header field is \['more'\], expected one of"),
         (["layers"], [], "layers is 0"),
-        (["layers", 0, "neuron", "colour"], "red", "incomplete"),
+        (["layers", 0, "neuron", "colour"], "red", r"neuron field is \['colour'\], expected one of leak, reset"),
         (["layers", 0, "neuron", "leak"], "odd", "neuron.leak is odd"),
-        (["layers", 0, "synapses", "kind"], "sparse", "layer 0 synapses is sparse, expected dense or conv"),
+        (["layers", 0, "synapses", "kind"], "sparse", r"layers\[0\]: synapses is sparse, expected dense or conv"),
         (["layers", 0, "pool"], {"kind": "max"}, "incomplete"),
-        (["layers", 0, "weight_bits"], 99, "layer dense weight_bits is 99"),
+        (["layers", 0, "weight_bits"], 99, r"layers\[0\]: weight_bits is 99"),
         (["notes"], None, "incomplete"),
         (["placement"], [16], r"placement is \[16\], expected an object"),
     ],

@@ -81,8 +81,9 @@ def test_first_layer_by_table_beyond_16_bits(weight, threshold, kind):
     """Its sums pass 16 bits, those of a few synapses, of one at least, do not; its turns are of `kind`."""
     random = np.random.default_rng(weight)
     sources = 2000 // weight  # so that the table stays below its largest size
-    first = Dense(random.integers(-weight, weight + 1, (20, sources)).astype(np.int8), np.full(20, 40))
-    first.weight[0], first.weight[1], first.weight[2, 0] = weight, -weight, weight
+    weights = random.integers(-weight, weight + 1, (20, sources)).astype(np.int8)
+    weights[0], weights[1], weights[2, 0] = weight, -weight, weight
+    first = Dense(weights, np.full(20, 40))
     second = Dense(random.integers(-3, 4, (5, 20)).astype(np.int8), np.zeros(5, np.int64))
     neurons = (IntNeuron("decaying_input", "hard", np.array([threshold]), shift=1) for threshold in (threshold, 2))
     layers = tuple(
