@@ -13,8 +13,8 @@ from functools import cached_property
 
 import numpy as np
 
-from ..quantize.network import Conv, QuantizedNetwork, checked_rates
-from ..quantize.placement import Placement
+from ..quantize.network import Conv, QuantizedNetwork
+from ..quantize.placement import Placement, checked_rates
 from .layer_mapping import LayerMapping, Memories
 from .place_convolution import place_convolution
 from .place_dense import place_dense
@@ -80,7 +80,7 @@ def map_network(
     rates = network.rates if rates is None else rates
     if rates is None:
         rates = tuple(np.ones(layer.sources) for layer in layers)
-    rates = checked_rates(tuple(rates), layers)
+    rates = checked_rates(tuple(rates), [layer.sources for layer in layers])
     kept = kept_neurons(network)
     value_bits = network.input.bits if network.input.kind == "static" else 1
     mapped: list[LayerMapping] = []
