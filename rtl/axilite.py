@@ -65,8 +65,8 @@ class AxiLite(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         # Address and data of a write come in any order: each waits in its register for the other.
-        has_address = Signal()
-        has_data = Signal()
+        has_address = Signal(name="has_address")
+        has_data = Signal(name="has_data")
         m.d.comb += [
             self.awready.eq(~has_address),
             self.wready.eq(~has_data),

@@ -126,8 +126,8 @@ class BoardTop(Elaboratable):
         m.domains.start = start = ClockDomain(reset_less=True)
         m.d.comb += [sync.clk.eq(clock), start.clk.eq(clock)]
         platform.add_clock_constraint(clock, board.clock * 1e6)
-        waited = Signal(range(RESET_CYCLES))
-        done = Signal()
+        waited = Signal(range(RESET_CYCLES), name="waited")
+        done = Signal(name="done")
         m.d.start += done.eq(waited == RESET_CYCLES - 1)
         with m.If(locked & (waited != RESET_CYCLES - 1)):
             m.d.start += waited.eq(waited + 1)

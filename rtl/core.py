@@ -59,7 +59,7 @@ class Core(wiring.Component):
             mapping.output_address_bits,
         )
         event = self.events.payload
-        located = Signal(located_layout(mapping, value_shape(mapping)))
+        located = Signal(located_layout(mapping, value_shape(mapping)), name="located")
         m.d.comb += [located[name].eq(event[name]) for name in ("value", "end", "bad")]
         locate(m, mapping, event.source, located)
         pes = [ProcessingElement(mapping, p, self.loadable) for p in range(mapping.pes)]
@@ -81,7 +81,8 @@ class Core(wiring.Component):
                     pe.load_address.eq(self.load_address),
                     pe.load_word.eq(self.load_word),
                 ]
-        cleared = Signal()  # `fire.running`, a cycle later: on the longest path, a register that drives nothing else
+        # `fire.running`, a cycle later: on the longest path, a register that drives nothing else.
+        cleared = Signal(name="cleared")
         m.d.sync += cleared.eq(fire.running)
         m.d.comb += [
             self.events.ready.eq(cleared & Cat(pe.events.ready for pe in pes).all()),
@@ -92,9 +93,9 @@ class Core(wiring.Component):
         wiring.connect(m, fire.rows, serialiser.rows)
         wiring.connect(m, serialiser.events, wiring.flipped(self.spikes))
 
-        fire_valid = Signal()
-        fire_spikes = Signal.like(fire.update_spikes)
-        fire_membranes = Signal.like(fire.update_membranes)
+        fire_valid = Signal(name="fire_valid")
+        fire_spikes = Signal.like(fire.update_spikes, name="fire_spikes")
+        fire_membranes = Signal.like(fire.update_membranes, name="fire_membranes")
         m.d.comb += [
             fire_valid.eq(fire.update_valid),
             fire_spikes.eq(fire.update_spikes),

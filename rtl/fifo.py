@@ -7,6 +7,8 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from .memory import read_port, write_port
+
 FLIP_FLOP_BITS = 64  # a queue of no more bits stays in flip-flops where there is no LUT RAM
 
 
@@ -40,13 +42,13 @@ class Queue(wiring.Component):
         clocked = self.clocked
         if clocked is None:
             clocked = getattr(platform, "family", "") == "iCE40" and depth * len(word) > FLIP_FLOP_BITS
-        room = Signal(init=1)
-        there = Signal()
-        takes = Signal()
-        gives = Signal()
-        newest = Signal(range(max(2, depth)))
-        oldest = Signal(range(max(2, depth)))
-        next_oldest = Signal(range(max(2, depth)))
+        room = Signal(init=1, name="room")
+        there = Signal(name="there")
+        takes = Signal(name="takes")
+        gives = Signal(name="gives")
+        newest = Signal(range(max(2, depth)), name="newest")
+        oldest = Signal(range(max(2, depth)), name="oldest")
+        next_oldest = Signal(range(max(2, depth)), name="next_oldest")
         m.d.comb += [
             self.i.ready.eq(room),
             self.o.valid.eq(there),
@@ -63,12 +65,13 @@ class Queue(wiring.Component):
             m.d.sync += [room.eq(1), there.eq(self.level != 1)]
 
         m.submodules.storage = storage = Memory(shape=unsigned(len(word)), depth=max(2, depth), init=[])
-        write = storage.write_port()
-        read = storage.read_port(domain="sync" if clocked else "comb")
+        write = write_port(storage, "write")
+        read = read_port(storage, "read", "sync" if clocked else "comb")
         m.d.comb += [write.addr.eq(newest), write.data.eq(word), write.en.eq(takes)]
         if clocked:
             # The memory does not show yet what was written in the cycle before: nothing else was there.
-            last, only = Signal(len(word)), Signal()
+            last = Signal(len(word), name="last")
+            only = Signal(name="only")
             with m.If(takes):
                 m.d.sync += last.eq(word)
             m.d.sync += only.eq(takes & (self.level == gives))

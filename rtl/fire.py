@@ -11,6 +11,7 @@ from amaranth.lib.wiring import In, Out
 from ..bits import signed_bits
 from .latency import BANKS
 from .mapping import LayerMapping
+from .memory import read_port, write_port
 from .neuron import after_reset, potential, spike
 from .streams import gone_layout, row_layout
 
@@ -91,19 +92,23 @@ class FireUnit(wiring.Component):
         valid1, valid2, valid3, valid4 = (Signal(name=f"valid{i}") for i in (1, 2, 3, 4))
 
         # After reset: both banks are cleared, row by row.
-        row = Signal(mapping.row_bits)
-        last_row = Signal()
+        row = Signal(mapping.row_bits, name="row")
+        last_row = Signal(name="last_row")
         m.d.comb += last_row.eq(row == rows - 1)
 
         # Issue, while there is room. A bank stays full until its last row is past the clearing write, which is before
         # the other bank has been scanned (`latency.FIRE_STAGES` rows at least).
-        bank, bank1, bank2 = Signal(), Signal(), Signal()
-        step, scan = Signal(range(max(2, self.steps))), Signal(range(max(2, self.scans)))
-        last_step, last_scan = Signal(), Signal()
-        room = Signal(range(mapping.row_queue_depth + 1), init=mapping.row_queue_depth)
-        unqueued = Signal()
-        seen = Signal(BANKS)
-        issue = Signal()
+        bank = Signal(name="bank")
+        bank1 = Signal(name="bank1")
+        bank2 = Signal(name="bank2")
+        step = Signal(range(max(2, self.steps)), name="step")
+        scan = Signal(range(max(2, self.scans)), name="scan")
+        last_step = Signal(name="last_step")
+        last_scan = Signal(name="last_scan")
+        room = Signal(range(mapping.row_queue_depth + 1), init=mapping.row_queue_depth, name="room")
+        unqueued = Signal(name="unqueued")
+        seen = Signal(BANKS, name="seen")
+        issue = Signal(name="issue")
         m.d.comb += [
             last_step.eq(step == self.steps - 1),
             last_scan.eq(scan == self.scans - 1),
@@ -123,8 +128,9 @@ class FireUnit(wiring.Component):
             with m.If(last_scan):
                 m.d.sync += bank.eq(~bank)
         group, output, sends = self._place(m, row, issue)
-        group1 = Signal.like(group)
-        release1, clear1 = Signal(), Signal()
+        group1 = Signal.like(group, name="group1")
+        release1 = Signal(name="release1")
+        clear1 = Signal(name="clear1")
         m.d.sync += [
             valid1.eq(issue),
             group1.eq(group),
@@ -142,7 +148,7 @@ class FireUnit(wiring.Component):
 
         # Read. One cycle later, clear what was read. What goes to all PEs comes from registers.
         m.submodules.membranes = memory = Memory(shape=unsigned(pes * mapping.membrane_bits), depth=rows, init=[])
-        read, write = memory.read_port(), memory.write_port()
+        read, write = read_port(memory, "stored"), write_port(memory, "updated")
         m.d.comb += [
             self.row.eq(tag1.row),
             read.addr.eq(tag1.row),
@@ -182,7 +188,7 @@ class FireUnit(wiring.Component):
         spikes, updated = [], []
         for p in range(pes):
             used = int(mapping.used[:, p].sum())
-            there = Const(1, 1) if used == rows else tag4.row < used
+            there = Const(used > 0, 1) if used in (0, rows) else tag4.row < used
             spiked = Signal(name=f"spiked_{p}")
             v4 = Signal(membrane, name=f"v4_{p}")
             m.d.comb += [
@@ -193,7 +199,7 @@ class FireUnit(wiring.Component):
             updated.append(v4)
         sent = Cat(*spikes)
         if mapping.scan.joined:
-            before = Signal(pes)  # spikes in this window so far
+            before = Signal(pes, name="before")  # spikes in this window so far
             with m.If(valid4):
                 m.d.sync += before.eq(Mux(tag4.sends, 0, before | sent))
             sent = Mux(tag4.sends, before | sent, 0)
@@ -253,7 +259,7 @@ class FireUnit(wiring.Component):
                 for r in range(mapping.scan.groups)
             ]
             m.submodules.parameters = memory = Memory(shape=layout, depth=max(2, mapping.scan.groups), init=init)
-            port = memory.read_port()
+            port = read_port(memory, "parameter")
             m.d.comb += [port.addr.eq(group), port.en.eq(issue)]
             for index, name in enumerate(("bias", "threshold")):
                 if name in fields:

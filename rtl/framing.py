@@ -60,10 +60,10 @@ class Framer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        index = Signal(range(max(2, self.expected)))
-        dropping = Signal()
-        full_length = Signal()
-        passes = Signal()
+        index = Signal(range(max(2, self.expected)), name="index")
+        dropping = Signal(name="dropping")
+        full_length = Signal(name="full_length")
+        passes = Signal(name="passes")
         last = self.beats.payload.last
         frame = self.frames.payload
         m.d.comb += [
@@ -117,14 +117,19 @@ class SpikeFramer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        step = Signal(range(max(2, self.steps)))
-        begun = Signal()  # state: a packet has begun
-        bad = Signal()
-        dropping = Signal()  # what is left of the packet
-        filling = Signal()  # steps that are missing
+        step = Signal(range(max(2, self.steps)), name="step")
+        begun = Signal(name="begun")  # state: a packet has begun
+        bad = Signal(name="bad")
+        dropping = Signal(name="dropping")  # what is left of the packet
+        filling = Signal(name="filling")  # steps that are missing
         word, last = self.beats.payload.data, self.beats.payload.last
         event = self.events.payload
-        final_step, mark, exists, ends, takes, token = Signal(), Signal(), Signal(), Signal(), Signal(), Signal()
+        final_step = Signal(name="final_step")
+        mark = Signal(name="mark")
+        exists = Signal(name="exists")
+        ends = Signal(name="ends")
+        takes = Signal(name="takes")
+        token = Signal(name="token")
         m.d.comb += [
             final_step.eq(step == self.steps - 1),
             mark.eq(word[MARK_BIT]),

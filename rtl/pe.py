@@ -11,6 +11,7 @@ from .fifo import Queue
 from .latency import BANKS
 from .loading import LoadableMemory, load_ports
 from .mapping import LayerMapping
+from .memory import read_port, write_port
 from .placing import located_layout, place, synapse_layout
 
 
@@ -87,18 +88,18 @@ class ProcessingElement(wiring.Component):
         fields = {"count": mapping.counts[pe]} | ({} if strided else {"start": mapping.starts[pe]})
         pointers = [{name: int(fields[name][a]) for name in fields} for a in range(mapping.counts.shape[1])]
         m.submodules.pointers = pointer_memory = Memory(shape=pointer, depth=max(2, len(pointers)), init=pointers)
-        pointer_port = pointer_memory.read_port()
+        pointer_port = read_port(pointer_memory, "pointer")
 
         word = synapse_layout(mapping)
 
         # Lookup: the pointer memory's output register is the first stage, `run` the second.
-        looked_up = Signal()
-        looked_event = Signal(self.event)
-        run_valid = Signal()
-        run = Signal(pointer)
-        run_event = Signal(self.event)
-        run_leaves = Signal()
-        lookup_leaves = Signal()
+        looked_up = Signal(name="looked_up")
+        looked_event = Signal(self.event, name="looked_event")
+        run_valid = Signal(name="run_valid")
+        run = Signal(pointer, name="run")
+        run_event = Signal(self.event, name="run_event")
+        run_leaves = Signal(name="run_leaves")
+        lookup_leaves = Signal(name="lookup_leaves")
         m.d.comb += [
             lookup_leaves.eq(~run_valid | run_leaves),
             queue.o.ready.eq(~looked_up | lookup_leaves),
@@ -115,15 +116,15 @@ class ProcessingElement(wiring.Component):
             ]
 
         # Synapse reader: one address a cycle; a token takes one cycle too.
-        reading = Signal()
-        ends = Signal()  # the run's last cycle
-        left = Signal(mapping.count_bits)
-        address = Signal(mapping.synapse_address_bits)
-        read_event = Signal(self.event)
+        reading = Signal(name="reading")
+        ends = Signal(name="ends")  # the run's last cycle
+        left = Signal(mapping.count_bits, name="left")
+        address = Signal(mapping.synapse_address_bits, name="address")
+        read_event = Signal(self.event, name="read_event")
         synapse = self._synapses(m, word, address)
-        bank = Signal()
-        busy = Signal(BANKS)
-        reader_free = Signal()
+        bank = Signal(name="bank")
+        busy = Signal(BANKS, name="busy")
+        reader_free = Signal(name="reader_free")
         m.d.comb += [
             reader_free.eq(~reading | ends),
             run_leaves.eq(run_valid & reader_free & ~busy.bit_select(bank, 1)),
@@ -137,7 +138,7 @@ class ProcessingElement(wiring.Component):
                 address.eq(Cat(Const(0, mapping.stride_bits), run_event.source) if strided else run.start),
                 read_event.eq(run_event),
             ]
-        reading_bank = Signal()
+        reading_bank = Signal(name="reading_bank")
         with m.If(run_leaves):
             m.d.sync += reading_bank.eq(bank)
         m.d.sync += busy.eq(busy & ~self.release)
@@ -148,11 +149,12 @@ class ProcessingElement(wiring.Component):
         # add and write.
         stages = data.StructLayout({"valid": 1, "token": 1, "bad": 1, "bank": 1, "value": value_shape(mapping)})
         stage1, stage2, stage3 = (Signal(stages, name=f"stage{i}") for i in (1, 2, 3))
-        event1 = Signal(self.event)
+        event1 = Signal(self.event, name="event1")
         stage, weight, row = place(m, mapping, stage1, synapse, event1)
-        weight2 = Signal(signed(mapping.weight_bits))
-        row2, row3 = Signal(mapping.row_bits), Signal(mapping.row_bits)
-        product3 = Signal(product_shape)
+        weight2 = Signal(signed(mapping.weight_bits), name="weight2")
+        row2 = Signal(mapping.row_bits, name="row2")
+        row3 = Signal(mapping.row_bits, name="row3")
+        product3 = Signal(product_shape, name="product3")
         m.d.sync += [
             stage1.valid.eq(reading & ~read_event.end),
             stage1.token.eq(reading & read_event.end),
@@ -170,15 +172,15 @@ class ProcessingElement(wiring.Component):
 
         # Accumulator banks. The sum written last cycle is forwarded: the memory does not show it yet. That the rows
         # agree is found a stage earlier; the banks do, for a token lies between synapses of two.
-        sum3 = Signal(signed(mapping.current_bits))
-        read3 = Signal(signed(mapping.current_bits))
-        last_sum = Signal.like(sum3)
-        forward = Signal()
+        sum3 = Signal(signed(mapping.current_bits), name="sum3")
+        read3 = Signal(signed(mapping.current_bits), name="read3")
+        last_sum = Signal.like(sum3, name="last_sum")
+        forward = Signal(name="forward")
         read_data = []
         for b in range(BANKS):
             memory = Memory(shape=signed(mapping.current_bits), depth=mapping.rows, init=[])
             m.submodules[f"bank{b}"] = memory
-            read, write = memory.read_port(), memory.write_port()
+            read, write = read_port(memory, f"read{b}"), write_port(memory, f"write{b}")
             fires = self.read[b]
             accumulate = stage3.valid & (stage3.bank == b)
             m.d.comb += [
@@ -216,6 +218,6 @@ class ProcessingElement(wiring.Component):
         m.submodules.synapses = memory = Memory(
             shape=unsigned(mapping.synapse_bits), depth=max(2, len(words)), init=words.tolist()
         )
-        port = memory.read_port()
+        port = read_port(memory, "synapse")
         m.d.comb += [port.addr.eq(address), port.en.eq(1)]
         return data.View(word, port.data)

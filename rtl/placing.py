@@ -13,6 +13,7 @@ from amaranth.lib.memory import Memory
 from ..bits import unsigned_bits
 from .convolution import Axis
 from .mapping import LayerMapping
+from .memory import read_port
 from .streams import event_layout
 
 
@@ -49,7 +50,7 @@ def locate(m: Module, mapping: LayerMapping, source: Signal, located: data.View)
         found = zip(mapping.lists.tolist(), rows.places[y].tolist(), columns.places[x].tolist(), strict=True)
         init = [{"source": number, "y": y, "x": x} for number, y, x in found]
         m.submodules.places = places = Memory(shape=entry, depth=max(2, len(init)), init=init)
-        port = places.read_port(domain="comb")
+        port = read_port(places, "place", "comb")
         m.d.comb += [
             port.addr.eq(source),
             located.source.eq(port.data.source),
@@ -78,11 +79,12 @@ def place(
         return stage, synapse.weight, synapse.row
     rows, columns = kernel.rows, kernel.columns
     aimed, placed = Signal(stage.shape(), name="aimed"), Signal(stage.shape(), name="placed")
-    aimed_weight, weight = Signal(synapse.weight.shape()), Signal(synapse.weight.shape())
-    group = Signal(mapping.scan.group_bits)
+    aimed_weight = Signal(synapse.weight.shape(), name="aimed_weight")
+    weight = Signal(synapse.weight.shape(), name="weight")
+    group = Signal(mapping.scan.group_bits, name="group")
     named = (("y", rows), ("x", columns))
     aimed_y, aimed_x = (Signal(unsigned_bits(len(axis.reached) - 1), name=f"aimed_{name}") for name, axis in named)
-    row = Signal(mapping.row_bits)
+    row = Signal(mapping.row_bits, name="row")
     starts = np.arange(mapping.scan.groups) * mapping.scan.group_rows
     exists = _looked_up(rows.reached >= 0, aimed_y) & _looked_up(columns.reached >= 0, aimed_x)
     m.d.sync += [

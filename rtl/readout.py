@@ -58,11 +58,15 @@ class Readout(wiring.Component):
         event, packet = self.events.payload, self.packets.payload
         sums = [Signal(signed(self.sum_bits), name=f"sum{c}") for c in range(classes)]
         sending = [Signal(signed(self.sum_bits), name=f"sending{c}") for c in range(classes)]
-        step = Signal(range(max(2, self.steps)))
-        count = Signal(range(classes + 1))
-        searching, ready_to_send = Signal(), Signal()
-        best, best_class, bad = Signal(signed(self.sum_bits)), Signal(range(max(2, classes))), Signal()
-        frame_ends, taken = Signal(), Signal()
+        step = Signal(range(max(2, self.steps)), name="step")
+        count = Signal(range(classes + 1), name="count")
+        searching = Signal(name="searching")
+        ready_to_send = Signal(name="ready_to_send")
+        best = Signal(signed(self.sum_bits), name="best")
+        best_class = Signal(range(max(2, classes)), name="best_class")
+        bad = Signal(name="bad")
+        frame_ends = Signal(name="frame_ends")
+        taken = Signal(name="taken")
         m.d.comb += [
             frame_ends.eq(event.end & (step == self.steps - 1)),
             self.events.ready.eq(~(frame_ends & (searching | ready_to_send))),
@@ -86,7 +90,7 @@ class Readout(wiring.Component):
             m.d.sync += step.eq(0)
 
         # The sums go round once while the largest is found, and once more while they are sent.
-        turn = Signal()
+        turn = Signal(name="turn")
         with m.If(turn):
             m.d.sync += [new.eq(old) for new, old in zip(sending, [*sending[1:], sending[0]], strict=True)]
         with m.If(searching):

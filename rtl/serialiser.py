@@ -57,9 +57,9 @@ class Serialiser(wiring.Component):
             self.rows.ready.eq(queue.i.ready),  # whatever the row holds: the mask would lengthen the fire unit's path
         ]
 
-        loaded = Signal()
-        current = Signal(self.kept)
-        lane = Signal(max(1, lane_bits(self.lanes)))
+        loaded = Signal(name="loaded")
+        current = Signal(self.kept, name="current")
+        lane = Signal(max(1, lane_bits(self.lanes)), name="lane")
         for i in reversed(range(self.lanes)):
             with m.If(current.mask[i]):
                 m.d.comb += lane.eq(i)

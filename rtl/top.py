@@ -99,7 +99,8 @@ class Accelerator(wiring.Component):
         ]
 
         # Frames are counted where their first beat is taken and where their packet's last beat leaves.
-        abort, begun = Signal(), Signal()
+        abort = Signal(name="abort")
+        begun = Signal(name="begun")
         takes = self.s_axis_tvalid & self.s_axis_tready
         sends = self.m_axis_tvalid & self.m_axis_tready & self.m_axis_tlast
         with m.If(takes):
@@ -123,7 +124,7 @@ class Accelerator(wiring.Component):
 
         m.d.comb += axil.read_response.eq(Response.DECERR)
         m.d.comb += axil.write_response.eq(Response.DECERR)
-        cleared = Signal(32)
+        cleared = Signal(32, name="cleared")
         for register in self.map:
             with m.If(axil.read_address == register.address):
                 m.d.comb += axil.read_response.eq(Response.OKAY)

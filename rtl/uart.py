@@ -31,11 +31,11 @@ class Receiver(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        line = Signal(init=1)
+        line = Signal(init=1, name="line")
         m.submodules.synchronizer = FFSynchronizer(self.pin, line, init=1)
-        timer = Signal(range(self.divisor))
-        bits = Signal(range(FRAME_BITS + 1))  # still to come, 0 when idle
-        shift = Signal(DATA_BITS)
+        timer = Signal(range(self.divisor), name="timer")
+        bits = Signal(range(FRAME_BITS + 1), name="bits")  # still to come, 0 when idle
+        shift = Signal(DATA_BITS, name="shift")
         m.d.comb += self.byte.eq(shift)
         with m.If(bits == 0), m.If(~line):
             m.d.sync += [bits.eq(FRAME_BITS), timer.eq(self.divisor // 2 - 1)]
@@ -69,9 +69,9 @@ class Transmitter(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        timer = Signal(range(self.divisor))
-        bits = Signal(range(FRAME_BITS + 1))
-        shift = Signal(FRAME_BITS, init=-1)
+        timer = Signal(range(self.divisor), name="timer")
+        bits = Signal(range(FRAME_BITS + 1), name="bits")
+        shift = Signal(FRAME_BITS, init=-1, name="shift")
         m.d.comb += self.bytes.ready.eq(bits == 0)
         m.d.sync += self.pin.eq(Mux(bits == 0, 1, shift[0]))
         with m.If(bits == 0), m.If(self.bytes.valid):

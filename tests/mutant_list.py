@@ -949,4 +949,33 @@ MUTANTS = (
         "self.valid.eq(1)",
         "a byte that no stop bit follows is taken",
     ),
+    # The text of the Verilog.
+    Mutant(
+        "sign lost in a wider operand",
+        "rtl/rtlil.py",
+        "    if signed:\n        return",
+        "    if False:\n        return",
+        "a negative operand is widened by zeros",
+    ),
+    Mutant(
+        "last assignment alone",
+        "rtl/rtlil.py",
+        "source |= {bit: (number, bit - bits.low)",
+        "source = {bit: (number, bit - bits.low)",
+        "a signal without conditions keeps its last assignment alone",
+    ),
+    Mutant(
+        "blocks asleep at time zero",
+        "rtl/verilog.py",
+        'f"  initial {WAKE_NAME} = 1\'h0;\\n"',
+        '""',
+        "in Icarus, what depends on nothing that changes stays X",
+    ),
+    Mutant(
+        "port named by bytecode",
+        "rtl/memory.py",
+        'domain="sync", path=(name,)',
+        'domain="sync", path=None',
+        "the name of a write port depends on the version of Python",
+    ),
 )

@@ -79,7 +79,7 @@ class SerialAccelerator(wiring.Component):
             answers.identify.eq(receiver.end & receiver.good & (receiver.kind == IDENTIFY)),
         ]
         m.d.sync += [receiver.byte.eq(uart_receiver.byte), receiver.valid.eq(uart_receiver.valid)]
-        begun = Signal()
+        begun = Signal(name="begun")
         with m.If(frames.open):
             m.d.sync += begun.eq(1)
         with m.If(begun & receiver.payload_valid):

@@ -8,6 +8,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from ..fifo import Queue
+from ..memory import read_port
 from ..packets import ANSWER, FRAME, FRAMES_AHEAD, IDENTIFY, LOAD, Identity
 from ..readout import WORD_BITS, packet_layout
 from .sender import PacketSender
@@ -60,13 +61,14 @@ class Answers(wiring.Component):
 
         text = self.identity.encode()
         m.submodules.identity = memory = Memory(shape=unsigned(8), depth=len(text), init=list(text))
-        letters = memory.read_port()
-        place, settled = Signal(range(len(text) + 1)), Signal()
+        letters = read_port(memory, "letters")
+        place = Signal(range(len(text) + 1), name="place")
+        settled = Signal(name="settled")
         # One beat waits here, so that no path runs from the sender into the read-out.
         m.submodules.beats = beats = Queue(packet_layout(), 1)
         wiring.connect(m, wiring.flipped(self.packets), beats.i)
         packet, payload = beats.o, sender.payload
-        byte = Signal(range(WORD_BITS // 8))
+        byte = Signal(range(WORD_BITS // 8), name="byte")
         m.d.comb += letters.addr.eq(place)
         with m.FSM():
             with m.State("idle"):

@@ -47,10 +47,16 @@ class FrameAssembler(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        opened, closing, begun, late, bad = Signal(), Signal(), Signal(), Signal(), Signal()
-        pixels = Signal(data.ArrayLayout(8, self.lanes))
-        lane, index = Signal(range(self.lanes + 1)), Signal(self.beat["index"].shape)
-        beat, beat_valid = Signal(self.beat), Signal()
+        opened = Signal(name="opened")
+        closing = Signal(name="closing")
+        begun = Signal(name="begun")
+        late = Signal(name="late")
+        bad = Signal(name="bad")
+        pixels = Signal(data.ArrayLayout(8, self.lanes), name="pixels")
+        lane = Signal(range(self.lanes + 1), name="lane")
+        index = Signal(self.beat["index"].shape, name="index")
+        beat = Signal(self.beat, name="beat")
+        beat_valid = Signal(name="beat_valid")
         m.d.comb += [
             self.beats.payload.eq(beat),
             self.beats.valid.eq(beat_valid),

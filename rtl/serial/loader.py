@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 from ...errors import require
 from ..loading import load_layout
 from ..mapping import Mapping
+from ..memory import read_port, write_port
 from ..packets import LENGTH_BITS, LOAD_HEADER, LOAD_WORDS, LOADED_BITS
 
 
@@ -45,11 +46,16 @@ class Loader(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.words = memory = Memory(shape=unsigned(LOADED_BITS), depth=LOAD_WORDS, init=[])
-        read, write = memory.read_port(), memory.write_port()
-        opened, writing, reading = Signal(), Signal(), Signal()
-        header, low = Signal(8 * LOAD_HEADER.size), Signal(8)
-        words, word, address = (Signal(range(LOAD_WORDS + 1)) for _ in range(3))
-        in_header, second = Signal(), Signal()  # `second`: byte of a word
+        read, write = read_port(memory, "read"), write_port(memory, "write")
+        opened = Signal(name="opened")
+        writing = Signal(name="writing")
+        reading = Signal(name="reading")
+        header = Signal(8 * LOAD_HEADER.size, name="header")
+        low = Signal(8, name="low")
+        words, word, address = (Signal(range(LOAD_WORDS + 1), name=name) for name in ("words", "word", "address"))
+        # `second`: byte of a word
+        in_header = Signal(name="in_header")
+        second = Signal(name="second")
         m.d.comb += [
             in_header.eq(self.position < LOAD_HEADER.size),
             second.eq(self.position[0] == (LOAD_HEADER.size + 1) % 2),

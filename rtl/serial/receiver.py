@@ -46,10 +46,14 @@ class PacketReceiver(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.crc = crc = CRC.create()
-        escaped, taken, broken, ended = Signal(), Signal(), Signal(), Signal()
-        content = Signal(8)
-        header = Signal(range(HEADER.size + 1))
-        left, crc_left = Signal(LENGTH_BITS), Signal(range(CRC_BYTES + 1))
+        escaped = Signal(name="escaped")
+        taken = Signal(name="taken")
+        broken = Signal(name="broken")
+        ended = Signal(name="ended")
+        content = Signal(8, name="content")
+        header = Signal(range(HEADER.size + 1), name="header")
+        left = Signal(LENGTH_BITS, name="left")
+        crc_left = Signal(range(CRC_BYTES + 1), name="crc_left")
         m.d.comb += [
             content.eq(Mux(escaped, Mux(self.byte == ESC_END, END, ESC), self.byte)),
             taken.eq(self.valid & (self.byte != END) & ((self.byte != ESC) | escaped)),

@@ -42,9 +42,14 @@ class PacketSender(wiring.Component):
         # Between line and accelerator, so that no path runs from one to the other.
         m.submodules.payloads = payloads = Queue(unsigned(8), 1)
         wiring.connect(m, wiring.flipped(self.payload), payloads.i)
-        header, left, none_left = Signal(8 * HEADER.size), Signal(LENGTH_BITS), Signal()
-        number = Signal(range(max(HEADER.size, CRC_BYTES)))
-        raw, raw_valid, raw_taken, escaping = Signal(8), Signal(), Signal(), Signal()
+        header = Signal(8 * HEADER.size, name="header")
+        left = Signal(LENGTH_BITS, name="left")
+        none_left = Signal(name="none_left")
+        number = Signal(range(max(HEADER.size, CRC_BYTES)), name="number")
+        raw = Signal(8, name="raw")
+        raw_valid = Signal(name="raw_valid")
+        raw_taken = Signal(name="raw_taken")
+        escaping = Signal(name="escaping")
         special = (raw == END) | (raw == ESC)
         out = self.bytes
         m.d.comb += raw_taken.eq(raw_valid & out.ready & (~special | escaping))
