@@ -2,9 +2,9 @@
 
 Three things in what Amaranth writes depend on the reader of the Verilog, and are put right here:
 
-- A signal driven in parts, some by statements and some by wires, becomes a variable whose wired parts are assigned by
-  one-line `always @*` blocks. In SystemVerilog nothing wakes such a block at time zero, and its part stays X. Here
-  every group of statements drives all of a wire of its own; what has no conditions becomes a plain connection.
+- Yosys turns assignments without conditions into one-line `always @*` blocks where other bits of the signal have
+  conditions. In SystemVerilog nothing wakes such a block at time zero, and its bits stay X. Here statements without
+  conditions become connections, and Yosys prints the others as they are, without a pass that takes them apart.
 - Operands narrower than their result are widened by context, which lint tools reject. Here each operand has the width
   of its operation, by explicit copies of the sign or zeros.
 - A choice among values without an `else` is complete only because of the assignment before it. Here it has an empty
@@ -127,7 +127,7 @@ class _Module:
         return [first, *(f"    {' '.join(words)}" for words in values.values()), "  end"]
 
     def _process(self, first: str, lines: Iterator[str]) -> list[str]:
-        """The process with a target of its own, or connections where it has no conditions."""
+        """The process; or connections, where it has no conditions."""
         block = [first]
         while block[-1] != "  end":
             block.append(next(lines))
@@ -136,11 +136,9 @@ class _Module:
         if all(line.startswith("assign ") for line in statements):
             self.connections += self._connections(target, statements)
             return []
-        if target.width == self.widths[target.name]:
-            return _with_defaults(block)
-        own = self._wire(f"{target.name}_{target.high}_{target.low}", target.width)
-        self.connections.append(f"  connect {target.name} [{target.high}:{target.low}] {own}")
-        return _with_defaults([self._moved(line, target, own) for line in block])
+        if target.width != self.widths[target.name]:
+            raise ValueError(f"statements drive a part of a wire: {statements[0]}")
+        return _with_defaults(block)
 
     def _target(self, line: str) -> _Target:
         found = TARGET.match(line)
@@ -150,17 +148,6 @@ class _Module:
         if high is None:
             return _Target(name, self.widths[name] - 1, 0)
         return _Target(name, int(high), int(low if low is not None else high))
-
-    def _moved(self, line: str, target: _Target, own: str) -> str:
-        """An assignment to bits of `target`, to those of its wire `own` instead."""
-        if not line.lstrip().startswith("assign "):
-            return line
-        indent = line[: len(line) - len(line.lstrip())]
-        bits = self._target(line.strip())
-        found = TARGET.match(line.strip())
-        assert found is not None, line
-        assert bits.name == target.name, line
-        return f"{indent}assign {own} [{bits.high - target.low}:{bits.low - target.low}] {found[4]}"
 
     def _connections(self, target: _Target, statements: list[str]) -> list[str]:
         """One connection for each piece of `target`: the last statement that assigns a bit counts."""
