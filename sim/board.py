@@ -10,11 +10,11 @@ import os
 import pty
 import subprocess
 import tty
-from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
 
 from . import toolchain
+from .confinement import DESIGN, template
 
 DIVISOR = 4  # cycles of a serial bit: a small one makes the simulation fast
 
@@ -30,8 +30,10 @@ def harness() -> str:
 
 def build(design: str, divisor: int = DIVISOR, *, cache: str | Path | None = None) -> Path:
     """Compile a module `serial` (the RTL's, or a synthesised netlist) with the driver; returns the program."""
-    driver = (files(__package__) / "templates" / "board.cpp").read_text()
-    binding = {"board.cpp": driver, "board.h": f"static const int DIVISOR = {divisor};\n"}
+    constants = (
+        f"constexpr int DIVISOR = {divisor};\nconstexpr long MEMORY = {DESIGN.memory}, SECONDS = {DESIGN.seconds};\n"
+    )
+    binding = {"board.cpp": template("board.cpp"), "board.h": constants}
     return toolchain.build(design, harness(), binding, {}, cache=cache)
 
 

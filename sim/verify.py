@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 import re
 import threading
 import time
@@ -16,11 +18,13 @@ from ..errors import require
 from ..rtl.mapping import Mapping
 from . import engine
 from .compare import Difference, first_cycle_difference, first_result_difference
+from .confinement import missing_walls
 from .cycles import predict
+from .driving import PATIENCE, RtlOutcome, Run, Stalls, Verdict
 from .events import Events, events_of
 from .frames import check
 from .outcome import Outcome
-from .verilated import BLOCK, PATIENCE, Model, RtlOutcome, Run, Stalls, Verdict, build
+from .verilated import BLOCK, Model, build, text_of
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,7 @@ def verify(
     quick: bool = False,
     model: Model | None = None,
     progress: Callable[[int], None] | None = None,
+    trusted: bool = False,
 ) -> Verification:
     """Run `frames` through compiled `verilog` (text or path) and through the engine, and compare everything.
 
@@ -124,24 +129,34 @@ def verify(
         `verilog`, compiled already.
     progress
         Called with the number of frames sent since the call before; from any thread, one at a time.
+    trusted
+        The Verilog may run commands and touch files, and nothing confines it (docs/security.md).
 
     Raises `UserError` for frames that do not fit, a digest of another network, or Verilog that Verilator refuses.
     """
     require(jobs >= 1, "jobs", jobs, "at least 1")
     check(mapping.network, frames)
-    text = verilog.read_text() if isinstance(verilog, Path) else verilog
+    require(len(frames) >= 1, "frames", len(frames), "at least 1")
+    text = text_of(verilog)
     notes = check_header(text, mapping)
     ours = not notes
     start = time.perf_counter()
-    model = model or build(text, mapping, cache=cache, quick=quick)
+    model = model or build(text, mapping, cache=cache, quick=quick, trusted=trusted)
     build_seconds = time.perf_counter() - start
     if not model.traced:
         notes += ("the Verilog has no trace wires (core<l>.fire_*): results alone are compared",)
     shares = [share for share in np.array_split(np.arange(len(frames)), jobs) if len(share)]
     task = _Task(model, frames, stalls or Stalls(), apart, patience, ours, progress)
     with ThreadPoolExecutor(max(1, len(shares))) as pool:
-        parts = list(pool.map(task.run, range(len(shares)), shares))
-    return _merged([part for part in parts if part is not None], notes, time.perf_counter() - start, build_seconds)
+        try:
+            parts = list(pool.map(task.run, range(len(shares)), shares))
+        finally:
+            task.first_failed = min(task.first_failed, -1)  # after an error or an interruption, the others stop
+    done = [part for part in parts if part is not None]
+    if not model.trusted:
+        walls = functools.reduce(operator.and_, (part.verdict.walls for part in done if part.verdict.walls), ~0)
+        notes += missing_walls(walls)
+    return _merged(done, len(frames), notes, time.perf_counter() - start, build_seconds)
 
 
 class _Task:
@@ -244,12 +259,18 @@ def _joined(blocks: tuple[Events, ...]) -> Events:
     return Events(np.concatenate([b.counts for b in blocks]), np.concatenate([b.addresses for b in blocks]))
 
 
-def _merged(parts: list[_Part], notes: tuple[str, ...], seconds: float, build_seconds: float) -> Verification:
+def _merged(
+    parts: list[_Part], asked: int, notes: tuple[str, ...], seconds: float, build_seconds: float
+) -> Verification:
     """All shares together; the earliest that failed tells how."""
     failed = next((part for part in parts if part.failed), None)
     outcomes = [part.outcome for part in parts]
+    frames = sum(len(outcome.classes) for outcome in outcomes)
+    fault = failed.fault if failed and failed.difference is None else None
+    if failed is None and frames != asked:
+        fault = f"{frames} of {asked} frames came back"
     return Verification(
-        frames=sum(len(outcome.classes) for outcome in outcomes),
+        frames=frames,
         spikes=sum(part.verdict.spikes for part in parts),
         membranes=sum(part.verdict.membranes for part in parts),
         predicted=sum(part.predicted for part in parts),
@@ -261,5 +282,5 @@ def _merged(parts: list[_Part], notes: tuple[str, ...], seconds: float, build_se
         interval=np.concatenate([np.zeros(0, np.int64), *(outcome.cycles.interval for outcome in outcomes)]),
         notes=notes,
         difference=failed.difference if failed else None,
-        fault=failed.fault if failed and failed.difference is None else None,
+        fault=fault,
     )

@@ -125,8 +125,10 @@ def test_handshakes_are_those_of_the_frames(model):
     assert (np.diff(got.handshakes.taken.ravel()) > 0).all()
 
 
-def test_no_frames(cache):
-    assert verify(MAPPING, TEXT, FRAMES[:0], cache=cache).frames == 0
+def test_no_frames(cache, model):
+    assert len(model.run(FRAMES[:0]).classes) == 0
+    with pytest.raises(UserError, match="frames is 0, expected at least 1"):
+        verify(MAPPING, TEXT, FRAMES[:0], cache=cache)
 
 
 @pytest.mark.parametrize("change", [("fire_", "x_"), (" core0 (", " other0 (")])

@@ -1,23 +1,30 @@
 // Drives a compiled accelerator without Python in the loop: frames in, packets out, every update of every layer
 // compared with what is expected or recorded.
 //
-// stdin   the setup, then the frames one after another, as `sim/verilated.py` writes them; all integers little-endian
-// stdout  one record a frame: first beat, last beat and end of packet (cycles), user flag, class, sums; if asked for, the
-//         cycles in which each beat was offered (padded) and each beat of the packet was taken; the recorded trace
-// stderr  one line of JSON, the verdict: "done", "difference" or "fault"
+// stdin   the setup, then the frames one after another, as `sim/driving.py` writes them; all integers little-endian
+// stdout  one record per frame: `ResultHead`, class, sums; if asked for, the cycles in which each beat was offered (padded)
+//         and each beat of the packet was taken; the recorded trace
+// stderr  one `VerdictRecord` at the end; without it, with another nonce or an exit code, the run counts as failed
 //
+// All three are moved out of the design's reach before any of its code runs: what it prints goes nowhere.
 // Cycle 0 is the first after reset; a transfer is counted in the cycle in which valid and ready are both 1.
 
+#include <algorithm>
 #include <cstdarg>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <deque>
+#include <new>
 #include <string>
+#include <sys/time.h>
 #include <vector>
 
+#include "confine.h"
+#include "hooks.h"
 #include "ports.h"
+#include "records.h"
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "ports and files are read as little-endian bytes");
 
@@ -26,32 +33,63 @@ namespace {
 constexpr int RESET_CYCLES = 4;
 constexpr int64_t TAIL_CYCLES = 200;  // after the last packet: no further one may come
 
+int input, results, verdicts;  // descriptors
+Setup setup;
+VerdictRecord verdict;         // what is to be told
 int64_t cycle = 0;
-int64_t spikes_compared = 0;
-int64_t membranes_compared = 0;
 
-[[noreturn]] void verdict(const char* kind, const char* format, ...) {
-    std::fflush(stdout);
-    std::fprintf(stderr, "{\"verdict\": \"%s\", \"cycles\": %lld, \"spikes\": %lld, \"membranes\": %lld", kind,
-                 (long long)cycle, (long long)spikes_compared, (long long)membranes_compared);
+// All bytes, or false.
+bool write_all(int file, const void* source, size_t bytes) {
+    const char* from = static_cast<const char*>(source);
+    while (bytes) {
+        const ssize_t done = ::write(file, from, bytes);
+        if (done < 0 && errno == EINTR) continue;
+        if (done <= 0) return false;
+        from += done, bytes -= done;
+    }
+    return true;
+}
+
+std::vector<char> unwritten;  // results that wait to be written
+
+[[noreturn]] void end(int64_t kind) {
+    if (kind != KIND_FAILED && !write_all(results, unwritten.data(), unwritten.size())) {
+        kind = KIND_FAILED;
+        std::snprintf(verdict.message, sizeof verdict.message, "results cannot be written: %s", std::strerror(errno));
+    }
+    verdict.kind = kind;
+    verdict.cycles = cycle;
+    _exit(write_all(verdicts, &verdict, sizeof verdict) ? 0 : 1);
+}
+
+[[noreturn]] void end(int64_t kind, const char* format, ...) {
     va_list arguments;
     va_start(arguments, format);
-    std::vfprintf(stderr, format, arguments);
+    std::vsnprintf(verdict.message, sizeof verdict.message, format, arguments);
     va_end(arguments);
-    std::fprintf(stderr, "}\n");
-    std::fflush(stderr);
-    std::_Exit(0);
+    end(kind);
 }
 
 template <typename... Values>
 [[noreturn]] void fault(const char* format, Values... values) {
-    char text[256];
-    std::snprintf(text, sizeof text, format, values...);
-    verdict("fault", ", \"message\": \"%s\"", text);
+    end(KIND_FAULT, format, values...);
 }
 
 void read(void* target, size_t bytes) {
-    if (std::fread(target, 1, bytes, stdin) != bytes) fault("the input of the driver ends early");
+    static char buffer[1 << 20];
+    static size_t place = 0, filled = 0;
+    char* to = static_cast<char*>(target);
+    while (bytes) {
+        if (place == filled) {
+            const ssize_t got = ::read(input, buffer, sizeof buffer);
+            if (got < 0 && errno == EINTR) continue;
+            if (got <= 0) end(KIND_FAILED, "the input of the driver ends early");
+            place = 0, filled = got;
+        }
+        const size_t part = std::min(bytes, filled - place);
+        std::memcpy(to, buffer + place, part);
+        to += part, place += part, bytes -= part;
+    }
 }
 
 template <typename T>
@@ -61,11 +99,45 @@ std::vector<T> read_vector(size_t size) {
     return values;
 }
 
-void write(const void* source, size_t bytes) {
-    if (std::fwrite(source, 1, bytes, stdout) != bytes) fault("the results cannot be written");
+void write_result(const void* source, size_t bytes) {
+    const char* from = static_cast<const char*>(source);
+    unwritten.insert(unwritten.end(), from, from + bytes);
+    if (unwritten.size() < 1 << 16) return;
+    if (!write_all(results, unwritten.data(), unwritten.size()))
+        end(KIND_FAILED, "results cannot be written: %s", std::strerror(errno));
+    unwritten.clear();
 }
 
-void write(int64_t value) { write(&value, sizeof value); }
+// Every `cycle_seconds` of processor time: has a cycle ended since?
+void watch(int) {
+    static int64_t before = -1;
+    if (cycle == before)
+        fault("cycle %lld takes more than %lld s of processor time: a loop without end?", (long long)cycle,
+              (long long)setup.cycle_seconds);
+    before = cycle;
+}
+
+// Take the three descriptors away from standard input and output, and build the walls.
+void prepare() {
+    input = confinement::keep(STDIN_FILENO);
+    results = confinement::keep(STDOUT_FILENO);
+    verdicts = confinement::keep(STDERR_FILENO);
+    if (input < 0 || results < 0 || verdicts < 0) _exit(1);
+    confinement::silence();
+    read(&setup, sizeof setup);
+    verdict.nonce = setup.nonce;
+    signal(SIGXFSZ, SIG_IGN);  // a write beyond the limit fails instead
+    if (!confinement::end_with_parent(setup.parent, SIGKILL)) _exit(1);
+    if (!setup.confined) return;
+    std::set_new_handler([] {
+        end(KIND_FAILED, "the Verilog takes more than %lld MB of memory to simulate", (long long)(setup.memory >> 20));
+    });
+    signal(SIGPROF, watch);
+    const timeval period = {time_t(setup.cycle_seconds), 0};
+    const itimerval timer = {period, period};
+    setitimer(ITIMER_PROF, &timer, nullptr);
+    verdict.walls = confinement::confine(setup.memory, setup.seconds, setup.output);
+}
 
 // Random bits that stall a stream with a given density, in 65536ths; xorshift64*.
 struct Stalls {
@@ -78,10 +150,6 @@ struct Stalls {
         state ^= state >> 27;
         return int64_t((state * 0x2545F4914F6CDD1Dull) >> 48) < density;
     }
-};
-
-struct Setup {
-    int64_t frames, first, classes, steps, layers, compare, record, beats, seed, stall_in, stall_out, gap, patience;
 };
 
 // One layer: where its neurons sit, and the wires that show a row of them being updated.
@@ -107,13 +175,13 @@ struct Frame {
 };
 
 std::vector<Layer> read_layers(int64_t count, const Ports& ports) {
-    if (count > int64_t(ports.cores.size())) fault("the model shows %d layers", int(ports.cores.size()));
+    if (count > int64_t(ports.cores.size())) end(KIND_FAILED, "the model shows %d layers", int(ports.cores.size()));
     std::vector<Layer> layers(count);
     for (int64_t l = 0; l < count; ++l) layers[l].core = ports.cores[l];
     for (Layer& layer : layers) {
-        int64_t sizes[4];
-        read(sizes, sizeof sizes);
-        layer.neurons = sizes[0], layer.rows = sizes[1], layer.pes = sizes[2], layer.bits = sizes[3];
+        LayerHead head;
+        read(&head, sizeof head);
+        layer.neurons = head.neurons, layer.rows = head.rows, layer.pes = head.pes, layer.bits = head.bits;
         layer.slots = read_vector<int32_t>(layer.rows * layer.pes);
         std::vector<bool> there(layer.neurons);
         for (int32_t neuron : layer.slots)
@@ -131,7 +199,7 @@ std::vector<Trace> empty_trace(const std::vector<Layer>& layers, int64_t steps) 
     return trace;
 }
 
-Frame read_frame(const Setup& setup, const std::vector<Layer>& layers) {
+Frame read_frame(const std::vector<Layer>& layers) {
     Frame frame;
     uint64_t beats;
     read(&beats, sizeof beats);
@@ -165,7 +233,7 @@ void take_row(const Layer& layer, int64_t step, int64_t row, Trace& trace) {
 }
 
 // Compare a finished frame; the first difference in the order step, layer, neuron ends the run.
-void compare(const Setup& setup, const std::vector<Layer>& layers, const Frame& frame, int64_t number) {
+void compare(const std::vector<Layer>& layers, const Frame& frame, int64_t number) {
     for (int64_t step = 0; step < setup.steps; ++step) {
         for (size_t l = 0; l < layers.size(); ++l) {
             const Trace &expected = frame.expected[l], &got = frame.got[l];
@@ -174,15 +242,14 @@ void compare(const Setup& setup, const std::vector<Layer>& layers, const Frame& 
                 const int64_t at = start + neuron;
                 const bool spike = expected.spikes[at] != got.spikes[at];
                 if (!spike && expected.membranes[at] == got.membranes[at]) continue;
-                verdict("difference",
-                        ", \"frame\": %lld, \"step\": %lld, \"layer\": %d, \"neuron\": %d, \"quantity\": \"%s\", "
-                        "\"expected\": %d, \"got\": %d",
-                        (long long)number, (long long)step, int(l), neuron, spike ? "spike" : "membrane",
-                        spike ? expected.spikes[at] : expected.membranes[at],
-                        spike ? got.spikes[at] : got.membranes[at]);
+                verdict.frame = number, verdict.step = step, verdict.layer = l, verdict.neuron = neuron;
+                verdict.quantity = spike ? QUANTITY_SPIKE : QUANTITY_MEMBRANE;
+                verdict.expected = spike ? expected.spikes[at] : expected.membranes[at];
+                verdict.got = spike ? got.spikes[at] : got.membranes[at];
+                end(KIND_DIFFERENCE);
             }
-            spikes_compared += layers[l].used.size();
-            membranes_compared += layers[l].used.size();
+            verdict.spikes += layers[l].used.size();
+            verdict.membranes += layers[l].used.size();
         }
     }
 }
@@ -198,12 +265,11 @@ struct Packet {
 
 }  // namespace
 
+void simulation_fails(const char* message) { fault("the simulation stops: %s", message); }
+
 int main(int count, char** arguments) {
-    static char buffer[1 << 20];
-    std::setvbuf(stdin, buffer, _IOFBF, sizeof buffer);
+    prepare();
     const Ports ports = make_model(count > 1 ? std::atoi(arguments[1]) : 0);
-    Setup setup;
-    read(&setup, sizeof setup);
     std::vector<Layer> layers = read_layers(setup.layers, ports);
 
     *ports.s_axis_tvalid = 0;
@@ -224,7 +290,7 @@ int main(int count, char** arguments) {
 
     for (;; ++cycle) {
         if (!going_in && sent < setup.frames && (setup.gap < 0 || (flying.empty() && cycle >= free_from))) {
-            flying.push_back(read_frame(setup, layers));
+            flying.push_back(read_frame(layers));
             ++sent;
             beat = 0;
             going_in = true;
@@ -293,32 +359,30 @@ int main(int count, char** arguments) {
                         fault("core%d lacks %lld row updates as the packet of frame %lld ends", int(l),
                               (long long)(due - layers[l].updates), number(received));
                 }
-                write(frame.first_beat);
-                write(frame.last_beat);
-                write(cycle);
-                write(packet.user);
-                write(packet.beats.data(), packet.beats.size() * sizeof(int64_t));
+                const ResultHead head = {frame.first_beat, frame.last_beat, cycle, packet.user};
+                write_result(&head, sizeof head);
+                write_result(packet.beats.data(), packet.beats.size() * sizeof(int64_t));
                 if (setup.beats) {
                     frame.offered.resize(setup.beats);
-                    write(frame.offered.data(), frame.offered.size() * sizeof(int64_t));
-                    write(frame.taken.data(), frame.taken.size() * sizeof(int64_t));
+                    write_result(frame.offered.data(), frame.offered.size() * sizeof(int64_t));
+                    write_result(frame.taken.data(), frame.taken.size() * sizeof(int64_t));
                 }
                 if (setup.record)
                     for (const Trace& trace : frame.got) {
-                        write(trace.spikes.data(), trace.spikes.size());
-                        write(trace.membranes.data(), trace.membranes.size() * sizeof(int32_t));
+                        write_result(trace.spikes.data(), trace.spikes.size());
+                        write_result(trace.membranes.data(), trace.membranes.size() * sizeof(int32_t));
                     }
-                if (setup.compare) compare(setup, layers, frame, number(received));
+                if (setup.compare) compare(layers, frame, number(received));
                 packet.beats.clear();
                 flying.pop_front();
-                ++received;
+                verdict.frames = ++received;
                 free_from = cycle + 1 + setup.gap;
             }
         }
         if (progress) last_progress = cycle;
         if (received == setup.frames && cycle - last_progress >= TAIL_CYCLES) {
             cycle -= TAIL_CYCLES - 1;
-            verdict("done", "%s", "");
+            end(KIND_DONE);
         }
         if (received < setup.frames && cycle - last_progress > setup.patience + (setup.gap > 0 ? setup.gap : 0))
             fault("nothing moves for %lld cycles, the packet of frame %lld is due, its input %s", (long long)setup.patience,

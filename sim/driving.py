@@ -1,0 +1,274 @@
+"""A run of a compiled accelerator: the process of the C++ driver, what goes in and what comes back."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import UserError, require
+from ..rtl.mapping import LayerMapping
+from .beats import most_beats, records_of
+from .confinement import DESIGN, Limits
+from .cycles import Cycles
+from .outcome import Outcome, Trace
+from .records import KINDS, LAYER, QUANTITIES, RESULT, SETUP, VERDICT, record
+
+if TYPE_CHECKING:
+    from .verilated import Model
+
+PATIENCE = 1_000_000
+REST = 4096  # idle cycles between frames that are sent apart
+WIDEST_MEMBRANE = 32  # bits: the driver holds membranes as int32
+
+
+@dataclass(frozen=True)
+class Stalls:
+    """Random idle cycles: before each input beat and on the output, with these probabilities."""
+
+    density_in: float = 0.0
+    density_out: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, density in (("density_in", self.density_in), ("density_out", self.density_out)):
+            require(0 <= density < 1, f"stalls.{name}", density, "at least 0, less than 1")
+        require(0 <= self.seed < 1 << 31, "stalls.seed", self.seed, f"0 to {(1 << 31) - 1}")
+
+    @property
+    def none(self) -> bool:
+        return self.density_in == self.density_out == 0
+
+
+@dataclass(frozen=True)
+class Handshakes:
+    """Cycles, int64: `offered` `[frames, most beats]`, when each input beat was first offered (0 behind a frame's last
+    one); `taken` `[frames, classes + 1]`, when each beat of its packet was taken."""
+
+    offered: np.ndarray
+    taken: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class RtlOutcome(Outcome):
+    """Outcome of the compiled RTL. Neurons that the mapping removed are 0 in its trace.
+
+    `cycles`: when each frame went in and its packet left. `flagged`: bool `[frames]`, the packet's `TUSER`.
+    `handshakes`: what the world outside did, if it was recorded.
+    """
+
+    cycles: Cycles
+    flagged: np.ndarray
+    handshakes: Handshakes | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a run of the driver ended.
+
+    `kind`: done, difference or fault. `frames`, `cycles`, `spikes`, `membranes`: what came back and was compared.
+    `details`: of a difference, the fields of `compare.Difference`; of a fault, its `message`. `walls`: bits of
+    `records.WALLS`, the confinement under which the design ran.
+    """
+
+    kind: str
+    frames: int
+    cycles: int
+    spikes: int
+    membranes: int
+    walls: int
+    details: dict[str, Any]
+
+
+class Run:
+    """One run of the driver: `feed` it frames in order, `finish`, then read the `outcome`.
+
+    A context manager: the process ends and its files are removed with it, whatever happens. With `compare`, each fed
+    block comes with the engine's traced outcome and the run ends at the first difference; with `record_trace`, the
+    trace is in the outcome; with `handshakes`, the times of every beat are. `first` is the number of the first frame,
+    for messages. Memory does not grow with the number of frames: the driver reads from a pipe and writes to a file.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        frames: int,
+        *,
+        first: int = 0,
+        compare: bool = False,
+        record_trace: bool = False,
+        handshakes: bool = False,
+        stalls: Stalls | None = None,
+        apart: bool = False,
+        patience: int = PATIENCE,
+        limits: Limits = DESIGN,
+    ):
+        require(1 <= patience < 1 << 62, "patience", patience, "at least 1")
+        self.mapping = model.mapping
+        self.frames = frames
+        self.limits = limits
+        self.compare = compare
+        self.record = record_trace
+        self.beats = most_beats(model.mapping) if handshakes else 0
+        self.layers = model.mapping.layers if model.traced else ()
+        self._result = self._result_type()
+        self._nonce = secrets.randbits(62)
+        stalls = stalls or Stalls()
+        setup = record(
+            SETUP,
+            nonce=self._nonce,
+            frames=frames,
+            first=first,
+            classes=model.mapping.network.classes,
+            steps=model.mapping.network.steps,
+            layers=len(self.layers),
+            compare=compare,
+            record=record_trace,
+            beats=self.beats,
+            seed=stalls.seed,
+            stall_in=round(stalls.density_in * 65536),
+            stall_out=round(stalls.density_out * 65536),
+            gap=REST if apart else -1,
+            patience=patience,
+            parent=os.getpid(),
+            confined=not model.trusted,
+            memory=limits.memory,
+            seconds=limits.seconds,
+            output=min(limits.output, max(1, frames) * self._result.itemsize),
+            cycle_seconds=limits.cycle_seconds,
+        )
+        try:
+            self._results = tempfile.TemporaryFile()  # noqa: SIM115
+        except OSError as error:
+            raise UserError(f"no folder for temporary files: {error.strerror}") from error
+        self._process = subprocess.Popen(
+            model.command,
+            cwd=model.folder,
+            stdin=subprocess.PIPE,
+            stdout=self._results,
+            stderr=subprocess.PIPE,
+        )
+        self._write(setup + b"".join(map(_layer, self.layers)))
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._process.kill()
+        self._process.wait()
+        for file in (self._process.stdin, self._process.stderr, self._results):
+            if file is not None:
+                with suppress(BrokenPipeError):
+                    file.close()
+
+    def feed(self, frames: np.ndarray, expected: Outcome | None = None) -> bool:
+        """Send a block of frames; False if the driver has ended before it read them all."""
+        traces = []
+        if self.compare:
+            assert expected is not None
+            assert expected.trace is not None
+            traces = [a for pair in zip(expected.trace.spikes, expected.trace.membranes, strict=True) for a in pair]
+        return self._write(records_of(self.mapping, frames, traces))
+
+    def finish(self) -> Verdict:
+        """Wait for the driver's verdict.
+
+        It is believed if the driver ended well, under the nonce of this run, and what came back is all that was asked
+        for. Raises `UserError` if the run could not be done: memory, storage.
+        """
+        _, told = self._process.communicate()
+        code = self._process.returncode
+        found = np.frombuffer(told, VERDICT)[0] if len(told) == VERDICT.itemsize else None
+        if found is None or code != 0 or found["nonce"] != self._nonce or not 0 <= found["kind"] < len(KINDS):
+            return Verdict("fault", 0, 0, 0, 0, 0, {"message": self._ended(code)})
+        kind, message = KINDS[found["kind"]], bytes(found["message"]).decode(errors="replace")
+        if kind == "failed":
+            raise UserError(message)
+        frames, cycles, spikes, membranes, walls = (
+            int(found[name]) for name in ("frames", "cycles", "spikes", "membranes", "walls")
+        )
+        details: dict[str, Any] = {"message": message}
+        if kind == "difference":
+            details = {name: int(found[name]) for name in ("frame", "step", "layer", "neuron", "expected", "got")}
+            details["quantity"] = QUANTITIES[found["quantity"]]
+        elif kind == "done" and (lacks := self._lacks(frames, spikes, membranes)):
+            kind, details = "fault", {"message": lacks}
+        return Verdict(kind, frames, cycles, spikes, membranes, walls, details)
+
+    def _lacks(self, frames: int, spikes: int, membranes: int) -> str | None:
+        """What a run that calls itself done has left out."""
+        asked, written = self.frames, os.fstat(self._results.fileno()).st_size
+        if frames != asked or written != asked * self._result.itemsize:
+            return f"{min(frames, written // self._result.itemsize)} of {asked} frames came back"
+        neurons = sum(len(np.unique(layer.slots[layer.slots >= 0])) for layer in self.layers)
+        expected = asked * self.mapping.network.steps * neurons if self.compare else 0
+        if (spikes, membranes) != (expected, expected):
+            return f"{spikes} spikes and {membranes} membranes were compared, expected {expected} of each"
+        return None
+
+    def _ended(self, code: int) -> str:
+        """Why there is no verdict."""
+        if code == -signal.SIGXCPU:
+            return f"the simulation took more than {self.limits.seconds} s of processor time"
+        how = f"by {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
+        return f"the simulation of the Verilog ended {how}, without a verdict"
+
+    def outcome(self) -> RtlOutcome:
+        """What has come back, frame by frame, as far as the run went."""
+        self._results.seek(0)
+        data = self._results.read()
+        found = np.frombuffer(data[: len(data) - len(data) % self._result.itemsize], self._result)
+        trace = None
+        if self.record:
+            spikes, membranes = (
+                tuple(found[f"{name}{index}"] for index in range(len(self.mapping.network.layers)))
+                for name in ("spikes", "membranes")
+            )
+            trace = Trace(spikes, membranes)
+        return RtlOutcome(
+            found["packet_data"][:, 0],
+            found["packet_data"][:, 1:],
+            trace,
+            cycles=Cycles(found["first_beat"], found["last_beat"], found["packet"]),
+            flagged=found["user"] != 0,
+            handshakes=Handshakes(found["offered"], found["taken"]) if self.beats else None,
+        )
+
+    def _result_type(self) -> np.dtype:
+        """What the driver writes for each frame."""
+        network = self.mapping.network
+        fields: list[Any] = [*RESULT.descr, ("packet_data", "<i8", 1 + network.classes)]
+        if self.beats:
+            fields += [("offered", "<i8", self.beats), ("taken", "<i8", 1 + network.classes)]
+        for index, layer in enumerate(network.layers if self.record else ()):
+            shape = (network.steps, layer.neurons)
+            fields += [(f"spikes{index}", "u1", shape), (f"membranes{index}", "<i4", shape)]
+        return np.dtype(fields)
+
+    def _write(self, data: bytes | memoryview) -> bool:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(data)
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            return False
+        return True
+
+
+def _layer(placed: LayerMapping) -> bytes:
+    """A layer for the driver."""
+    require(
+        placed.membrane_bits <= WIDEST_MEMBRANE, "membrane bits", placed.membrane_bits, f"at most {WIDEST_MEMBRANE}"
+    )
+    head = record(LAYER, neurons=placed.layer.neurons, rows=placed.rows, pes=placed.pes, bits=placed.membrane_bits)
+    return head + placed.slots.astype("<i4").tobytes()

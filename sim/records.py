@@ -1,0 +1,64 @@
+"""What passes between Python and the C++ driver, field by field: one definition for both sides.
+
+Each record is a NumPy dtype; `header` writes the same fields as C++ structs, in `records.h`. All numbers are
+little-endian.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def _integers(names: str) -> np.dtype:
+    return np.dtype([(name, "<i8") for name in names.split()])
+
+
+# What a run does. `first`: number of the first frame, for messages. `beats`: input beats recorded of a frame, 0 for no
+# times of beats. `stall_in`, `stall_out`: probability in 65536ths. `gap`: idle cycles between frames, -1 for back to
+# back. `patience`: cycles without progress. Then the confinement: see `sim/confinement.py`.
+SETUP = _integers(
+    "nonce frames first classes steps layers compare record beats seed stall_in stall_out gap patience "
+    "parent confined memory seconds output cycle_seconds"
+)
+# One layer: its size, the rows of a scan, its processing elements, bits of a membrane. `slots` follow, int32
+# `[rows, pes]`: neuron or -1.
+LAYER = _integers("neurons rows pes bits")
+# The head of a frame's result; class and sums follow as int64, then times and traces if asked for.
+RESULT = _integers("first_beat last_beat packet user")
+# How the run ended. `kind` is an index into `KINDS`; the fields from `frame` on belong to a difference. `walls`: a bit
+# for each of `WALLS` that stands.
+VERDICT = np.dtype(
+    [
+        *_integers("nonce kind frames cycles spikes membranes walls").descr,
+        *_integers("frame step layer neuron quantity expected got").descr,
+        ("message", "S256"),
+    ]
+)
+KINDS = ("done", "difference", "fault", "failed")  # `failed`: not the design's fault, the run could not be done
+QUANTITIES = ("spike", "membrane")
+WALLS = ("limits", "network", "files", "calls")
+
+_RECORDS = {"Setup": SETUP, "LayerHead": LAYER, "ResultHead": RESULT, "VerdictRecord": VERDICT}
+_TYPES = {"<i8": "int64_t {};", "|S256": "char {}[256];"}
+
+
+def header() -> str:
+    """Text of `records.h`: the records as structs, `KINDS`, `QUANTITIES` and `WALLS` as constants."""
+    lines = ["#pragma once", "#include <cstdint>"]
+    for name, dtype in _RECORDS.items():
+        assert dtype.names is not None
+        fields = " ".join(_TYPES[dtype[field].str].format(field) for field in dtype.names)
+        lines.append(f"struct {name} {{ {fields} }};")
+        lines.append(f'static_assert(sizeof({name}) == {dtype.itemsize}, "{name} is packed");')
+    for prefix, names in (("KIND", KINDS), ("QUANTITY", QUANTITIES)):
+        lines += [f"constexpr int64_t {prefix}_{name.upper()} = {index};" for index, name in enumerate(names)]
+    lines += [f"constexpr int64_t WALL_{name.upper()} = {1 << index};" for index, name in enumerate(WALLS)]
+    return "\n".join(lines) + "\n"
+
+
+def record(dtype: np.dtype, **fields: int) -> bytes:
+    """One record with all of its fields given by name."""
+    assert dtype.names is not None
+    if set(fields) != set(dtype.names):
+        raise ValueError(f"fields differ: {sorted(set(fields) ^ set(dtype.names))}")
+    return np.array(tuple(fields[name] for name in dtype.names), dtype=dtype).tobytes()

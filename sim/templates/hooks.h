@@ -1,0 +1,4 @@
+// What a program around a design defines: the simulation cannot go on.
+#pragma once
+
+[[noreturn]] void simulation_fails(const char* message);
