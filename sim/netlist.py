@@ -8,18 +8,12 @@ from pathlib import Path
 
 from ..errors import UserError
 
-# What Yosys's cell models draw in Verilator beyond the design's own warnings.
-LINT = ("PINMISSING", "UNOPTFLAT", "IMPLICIT", "MULTIDRIVEN", "CASEX", "CASEOVERLAP", "DECLFILENAME", "SELRANGE",
-        "COMBDLY", "BLKSEQ", "UNDRIVEN", "UNUSED", "TIMESCALEMOD", "WIDTH", "CASEINCOMPLETE", "INITIALDLY",
-        "LATCH", "SYNCASYNCNET", "SPECIFYIGN", "ASSIGNIN", "STMTDLY", "REDEFMACRO")  # fmt: skip
-
 
 def with_models(netlist: str, family: str) -> str:
     """`netlist` and the simulation models of `family`'s cells (`ice40` or `ecp5`) as one Verilog text."""
     folder = cell_library() / family
     models = _included((folder / "cells_sim.v").read_text(), folder, set())
-    waived = "".join(f"/* verilator lint_off {rule} */\n" for rule in LINT)
-    return waived + without_specify(models) + netlist
+    return without_files(without_specify(models)) + netlist
 
 
 def cell_library() -> Path:
@@ -34,6 +28,11 @@ def without_specify(text: str) -> str:
     """Timing left out: it means nothing in a two-state simulation."""
     text = re.sub(r"^\s*specify\b.*?^\s*endspecify\b", "", text, flags=re.M | re.S)
     return text.replace("`timescale 1ps / 1ps", "")
+
+
+def without_files(text: str) -> str:
+    """Block RAMs without their option of contents from a file: a netlist holds them itself."""
+    return re.sub(r"\$readmem[bh]\s*\([^;]*\);", ";", text)
 
 
 def _included(text: str, folder: Path, seen: set[str]) -> str:

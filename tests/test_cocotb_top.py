@@ -11,6 +11,10 @@ from cocotb_tools.runner import get_results, get_runner
 from gradrtl.rtl.verilog import TOP, generate
 from gradrtl.sim import toolchain
 
+# What Amaranth's Verilog draws: `casez` without default, constants narrower than their operands, comparisons that a
+# parameter at the end of its range makes constant.
+WAIVED = ("CASEINCOMPLETE", "WIDTHEXPAND", "WIDTHTRUNC", "UNSIGNED", "CMPCONST")
+
 TESTS = Path(__file__).parent
 BUILD = TESTS.parent / "build" / "cocotb"
 
@@ -26,7 +30,7 @@ def test_regression(kind, monkeypatch):
     for name, value in toolchain.environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("PYTHONPATH", str(TESTS))
-    waived = [f"-Wno-{name}" for name in toolchain.WAIVED]
+    waived = [f"-Wno-{name}" for name in WAIVED]
     runner = get_runner("verilator")
     runner.build(
         sources=[source],

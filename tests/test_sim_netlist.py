@@ -16,7 +16,7 @@ from gradrtl.rtl.synthesis import tool
 from gradrtl.rtl.verilog import generate_serial
 from gradrtl.sim import reference
 from gradrtl.sim.board import DIVISOR, SimulatedBoard, build
-from gradrtl.sim.netlist import with_models, without_specify
+from gradrtl.sim.netlist import with_models, without_files, without_specify
 
 # Yosys ships no behaviour for the block RAMs and multipliers of the ECP5, so that netlist does without them.
 SYNTHESIS = {"ice40": "synth_ice40 -dsp -spram -device u", "ecp5": "synth_ecp5 -nodsp -nobram"}
@@ -48,3 +48,8 @@ def test_timing_is_left_out():
     text = "module a;\n  specify\n    (x => y) = 1;\n  endspecify\nendmodule\n"
     assert "specify" not in without_specify(text)
     assert "endmodule" in without_specify(text)
+
+
+def test_contents_come_from_no_file():
+    text = 'initial if (INIT_FILE != "") $readmemh(INIT_FILE, memory);\n'
+    assert without_files(text) == 'initial if (INIT_FILE != "") ;\n'
