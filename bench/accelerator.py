@@ -6,8 +6,9 @@ import numpy as np
 
 from gradrtl.quantize.network import QuantizedNetwork
 from gradrtl.rtl.mapping import Mapping, map_network
-from gradrtl.sim import cycles, energy, engine, operations
+from gradrtl.sim import energy, engine, operations
 from gradrtl.sim.events import Events, events_of
+from gradrtl.sim.timing.predict import predict
 
 from .figures import Figure
 
@@ -36,8 +37,8 @@ def figures(network: QuantizedNetwork, frames: np.ndarray, training: np.ndarray)
     for pes in PES:
         mapping = map_network(network, pes, measured)
         events = events_of(mapping, frames, trace)
-        back_to_back = float(cycles.predict(mapping, events).interval.mean())
-        alone = float(cycles.predict(mapping, events, apart=True).latency.mean())
+        back_to_back = float(predict(mapping, events).interval.mean())
+        alone = float(predict(mapping, events, apart=True).latency.mean())
         cores = bounds(mapping, events)[:, 1:]
         least = float(cores.max(axis=0).mean())
         name = f"P = {pes[0]}, {pes[1]}:"

@@ -7,8 +7,9 @@ import numpy as np
 from gradrtl.quantize.network import QuantizedNetwork
 from gradrtl.rtl.mapping import map_network
 from gradrtl.rtl.verilog import generate
-from gradrtl.sim import cycles, engine, verilated
+from gradrtl.sim import engine, verilated
 from gradrtl.sim.events import Events, events_of
+from gradrtl.sim.timing.predict import predict
 
 from .accelerator import PES
 from .figures import Figure
@@ -33,13 +34,13 @@ def figures(network: QuantizedNetwork, frames: np.ndarray, rounds: int) -> list[
         return events_of(mapping, part, trace)
 
     ready = events(frames)
-    predicted = cycles.predict(mapping, ready).result[:FRAMES]
+    predicted = predict(mapping, ready).result[:FRAMES]
     np.testing.assert_array_equal(model.run(few).cycles.result, predicted)
     times = best_of(
         {
             "rtl": lambda: model.run(few),
-            "alone": lambda: cycles.predict(mapping, ready),
-            "whole": lambda: cycles.predict(mapping, events(frames)),
+            "alone": lambda: predict(mapping, ready),
+            "whole": lambda: predict(mapping, events(frames)),
         },
         rounds,
     )

@@ -20,8 +20,8 @@ from gradrtl.model.data import load
 from gradrtl.quantize.fold import fold
 from gradrtl.quantize.network import QuantizedNetwork
 from gradrtl.sim import engine
-from gradrtl.sim.cycles import predict
 from gradrtl.sim.events import events_of
+from gradrtl.sim.timing.predict import predict
 from gradrtl.steps.place import place
 
 ROOT = Path(__file__).parents[1]

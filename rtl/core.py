@@ -31,7 +31,7 @@ class Core(wiring.Component):
 
     `fire_valid`, `fire_spikes`, `fire_membranes` show every update of the layer, for traces. Integration of a step
     overlaps the scan of the step before. Throughput: a step costs the largest of its events, the synapses of its most
-    loaded PE, its rows, its spikes; see `sim/cycles.py`, which is exact.
+    loaded PE, its rows, its spikes; see `sim/timing/`, which is exact.
     """
 
     def __init__(self, mapping: LayerMapping, steps: int, static: bool, loadable: bool = False):

@@ -43,7 +43,7 @@ class Datapath(wiring.Component):
         In, if `loadable`: `load_layout`, contents of the strided synapse memories, before the first frame. Without
         `loadable` they have their contents from the start.
 
-    Latency and throughput: see `sim/cycles.py`. Stalls: `packets.ready` low.
+    Latency and throughput: see `sim/timing/`. Stalls: `packets.ready` low.
     """
 
     def __init__(self, mapping: Mapping, loadable: bool = False):

@@ -5,27 +5,56 @@ Hardware, timing model, tests and documents read them here. No hardware descript
 
 from __future__ import annotations
 
+# A stream passes one transfer a cycle: from one to the first cycle of the next.
+INTERVAL = 1
+
 # Accumulator banks of a core: one is filled while the other is scanned.
 BANKS = 2
 
-# Processing element. From the handoff of a token to the first cycle in which its bank is seen full; from a synapse to
-# its row in a convolution (a dense layer has the row in the synapse word).
+# Processing element. From the cycle in which an event leaves one stage of its lookup (event queue, pointer, run) to the
+# first in which it can leave the next. Cycles that the synapse reader takes for a token, and for each synapse. From the
+# handoff of a token to the first cycle in which its bank is seen full; from a synapse to its row in a convolution (a
+# dense layer has the row in the synapse word). From the release of a bank to the first cycle in which it can be filled.
+LOOKUP_STAGE = 1
+READ = 1
 TOKEN = 5
 CONVOLUTION = 2
+REOPENED = 1
 
 # Fire unit. From the cycle in which a bank is full to its first issue; from the issue of a row to the release of the
 # bank, and to its offer on `rows`.
 SEEN = 1
 RELEASED = 2
 PUT_OUT = 5
+# From the cycle in which the serialiser loads a row, or takes one that it does not need, to the first in which its
+# credit lets another row be issued.
+CREDIT_LOADED = 2
+CREDIT_UNNEEDED = 1
 # A row is read, registered, updated, written: the same row is read again no sooner.
 FIRE_STAGES = 4
+
+# Every queue (`rtl/fifo.py`): from the cycle in which an entry is taken to the first in which it is offered; from the
+# cycle in which one leaves a full queue to the first in which another is taken.
+QUEUE = 1
+QUEUE_FREED = 1
+
+# Serialiser. From the load of a row to its first event; the others, and the token, follow one a cycle.
+LOADED = 1
+
+# Read-out. From the cycle in which the last beat of a packet leaves to the first in which the last token of the next
+# frame is taken. The search for the largest sum takes one cycle for each class.
+SENT = 1
 
 # Queues, in entries. On both streams of the top level: `ready`, `valid` and data come from registers. In front of the
 # first core: enough for an event a cycle.
 INPUT_QUEUE = 2
 OUTPUT_QUEUE = 2
 BEATS_WAITING = 2
+
+
+def search_cycles(classes: int) -> int:
+    """Cycles from the last token of a frame to the cycle before the first in which its packet is offered."""
+    return classes
 
 
 def token_latency(convolution: bool) -> int:

@@ -33,7 +33,7 @@ class Accelerator(wiring.Component):
         DECERR; a write to a register that is read-only answers SLVERR.
 
     A soft reset drops the frames that are inside, and the rest of one that is half taken; a packet whose sending has
-    begun, and one whose frame is complete, still leaves. Latency and throughput: `sim/cycles.py`.
+    begun, and one whose frame is complete, still leaves. Latency and throughput: `sim/timing/`.
     """
 
     def __init__(self, mapping: Mapping):

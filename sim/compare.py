@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..rtl.mapping import Mapping
-from .cycles import Cycles
 from .outcome import Outcome
+from .timing.predict import Cycles
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from ..errors import UserError, require
 from ..rtl.mapping import LayerMapping
 from .beats import most_beats, records_of
 from .confinement import DESIGN, Limits
-from .cycles import Cycles
 from .outcome import Outcome, Trace
 from .records import KINDS, LAYER, QUANTITIES, RESULT, SETUP, VERDICT, record
+from .timing.predict import Cycles
 
 if TYPE_CHECKING:
     from .verilated import Model

@@ -19,11 +19,11 @@ from ..rtl.mapping import Mapping
 from . import engine
 from .compare import Difference, first_cycle_difference, first_result_difference
 from .confinement import missing_walls
-from .cycles import predict
 from .driving import PATIENCE, RtlOutcome, Run, Stalls, Verdict
 from .events import Events, events_of
 from .frames import check
 from .outcome import Outcome
+from .timing.predict import predict
 from .verilated import BLOCK, Model, build, text_of
 
 

@@ -13,8 +13,9 @@ from rtl_bench import Bench, beats_of
 from gradrtl.quantize.network import Dense, Input, IntNeuron, Layer, QuantizedNetwork, Readout
 from gradrtl.quantize.placement import Placement
 from gradrtl.rtl.mapping import Mapping, map_network
-from gradrtl.sim import cycles, reference
+from gradrtl.sim import reference
 from gradrtl.sim.events import events_of
+from gradrtl.sim.timing.predict import predict
 
 OPTIONS = Options(dense_only=True, largest=40, most_layers=3, most_steps=4)
 
@@ -26,7 +27,7 @@ def check(net: QuantizedNetwork, mapping: Mapping, images: np.ndarray, stalls: f
     assert bench.packets == [[int(c), *row] for c, row in zip(expected.classes, expected.counts.tolist(), strict=True)]
     assert not any(bench.flags)
     assert expected.trace is not None
-    predicted = cycles.predict(
+    predicted = predict(
         mapping,
         events_of(mapping, images, expected.trace),
         offered=padded(bench.offered) if stalls else None,

@@ -9,8 +9,8 @@ from fake_accelerator import small_network
 from gradrtl.rtl.mapping import map_network
 from gradrtl.sim import reference
 from gradrtl.sim.compare import first_cycle_difference, first_difference, used_neurons
-from gradrtl.sim.cycles import Cycles
 from gradrtl.sim.outcome import Outcome, Trace
+from gradrtl.sim.timing.predict import Cycles
 
 NETWORK = small_network()
 FRAMES = np.random.default_rng(0).integers(0, 256, (4, 11)).astype(np.uint8)

@@ -22,8 +22,8 @@ from ..quantize.network import QuantizedNetwork
 from ..quantize.ptq import quantize
 from ..quantize.rounding import Formats
 from ..sim import engine
-from ..sim.cycles import predict
 from ..sim.events import events_of
+from ..sim.timing.predict import predict
 from .place import place
 from .quantise import connectivity_of
 

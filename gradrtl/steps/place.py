@@ -17,9 +17,9 @@ from ..rtl.mapping import Mapping, map_network
 from ..rtl.planning import Load, balanced_pes, device_pes
 from ..rtl.pruning import kept_neurons
 from ..sim import engine
-from ..sim.cycles import Cycles, predict
 from ..sim.events import events_of
 from ..sim.operations import count, source_rates
+from ..sim.timing.predict import Cycles, predict
 from .frames import frames_for
 
 RATE_IMAGES = 1000  # training images on which event rates are measured

@@ -1,0 +1,317 @@
+"""All parts together: times of every frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from ...compiled import kernel
+from ...rtl.latency import CREDIT_LOADED, CREDIT_UNNEEDED, INTERVAL, LOADED, PUT_OUT
+from ...rtl.mapping import Mapping
+from ..events import Events
+from . import fire, framer, pe, readout, serialiser
+from .fifo import NEVER, Times
+
+TOKEN = -1  # the address of `pe.take`
+NARROW, CACHE_LINE = 4, 64  # bytes
+WIDE = 1 << 29  # cycles from a base up to which vectors of 32-bit numbers are used: see `predict`
+GROWTH = 16  # cycles that an event, a row, a token or a beat of a packet adds at most, synapses aside
+
+
+@dataclass(frozen=True)
+class Cycles:
+    """Times in cycles, int64 `[frames]`; cycle 0 is the first after reset, when the first beat is offered.
+
+    `first_beat`, `last_beat`: when a frame's first and last beat are taken on `s_axis`; `result`: when the last beat
+    of its packet leaves on `m_axis`.
+    """
+
+    first_beat: np.ndarray
+    last_beat: np.ndarray
+    result: np.ndarray
+
+    @property
+    def latency(self) -> np.ndarray:
+        """Cycles of each frame from its first beat to the end of its packet, both included."""
+        return self.result - self.first_beat + 1
+
+    @property
+    def interval(self) -> np.ndarray:
+        """Cycles between one frame's result and the next, `[frames - 1]`: the initiation interval when fed at once."""
+        return np.diff(self.result)
+
+
+class State(NamedTuple):
+    """State of all parts between two frames; times count from a base that moves with the frames."""
+
+    times: np.ndarray  # int64 [all that happens once in a part]
+    lanes: np.ndarray  # int32 or int64 [vectors * 3, LANES], see `pe.take`
+    costs: np.ndarray  # of the same type, see `pe.costs`
+    pes: np.ndarray  # pe.PES [layers]
+    fires: np.ndarray  # fire.FIRE [layers]
+    serialisers: np.ndarray  # serialiser.SERIALISER [1 + layers]: that of the input, those behind the fire units
+    framer: np.ndarray  # framer.FRAMER [1]
+    readout: np.ndarray  # readout.READOUT [1]
+
+
+class Work(NamedTuple):
+    """What all frames send through the parts: `events_of`, one serialiser's after another's, and how far it is sent."""
+
+    steps: int
+    held: bool  # static input: the first core integrates once per frame
+    input_rows: int  # in a step
+    counts: np.ndarray  # uint32: events of each row
+    row: np.ndarray  # int64 [1 + layers]: each serialiser's next one
+    addresses: np.ndarray  # int32
+    event: np.ndarray  # int64 [1 + layers]: each serialiser's next one
+
+
+def predict(
+    mapping: Mapping,
+    events: tuple[Events, ...],
+    apart: bool = False,
+    offered: np.ndarray | None = None,
+    taken: np.ndarray | None = None,
+) -> Cycles:
+    """Times of frames fed back to back and drained at once, from the first cycle after reset on. Exact at any length.
+
+    Parameters
+    ----------
+    events
+        From `sim.events.events_of`.
+    apart
+        Each frame but the first enters an accelerator at rest, so that `latency` is that of a frame on its own.
+    offered
+        int64 `[frames, beats]`: the earliest cycle in which the sender offers each beat, where it is not at once.
+    taken
+        int64 `[frames, classes + 1]`: the cycle in which each beat of each packet was taken, where it was not at once.
+    """
+    frames = len(events[0].counts)
+    nothing = np.zeros((0, 0), np.int64)
+    streams = (nothing if offered is None else offered, nothing if taken is None else taken)
+    streams += tuple(np.zeros(stream.shape[1], np.int64) for stream in streams)
+    times = np.zeros((3, frames), np.int64)
+    # Every time is the largest of some earlier ones plus a few cycles, so a frame's are later than all before it by no
+    # more than all that it adds. If that is below WIDE, and `_run` sees that all times before it are, 32 bits suffice.
+    narrow = _is_narrow(mapping, events)
+    if not narrow or not _run(_state(mapping, np.int32), _work(mapping, events), apart, *streams, times):
+        _run(_state(mapping, np.int64), _work(mapping, events), apart, *streams, times)
+    return Cycles(*times)
+
+
+def _is_narrow(mapping: Mapping, events: tuple[Events, ...]) -> bool:
+    """Whether no frame moves the latest time of all parts by WIDE cycles or more, offers and drains aside."""
+    if _growth(mapping, events, [len(sent.addresses) for sent in events], len(events[0].counts)) < WIDE:
+        return True  # not all frames together do
+    number = [int(sent.counts.sum(axis=(1, 2), dtype=np.int64).max(initial=0)) for sent in events]
+    return _growth(mapping, events, number, 1) < WIDE
+
+
+def _growth(mapping: Mapping, events: tuple[Events, ...], number: list[int], frames: int) -> int:
+    """Bound on the cycles by which `frames` that have `number[s]` events of serialiser `s` move the latest time."""
+    rows = sum(sent.counts.shape[1] * (sent.counts.shape[2] + 1) for sent in events)  # and a token in each step
+    synapses = [int(layer.counts.max(initial=0)) for layer in mapping.layers]  # of an event in a PE, at most
+    read = sum(events * cost for events, cost in zip(number, synapses, strict=False))
+    return (sum(number) + frames * (rows + mapping.network.classes + 1)) * GROWTH + read
+
+
+def _work(mapping: Mapping, events: tuple[Events, ...]) -> Work:
+    network = mapping.network
+    return Work(
+        network.steps,
+        network.input.kind == "static",
+        events[0].counts.shape[2],
+        *_joined([e.counts for e in events], np.uint32),
+        *_joined([e.addresses for e in events], np.int32),
+    )
+
+
+def _joined(arrays: list[np.ndarray], dtype: type) -> tuple[np.ndarray, np.ndarray]:
+    """All arrays flat, one after another, and where each begins."""
+    begins = np.cumsum([0] + [a.size for a in arrays[:-1]])
+    return np.concatenate([a.ravel() for a in arrays]).astype(dtype, copy=False), begins
+
+
+def _state(mapping: Mapping, kind: type) -> State:
+    """All parts at reset; times of PEs in the integer type `kind`."""
+    layers, times = mapping.layers, Times()
+    costs = [pe.costs(layer) for layer in layers]
+    vectors = [pe.vectors(layer) * len(pe.STATES) for layer in layers]
+    lane = np.cumsum([0, *vectors])
+    cost = np.cumsum([0, *map(len, costs)])
+    pes = [pe.state(layer, times, lane[i], cost[i]) for i, layer in enumerate(layers)]
+    fires = [fire.state(layer, times) for layer in layers]
+    serialisers = [serialiser.state(times) for _ in range(len(layers) + 1)]
+    frames, sums = framer.state(times), readout.state(mapping.network.classes, times)
+    return State(
+        times=np.array(times.values, np.int64),
+        lanes=_aligned(lane[-1], kind),
+        costs=np.concatenate(costs).astype(kind),
+        pes=np.array(pes, pe.PES),
+        fires=np.array(fires, fire.FIRE),
+        serialisers=np.array(serialisers, serialiser.SERIALISER),
+        framer=np.array([frames], framer.FRAMER),
+        readout=np.array([sums], readout.READOUT),
+    )
+
+
+def _aligned(rows: int, kind: type) -> np.ndarray:
+    """Rows of NEVER, `[rows, LANES]`, that begin with a cache line: a vector that lies in two is slower."""
+    lines = np.full(rows * pe.LANES + CACHE_LINE, NEVER, kind)
+    begin = -lines.ctypes.data % CACHE_LINE // lines.itemsize
+    return lines[begin : begin + rows * pe.LANES].reshape(rows, pe.LANES)
+
+
+@kernel(borrows=True)
+def _run(state, work, apart, offered, drained, offers, drains, out):
+    """Fill `out`, int64 `[3, frames]`, with the arrays of `Cycles`; False if 32 bits do not suffice, else True.
+
+    `offered` and `drained` are those of `predict`, `offers` and `drains` of a frame of each, from the base on.
+    """
+    times, source, sums = state.times, state.framer[0], state.readout[0]
+    last = len(state.pes)
+    line = state.serialisers[last]
+    base = np.int64(0)
+    for n in range(out.shape[1]):
+        shift = times[source.taken] + INTERVAL
+        if apart and n > 0:
+            shift = _latest(state) + INTERVAL  # everything has come to rest
+        base += shift
+        _rebase(state, shift)
+        times[source.taken] = -INTERVAL
+        for b in range(len(offers)):
+            offers[b] = offered[n, b] - base
+        for b in range(len(drains)):
+            drains[b] = drained[n, b] - base
+        full = np.int64(NEVER)
+        beats = 0
+        for step in range(work.steps):
+            if work.held:
+                if step == 0:
+                    held = _pixels(state, work, offers)
+                full = held
+            else:
+                beats = _spikes(state, work, offers, beats)
+                full = pe.full(state.pes[0], state.lanes)
+            for layer in range(last):
+                full = _scan(state, work, layer, full, step)
+        out[0, n], out[1, n] = base + times[source.first], base + times[source.taken]
+        out[2, n] = base + readout.send(sums, times, times[line.finished], drains)
+        if state.lanes.itemsize == NARROW and _latest(state) >= WIDE:
+            return False
+    return True
+
+
+@kernel(borrows=True)
+def _latest(state):
+    """The latest of all times that have a part in what follows."""
+    latest = pe.latest(state.lanes)
+    for i in range(len(state.times)):
+        latest = max(latest, state.times[i])
+    return latest
+
+
+@kernel(borrows=True)
+def _rebase(state, shift):
+    """Count all times from a base that is `shift` later."""
+    pe.rebase(state.lanes, shift)
+    for i in range(len(state.times)):
+        state.times[i] = max(state.times[i] - shift, NEVER)
+
+
+@kernel(borrows=True, forceinline=True)
+def _pixels(state, work, offers):
+    """The first core integrates a frame of pixels; returns the cycle from which its bank is seen full."""
+    times, lanes, costs, counts, addresses = state.times, state.lanes, state.costs, work.counts, work.addresses
+    source, line, core = state.framer[0], state.serialisers[0], state.pes[0]
+    pe.reopen(core, lanes, fire.last_release(state.fires[0], times))
+    row, at, finished = work.row[0], work.event[0], times[line.finished]
+    for r in range(work.input_rows):
+        beat = framer.take(source, times, offers[r] if len(offers) else NEVER)
+        if r == 0:
+            times[source.first] = beat
+        passed = serialiser.accept(line, times, framer.offer(source, times, beat))
+        events, ends = np.int64(counts[row + r]), r == work.input_rows - 1
+        if events or ends:
+            loaded = serialiser.load(passed, finished)
+            serialiser.leave_queue(line, times, loaded)
+            offered = loaded + LOADED
+            for i in range(at, at + events):
+                offered = pe.take(core, times, lanes, costs, offered, addresses[i]) + INTERVAL
+            if ends:
+                offered = pe.take(core, times, lanes, costs, offered, TOKEN) + INTERVAL
+            finished = offered - INTERVAL
+            at += events
+        framer.pass_on(source, times, passed)
+    work.row[0], work.event[0], times[line.finished] = row + work.input_rows, at, finished
+    return pe.full(core, lanes)
+
+
+@kernel(borrows=True, forceinline=True)
+def _spikes(state, work, offers, beats):
+    """The first core integrates a step of spikes: each, and the mark, is a beat and goes straight to the core.
+
+    `beats` of the frame were before; returns them with those of this step.
+    """
+    times, lanes, costs, counts, addresses = state.times, state.lanes, state.costs, work.counts, work.addresses
+    source, core = state.framer[0], state.pes[0]
+    pe.reopen(core, lanes, fire.last_release(state.fires[0], times))
+    begin = work.event[0]
+    end = begin + np.int64(counts[work.row[0]])
+    for i in range(begin, end + 1):
+        beat = framer.take(source, times, offers[beats] if len(offers) else NEVER)
+        if beats == 0:
+            times[source.first] = beat
+        beats += 1
+        address = np.int64(addresses[i]) if i < end else TOKEN
+        offered = framer.offer(source, times, beat)
+        framer.pass_on(source, times, pe.take(core, times, lanes, costs, offered, address))
+    work.row[0] += 1
+    work.event[0] = end
+    return beats
+
+
+@kernel(borrows=True, forceinline=True)
+def _scan(state, work, layer, full, step):
+    """A layer scans its bank, seen full from cycle `full` on, and its rows go to the next core, or to the read-out.
+
+    Returns the cycle from which the next core's bank is seen full.
+    """
+    times, lanes, costs, counts, addresses = state.times, state.lanes, state.costs, work.counts, work.addresses
+    unit, line = state.fires[layer], state.serialisers[layer + 1]
+    to_core = layer + 1 < len(state.pes)
+    core = state.pes[layer + 1 if to_core else layer]
+    if to_core:
+        pe.reopen(core, lanes, fire.last_release(state.fires[layer + 1], times))
+    row, at = work.row[layer + 1], work.event[layer + 1]
+    issued, finished = times[unit.issued], times[line.finished]
+    for r in range(unit.rows):
+        events, ends = np.int64(counts[row + r]), r == unit.rows - 1
+        issued = fire.issue(unit, times, issued, full)
+        put_out = issued + PUT_OUT
+        if events or ends:
+            loaded = serialiser.load(put_out, finished)
+            fire.give_back(unit, times, loaded + CREDIT_LOADED)
+            offered = loaded + LOADED
+            if to_core:
+                for i in range(at, at + events):
+                    offered = pe.take(core, times, lanes, costs, offered, addresses[i]) + INTERVAL
+                if ends:
+                    offered = pe.take(core, times, lanes, costs, offered, TOKEN) + INTERVAL
+            else:
+                offered += events * INTERVAL
+                if ends:
+                    if step == work.steps - 1:
+                        offered = readout.take_last(state.readout[0], times, offered)
+                    offered += INTERVAL
+            finished = offered - INTERVAL
+            at += events
+        else:
+            fire.give_back(unit, times, put_out + CREDIT_UNNEEDED)
+    work.row[layer + 1], work.event[layer + 1] = row + unit.rows, at
+    times[unit.issued], times[line.finished] = issued, finished
+    if layer > 0 or not work.held or step == work.steps - 1:
+        fire.release(unit, times, issued)
+    return pe.full(core, lanes)
