@@ -24,11 +24,12 @@ from gradrtl.model.checkpoint import Checkpoint
 from gradrtl.model.data import Dataset, load, split
 from gradrtl.model.networks import network_of
 from gradrtl.model.train import evaluate
+from gradrtl.quantize.config import QatConfig
 from gradrtl.quantize.fold import FloatNetwork, fold
 from gradrtl.quantize.network import WEIGHT_BITS, QuantizedNetwork
 from gradrtl.quantize.plots import draw
 from gradrtl.quantize.ptq import quantize
-from gradrtl.quantize.qat import QatConfig, Row, fine_tune
+from gradrtl.quantize.qat import Row, fine_tune
 from gradrtl.quantize.rounding import Formats
 from gradrtl.quantize.sweep import Method, csv, markdown, plot, sweep
 from gradrtl.sim import engine

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
-
-import numpy as np
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any
 
 from .errors import UserError, require
+
+if TYPE_CHECKING:
+    import numpy as np  # loaded where arrays are checked: help and completion do without it
 
 LONGEST_NAME = 256  # characters
 
 
 def is_whole(value: Any) -> bool:
     """Whether `value` is an integer, one of NumPy's included."""
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def whole(field: str, value: Any, low: int, high: int, accepted: str = "") -> int:
@@ -33,7 +35,7 @@ def whole(field: str, value: Any, low: int, high: int, accepted: str = "") -> in
 
 def wholes(field: str, values: Any, low: int, high: int, count: int | None = None) -> tuple[int, ...]:
     """`values`, a tuple, a list or a vector of NumPy's integers, as ints of `low..high`, `count` of them if given."""
-    if isinstance(values, np.ndarray) and values.ndim == 1:
+    if getattr(values, "ndim", 0) == 1:
         values = list(values)
     number = "whole numbers" if count is None else f"{count} whole numbers"
     if not isinstance(values, tuple | list):
@@ -47,15 +49,15 @@ def wholes(field: str, values: Any, low: int, high: int, count: int | None = Non
 
 def real(field: str, value: Any, accepted: str = "a finite number") -> float:
     """`value`, a number of Python or NumPy, as a finite float."""
-    is_number = is_whole(value) or isinstance(value, float | np.floating)
-    if not is_number or abs(value) > 1e308 or not math.isfinite(value):
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if not is_number or (is_whole(value) and abs(value) > 1e308) or not math.isfinite(value):
         raise UserError.of(field, value, accepted)
     return float(value)
 
 
 def flag(field: str, value: Any) -> bool:
     """`value` as a bool."""
-    if not isinstance(value, bool | np.bool_):
+    if not isinstance(value, bool) and type(value).__name__ not in ("bool", "bool_"):  # NumPy 2 and 1
         raise UserError.of(field, value, "True or False")
     return bool(value)
 
@@ -97,6 +99,8 @@ def items(field: str, value: Any, most: int) -> list[Any]:
 
 def frozen(field: str, value: Any, kind: type[np.generic], dimensions: Iterable[int]) -> np.ndarray:
     """`value`, an array of the type `kind`, in a copy of its own that cannot be written to."""
+    import numpy as np
+
     dimensions = tuple(dimensions)
     expected = f"an array of {np.dtype(kind)} of {' or '.join(map(str, dimensions))} dimensions"
     if not isinstance(value, np.ndarray):

@@ -17,14 +17,13 @@ every field of a `description.Network`; what it leaves out takes its default, an
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable
 from math import prod
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError, require
+from ..errors import UserError, require, within
 from .description import PRESETS, ConvSpec, DenseSpec, LayerSpec, Network, Pool
 
 Described = Callable[[tuple[int, ...]], Network]  # from the shape of an image, (channels, height, width)
@@ -99,58 +98,44 @@ def read_description(path: str | Path, shape: tuple[int, ...]) -> Network:
         body = json.loads(path.read_bytes(), parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise UserError(f"network description {path}: not JSON ({error})") from None
-    own = Network(path.stem, tuple(shape), (LayerSpec(DenseSpec(1)),)).to_json()
-    known = {name: value for name, value in own.items() if name != "layers"}
     require(isinstance(body, dict), f"network description {path}", type(body).__name__, "an object with layers")
-    layers = body.pop("layers", None)
-    filled = _filled(str(path), known, body)
-    require(isinstance(layers, list) and bool(layers), f"{path} layers", layers, "a list with at least one layer")
-    assert isinstance(layers, list)
-    filled["layers"] = [_layer(f"{path} layers[{index}]", layer) for index, layer in enumerate(layers)]
-    found = Network.from_json(filled)
+    own = Network(path.stem, tuple(shape), (LayerSpec(DenseSpec(1)),)).to_json() | {"layers": []} | body
+    if isinstance(own["layers"], list):
+        own["layers"] = [_filled(layer) for layer in own["layers"]]
+    with within(str(path)):
+        found = Network.from_json(own)
     fits = found.input_shape == tuple(shape)
     require(fits, f"{path} input_shape", found.input_shape, f"{tuple(shape)}, the shape of the images")
     return found
 
 
-# Every kind of field with its default: what a JSON file may leave out.
-_TEMPLATE = Network("", (1, 2, 2), (LayerSpec(ConvSpec(1), pool=Pool()), LayerSpec(DenseSpec(1))))
-_CONV, _DENSE = _TEMPLATE.to_json()["layers"]
+# Layers with every kind of field and its default: what a JSON file may leave out.
+_CONV, _DENSE = Network(
+    "", (1, 2, 2), (LayerSpec(ConvSpec(1), batch_norm=False, pool=Pool()), LayerSpec(DenseSpec(1)))
+).to_json()["layers"]
 
 
 def _no_number(text: str) -> float:
     raise ValueError(f"{text} is no number")
 
 
-def _layer(where: str, given: Any) -> dict[str, Any]:
-    require(isinstance(given, dict), where, given, "an object with synapses")
-    synapses = given.get("synapses")
+def _filled(layer: Any) -> Any:
+    """A layer of a JSON file with the fields that it leaves out. What it gives is checked by `Network.from_json`."""
+    if not isinstance(layer, dict):
+        return layer
+    synapses = layer.get("synapses")
     kind = synapses.get("kind") if isinstance(synapses, dict) else None
-    require(kind in ("dense", "conv"), f"{where} synapses.kind", kind, "dense or conv")
     template = _CONV if kind == "conv" else _DENSE
-    size = "channels" if kind == "conv" else "outputs"
-    require(size in synapses, f"{where} synapses.{size}", "missing", "a whole number")
-    filled = _filled(where, template | {"pool": None}, given)
-    for name in ("synapses", "neuron"):
-        filled[name] = _filled(f"{where} {name}", template[name], filled[name])
-    if filled["pool"] is not None:
-        require(isinstance(filled["pool"], dict), f"{where} pool", filled["pool"], "an object, or null")
-        filled["pool"] = _filled(f"{where} pool", _CONV["pool"], filled["pool"])
+    needed = ("channels", "outputs")  # a layer's size has no default
+    defaults = {
+        "synapses": {name: value for name, value in template["synapses"].items() if name not in needed},
+        "neuron": template["neuron"],
+        "pool": _CONV["pool"],
+    }
+    filled = template | {"pool": None} | layer
+    for name, of in defaults.items():
+        if isinstance(filled[name], dict):
+            filled[name] = of | filled[name]
+    if "synapses" not in layer:
+        del filled["synapses"]
     return filled
-
-
-def _filled(where: str, template: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """`template` with the values `given`, of which each must have the type of the one it replaces."""
-    for name, value in given.items():
-        require(name in template, where, name, f"a field of {', '.join(template)}")
-        default = template[name]
-        if default is None:
-            continue
-        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        fits = number if isinstance(default, float) else isinstance(value, _JSON[type(default)])
-        whole = not isinstance(default, int) or isinstance(default, bool) or not isinstance(value, bool)
-        require(fits and whole, f"{where} {name}", value, f"a value such as {json.dumps(default)}")
-    return template | given
-
-
-_JSON: dict[type, Any] = {bool: bool, int: int, str: str, list: list, tuple: list, dict: dict}

@@ -21,13 +21,14 @@ from ..errors import require
 from . import data
 from .checkpoint import Checkpoint
 from .config import TrainConfig
+from .held_out import HELD_OUT
 from .networks import network_of
 from .train import Row, evaluate, train
 
 OUT = Path("build/campaign")
 MNIST = Path("data/mnist")
 CIFAR10 = Path("build/cifar10")  # its official binary batches, which are not part of the project
-BASE = TrainConfig(precision="bfloat16", held_out=data.HELD_OUT)
+BASE = TrainConfig(precision="bfloat16", held_out=HELD_OUT)
 SPARSEST = replace(BASE, rotation=5.0, shift=0.03)  # augmentation that a network of 1 % can hold
 
 SEEDS = (0, 1, 2)

@@ -7,8 +7,8 @@ from typing import Any
 
 from ..errors import UserError, require
 from .architecture import described
-from .data import usually_held_out
 from .description import Network
+from .held_out import usually_held_out
 from .settings import above, at_least, below, between, check, one_of, setting
 
 RECIPES = {

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UserError, require
+from .held_out import usually_held_out
 
 IDX_IMAGES = {0x0803: "u1", 0x0804: "u1"}  # magic number -> NumPy type of the elements
 IDX_LABELS = {0x0801: "u1", 0x0B01: ">i2", 0x0C01: ">i4"}
@@ -28,7 +29,6 @@ IDX_NAME = re.compile(
     r"(?:(?P<set>.+)[-_.])?(?P<part>train|t10k|test)-(?P<what>images[-.]idx[34]|labels[-.]idx1)-(?:ubyte|short|int)(?:\.gz)?"
 )
 SUM_LINE = re.compile(r"(?P<sum>[0-9a-fA-F]{64})\s+\*?(?P<name>.*\S)\s*")  # as `sha256sum` writes it
-HELD_OUT, HELD_OUT_SHARE = 5000, 10  # images held out for validation: so many, at most one of ten
 LARGEST_LABEL = (1 << 16) - 1
 LARGEST_FILE = 1 << 30  # bytes, unpacked
 CIFAR10_SHAPE = (3, 32, 32)
@@ -97,17 +97,19 @@ def load(folder: str | Path) -> tuple[Dataset, Dataset]:
     return load_idx(folder)
 
 
+def files(folder: str | Path) -> tuple[Path, ...]:
+    """The files from which `load` takes its images and labels."""
+    if (Path(folder) / "test_batch.bin").exists():
+        return tuple(sorted(Path(folder).glob("*_batch*.bin")))
+    return tuple(idx_files(folder)[1].values())
+
+
 def split(train: Dataset, held_out: int | None = None) -> tuple[Dataset, Dataset]:
     """Training and validation set: the last `held_out` images (None: `usually_held_out`) are the validation set."""
     if held_out is None:
         held_out = usually_held_out(len(train))
     require(0 < held_out < len(train), "held_out", held_out, f"1 to {len(train) - 1}, of {len(train)} training images")
     return train[: len(train) - held_out], train[len(train) - held_out :]
-
-
-def usually_held_out(images: int) -> int:
-    """How many of so many training images are held out where nothing else is asked for."""
-    return min(HELD_OUT, max(1, images // HELD_OUT_SHARE))
 
 
 def load_idx(folder: str | Path) -> tuple[Dataset, Dataset]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -17,7 +17,21 @@ from ..files import write_bytes
 from ..locks import locked
 
 FORMAT, VERSION = "gradrtl state", 1
+Result = TypeVar("Result")
 FOUNDATIONS = ("gradrtl.archive", "gradrtl.errors")
+
+
+class OtherRun(UserError):
+    """A saved state belongs to another run, or to another version of this program."""
+
+
+def of_this_run(work: Callable[[], Result], path: Path) -> Result:
+    """`work()`, and once more without the state at `path` if that belongs to another run."""
+    try:
+        return work()
+    except OtherRun:
+        path.unlink(missing_ok=True)
+        return work()
 
 
 def identity(config: dict[str, Any], data: str, *packages: str, **more: Any) -> dict[str, Any]:
@@ -71,14 +85,15 @@ def load(path: Path, kind: str, identity: dict[str, Any], parts: Sequence[str]) 
         raise UserError(f"{path}: not the state of a run, or damaged ({_line(error)}); {advice}") from None
     known = isinstance(kept, dict) and kept.get("format") == FORMAT
     version = kept.get("version") if known else "missing"
-    require(version == VERSION, f"{path} version", version, f"{VERSION}: {advice}")
+    if version != VERSION:
+        raise OtherRun.of(f"{path} version", version, f"{VERSION}: {advice}")
     require(kept.get("kind") == kind, f"{path} kind", kept.get("kind"), f"{kind}: {advice}")
     found, state = kept.get("of"), kept.get("state")
     complete = isinstance(found, dict) and isinstance(state, dict) and all(name in state for name in parts)
     require(complete, f"{path} contents", "incomplete", f"{', '.join(parts)}: {advice}")
     for name in [*identity, *(name for name in found if name not in identity)]:
-        same = found.get(name) == identity.get(name)
-        require(same, f"{path} {name}", _short(found.get(name)), f"{_short(identity.get(name))}: {advice}")
+        if found.get(name) != identity.get(name):
+            raise OtherRun.of(f"{path} {name}", _short(found.get(name)), f"{_short(identity.get(name))}: {advice}")
     return state
 
 
@@ -110,6 +125,4 @@ def _line(error: Exception) -> str:
 
 def _short(value: Any) -> str:
     """A value for a message: a digest by its first digits."""
-    if isinstance(value, str) and len(value) == 64:
-        return value[:16]
-    return str(value) if len(str(value)) < 80 else f"{str(value)[:77]}..."
+    return value[:16] if isinstance(value, str) and len(value) == 64 else str(value)

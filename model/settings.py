@@ -10,13 +10,12 @@ class Config:
 
 from __future__ import annotations
 
-import math
-import operator
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any, get_args, get_type_hints
 
-from ..errors import require
+from ..checks import flag, is_whole, real
+from ..errors import UserError, require
 
 
 @dataclass(frozen=True)
@@ -110,20 +109,16 @@ def expected(known: Setting) -> str:
     return f"{words}, or None" if known.optional else words
 
 
-KINDS: dict[type, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+KINDS: dict[type, str] = {int: "a whole number", float: "a number", bool: "True or False", str: "text"}
 
 
 def _number(value: Any, known: Setting) -> int | float | bool:
     """`value`, NumPy's included, as a number of the field's kind."""
-    words = expected(known) if known.accepted is not None else KINDS[known.kind]
     if known.kind is bool:
-        require(str(value) in ("True", "False"), known.name, value, KINDS[bool])
-        return bool(value)
-    plain = isinstance(value, str | bytes | bool) or str(value) in ("True", "False")
-    try:
-        found = operator.index(value) if known.kind is int else float(value)
-    except (TypeError, ValueError, OverflowError):
-        plain, found = True, 0
-    require(not plain, known.name, value, f"{KINDS[known.kind]}: {words}")
-    require(math.isfinite(found), known.name, value, words)
-    return found
+        return flag(known.name, value)
+    accepted = f"{KINDS[known.kind]}: {expected(known)}"
+    if known.kind is float:
+        return real(known.name, value, accepted)
+    if not is_whole(value):
+        raise UserError.of(known.name, value, accepted)
+    return int(value)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,11 @@ from ..archive import digest
 from ..errors import require
 from ..model import resume as state_files
 from ..model.augment import Augment
-from ..model.config import TrainConfig
-from ..model.data import Dataset, split, usually_held_out
+from ..model.data import Dataset, split
+from ..model.held_out import usually_held_out
 from ..model.memory import keep_freed_memory
-from ..model.settings import at_least, check, like, setting
 from ..model.train import batches, evaluate, learning_rate, objective
+from .config import QatConfig
 from .fold import FloatNetwork
 from .integer_module import IntegerNetwork
 from .living import without_dead
@@ -35,39 +35,13 @@ from .rounding import Formats
 
 Row = dict[str, Any]
 STATE = ("module", "optimizer", "history", "best")  # what a saved state holds
-AS_TRAINED = ("spike_cost", "batch", "rotation", "shift", "flip", "held_out")
-
-
-@dataclass(frozen=True)
-class QatConfig:
-    """One fine-tuning run. The same configuration, network and data give the same integers on the same machine."""
-
-    epochs: int = setting(10, "Passes over the training images.", at_least(0))
-    lr: float = like(TrainConfig, "lr", default=1e-3, meaning="Learning rate of weights and biases: Adam, cosine to 0.")
-    scale_lr: float = setting(1e-3, "Learning rate of the logarithms of the step sizes.", at_least(0))
-    spike_cost: float = like(TrainConfig, "spike_cost")
-    batch: int = like(TrainConfig, "batch")
-    rotation: float = like(TrainConfig, "rotation")
-    shift: float = like(TrainConfig, "shift")
-    flip: bool = like(TrainConfig, "flip")
-    held_out: int | None = like(TrainConfig, "held_out")
-    seed: int = like(TrainConfig, "seed")
-
-    def __post_init__(self) -> None:
-        check(self)
-
-    @staticmethod
-    def as_trained(config: dict[str, Any], **own: Any) -> QatConfig:
-        """Images and objective as in the training that a checkpoint's `config` tells of, but for the fields `own`."""
-        trained = TrainConfig.from_json(config)
-        return QatConfig(**{name: getattr(trained, name) for name in AS_TRAINED} | own)
 
 
 def fine_tune(
     network: FloatNetwork,
     formats: Formats,
     data: Dataset,
-    config: QatConfig = QatConfig(),
+    config: QatConfig = QatConfig(),  # noqa: B008 (frozen)
     *,
     scales: Scales | None = None,
     resume: Path | None = None,

@@ -12,6 +12,7 @@ import pytest
 
 from gradrtl.errors import UserError
 from gradrtl.model import data
+from gradrtl.model.held_out import usually_held_out
 
 MNIST = Path(__file__).parent.parent / "data" / "mnist"
 
@@ -149,6 +150,7 @@ def test_emnist_names(folder: Path) -> None:
     for where in (folder, folder / "emnist-balanced"):
         found = data.load(where)
         assert [part.digest for part in found] == [part.digest for part in plain]
+        assert sorted(data.files(where)) == sorted(folder.iterdir())
     with pytest.raises(UserError, match="emnist-letters: no train-images-idx3-ubyte"):
         data.load(folder / "emnist-letters")
 
@@ -189,7 +191,7 @@ def test_a_tenth_is_held_out_of_few_images(folder: Path) -> None:
     train, _ = data.load(folder)
     assert [len(part) for part in data.split(train)] == [18, 2]
     counts = (2, 9, 10, 1000, 49_999, 50_000, 60_000)
-    assert [data.usually_held_out(count) for count in counts] == [1, 1, 1, 100, 4999, 5000, 5000]
+    assert [usually_held_out(count) for count in counts] == [1, 1, 1, 100, 4999, 5000, 5000]
 
 
 def test_the_digest_is_that_of_images_labels_and_shape(folder: Path) -> None:

@@ -118,6 +118,17 @@ def test_a_damaged_state_is_one_line(content: bytes, data: Dataset, state: Path)
     assert "\n" not in str(caught.value)
 
 
+def test_a_state_of_another_run_can_be_dropped(data: Dataset, state: Path) -> None:
+    """Only if it is that: what is damaged, or in use, is told."""
+    other = replace(CONFIG, seed=1)
+    fresh = train(other, data)
+    found = resume.of_this_run(lambda: train(other, data, state.parent), state)
+    assert all(np.array_equal(found.arrays[name], fresh.arrays[name]) for name in fresh.arrays)
+    state.write_bytes(b"nothing")
+    with pytest.raises(UserError, match="damaged"):
+        resume.of_this_run(lambda: train(other, data, state.parent), state)
+
+
 HOLDS = """
 import sys
 from pathlib import Path

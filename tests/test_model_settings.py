@@ -11,7 +11,7 @@ import pytest
 from gradrtl.errors import UserError
 from gradrtl.model.config import TrainConfig
 from gradrtl.model.settings import above, at_least, below, between, check, expected, like, one_of, setting, settings
-from gradrtl.quantize.qat import QatConfig
+from gradrtl.quantize.config import QatConfig
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,10 @@ class Other:
         ({"some": "x"}, "some is x, expected a number"),
         ({"open_end": 1}, "open_end is 1.0, expected at least 0.25, below 1"),
         ({"open_end": 0.2}, "open_end is 0.2"),
-        ({"width": float("inf")}, "width is inf, expected 0 to 3 units, or None"),
+        ({"width": float("inf")}, "width is inf, expected a number: 0 to 3 units, or None"),
         ({"width": -1}, "width is -1.0"),
         ({"way": "c"}, "way is c, expected one of a, b"),
-        ({"flag": 1}, "flag is 1, expected true or false"),
+        ({"flag": 1}, "flag is 1, expected True or False"),
     ],
 )
 def test_values_that_are_refused(given: dict[str, Any], message: str) -> None:

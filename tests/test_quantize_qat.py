@@ -14,10 +14,11 @@ from gradrtl.model.config import TrainConfig
 from gradrtl.model.data import Dataset, split
 from gradrtl.model.description import DenseSpec, LayerSpec, Network
 from gradrtl.quantize import ptq
+from gradrtl.quantize.config import QatConfig
 from gradrtl.quantize.fold import FloatNetwork, fold
 from gradrtl.quantize.living import without_dead
 from gradrtl.quantize.network import QuantizedNetwork
-from gradrtl.quantize.qat import QatConfig, fine_tune
+from gradrtl.quantize.qat import fine_tune
 from gradrtl.quantize.rounding import Formats
 from gradrtl.sim import engine
 

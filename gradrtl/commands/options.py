@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from ..errors import UserError, require
 from ..files import whole
@@ -56,6 +58,51 @@ def placement_options(command: Callable) -> Callable:
     for option in (frames_option, data_option, row_queue_option, queue_option, beat_option, pe_option):
         command = option(command)
     return command
+
+
+def setting_options(config: type, leave_out: Collection[str] = (), inherited: Collection[str] = ()) -> Callable:
+    """Options for the fields of a configuration class, made by `model.settings`; what is not given is None.
+
+    Without the fields `leave_out`. Those `inherited` take their default from elsewhere: as trained.
+    """
+    from ..model.settings import settings
+
+    def decorate(command: Callable) -> Callable:
+        for known in reversed(settings(config)):
+            if known.name in leave_out:
+                continue
+            name = known.name.replace("_", "-")
+            default = "as trained" if known.name in inherited else known.default
+            told = known.meaning if default is None else f"{known.meaning}  [default: {default}]"
+            words = f"--{name}/--no-{name}" if known.kind is bool else f"--{name}"
+            choices = known.accepted.choices if known.accepted is not None else ()
+            kind = click.Choice(choices) if choices else None if known.kind is bool else known.kind
+            command = click.option(words, known.name, default=None, type=kind, help=told)(command)
+        return command
+
+    return decorate
+
+
+def given_only(values: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given: those that are not None."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def whole_command() -> str:
+    """The command that runs, with all that was given: a line for a shell, to be recorded in what it makes."""
+    ctx = click.get_current_context()
+    words = ctx.command_path.split(" ")
+    for parameter in ctx.command.params:
+        if ctx.get_parameter_source(parameter.name or "") is not ParameterSource.COMMANDLINE:
+            continue
+        value = ctx.params[parameter.name or ""]
+        if isinstance(parameter, click.Option):
+            off = parameter.is_flag and not value and bool(parameter.secondary_opts)
+            words.append((parameter.secondary_opts if off else parameter.opts)[0])
+            if parameter.is_flag:
+                continue
+        words += map(str, value) if isinstance(value, tuple) else [str(value)]
+    return shlex.join(words)
 
 
 @contextmanager

@@ -6,43 +6,64 @@ from pathlib import Path
 
 import click
 
+from ..errors import require
 from ..files import check_writable
-from ..model.config import RECIPES
-from .options import STDOUT, bar, data_option, output_file, show_epoch, speaker
+from ..model.config import NO_TARGET, TrainConfig
+from ..quantize.config import AS_TRAINED, QatConfig
+from .options import (
+    STDOUT,
+    bar,
+    data_option,
+    given_only,
+    output_file,
+    setting_options,
+    show_epoch,
+    speaker,
+    whole_command,
+)
+
+CHECKPOINT = "checkpoint.npz"  # in the folder of a training
 
 
 @click.command()
-@click.option("--network", "preset", default="mnist-mlp", help="Preset: mnist-mlp, mnist-conv, cifar10-small, ...")
-@click.option("--recipe", default="gradr-quota", type=click.Choice(list(RECIPES)), help="How it becomes sparse.")
-@click.option("--connectivity", default=0.05, type=float, help="Fraction of the weights that stays.")
-@click.option("--epochs", default=40, type=int)
-@click.option("--dense", default=0.0, type=float, help="Fraction of the epochs, the first, that train all weights.")
-@click.option("--lr", default=4e-3, type=float, help="Learning rate, Adam.")
-@click.option("--alpha", default=0.01, type=float, help="Strength of the prior.")
-@click.option("--p", default=0.95, type=float, help="Target sparsity of the prior, for the recipe gradr.")
-@click.option("--rotation", default=10.0, type=float, help="Augmentation, degrees.")
-@click.option("--shift", default=0.05, type=float, help="Augmentation, fraction of the side.")
-@click.option("--seed", default=0, type=int)
-@click.option("--device", default="cpu", type=click.Choice(["cpu", "cuda", "auto"]))
+@click.option(
+    "--network", help="Preset (mnist-mlp, mnist-conv, cifar10-small, ...) or JSON file.  [default: mnist-mlp]"
+)
+@click.option("--layers", help="Layers in place of a preset: 784-256-10, 32C3-P2-64C3-P2-10, ... (docs/training.md).")
+@setting_options(TrainConfig, leave_out=("network",))
+@click.option(
+    "--device", default="cpu", type=click.Choice(["cpu", "cuda", "auto"]), help="auto: a GPU if there is one."
+)
 @data_option
 @click.option("--out", default="build/train", type=click.Path(path_type=Path), help="Folder of the run; it resumes.")
-def train(
-    preset, recipe, connectivity, epochs, dense, lr, alpha, p, rotation, shift, seed, device, folder, out
-) -> None:
-    """Train a network sparse; writes OUT/checkpoint.npz. An interrupted run goes on where it was."""
-    from ..model.config import TrainConfig
+def train(network, layers, device, folder, out, **given) -> None:
+    """Train a sparse network; writes OUT/checkpoint.npz. An interrupted run resumes after its last whole epoch."""
+    from ..model.architecture import read_description
     from ..model.data import load
     from ..steps.train import train as run
 
-    wanted = None if recipe in ("gradr", "dense") else connectivity
-    config = TrainConfig(
-        preset, recipe, wanted, epochs, dense, lr=lr, alpha=alpha, p=p, rotation=rotation, shift=shift, seed=seed
-    )
-    command = click.get_current_context().command_path + f" --recipe {recipe} --seed {seed}"
-    checkpoint, accuracy = run(config, load(folder), out, show_epoch, command, device)
-    checkpoint.save(out / "checkpoint.npz")
+    require(network is None or layers is None, "layers", layers, "not given beside --network")
+    check_writable(out / CHECKPOINT)
+    data = load(folder)
+    if network is not None and network.endswith(".json"):
+        network = read_description(network, data[0].shape)
+    given = given_only(given | {"network": layers if network is None else network})
+    if given.get("recipe") in NO_TARGET and "connectivity" not in given:
+        given["connectivity"] = None
+    config = TrainConfig(**given)
+
+    def resumed(epochs: int) -> None:
+        if epochs == config.epochs:
+            click.echo(
+                f"already complete: {epochs} of {config.epochs} epochs are in {out}, nothing is trained", err=True
+            )
+        else:
+            click.echo(f"resumes after epoch {epochs} of {config.epochs}", err=True)
+
+    checkpoint, accuracy = run(config, data, out, show_epoch, whole_command(), device, resumed)
+    checkpoint.save(out / CHECKPOINT)
     click.echo(f"connectivity {100 * checkpoint.census.connectivity:.2f} %, test accuracy {100 * accuracy:.2f} %")
-    click.echo(f"wrote {out / 'checkpoint.npz'}")
+    click.echo(f"wrote {out / CHECKPOINT}")
 
 
 @click.command()
@@ -56,17 +77,17 @@ def train(
 @click.option("--decay-bits", default=8, type=int, help="Fraction bits of a decay that is no shift.")
 @click.option("--connectivity", type=float, help="At most this fraction of all weights; the smallest go first.")
 @click.option("--method", default="qat", type=click.Choice(["weights", "search", "qat"]), help="How scales are found.")
-@click.option("--epochs", default=10, type=int, help="Of fine-tuning, for qat.")
-@click.option("--lr", default=1e-3, type=float, help="Of fine-tuning, for qat.")
-@click.option("--rotation", type=float, help="Augmentation in fine-tuning, degrees; default: as trained.")
-@click.option("--shift", type=float, help="Augmentation in fine-tuning, fraction of the side; default: as trained.")
-@click.option("--seed", default=0, type=int)
+@setting_options(QatConfig, inherited=AS_TRAINED)
 @data_option
 def quantize(
     checkpoint, output, bits, input_bits, per_channel, membrane_fraction, membrane_bits, decay_bits, connectivity,
-    method, epochs, lr, rotation, shift, seed, folder,
+    method, folder, **given,
 ) -> None:  # fmt: skip
-    """Turn a CHECKPOINT into a network of integers: by its weights alone, a search, or fine-tuning."""
+    """Turn a CHECKPOINT into a network of integers: by its weights alone, a search, or fine-tuning.
+
+    --method weights takes the scales with the least rounding error; search tries others on training images; qat
+    fine-tunes the integers, and resumes after an interruption. Options from --epochs on are those of qat.
+    """
     from ..model.checkpoint import Checkpoint
     from ..model.data import load
     from ..quantize.rounding import Formats
@@ -74,7 +95,10 @@ def quantize(
 
     formats = Formats(bits, input_bits, per_channel, membrane_fraction, membrane_bits, decay_bits)
     trained = Checkpoint.load(checkpoint)
+    if method != "qat":
+        require(not given_only(given), "method", method, f"qat, for {', '.join(given_only(given))}")
     training, test = load(folder)
+    test.require_fit(trained.network.input_shape, trained.network.classes, "test set")
     say = speaker(output)
     resume = None
     if output != STDOUT:
@@ -90,9 +114,11 @@ def quantize(
 
         made = quantise(
             trained, formats, training, method, connectivity=connectivity, resume=resume, on_epoch=show_epoch,
-            progress=progress, epochs=epochs, lr=lr, rotation=rotation, shift=shift, seed=seed,
+            progress=progress, on_resume=lambda epochs: say(f"resumes after epoch {epochs} of fine-tuning"), **given,
         )  # fmt: skip
     with output_file(output) as path:
         made.save(path)
+    if resume is not None:
+        resume.unlink(missing_ok=True)  # only now is it no longer needed
     say(f"{bits}-bit weights, test accuracy {100 * accuracy(made, test):.2f} %, digest {made.digest[:16]}")
     say(f"wrote {output}")

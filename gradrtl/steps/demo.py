@@ -19,7 +19,7 @@ from ..files import whole, write_text
 from ..locks import hold
 from ..model.checkpoint import Checkpoint
 from ..model.config import TrainConfig
-from ..model.data import Dataset, load
+from ..model.data import Dataset, files, load
 from ..quantize.network import QuantizedNetwork
 from ..quantize.placement import PIXELS_A_BEAT
 from ..quantize.rounding import Formats
@@ -86,7 +86,7 @@ class Chain:
 
     @property
     def data_files(self) -> tuple[Path, ...]:
-        return tuple(sorted(path for path in Path(self.settings.data).iterdir() if path.is_file()))
+        return files(self.settings.data)
 
     def file(self, name: str) -> Path:
         return self.folder / name
@@ -116,7 +116,8 @@ class Chain:
 
     def train(self) -> dict[str, Any]:
         config, _ = self.settings.configs()
-        made, accuracy = train(config, (self.training, self.test), self.file("training"), self.on_epoch, "gradrtl demo")
+        folder, data = self.file("training"), (self.training, self.test)
+        made, accuracy = train(config, data, folder, self.on_epoch, "gradrtl demo", anew=True)
         made.save(self.file(CHECKPOINT))
         return {"accuracy_float": accuracy, "connectivity": made.census.connectivity}
 
@@ -124,10 +125,11 @@ class Chain:
         _, formats = self.settings.configs()
         made = quantise(
             Checkpoint.load(self.file(CHECKPOINT)), formats, self.training, "qat",
-            resume=self.file("fine-tuning.pt"), on_epoch=self.on_epoch,
+            resume=(state := self.file("fine-tuning.pt")), on_epoch=self.on_epoch, anew=True,
             epochs=self.settings.fine_tuning, seed=self.settings.seed,
         )  # fmt: skip
         made.save(self.file(NETWORK))
+        state.unlink(missing_ok=True)
         return {"weight_bits": self.settings.bits, "connectivity_quantised": connectivity_of(made)}
 
     def simulate(self) -> dict[str, Any]:

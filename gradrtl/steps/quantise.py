@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..model.checkpoint import Checkpoint
+from ..model.config import TrainConfig
 from ..model.data import Dataset, split
 from ..quantize.fold import fold
 from ..quantize.network import QuantizedNetwork
@@ -29,6 +30,8 @@ def quantise(
     resume: Path | None = None,
     on_epoch: Callable[[dict], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
+    on_resume: Callable[[int], None] | None = None,
+    anew: bool = False,
     **fine_tuning: float | int | None,
 ) -> QuantizedNetwork:
     """Turn `checkpoint` into integers.
@@ -40,9 +43,11 @@ def quantise(
     connectivity
         At most this fraction of all weights; the smallest go first. None: all that were trained.
     resume
-        Where an interrupted fine-tuning is kept; the file is removed at the end.
-    on_epoch, progress
-        Told of each epoch of fine-tuning, and of each candidate (number, of how many) of a search.
+        File for the state of a fine-tuning, so that an interrupted one resumes. Remove it when the network is saved.
+    on_epoch, progress, on_resume
+        Given each epoch's row, each candidate (number, of how many) of a search, the number of epochs found.
+    anew
+        Whether the state of another run (other data, checkpoint, settings or sources) is removed, not refused.
     fine_tuning
         Fields of `QatConfig` that depart from the training's; None: as trained.
     """
@@ -50,16 +55,20 @@ def quantise(
     if connectivity is not None:
         network = thinned(network, formats, connectivity)
     if method == "qat":
-        from ..quantize.qat import QatConfig, fine_tune
+        from ..model.resume import of_this_run
+        from ..quantize.config import QatConfig
+        from ..quantize.qat import fine_tune
 
         own = {name: value for name, value in fine_tuning.items() if value is not None}
         config = QatConfig.as_trained(checkpoint.config, **own)
-        made = fine_tune(network, formats, training, config, resume=resume, on_epoch=on_epoch)
-        if resume is not None:
-            resume.unlink(missing_ok=True)
-        return made
+
+        def tune() -> QuantizedNetwork:
+            return fine_tune(network, formats, training, config, resume=resume, on_epoch=on_epoch, on_resume=on_resume)
+
+        return of_this_run(tune, resume) if anew and resume is not None else tune()
     if method == "search":
-        some = split(training)[0][:SEARCH_IMAGES]
+        held_out = TrainConfig.from_json(checkpoint.config).held_out
+        some = split(training, held_out)[0][:SEARCH_IMAGES]
 
         def score(candidate: QuantizedNetwork) -> float:
             return accuracy(candidate, some)

@@ -17,15 +17,27 @@ def train(
     on_epoch: Callable[[dict], None] | None = None,
     command: str = "",
     device: str = "cpu",
+    on_resume: Callable[[int], None] | None = None,
+    anew: bool = False,
 ) -> tuple[Checkpoint, float]:
     """Train as `config` says, on the first of `data`; returns the checkpoint and its accuracy on the second.
 
-    `out` keeps the state of an interrupted run, which goes on where it was. `on_epoch` is given each epoch's row.
+    `out` keeps the state of an interrupted run, which resumes after its last whole epoch. `on_epoch` is given each
+    epoch's row, `on_resume` the number of epochs found there. The state of another run (other data, settings or
+    sources) is refused, or with `anew` removed. The test set's shape and labels are checked before training.
     """
     from ..model.networks import network_of
-    from ..model.train import evaluate
+    from ..model.resume import of_this_run
+    from ..model.train import RESUME_FILE, evaluate
     from ..model.train import train as run
 
     training, test = data
-    checkpoint = run(config, training, out, on_epoch, command=command, device=device)
+    description = config.description(training.shape)
+    training.require_fit(description.input_shape, description.classes, "training set")
+    test.require_fit(description.input_shape, description.classes, "test set")
+
+    def work() -> Checkpoint:
+        return run(config, training, out, on_epoch, command=command, device=device, on_resume=on_resume)
+
+    checkpoint = of_this_run(work, out / RESUME_FILE) if anew else work()
     return checkpoint, evaluate(network_of(checkpoint), test).accuracy

@@ -1,0 +1,36 @@
+"""Everything that decides a fine-tuning run, in one frozen object. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..model.config import TrainConfig
+from ..model.settings import at_least, check, like, setting
+
+AS_TRAINED = ("spike_cost", "batch", "rotation", "shift", "flip", "held_out")
+
+
+@dataclass(frozen=True)
+class QatConfig:
+    """One fine-tuning run. The same configuration, network and data give the same integers on the same machine."""
+
+    epochs: int = setting(10, "Passes over the training images.", at_least(0))
+    lr: float = like(TrainConfig, "lr", default=1e-3, meaning="Learning rate of weights and biases: Adam, cosine to 0.")
+    scale_lr: float = setting(1e-3, "Learning rate of the logarithms of the step sizes.", at_least(0))
+    spike_cost: float = like(TrainConfig, "spike_cost")
+    batch: int = like(TrainConfig, "batch")
+    rotation: float = like(TrainConfig, "rotation")
+    shift: float = like(TrainConfig, "shift")
+    flip: bool = like(TrainConfig, "flip")
+    held_out: int | None = like(TrainConfig, "held_out")
+    seed: int = like(TrainConfig, "seed")
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    @staticmethod
+    def as_trained(config: dict[str, Any], **own: Any) -> QatConfig:
+        """Images and objective as in the training that a checkpoint's `config` tells of, but for the fields `own`."""
+        trained = TrainConfig.from_json(config)
+        return QatConfig(**{name: getattr(trained, name) for name in AS_TRAINED} | own)
