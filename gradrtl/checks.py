@@ -112,3 +112,23 @@ def frozen(field: str, value: Any, kind: type[np.generic], dimensions: Iterable[
     copy = np.array(value, dtype=kind, order="C", subok=False)
     copy.setflags(write=False)
     return copy
+
+
+def reals(field: str, value: Any, dimensions: Iterable[int]) -> np.ndarray:
+    """`value`, an array, a tensor or nested lists of numbers, as float64 in a copy that cannot be written to."""
+    dimensions = tuple(dimensions)
+    expected = f"an array of finite numbers, of {' or '.join(map(str, dimensions))} dimensions"
+    try:
+        given = value.detach().cpu().numpy() if hasattr(value, "detach") else value
+        array = np.asarray(given)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise UserError.of(field, f"{type(value).__name__} ({error})", expected) from None
+    if array.dtype.kind not in "iuf" or array.ndim not in dimensions:
+        raise UserError.of(field, f"{type(value).__name__} of {array.dtype} {array.shape}", expected)
+    bad = int(np.count_nonzero(~np.isfinite(array)))
+    require(bad == 0, field, f"NaN or infinite in {bad} places", "finite numbers")
+    if array.dtype == np.float64 and array.flags.owndata and array.flags.c_contiguous and not array.flags.writeable:
+        return array
+    copy = np.array(array, dtype=np.float64, order="C", subok=False)
+    copy.setflags(write=False)
+    return copy

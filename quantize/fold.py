@@ -12,18 +12,24 @@ Folding happens in real numbers, before any rounding, and only where it is exact
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ..archive import digest
-from ..errors import require
+from ..checks import choice, items, name, real, reals, whole, wholes
+from ..errors import UserError, require, within
 from ..model import description
 from ..model.checkpoint import NORM, Checkpoint
 from ..model.description import FloatNeuron
-from .network import Pool, Readout
+from ..shapes import LARGEST_SIZE, Conv2dGeometry, Pool, shape_of
+from .interface import LARGEST_STEPS, Readout
+from .layer import LARGEST_LAYERS
 
+LARGEST_WEIGHTS = 1e-30, 1e30  # between these is the largest weight of a layer
 BATCH_NORM_EPS = 1e-5  # torch's default, which model/networks.py keeps
 
 
@@ -31,7 +37,9 @@ BATCH_NORM_EPS = 1e-5  # torch's default, which model/networks.py keeps
 class FloatLayer:
     """`weight` float64 `[out, in]` or `[out, in, kh, kw]`, `bias` float64 `[out]`; a weight of 0.0 is no synapse.
 
-    `source_unit` is what one spike of a source is worth; a pixel goes from 0.0 to 1.0.
+    Both may be given as arrays, tensors or nested lists of numbers. They are copied, and the copies cannot be written
+    to. All neurons of a layer have one `neuron`: values per neuron raise `UserError`. `source_unit` is what one spike
+    of a source is worth; a pixel goes from 0.0 to 1.0.
     """
 
     name: str
@@ -45,18 +53,50 @@ class FloatLayer:
     source_unit: float = 1.0
 
     def __post_init__(self) -> None:
+        def take(field: str, value: object) -> None:
+            object.__setattr__(self, field, value)
+
+        take("name", name("layer name", self.name))
         where = f"layer {self.name}"
-        shape = self.weight.shape
-        require(len(shape) in (2, 4), f"{where} weight shape", shape, "[out, in] or [out, in, kh, kw]")
-        require(self.weight.size > 0, f"{where} weight shape", shape, "no empty dimension")
+        take("input_shape", shape_of(f"{where} input_shape", self.input_shape))
+        take("weight", reals(f"{where} weight", self.weight, (2, 4)))
+        take("bias", reals(f"{where} bias", self.bias, (1,)))
+        require(self.weight.size > 0, f"{where} weight shape", self.weight.shape, "no empty dimension")
         out = self.weight.shape[:1]
         require(self.bias.shape == out, f"{where} bias shape", self.bias.shape, f"{out}, one an output channel")
-        for name, values in (("weights", self.weight), ("bias", self.bias)):
-            bad = int(np.count_nonzero(~np.isfinite(values)))
-            require(bad == 0, f"{where} {name}", f"NaN or infinite in {bad} places", "finite numbers")
         require(bool(self.weight.any()), f"{where} weights", "all zero", "at least one synapse")
-        for array in (self.weight, self.bias):
-            array.setflags(write=False)
+        largest = max(float(self.weight.max()), -float(self.weight.min()))
+        low, high = LARGEST_WEIGHTS
+        require(low <= largest <= high, f"{where} largest weight", largest, f"{low} to {high} from zero")
+        if not isinstance(self.neuron, FloatNeuron):
+            raise UserError.of(f"{where} neuron", type(self.neuron).__name__, "one FloatNeuron for all of the layer")
+        if not isinstance(self.pool, Pool | None):
+            raise UserError.of(f"{where} pool", type(self.pool).__name__, "a Pool or None")
+        take("source_unit", real(f"{where} source_unit", self.source_unit))
+        require(0 < self.source_unit <= 1, f"{where} source_unit", self.source_unit, "above 0, at most 1")
+        take("stride", wholes(f"{where} stride", self.stride, 1, LARGEST_SIZE, 2))
+        take("padding", wholes(f"{where} padding", self.padding, 0, LARGEST_SIZE, 2))
+        with within(where):
+            self.output_shape  # noqa: B018 (raises where weight, input and pool do not fit)
+
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the neurons, before pooling."""
+        sources = self.weight.shape[1]
+        if self.weight.ndim == 2:
+            expected = prod(self.input_shape)
+            require(sources == expected, "weight columns", sources, f"{expected}, the sources of {self.input_shape}")
+            return shape_of("neurons", self.weight.shape[:1])
+        require(len(self.input_shape) == 3, "input_shape", self.input_shape, "(channels, height, width)")
+        require(sources == self.input_shape[0], "weight inputs", sources, f"{self.input_shape[0]} channels")
+        height, width = self.weight.shape[2:]
+        geometry = Conv2dGeometry((height, width), self.stride, self.padding)
+        return geometry.output_shape(len(self.weight), self.input_shape)
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of what the next layer sees, after pooling."""
+        return self.pool.output_shape(self.shape) if self.pool else self.shape
 
     @property
     def channels(self) -> int:
@@ -73,6 +113,26 @@ class FloatNetwork:
     input_kind: str = "static"
     readout: Readout = field(default_factory=Readout)
     notes: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        def take(field: str, value: object) -> None:
+            object.__setattr__(self, field, value)
+
+        take("input_shape", shape_of("input_shape", self.input_shape))
+        take("steps", whole("steps", self.steps, 1, LARGEST_STEPS))
+        take("input_kind", choice("input_kind", self.input_kind, ("static", "spikes")))
+        layers = tuple(items("layers", self.layers, LARGEST_LAYERS))
+        require(len(layers) >= 1, "layers", 0, f"1 to {LARGEST_LAYERS}")
+        shape = self.input_shape
+        for layer in layers:
+            if not isinstance(layer, FloatLayer):
+                raise UserError.of("layers", type(layer).__name__, "a FloatLayer each")
+            fits = prod(layer.input_shape) == prod(shape) and (layer.weight.ndim == 2 or layer.input_shape == shape)
+            require(fits, f"layer {layer.name} input_shape", layer.input_shape, f"{shape}, from the layer before")
+            shape = layer.output_shape
+        take("layers", layers)
+        if not isinstance(self.readout, Readout):
+            raise UserError.of("readout", type(self.readout).__name__, "a Readout")
 
     @property
     def synapses(self) -> int:
@@ -95,9 +155,9 @@ def fold(checkpoint: Checkpoint, *, mean: ArrayLike = 0.0, std: ArrayLike = 1.0)
     layers = []
     source_unit = 1.0
     for index, (layer, shape) in enumerate(zip(network.layers, network.shapes[:-1], strict=True)):
-        name, synapses = f"layer{index}", layer.synapses
-        weight = arrays[f"{name}.weight"].astype(np.float64)
-        bias = arrays[f"{name}.bias"].astype(np.float64) if synapses.bias else np.zeros(len(weight))
+        where, synapses = f"layer{index}", layer.synapses
+        weight = arrays[f"{where}.weight"].astype(np.float64)
+        bias = arrays[f"{where}.bias"].astype(np.float64) if synapses.bias else np.zeros(len(weight))
         stride, padding = (1, 1), (0, 0)
         if isinstance(synapses, description.ConvSpec):
             stride, padding = synapses.stride, synapses.padding
@@ -106,9 +166,9 @@ def fold(checkpoint: Checkpoint, *, mean: ArrayLike = 0.0, std: ArrayLike = 1.0)
                 weight, bias, mean=mean, std=std, input_shape=shape, padding=padding
             )
         if layer.batch_norm:
-            gain, shift, centre, variance = (arrays[f"{name}.norm.{what}"].astype(np.float64) for what in NORM)
+            gain, shift, centre, variance = (arrays[f"{where}.norm.{what}"].astype(np.float64) for what in NORM)
             weight, bias = fold_batch_norm(weight, bias, gain=gain, shift=shift, mean=centre, variance=variance)
-        layers.append(FloatLayer(name, shape, weight, bias, layer.neuron, stride, padding, layer.pool, source_unit))
+        layers.append(FloatLayer(where, shape, weight, bias, layer.neuron, stride, padding, layer.pool, source_unit))
         source_unit = 1 / layer.pool.largest if layer.pool else 1.0
     readout = Readout("count", network.vote)
     origin: dict[str, Any] = {key: checkpoint.config[key] for key in ("recipe", "seed") if key in checkpoint.config}
@@ -152,12 +212,11 @@ def fold_input_normalisation(
         A padded convolution with a mean other than 0: the border of zeros would have to hold `mean`.
     """
     channels = input_shape[0] if len(input_shape) == 3 else 1
-    for name, values in (("mean", mean), ("std", std)):
-        require(np.size(values) in (1, channels), f"input {name} size", np.size(values), f"1 or {channels}")
-    centre = np.broadcast_to(np.asarray(mean, dtype=np.float64).ravel(), (channels,))
-    spread = np.broadcast_to(np.asarray(std, dtype=np.float64).ravel(), (channels,))
-    require(bool(np.isfinite(centre).all()), "input mean", centre.tolist(), "finite numbers")
-    require(bool((np.isfinite(spread) & (spread > 0)).all()), "input std", spread.tolist(), "above 0")
+    centre, spread = reals("input mean", mean, (0, 1)), reals("input std", std, (0, 1))
+    for what, values in (("mean", centre), ("std", spread)):
+        require(values.size in (1, channels), f"input {what} size", values.size, f"1 or {channels}")
+    require(bool((spread > 0).all()), "input std", spread.tolist(), "above 0")
+    centre, spread = (np.broadcast_to(values.ravel(), (channels,)) for values in (centre, spread))
     exact = not any(padding) or not centre.any()
     require(exact, "input mean", centre.tolist(), f"0 if the first convolution pads (by {padding}): not exact else")
     sources = weight.reshape(weight.shape[0], channels, -1) / spread[:, None]

@@ -14,11 +14,12 @@ import numpy as np
 from ..bits import signed_range
 from .fold import FloatNetwork
 from .network import QuantizedNetwork
-from .rounding import Formats, assemble, round_layer, round_weight, source_values
+from .rounding import Formats, assemble, round_layer, round_weight, smallest_scales, source_values
 
 Score = Callable[[QuantizedNetwork], float]
 Scales = tuple[np.ndarray, ...]  # float64 [1] or [out], one for each layer
 
+WIDEST = 1.5  # a scale tried, in steps of the one that just clips nothing
 FACTORS = tuple(float(f) for f in np.round(np.geomspace(0.5, 2.0, 25), 4))
 
 
@@ -72,22 +73,36 @@ def at_scales(network: FloatNetwork, formats: Formats, scales: Scales) -> Quanti
 
 
 def weight_scales(network: FloatNetwork, formats: Formats) -> Scales:
-    """For each layer, the scale `[1]`, or scales `[out]`, of least squared rounding error over its synapses."""
+    """For each layer, the scale `[1]`, or scales `[out]`, of least squared rounding error over its synapses.
+
+    A channel that is switched off (all its weights are zero, or so small that its threshold or bias would not fit the
+    machines) has the scale of its whole layer, at which its weights are rounded to zero.
+    """
     scales = []
-    for layer, bits in zip(network.layers, formats.bits_of(network), strict=True):
+    values = source_values(network, formats)
+    for layer, bits, value in zip(network.layers, formats.bits_of(network), values, strict=True):
         whole = _least_error(layer.weight.ravel(), bits)
         if formats.per_channel:
             rows = layer.weight.reshape(layer.channels, -1)
-            scales.append(np.array([_least_error(row, bits) if row.any() else whole for row in rows]))
+            smallest = smallest_scales(layer, value, formats)
+            scales.append(np.array([_of_channel(*pair, bits, whole) for pair in zip(rows, smallest, strict=True)]))
         else:
             scales.append(np.array([whole]))
     return tuple(scales)
+
+
+def _of_channel(weight: np.ndarray, smallest: float, bits: int, whole: float) -> float:
+    """The scale of one channel, `whole` if its own would be below the `smallest` that its threshold and bias allow."""
+    if np.abs(weight).max() * WIDEST <= smallest * signed_range(bits)[1]:
+        return whole
+    found = _least_error(weight, bits)
+    return found if found > smallest else whole
 
 
 def _least_error(weight: np.ndarray, bits: int) -> float:
     """The scale, of a fine grid around the one that just clips nothing, whose rounding of `weight` errs least."""
     weight = weight[weight != 0]
     largest = float(np.abs(weight).max()) / signed_range(bits)[1]
-    candidates = largest * np.linspace(0.2, 1.5, 131)
+    candidates = largest * np.linspace(0.2, WIDEST, 131)
     errors = [np.square(round_weight(weight[None], np.array([s]), bits) * s - weight).sum() for s in candidates]
     return float(candidates[int(np.argmin(errors))])

@@ -133,19 +133,32 @@ def round_weight(weight: np.ndarray, scale: np.ndarray, bits: int) -> np.ndarray
 def round_layer(layer: FloatLayer, scale: np.ndarray, bits: int, source_value: float, formats: Formats) -> Integers:
     """The integers of one layer at `scale`, float64 `[1]` or `[out]`."""
     units = units_of(layer, scale, source_value, formats)
-    threshold = _integers(f"layer {layer.name} threshold", layer.neuron.threshold / units.membrane)
-    bias = _integers(f"layer {layer.name} bias", layer.bias / units.current)
-    reset = _integers(f"layer {layer.name} v_reset", layer.neuron.v_reset / units.membrane)
+    threshold = _integers(f"layer {layer.name} threshold", layer.neuron.threshold, units.membrane)
+    bias = _integers(f"layer {layer.name} bias", layer.bias, units.current)
+    reset = _integers(f"layer {layer.name} v_reset", layer.neuron.v_reset, units.membrane)
     same = bool((reset == reset[0]).all())
     require(same, f"layer {layer.name} v_reset", layer.neuron.v_reset, "0 if every channel has its own scale")
     lowest = int(reset[0]) + 1  # a silent neuron must stay silent
     return Integers(round_weight(layer.weight, scale, bits), bias, np.maximum(threshold, lowest), int(reset[0]))
 
 
-def _integers(what: str, values: np.ndarray) -> np.ndarray:
-    extreme = float(np.abs(values).max())
-    require(np.isfinite(extreme) and extreme < LIMIT, what, f"{extreme:.6g} units", f"less than {LIMIT} from zero")
-    return np.rint(values).astype(np.int64)
+def _integers(what: str, values: np.ndarray | float, unit: np.ndarray) -> np.ndarray:
+    """int64 `values / unit`, to nearest; `UserError` names the channel whose value is too large."""
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        found = np.atleast_1d(values / unit)
+    channel = int(np.argmax(np.where(np.isfinite(found), np.abs(found), np.inf)))
+    extreme = float(found[channel])
+    of = f" of channel {channel}" if found.size > 1 else ""
+    remedy = f"less than {LIMIT} from zero: the weights are too small beside it, scale them up"
+    require(abs(extreme) < LIMIT, f"{what}{of}", f"{extreme:.6g} units", remedy)
+    return np.rint(found).astype(np.int64)
+
+
+def smallest_scales(layer: FloatLayer, source_value: float, formats: Formats) -> np.ndarray:
+    """Scales, float64 `[out]`, that must be exceeded for threshold, reset value and bias to fit the machines."""
+    units = units_of(layer, np.ones(1), source_value, formats)
+    membrane = max(abs(layer.neuron.threshold), abs(layer.neuron.v_reset)) / units.membrane
+    return np.maximum(np.abs(layer.bias) / units.current, membrane) / LIMIT
 
 
 def assemble(

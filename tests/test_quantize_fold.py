@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +14,7 @@ from torch.nn import functional
 from gradrtl.errors import UserError
 from gradrtl.model.checkpoint import Checkpoint
 from gradrtl.model.description import ConvSpec, DenseSpec, FloatNeuron, LayerSpec, Network, Pool
-from gradrtl.quantize.fold import FloatLayer, fold, fold_batch_norm, fold_input_normalisation
+from gradrtl.quantize.fold import FloatLayer, FloatNetwork, fold, fold_batch_norm, fold_input_normalisation
 
 
 def test_batch_norm_is_folded_for_gains_of_any_sign() -> None:
@@ -101,5 +104,79 @@ def test_numbers_that_are_not_finite_are_refused(bad: float, what: str) -> None:
 
 @pytest.mark.parametrize(("weight", "bias"), [((3,), 3), ((0, 3), 0), ((2, 3), 3)])
 def test_wrong_shapes_are_refused(weight: tuple[int, ...], bias: int) -> None:
-    with pytest.raises(UserError, match="shape"):
+    with pytest.raises(UserError, match=r"shape|dimensions"):
         FloatLayer("x", (3,), np.ones(weight), np.zeros(bias), FloatNeuron())
+
+
+def test_arrays_of_the_caller_stay_theirs() -> None:
+    weight, bias = np.ones((2, 3)), np.zeros(2)
+    layer = FloatLayer("x", (3,), weight, bias, FloatNeuron())
+    weight *= 2
+    bias += 1
+    assert (layer.weight == 1).all()
+    assert (layer.bias == 0).all()
+    assert not layer.weight.flags.writeable
+
+
+@pytest.mark.parametrize(
+    "weight",
+    [
+        [[1.0, 0.0, -2.5], [0.5, 3.0, 0.0]],
+        np.array([[1.0, 0.0, -2.5], [0.5, 3.0, 0.0]], np.float32),
+        torch.tensor([[1.0, 0.0, -2.5], [0.5, 3.0, 0.0]]),
+        torch.nn.Parameter(torch.tensor([[1.0, 0.0, -2.5], [0.5, 3.0, 0.0]], dtype=torch.float64)),
+    ],
+    ids=["list", "float32", "tensor", "parameter"],
+)
+def test_weights_of_any_kind_of_array(weight: Any) -> None:
+    layer = FloatLayer("x", (3,), weight, [0, 1], FloatNeuron())
+    assert layer.weight.dtype == layer.bias.dtype == np.float64
+    assert layer.weight.tolist() == [[1.0, 0.0, -2.5], [0.5, 3.0, 0.0]]
+    assert layer.bias.tolist() == [0.0, 1.0]
+
+
+REFUSED = [
+    (lambda: FloatLayer("x", (3,), [[1.0, 2.0], [1.0]], [0, 0], FloatNeuron()), "layer x weight is list"),
+    (lambda: FloatLayer("x", (3,), [["1", "2", "3"]], [0], FloatNeuron()), "layer x weight is list of <U1"),
+    (lambda: FloatLayer("x", (3,), None, [0], FloatNeuron()), "layer x weight is NoneType of object"),
+    (
+        lambda: FloatLayer("x", (3,), np.ones((1, 3), complex), [0], FloatNeuron()),
+        "layer x weight is ndarray of complex",
+    ),
+    (lambda: FloatLayer("x", (3,), np.full((1, 3), 1e40), [0], FloatNeuron()), "layer x largest weight is 1e[+]40"),
+    (lambda: FloatLayer("x", (3,), np.full((1, 3), 5e-324), [0], FloatNeuron()), "layer x largest weight is 5e-324"),
+    (lambda: FloatLayer("x", (4,), np.ones((1, 3)), [0], FloatNeuron()), "layer x: weight columns is 3, expected 4"),
+    (lambda: FloatLayer("x", (2, 5, 5), np.ones((1, 3, 2, 2)), [0], FloatNeuron()), "layer x: weight inputs is 3"),
+    (lambda: FloatLayer("x", (3.0,), np.ones((1, 3)), [0], FloatNeuron()), "layer x input_shape is"),
+    (lambda: FloatLayer("x", (3,), np.ones((1, 3)), [0], np.ones(1)), "layer x neuron is ndarray, expected one Float"),
+    (lambda: FloatLayer("x", (3,), np.ones((1, 3)), [0], FloatNeuron(), pool="max"), "layer x pool is str"),
+    (lambda: FloatLayer("x", (3,), np.ones((1, 3)), [0], FloatNeuron(), source_unit=0), "layer x source_unit is 0"),
+    (lambda: FloatLayer(7, (3,), np.ones((1, 3)), [0], FloatNeuron()), "layer name is 7"),
+    (lambda: FloatNeuron(threshold=np.array([1.0, 0.5])), "neuron.threshold is .*, expected one finite number for all"),
+    (lambda: FloatNeuron(threshold=[1.0, 0.5]), "neuron.threshold is .*, expected one finite number for all"),
+    (lambda: FloatNeuron(threshold=torch.ones(2)), "neuron.threshold is .*, expected one finite number for all"),
+    (lambda: FloatNeuron(tau=np.array([2.0, 3.0])), "neuron.tau is .*, expected one finite number for all"),
+    (lambda: FloatNeuron(v_reset=np.zeros(2)), "neuron.v_reset is .*, expected one finite number for all"),
+    (lambda: FloatNeuron(tau=float("nan")), "neuron.tau is nan"),
+    (lambda: FloatNeuron(decay_input=1), "neuron.decay_input is 1, expected True or False"),
+    (lambda: FloatNetwork((3,), (), 4), "layers is 0"),
+    (lambda: FloatNetwork((3,), (np.ones((1, 3)),), 4), "layers is ndarray, expected a FloatLayer each"),
+    (
+        lambda: FloatNetwork((4,), (small(),), 4),
+        r"layer x input_shape is \(3,\), expected \(4,\), from the layer before",
+    ),
+    (lambda: FloatNetwork((3,), (small(),), 4.0), "steps is 4.0"),
+    (lambda: FloatNetwork((3,), (small(),), 4, input_kind="sound"), "input_kind is sound"),
+    (lambda: FloatNetwork((3,), (small(),), 4, readout="count"), "readout is str, expected a Readout"),
+]
+
+
+def small() -> FloatLayer:
+    return FloatLayer("x", (3,), np.ones((1, 3)), np.zeros(1), FloatNeuron())
+
+
+@pytest.mark.parametrize(("make", "message"), REFUSED, ids=range(len(REFUSED)))
+def test_what_is_no_network_is_refused_in_one_line(make: Callable[[], Any], message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        make()
+    assert "\n" not in str(caught.value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import pickle
+import tracemalloc
 import zipfile
 from dataclasses import replace
 
@@ -382,6 +383,79 @@ def test_refuses_headers_that_make_no_network(tmp_path, where, value, message):
     archive.save(path, "network", put(json.loads(HEADER), where, value), arrays)
     with pytest.raises(UserError, match=message):
         QuantizedNetwork.load(path)
+
+
+CLAIMS = [
+    ({"layer0.weight": np.zeros((2, 1 << 24), np.int8)}, r"weight shape is \(2, 16777216\), expected that of a dense"),
+    ({"layer0.bias": np.zeros(1 << 22, np.int64)}, r"bias shape is \(4194304,\), expected \(2,\)"),
+    ({"layer0.threshold": np.zeros(1 << 22, np.int64)}, r"threshold shape is .*, expected \(1,\) or \(2,\)"),
+    ({"layer0.rates": np.zeros(1 << 22)}, r"rates shape is .*, expected \(3,\)"),
+    ({"layer0.rates": np.zeros(3, np.float32)}, "rates dtype is float32, expected float64"),
+    ({"layer0.weight": np.zeros((2, 3), np.int16)}, "weight dtype is int16, expected int8"),
+    ({"layer0.bias": np.zeros((2, 1), np.int64)}, r"bias shape is \(2, 1\)"),
+    ({"layer0.weight": np.zeros((2, 3, 1, 1), np.int8)}, "weight dimensions is 4, expected 2 for dense"),
+    ({"layer1.weight": np.zeros(1 << 24, np.int8)}, r"arrays is \['layer1.weight'\], expected those of 1 layers"),
+]
+
+
+@pytest.mark.parametrize(("other", "message"), CLAIMS, ids=range(len(CLAIMS)))
+def test_arrays_are_refused_before_they_are_unpacked(tmp_path, other, message):
+    """Their types and shapes follow from the header: no memory is taken for others."""
+    arrays = {"layer0.weight": np.ones((2, 3), np.int8), "layer0.bias": np.zeros(2, np.int64)}
+    arrays |= {"layer0.threshold": np.array([10]), **other}
+    path = tmp_path / "network.npz"
+    archive.save(path, "network", json.loads(HEADER), arrays)
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError, match=message):
+            QuantizedNetwork.load(path)
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_numbers_of_numpy_count_as_numbers(tmp_path):
+    """They make the network that Python's make, and can be saved."""
+    plain = conv(neuron=neuron(leak="shift", shift=3, reset_value=-2, fraction=1, membrane_bits=20))
+    given = Layer(
+        "conv",
+        np.array([1, 5, 7]),
+        replace(plain.synapses, padding=(np.int64(1), np.uint8(1)), stride=np.array([1, 1])),
+        neuron(
+            leak="shift", shift=np.int8(3), reset_value=np.int64(-2), fraction=np.uint8(1), membrane_bits=np.int32(20)
+        ),
+        np.int64(2),
+    )
+    made = QuantizedNetwork(
+        Input([np.int32(1), 5, 7], np.int64(8)), [given], np.int64(2), Readout("count", np.int64(2))
+    )
+    assert made.digest == network(plain, readout=Readout("count", 2)).digest
+    made.save(tmp_path / "network.npz")
+    assert QuantizedNetwork.load(tmp_path / "network.npz").digest == made.digest
+
+
+def test_arrays_of_the_caller_stay_theirs():
+    weight, bias, threshold = np.ones((2, 3), np.int8), np.zeros(2, np.int64), np.array([10])
+    layer = dense(synapses=Dense(weight, bias), neuron=neuron(threshold=threshold))
+    weight[0, 0], bias[0], threshold[0] = -1, 5, 3
+    assert layer.synapses.weight[0, 0] == 1
+    assert layer.synapses.bias[0] == 0
+    assert layer.neuron.threshold[0] == 10
+
+
+@pytest.mark.parametrize(("group", "fits"), [(2, True), (3, False)])
+def test_sums_of_the_readout_fit_their_32_bits(group, fits):
+    """Membranes reach 1,044,480,000 or so: two of them fit a signed word of the packet, three do not."""
+    weight = np.full((group, 8), 127, np.int8)
+    silent = neuron(spiking=False, fraction=8)
+    layer = dense(group, 8, synapses=Dense(weight, np.zeros(group, np.int64)), neuron=silent, weight_bits=8)
+    given = {"input": Input((8,)), "steps": 16, "readout": Readout("membrane", group)}
+    if fits:
+        high = network(layer, **given).ranges[-1].membrane[1] * group
+        assert 2**31 - 2**26 < high < 2**31
+    else:
+        with pytest.raises(UserError, match=r"sum of a class is 0 to .*, expected 32 signed bits: take a smaller"):
+            network(layer, **given)
 
 
 @pytest.mark.parametrize("missing", ["layer0.weight", "layer0.bias", "layer0.threshold"])

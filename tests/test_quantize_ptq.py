@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from float_networks import checkpoint
 
+from gradrtl.errors import UserError
 from gradrtl.model.description import ConvSpec, DenseSpec, LayerSpec, Network, Pool
 from gradrtl.quantize import ptq
 from gradrtl.quantize.fold import FloatNetwork, fold
@@ -56,7 +59,7 @@ def test_pruned_synapses_stay_pruned_and_lost_ones_are_counted(network: FloatNet
 def test_a_channel_without_synapses_takes_the_layers_scale(network: FloatNetwork) -> None:
     weight = network.layers[1].weight.copy()
     weight[0] = 0
-    layers = (network.layers[0], type(network.layers[1])(**{**vars(network.layers[1]), "weight": weight}))
+    layers = (network.layers[0], replace(network.layers[1], weight=weight))
     silent = FloatNetwork(network.input_shape, layers, network.steps)
     own, whole = (ptq.weight_scales(silent, Formats(per_channel=p))[1] for p in (True, False))
     assert own[0] == whole[0]
@@ -85,3 +88,33 @@ def test_the_same_network_gives_the_same_file(network: FloatNetwork, tmp_path) -
     for name in "ab":
         ptq.quantize(network, Formats(3, per_channel=True)).save(tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+@pytest.mark.parametrize("gain", [0.0, 5e-324, 1e-300, 1e-12, 1e-8])
+def test_a_channel_that_is_switched_off_takes_the_layers_scale(network: FloatNetwork, gain: float) -> None:
+    """As batch normalisation with that gain does; the channel's integers are zero, all others what they were."""
+    formats = Formats(4, per_channel=True)
+    weight = network.layers[0].weight.copy()
+    weight[1] *= gain
+    switched = replace(network, layers=(replace(network.layers[0], weight=weight), *network.layers[1:]))
+    before, found = ptq.weight_scales(network, formats)[0], ptq.weight_scales(switched, formats)[0]
+    assert found[1] == ptq.weight_scales(switched, Formats(4))[0][0]
+    np.testing.assert_array_equal(np.delete(found, 1), np.delete(before, 1))
+    assert not ptq.quantize(switched, formats).layers[0].synapses.weight[1].any()
+
+
+def test_a_weak_channel_keeps_its_own_scale(network: FloatNetwork) -> None:
+    """A thousandth of the others: its threshold still fits."""
+    formats = Formats(4, per_channel=True)
+    weight = network.layers[0].weight.copy()
+    weight[1] /= 1000
+    weak = replace(network, layers=(replace(network.layers[0], weight=weight), *network.layers[1:]))
+    before, found = ptq.weight_scales(network, formats)[0], ptq.weight_scales(weak, formats)[0]
+    np.testing.assert_allclose(found[1], before[1] / 1000)
+
+
+def test_weights_too_small_beside_the_threshold_name_layer_and_remedy(network: FloatNetwork) -> None:
+    tiny = replace(network.layers[0], weight=network.layers[0].weight * 1e-12)
+    message = "layer layer0 threshold is .* units, expected less than .* from zero: the weights are too small"
+    with pytest.raises(UserError, match=message):
+        ptq.quantize(replace(network, layers=(tiny, *network.layers[1:])), Formats(4))
