@@ -116,6 +116,8 @@ def frozen(field: str, value: Any, kind: type[np.generic], dimensions: Iterable[
 
 def reals(field: str, value: Any, dimensions: Iterable[int]) -> np.ndarray:
     """`value`, an array, a tensor or nested lists of numbers, as float64 in a copy that cannot be written to."""
+    import numpy as np
+
     dimensions = tuple(dimensions)
     expected = f"an array of finite numbers, of {' or '.join(map(str, dimensions))} dimensions"
     try:
