@@ -33,6 +33,7 @@ LARGEST_TOTAL = 1 << 28  # bytes of all members together, unpacked
 LARGEST_HEADER = 1 << 22  # bytes of JSON
 LARGEST_DIRECTORY = 1 << 20  # bytes of the zip's list of members
 LARGEST_RANK = 8  # dimensions of an array
+NUMBERS = "biuf"  # kinds of dtypes that are stored
 PIECE = 1 << 20  # bytes that are unpacked at a time
 
 Read = TypeVar("Read")
@@ -55,7 +56,7 @@ def digest(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
         sha.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        sha.update(array.data)
+        sha.update(array.reshape(-1).view(np.uint8).data)
     return sha.hexdigest()
 
 
@@ -67,6 +68,8 @@ def save(path: str | Path, kind: str, header: dict[str, Any], arrays: dict[str, 
     UserError
         The file cannot be written, the header holds what is not JSON, or all is more than `load` would read.
     """
+    for name, array in arrays.items():
+        require(array.dtype.kind in NUMBERS, f"{kind} array {name} dtype", array.dtype, "numbers")
     body = {"content": header, "kind": kind}
     envelope = {"format": FORMAT, "version": VERSION, "digest": digest(body, arrays), **body}
     encoded = _json(envelope).encode()
@@ -188,7 +191,7 @@ def _npy(file: Any, info: zipfile.ZipInfo) -> Claim:
     expected = f"a {FORMAT} array: numbers, at most {LARGEST_RANK} dimensions"
     require(np.lib.format.read_magic(file) == (1, 0), f"member {info.filename}", "another npy version", expected)
     shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-    plain = dtype.kind in "biuf" and not fortran and len(shape) <= LARGEST_RANK
+    plain = dtype.kind in NUMBERS and not fortran and len(shape) <= LARGEST_RANK
     plain = plain and all(type(n) is int and 0 <= n <= LARGEST_TOTAL for n in shape)
     require(plain, f"member {info.filename}", f"{dtype} {shape}", expected)
     size = file.tell() + dtype.itemsize * math.prod(shape)

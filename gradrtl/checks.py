@@ -1,4 +1,4 @@
-"""Checks of single values that users, files and programs give: their type first, then their range.
+"""Checks of single values that users, files and programs give: their type first, then their range. No NumPy.
 
 Each returns the value as a plain Python object, or raises `UserError` with one line that names the field. NumPy's
 scalars count as those of Python; booleans are no numbers, and floats are no whole numbers.
@@ -9,12 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .errors import UserError, require
-
-if TYPE_CHECKING:
-    import numpy as np  # loaded where arrays are checked: help and completion do without it
 
 LONGEST_NAME = 256  # characters
 
@@ -95,42 +92,3 @@ def items(field: str, value: Any, most: int) -> list[Any]:
         raise UserError.of(field, value, "a list")
     require(len(value) <= most, field, len(value), f"at most {most}")
     return list(value)
-
-
-def frozen(field: str, value: Any, kind: type[np.generic], dimensions: Iterable[int]) -> np.ndarray:
-    """`value`, an array of the type `kind`, in a copy of its own that cannot be written to."""
-    import numpy as np
-
-    dimensions = tuple(dimensions)
-    expected = f"an array of {np.dtype(kind)} of {' or '.join(map(str, dimensions))} dimensions"
-    if not isinstance(value, np.ndarray):
-        raise UserError.of(field, type(value).__name__, expected)
-    require(value.dtype == kind, f"{field} dtype", value.dtype, f"{np.dtype(kind)}")
-    require(value.ndim in dimensions, f"{field} dimensions", value.ndim, " or ".join(map(str, dimensions)))
-    if value.flags.owndata and not value.flags.writeable and value.flags.c_contiguous and type(value) is np.ndarray:
-        return value
-    copy = np.array(value, dtype=kind, order="C", subok=False)
-    copy.setflags(write=False)
-    return copy
-
-
-def reals(field: str, value: Any, dimensions: Iterable[int]) -> np.ndarray:
-    """`value`, an array, a tensor or nested lists of numbers, as float64 in a copy that cannot be written to."""
-    import numpy as np
-
-    dimensions = tuple(dimensions)
-    expected = f"an array of finite numbers, of {' or '.join(map(str, dimensions))} dimensions"
-    try:
-        given = value.detach().cpu().numpy() if hasattr(value, "detach") else value
-        array = np.asarray(given)
-    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise UserError.of(field, f"{type(value).__name__} ({error})", expected) from None
-    if array.dtype.kind not in "iuf" or array.ndim not in dimensions:
-        raise UserError.of(field, f"{type(value).__name__} of {array.dtype} {array.shape}", expected)
-    bad = int(np.count_nonzero(~np.isfinite(array)))
-    require(bad == 0, field, f"NaN or infinite in {bad} places", "finite numbers")
-    if array.dtype == np.float64 and array.flags.owndata and array.flags.c_contiguous and not array.flags.writeable:
-        return array
-    copy = np.array(array, dtype=np.float64, order="C", subok=False)
-    copy.setflags(write=False)
-    return copy

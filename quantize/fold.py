@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..archive import digest
-from ..checks import choice, items, name, real, reals, whole, wholes
+from ..arrays import reals
+from ..checks import choice, items, name, real, whole, wholes
 from ..errors import UserError, require, within
 from ..model import description
 from ..model.checkpoint import NORM, Checkpoint

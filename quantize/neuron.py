@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import frozen
 from ..bits import signed_range
-from ..checks import choice, flag, frozen, whole
+from ..checks import choice, flag, whole
 from ..errors import require
 
 LIMIT = 1 << 30  # magnitudes of thresholds, biases and sums stay below: every u fits a 32-bit integer

@@ -7,7 +7,7 @@ from math import prod
 
 import numpy as np
 
-from ..checks import frozen
+from ..arrays import frozen
 from ..errors import require
 from ..shapes import Conv2dGeometry
 

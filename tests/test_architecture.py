@@ -11,7 +11,19 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = {"model": "model", "quantize": "quantize", "rtl": "rtl", "sim": "sim", "gradrtl": "face"}
-FOUNDATIONS = ("__init__", "errors", "shapes", "archive", "bits", "cache", "compiled", "checks", "files", "locks")
+FOUNDATIONS = (
+    "__init__",
+    "errors",
+    "shapes",
+    "archive",
+    "arrays",
+    "bits",
+    "cache",
+    "compiled",
+    "checks",
+    "files",
+    "locks",
+)
 # What each room may import, itself aside.
 ARROWS = {
     "foundations": set(),

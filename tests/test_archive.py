@@ -101,6 +101,12 @@ def test_nothing_is_written_that_could_not_be_read(tmp_path: Path, monkeypatch: 
         archive.save(tmp_path / "file.npz", KIND, {}, {})
 
 
+@pytest.mark.parametrize("array", [np.array([None]), np.array(["text"]), np.zeros(1, "M8[s]"), np.zeros(1, complex)])
+def test_only_numbers_are_written(tmp_path: Path, array: np.ndarray) -> None:
+    with pytest.raises(UserError, match=r"test array a dtype is .*, expected numbers"):
+        archive.save(tmp_path / "file.npz", KIND, {}, {"a": array})
+
+
 def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
     piece = bytes(1 << 24)
     path = pack(tmp_path / "bomb.npz", header_of(envelope({})) | {f"a{index}.npy": piece for index in range(17)})
