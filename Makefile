@@ -34,7 +34,7 @@ formal: $(READY)
 	$(RUN) -m pytest tests/formal
 
 mutants: $(READY)
-	$(RUN) tests/mutants.py
+	$(RUN) tests/mutants.py --jobs 2
 
 soak: $(READY)
 	$(RUN) tests/soak.py

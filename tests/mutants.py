@@ -1,7 +1,8 @@
 """Deliberate faults, one at a time: does a test fail? `make mutants`; `--help` tells the rest.
 
 The faults are those of `mutant_list.py`. Each is applied to a copy of the packages, never to the checkout, and the
-tests run there, fastest first, until one fails or hangs. A fault that no test sees survives, and the exit code is 1.
+tests run there, until one fails or hangs: first the test that caught the fault in an earlier campaign, then all that
+see its file, fastest first. A fault that no test sees survives, and the exit code is 1.
 
 Results are kept as they come, under a fingerprint of packages and tests: an interrupted run goes on where it stopped,
 and a change of either starts it anew. Before the first fault, every test must pass without one.
@@ -13,15 +14,18 @@ import argparse
 import hashlib
 import json
 import os
+import queue
 import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from mutant_list import MUTANTS, Mutant
@@ -103,6 +107,8 @@ class Copy:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)  # the session that pytest leads: simulators and solvers too
                 process.wait()
+        if process.returncode in (4, 5) and "::" in rung:
+            return None  # a test of an earlier campaign that is there no longer
         if process.returncode not in (0, 1):
             raise RuntimeError(f"pytest stops with code {process.returncode}:\n{told[-3000:]}")
         found = re.search(r"^(?:FAILED|ERROR) tests/(\S+)", told, re.MULTILINE)
@@ -119,9 +125,11 @@ def applied(mutant: Mutant, text: str) -> str:
     return text.replace(mutant.old, mutant.new)
 
 
-def rungs(mutant: Mutant) -> tuple[str, ...]:
+def rungs(mutant: Mutant, hint: str | None = None) -> tuple[str, ...]:
+    """What is run against `mutant`, in order: the test `hint` if its file is still there, then whole files."""
     own = UNITS.get(mutant.file, ())
-    return (*own, *(rung for rung in LADDER if rung not in own))
+    known = (hint,) if hint and (ROOT / "tests" / hint.partition("::")[0]).is_file() else ()
+    return (*known, *own, *(rung for rung in LADDER if rung not in own))
 
 
 def fingerprint() -> str:
@@ -143,21 +151,31 @@ class Report:
         self.key = fingerprint()
         self.results: dict[str, dict] = {}
         self.baseline = False
+        self.hints: dict[str, str] = {}  # test that caught a mutant before, whatever has changed since
+        self.lock = threading.Lock()
         with_results = folder / "report.json"
-        if with_results.exists() and (found := json.loads(with_results.read_text()))["fingerprint"] == self.key:
-            self.results, self.baseline = found["mutants"], found["baseline"]
+        if with_results.exists():
+            found = json.loads(with_results.read_text())
+            self.hints = found.get("hints", {}) | {
+                name: entry["caught by"]
+                for name, entry in found["mutants"].items()
+                if "::" in (entry["caught by"] or "")
+            }
+            if found["fingerprint"] == self.key:
+                self.results, self.baseline = found["mutants"], found["baseline"]
 
     def has(self, mutant: Mutant) -> bool:
         return self.results.get(mutant.name, {}).get("fault") == [mutant.file, mutant.old, mutant.new]
 
     def add(self, mutant: Mutant, caught_by: str | None, seconds: float) -> None:
         fault = [mutant.file, mutant.old, mutant.new]
-        self.results[mutant.name] = {"fault": fault, "caught by": caught_by, "seconds": round(seconds, 1)}
-        self.save()
+        with self.lock:
+            self.results[mutant.name] = {"fault": fault, "caught by": caught_by, "seconds": round(seconds, 1)}
+            self.save()
 
     def save(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        content = {"fingerprint": self.key, "baseline": self.baseline, "mutants": self.results}
+        content = {"fingerprint": self.key, "baseline": self.baseline, "mutants": self.results} | {"hints": self.hints}
         (self.folder / "report.json").write_text(json.dumps(content, indent=1) + "\n")
         (self.folder / "report.md").write_text(self.table(MUTANTS))
 
@@ -175,26 +193,49 @@ class Report:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="only those whose name or file contains this")
+    parser.add_argument("--jobs", type=int, default=1, help="faults that are tried side by side, each in its own copy")
     given = parser.parse_args()
     chosen = [mutant for mutant in MUTANTS if given.only in mutant.name or given.only in mutant.file]
     report = Report(FOLDER)
     FOLDER.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="copy-", dir=FOLDER) as name:
-        copy = Copy(Path(name))
+    with ExitStack() as stack:
+        copies: queue.SimpleQueue[Copy] = queue.SimpleQueue()
+        for _ in range(given.jobs):
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="copy-", dir=FOLDER))
+            copies.put(Copy(Path(folder)))
+        pool = stack.enter_context(ThreadPoolExecutor(given.jobs))
+
+        def failure(rung: str) -> str | None:
+            copy = copies.get()
+            try:
+                return copy.failure(rung)
+            finally:
+                copies.put(copy)
+
+        def attempt(mutant: Mutant) -> None:
+            start = time.monotonic()
+            copy = copies.get()
+            try:
+                with copy.fault(mutant):
+                    caught_by = next(
+                        filter(None, map(copy.failure, rungs(mutant, report.hints.get(mutant.name)))), None
+                    )
+            finally:
+                copies.put(copy)
+            report.add(mutant, caught_by, time.monotonic() - start)
+            print(f"{mutant.name} ({mutant.file}): {caught_by or 'SURVIVES'}", flush=True)
+
         if not report.baseline:
-            every = dict.fromkeys([*(unit for units in UNITS.values() for unit in units), *LADDER])
-            for rung in track(every, description="without a fault"):
-                if failed := copy.failure(rung):
+            every = list(dict.fromkeys([*(unit for units in UNITS.values() for unit in units), *LADDER]))
+            for failed in track(pool.map(failure, every), description="without a fault", total=len(every)):
+                if failed:
                     print(f"{failed} fails without any fault")
                     return 2
             report.baseline = True
             report.save()
-        for mutant in track([m for m in chosen if not report.has(m)], description="mutants"):
-            start = time.monotonic()
-            with copy.fault(mutant):
-                caught_by = next(filter(None, map(copy.failure, rungs(mutant))), None)
-            report.add(mutant, caught_by, time.monotonic() - start)
-            print(f"{mutant.name} ({mutant.file}): {caught_by or 'SURVIVES'}", flush=True)
+        missing = [mutant for mutant in chosen if not report.has(mutant)]
+        for _ in track(pool.map(attempt, missing), description="mutants", total=len(missing)):
+            pass
     report.save()
     print(report.table(chosen))
     survivors = [mutant.name for mutant in chosen if not report.results[mutant.name]["caught by"]]

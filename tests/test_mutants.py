@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from mutant_list import MUTANTS, Mutant
-from mutants import ROOT, Copy, applied
+from mutants import ROOT, Copy, applied, rungs
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
@@ -32,3 +32,14 @@ def test_a_fault_is_caught_and_gone_afterwards(tmp_path):
 def test_refuses_what_is_not_there_once(old):
     with pytest.raises(ValueError, match="must be there once"):
         applied(Mutant("m", "rtl/pe.py", old, "", ""), "def a(): ...\ndef b(): ...\n")
+
+
+def test_the_test_that_caught_it_before_goes_first():
+    mutant = next(mutant for mutant in MUTANTS if mutant.file == "rtl/neuron.py")
+    known = "test_rtl_top.py::test_some"
+    assert rungs(mutant, known) == (known, *rungs(mutant))
+    assert rungs(mutant, "test_gone.py::test_some") == rungs(mutant)
+
+
+def test_a_test_that_is_gone_catches_nothing(tmp_path):
+    assert Copy(tmp_path).failure("test_rtl_assignment.py::test_that_was_never_there") is None
