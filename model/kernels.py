@@ -23,8 +23,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 
+from ..compiled import kernel
 from .rows import (
     by_channel,
     count,
@@ -42,17 +42,17 @@ from .rows import (
 SMALLEST_PART = 1 << 15  # elements that are worth a thread
 
 
-def in_parts(kernel: Callable, images: int, elements: int, *arguments: Any) -> None:
-    """`kernel(first, last, *arguments)` for parts that cover `0:images`, on as many threads as torch uses.
+def in_parts(loop: Callable, images: int, elements: int, *arguments: Any) -> None:
+    """`loop(first, last, *arguments)` for parts that cover `0:images`, on as many threads as torch uses.
 
     `elements` of the whole say how many threads are worth it.
     """
     threads = max(1, min(torch.get_num_threads(), elements // SMALLEST_PART, images))
     if threads == 1:
-        kernel(0, images, *arguments)
+        loop(0, images, *arguments)
         return
     ends = np.linspace(0, images, threads + 1).astype(int).tolist()
-    for done in [_pool(threads).submit(kernel, *part, *arguments) for part in pairwise(ends)]:
+    for done in [_pool(threads).submit(loop, *part, *arguments) for part in pairwise(ends)]:
         done.result()
 
 
@@ -61,7 +61,7 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, "spikes")
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(error_model="numpy")
 def moments(first, last, x, base, sums):
     """Sums over each image of `x - base` and of its square, channel by channel.
 
@@ -83,14 +83,14 @@ def moments(first, last, x, base, sums):
         by_channel(total, squares, sums[n])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _drive(held, gain, scale, shift, over, drive):
     """`gain` times the current of an input that is `over` its mean."""
     for i in range(held):
         drive[i] = gain * (scale[i] * over[i] + shift[i])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _update(held, decay, threshold, v_reset, soft, drive, v, u):
     """One step of neurons: `drive` in, `u` out, `v` moves on."""
     for i in range(held):
@@ -103,7 +103,7 @@ def _update(held, decay, threshold, v_reset, soft, drive, v, u):
             v[i] = v_reset if u[i] >= threshold else u[i]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _update_backward(held, decay, gain, threshold, kept, u, to_spike, to_v, to_current):
     """The gradient through `_update`; of that through a reset, `kept` is kept."""
     pi, unit, none = u.dtype.type(math.pi), u.dtype.type(1), u.dtype.type(0)
@@ -115,13 +115,13 @@ def _update_backward(held, decay, gain, threshold, kept, u, to_spike, to_v, to_c
         to_v[i] = decay * to_u
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _subtract(held, mean, values):
     for i in range(held):
         values[i] -= mean[i]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _affine_backward(held, scale, over, to_current, to_scale, to_shift):
     """`to_current` becomes the gradient by `over`."""
     for i in range(held):
@@ -131,7 +131,7 @@ def _affine_backward(held, scale, over, to_current, to_scale, to_shift):
         to_current[i] *= scale[i]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(error_model="numpy")
 def fire_forward(first, last, x, norm, neuron, soft, size, one, spikes, rates):
     """Currents, neurons and max pool of all steps.
 
@@ -174,7 +174,7 @@ def fire_forward(first, last, x, norm, neuron, soft, size, one, spikes, rates):
                     spikes[t, n, y // size].reshape(-1)[:] = pooled[t, :complete]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(error_model="numpy")
 def fire_backward(first, last, gradient, to_rates, x, norm, neuron, soft, size, to_x, sums):
     """The gradient of `fire_forward`, of which all but the spikes' and the rates' gradients is computed again.
 
@@ -236,7 +236,7 @@ def fire_backward(first, last, gradient, to_rates, x, norm, neuron, soft, size, 
         by_channel(to_scale, to_shift, sums[n])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(error_model="numpy")
 def through_statistics(first, last, x, factors, to_x):
     """Add to `to_x` what comes by way of the batch's mean and variance, `slope * (x - mean) + offset`.
 

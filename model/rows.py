@@ -9,16 +9,26 @@ or bfloat16 as its bits in uint16.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import overload
+
+from ..compiled import kernel
 
 
 def widened(value):  # type: ignore[no-untyped-def]
     """A stored value as a float."""
+    if isinstance(value, np.uint16):
+        return np.uint32(np.uint32(value) << np.uint32(16)).view(np.float32)
+    return value
 
 
 def stored(value, like):  # type: ignore[no-untyped-def]
     """A float, rounded to nearest even, in the type of `like`."""
+    if isinstance(like, np.uint16):
+        bits = np.float32(value).view(np.uint32)
+        even = np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
+        return np.uint16(np.uint32(bits + even) >> np.uint32(16))
+    return value
 
 
 @overload(widened, inline="always")
@@ -41,14 +51,14 @@ def _stored_of(value, like):  # type: ignore[no-untyped-def]
     return lambda value, like: value
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(error_model="numpy")
 def neurons_at(place, size, y, width, channels):
     """Row and first column of the neurons at `place` of the windows from row `y` on, and how many values they have."""
     column = place % size
     return y + place // size, column, (width - column + size - 1) // size * channels
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(error_model="numpy")
 def gather(pixels, column, size, values):
     """Every `size`-th pixel of a row `[width, channels]`, from `column` on, into `values`."""
     width, channels = pixels.shape
@@ -60,7 +70,7 @@ def gather(pixels, column, size, values):
         start += channels
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(error_model="numpy")
 def scatter(values, column, size, pixels):
     """The way back of `gather`."""
     width, channels = pixels.shape
@@ -72,7 +82,7 @@ def scatter(values, column, size, pixels):
         start += channels
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(error_model="numpy")
 def repeated(rows, wide):
     """`[k, channels]` repeated to `[k, wide]`."""
     tiled = np.empty((len(rows), wide), rows.dtype)
@@ -81,7 +91,7 @@ def repeated(rows, wide):
     return tiled
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(error_model="numpy")
 def mark(held, threshold, u, one, marks):
     """Put `one` where a neuron fires."""
     for i in range(held):
@@ -89,7 +99,7 @@ def mark(held, threshold, u, one, marks):
         marks[i] = one if u[i] >= threshold else before
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(error_model="numpy")
 def count(held, threshold, u, counts):
     """Count the neurons that fire."""
     unit, none = counts.dtype.type(1), counts.dtype.type(0)
@@ -97,7 +107,7 @@ def count(held, threshold, u, counts):
         counts[i] += unit if u[i] >= threshold else none
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(error_model="numpy")
 def keep_largest(held, place, u, largest, at):
     """Where a membrane is at least the largest so far, it is the largest, and `place` is where it is."""
     for i in range(held):
@@ -106,7 +116,7 @@ def keep_largest(held, place, u, largest, at):
         largest[i] = max(u[i], before)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(error_model="numpy")
 def unpool(held, place, at, pooled, to_rate, to_spike):
     """The gradient of the neurons of a `place`: their rate's, and where theirs is the largest membrane the window's."""
     none = pooled.dtype.type(0)
@@ -115,7 +125,7 @@ def unpool(held, place, at, pooled, to_rate, to_spike):
         to_spike[i] = to_rate[i] + (window if at[i] == place else none)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(error_model="numpy")
 def by_channel(first, second, sums):
     """Fill `sums`, `[2, channels]`, with those of two rows over their windows."""
     channels = sums.shape[1]

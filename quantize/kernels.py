@@ -11,15 +11,15 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from ..compiled import kernel
 from ..model.rows import by_channel, count, gather, keep_largest, mark, neurons_at, repeated, scatter, unpool
 from .neuron import LeakKind
 
 SHIFT, MULTIPLY, DECAYING_INPUT = (kind.code for kind in (LeakKind.SHIFT, LeakKind.MULTIPLY, LeakKind.DECAYING_INPUT))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _integrate(held, kind, worth, factor, scaled, v, u):
     """`u` of one update, `network.IntNeuron.step`."""
     if kind == DECAYING_INPUT:
@@ -36,7 +36,7 @@ def _integrate(held, kind, worth, factor, scaled, v, u):
             u[i] = v[i] + scaled[i]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _reset(held, threshold, reset, soft, u, v, over):
     """How far `u` is over its threshold, and the membrane after its spike."""
     none = u.dtype.type(0)
@@ -52,7 +52,7 @@ def _reset(held, threshold, reset, soft, u, v, over):
             v[i] = fallen if over[i] >= none else kept
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _clip(held, low, high, v, within):
     """Clip membranes; `within` is 1 where that changed nothing."""
     unit, none = v.dtype.type(1), v.dtype.type(0)
@@ -61,13 +61,13 @@ def _clip(held, low, high, v, within):
         v[i] = min(max(v[i], low), high)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _times(held, factor, values):
     for i in range(held):
         values[i] *= factor
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _back(held, by_v, soft, unit, over, to_spike, to_v, to_scaled, to_threshold, to_unit):
     """The gradient through one update but its clipping; the surrogate is taken at `unit * over`."""
     pi, one, none = over.dtype.type(math.pi), over.dtype.type(1), over.dtype.type(0)
@@ -84,7 +84,7 @@ def _back(held, by_v, soft, unit, over, to_spike, to_v, to_scaled, to_threshold,
         to_v[i] = by_v * to_u
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(error_model="numpy")
 def fire_forward(first, last, x, neurons, rule, size, spikes, rates):
     """Neurons and max pool of all steps of integer currents `x`, `[steps or 1, n, height, width, channels]`.
 
@@ -129,7 +129,7 @@ def fire_forward(first, last, x, neurons, rule, size, spikes, rates):
                     spikes[t, n, y // size].reshape(-1)[:] = pooled[t, :complete]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(error_model="numpy")
 def fire_backward(first, last, gradient, to_rates, x, neurons, rule, by_v, size, to_x, sums):
     """The gradient of `fire_forward`, of which all but the spikes' and the rates' gradients is computed again.
 
