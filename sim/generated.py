@@ -9,7 +9,13 @@ from .. import __version__
 from ..cache import CACHE, cached, sources
 from ..rtl.mapping import Mapping
 
-GENERATOR = ("gradrtl.bits", "gradrtl.checks", "gradrtl.quantize", "gradrtl.rtl")  # whose sources a text depends on
+GENERATOR = (
+    "gradrtl.bits",
+    "gradrtl.checks",
+    "gradrtl.shapes",
+    "gradrtl.quantize",
+    "gradrtl.rtl",
+)  # whose sources a text depends on
 
 
 def verilog(mapping: Mapping, command: str, *, cache: str | Path | None = None) -> str:

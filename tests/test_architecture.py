@@ -23,6 +23,7 @@ FOUNDATIONS = (
     "checks",
     "files",
     "locks",
+    "processes",
 )
 # What each room may import, itself aside.
 ARROWS = {

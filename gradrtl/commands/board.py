@@ -10,6 +10,7 @@ import click
 
 from ..errors import UserError
 from ..files import write_text
+from ..locks import hold
 from ..rtl.devices import DEVICES
 from ..rtl.devices import device as find
 from .options import bar, data_option, network_argument
@@ -40,7 +41,7 @@ def synth(network: Path, device: str, pes: str | None, folder: Path, seed: int, 
     frames, _ = labelled_frames(found, folder)
     output = output or Path("build/synth") / device
     began = time.monotonic()
-    with bar(f"{device}", 1) as advance:
+    with hold(output), bar(f"{device}", 1) as advance:
         made = build(mapping, target, frames, output, seed, lambda line: click.echo(f"  {line}", err=True))
         advance()
     report = made.report

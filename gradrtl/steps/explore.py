@@ -17,6 +17,7 @@ from ..errors import require
 from ..files import whole
 from ..model.checkpoint import Checkpoint
 from ..model.data import Dataset, load
+from ..processes import end_with_parent
 from ..quantize.fold import fold
 from ..quantize.network import QuantizedNetwork
 from ..quantize.ptq import quantize
@@ -174,7 +175,7 @@ def sweep(
     todo = [(c, width, wanted) for c in checkpoints for width in widths if (wanted := missing(c, width))]
     processes = min(jobs or len(os.sched_getaffinity(0)), max(1, len(todo)))
     apart = get_context("spawn")  # a forked process may not use the threads of its parent
-    with ProcessPoolExecutor(processes, apart) as pool:
+    with ProcessPoolExecutor(processes, apart, end_with_parent, (os.getpid(),)) as pool:
         running = [pool.submit(explored, c, w, pe, str(folder), pixels_a_beat, images) for c, w, pe in todo]
         for future in as_completed(running):
             known |= {point.key: point for point in future.result()}

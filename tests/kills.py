@@ -1,0 +1,190 @@
+"""Kills at random moments: does the next run give what an uninterrupted one gives? `make kills`, or `--help`.
+
+A case is a command in a folder of its own. It runs once without interruption, which gives its results and its time.
+Then, again and again: in a new folder it is killed at a random moment (SIGKILL and SIGTERM in turn), as many times as
+asked for, and at last runs to its end. The results must be equal, no process may live on, nothing may be left behind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.progress import track
+from test_rtl_synthesis import sparse
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "build" / "kills"
+MARK = "GRADRTL_KILLS"  # in the environment of every process of a run: the folder
+LEFTOVERS = ("making-*", "*.part", ".*.part", "*.tmp", ".lock", "*.lock")
+PATIENCE = 10.0  # seconds in which the processes of a killed run must end
+GRADRTL = (sys.executable, "-c", "from gradrtl.cli import main; main()")
+
+
+@dataclass(frozen=True)
+class Case:
+    """`arguments` of `gradrtl`, run in a folder that `prepare` has filled. `files`: patterns of its results.
+
+    `printed`: what it prints belongs to the results, times aside.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    files: tuple[str, ...] = ()
+    printed: bool = False
+    prepare: Callable[[Path], None] = lambda folder: None
+
+
+def network_and_frames(folder: Path) -> None:
+    network = sparse(32, 24, 0.15)
+    network.save(folder / "network.npz")
+    generator = np.random.default_rng(1)
+    np.save(folder / "frames.npy", generator.integers(0, 256, (40, 32)).astype(np.uint8))
+
+
+CASES = (
+    Case(
+        "verify",
+        ("verify", "network.npz", "--pe", "2,2", "--frames", "frames.npy", "--jobs", "2"),
+        printed=True,
+        prepare=network_and_frames,
+    ),
+    Case(
+        "synth",
+        ("synth", str(ROOT / "networks/mnist-1pct-up5k.npz"), "--device", "up5k", "--data", str(ROOT / "data/mnist")),
+        files=("build/synth/up5k/report.json", "build/synth/up5k/*.bin"),
+    ),
+)
+
+
+class Failure(Exception):
+    """A run after a kill went wrong; the message tells how."""
+
+
+def start(case: Case, folder: Path) -> subprocess.Popen[str]:
+    environment = {**os.environ, MARK: str(folder), "TMPDIR": str(folder), "COLUMNS": "200"}
+    with (folder / "printed").open("w") as out, (folder / "errors").open("w") as errors:
+        return subprocess.Popen(
+            [*GRADRTL, *case.arguments], cwd=folder, env=environment, stdout=out, stderr=errors, text=True
+        )
+
+
+def finish(case: Case, folder: Path) -> str:
+    """Run to the end; SHA-256 of the results."""
+    process = start(case, folder)
+    if process.wait():
+        raise Failure(f"code {process.returncode}: {(folder / 'errors').read_text()[-2000:]}")
+    sha = hashlib.sha256()
+    if case.printed:
+        printed = re.sub(r"\d+\.\d+ s", "", (folder / "printed").read_text())
+        if not printed:
+            raise Failure("nothing printed")
+        sha.update(printed.encode())
+    for pattern in case.files:
+        found = sorted(folder.glob(pattern))
+        if not found:
+            raise Failure(f"no {pattern}")
+        for path in found:
+            sha.update(f"{path.relative_to(folder)} ".encode() + path.read_bytes())
+    return sha.hexdigest()
+
+
+def processes_of(folder: Path) -> list[int]:
+    """Living processes that a run in `folder` has started."""
+    mark = f"{MARK}={folder}".encode()
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark in (path / "environ").read_bytes().split(b"\0"):
+                found.append(int(path.name))
+        except OSError:
+            continue
+    return found
+
+
+def kill_once(case: Case, folder: Path, moment: float, how: signal.Signals) -> None:
+    """Start the case, kill it after `moment` seconds, and see that nothing of it lives on."""
+    process = start(case, folder)
+    try:
+        process.wait(moment)
+    except subprocess.TimeoutExpired:
+        process.send_signal(how)
+        process.wait()
+    end = time.monotonic() + PATIENCE
+    while orphans := processes_of(folder):
+        if time.monotonic() > end:
+            names = [Path(f"/proc/{one}/cmdline").read_bytes().replace(b"\0", b" ").decode() for one in orphans]
+            for one in orphans:
+                os.kill(one, signal.SIGKILL)
+            raise Failure(f"processes live on {PATIENCE} s after {how.name} at {moment:.2f} s: {names}")
+        time.sleep(0.05)
+
+
+def leftovers(folder: Path) -> list[str]:
+    return sorted({str(path.relative_to(folder)) for pattern in LEFTOVERS for path in folder.rglob(pattern)})
+
+
+def fresh(case: Case, folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    case.prepare(folder)
+    return folder
+
+
+def campaign(case: Case, trials: int, kills: int, seed: int, base: Path = FOLDER) -> None:
+    """`trials` times: `kills` kills, then a run to the end. Raises `Failure` at the first that goes wrong."""
+    folder = fresh(case, base / case.name / "whole")
+    began = time.monotonic()
+    expected = finish(case, folder)
+    longest = time.monotonic() - began
+    generator = random.Random(seed)
+    for trial in track(range(trials), description=f"{case.name}, {longest:.1f} s", disable=not sys.stderr.isatty()):
+        folder = fresh(case, base / case.name / "killed")
+        moments = []
+        for number in range(kills):
+            how = (signal.SIGKILL, signal.SIGTERM)[(trial + number) % 2]
+            moments.append(f"{how.name} at {generator.uniform(0, longest):.3f} s")
+            kill_once(case, folder, float(moments[-1].split()[-2]), how)
+        told = f"{case.name}, trial {trial} of seed {seed} ({', '.join(moments)})"
+        try:
+            got = finish(case, folder)
+        except Failure as failure:
+            raise Failure(f"{told}: {failure}") from None
+        if got != expected:
+            raise Failure(f"{told}: the results differ, see {folder}")
+        if left := leftovers(folder):
+            raise Failure(f"{told}: left behind {left}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", help="only cases whose name contains this")
+    parser.add_argument("--trials", type=int, default=50)
+    parser.add_argument("--kills", type=int, default=1, help="in each trial, before the run to the end")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    failed = False
+    for case in (case for case in CASES if given.only in case.name):
+        try:
+            campaign(case, given.trials, given.kills, given.seed)
+            print(f"{case.name}: {given.trials} trials, each with {given.kills} kills, all results equal", flush=True)
+        except Failure as failure:
+            print(f"FAILED {failure}", flush=True)
+            failed = True
+    return int(failed)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
