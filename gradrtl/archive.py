@@ -208,5 +208,4 @@ def _unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
         for first in range(0, flat.size, PIECE):
             part = flat[first : first + PIECE]
             part[:] = np.frombuffer(file.read(part.size), np.uint8, part.size)
-        file.read(1)  # at the end, which compares the checksum
     return array

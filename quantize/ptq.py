@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ..bits import signed_range
+from ..errors import UserError
 from .fold import FloatNetwork
 from .network import QuantizedNetwork
 from .rounding import Formats, assemble, round_layer, round_weight, smallest_scales, source_values
@@ -53,8 +54,8 @@ def quantize(
             start = scales
             for factor in order:
                 trial = (*start[:index], start[index] * factor, *start[index + 1 :])
-                found = score(at_scales(network, formats, trial))
-                if found > best:
+                rounded = _fitting(network, formats, trial)
+                if rounded is not None and (found := score(rounded)) > best:
                     best, scales = found, trial
                 done += 1
                 if progress:
@@ -70,6 +71,14 @@ def at_scales(network: FloatNetwork, formats: Formats, scales: Scales) -> Quanti
         for layer, scale, b, value in zip(network.layers, scales, bits, values, strict=True)
     ]
     return assemble(network, formats, integers, {"scales": [scale.tolist() for scale in scales]})
+
+
+def _fitting(network: FloatNetwork, formats: Formats, scales: Scales) -> QuantizedNetwork | None:
+    """The network rounded at `scales`; None if a number does not fit the machines."""
+    try:
+        return at_scales(network, formats, scales)
+    except UserError:
+        return None
 
 
 def weight_scales(network: FloatNetwork, formats: Formats) -> Scales:

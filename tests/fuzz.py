@@ -1,57 +1,75 @@
 """Damaged files through every loader: a right result or a `UserError`, nothing else. `make fuzz`; see `--help`.
 
-Bytes are damaged; of archives, every second time, the contents instead, under a digest that is right, so that what is
-behind the digest is reached. Each case has a number, which repeats it.
+Bytes are damaged; of archives also the contents, under a digest that is right, and what the zip and its members claim
+of their sizes (`damage.py`). All runs with 1 GB of memory beyond what the program itself takes. Every sixteenth
+network that is accepted is run: the engine must equal the reference.
+
+Each case has a number, which repeats it. Results are kept in `build/fuzz/`: an interrupted campaign goes on where it
+stopped, and starts anew when a source has changed.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
+import hashlib
+import json
+import resource
 import struct
 import tempfile
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import damage
 import float_networks
 import numpy as np
 import random_networks
-from rich.progress import track
+from rich.progress import Progress
 
-from gradrtl import archive
+from gradrtl.cache import sources
 from gradrtl.errors import UserError
+from gradrtl.model.architecture import read_description
 from gradrtl.model.checkpoint import Checkpoint
 from gradrtl.model.data import load_cifar10, load_idx
 from gradrtl.quantize.fold import fold
 from gradrtl.quantize.network import QuantizedNetwork
+from gradrtl.quantize.placement import Placement
+from gradrtl.sim import engine, reference
 from gradrtl.steps.frames import load_frames
 
-LEAVES = (None, True, -1, 0, 1, 3, 2**31, 2**63, -(2**70), 1.5, 1e308, float("nan"), "", "dense", [], [1, 2], {}, [[]])
-DTYPES = (np.int8, np.int64, np.float32, np.float64, np.uint8, np.bool_, "U3", "M8[s]")
+FILES = 200_000  # of a campaign
+MEMORY = 1 << 30  # bytes beyond what the program itself takes
 LONGEST = 10.0  # seconds: a case that takes longer is a hang
+PIECE = 500  # cases between two notes of what is done
+FOLDER = Path("build/fuzz")
+NETWORK = 8  # a random network with a convolution
 
 
 @dataclass(frozen=True)
 class Target:
-    """A loader, and a whole file that it accepts. `kind`: that of an archive whose contents can be altered."""
+    """A loader, and a whole file that it accepts. `kind`: that of an archive, or `json`."""
 
     load: Callable[[Path], Any]
     whole: bytes
     file: str
     kind: str = ""
+    share: int = 1  # of the cases
 
 
 def targets(folder: Path) -> dict[str, Target]:
     """Every loader of files that a user gives; whole files are written to `folder` first."""
-    small = random_networks.Options(largest=12, most_layers=2)
-    network = random_networks.network(3, small)
+    network = random_networks.network(NETWORK, random_networks.Options(largest=12, most_layers=2))
+    rates = tuple(np.ones(layer.sources) for layer in network.layers)
+    network = replace(network, rates=rates, placement=Placement((2,) * len(network.layers)))
     network.save(folder / "network.npz")
-    float_networks.checkpoint(float_networks.network(1), 1).save(folder / "checkpoint.npz")
+    made = float_networks.checkpoint(float_networks.network(1), 1)
+    made.save(folder / "checkpoint.npz")
+    (folder / "layers.json").write_text(json.dumps(made.network.to_json()))
     frames = random_networks.frames(network, 2)
     np.save(folder / "frames.npy", frames)
     images = struct.pack(">4I", 0x803, 3, 4, 4) + bytes(range(48))
@@ -62,132 +80,141 @@ def targets(folder: Path) -> dict[str, Target]:
         (folder / f"{part}-labels-idx1-ubyte").write_bytes(labels)
     for name in (*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"):
         (folder / name).write_bytes(batch)
-    (folder / "SHA256SUMS").write_text(f"{'0' * 64}  nothing\n")
-    at = {name: (folder / name).read_bytes() for name in ("network.npz", "checkpoint.npz", "frames.npy", "SHA256SUMS")}
+    (folder / "SHA256SUMS").write_text("")
+
+    def whole(name: str, load: Callable[[Path], Any], kind: str = "", share: int = 1) -> Target:
+        return Target(load, (folder / name).read_bytes(), name, kind, share)
+
+    shape = made.network.input_shape
     return {
-        "network": Target(QuantizedNetwork.load, at["network.npz"], "network.npz", "network"),
-        "checkpoint": Target(
-            lambda path: fold(Checkpoint.load(path)), at["checkpoint.npz"], "checkpoint.npz", "checkpoint"
-        ),
-        "frames": Target(lambda path: load_frames(path, network), at["frames.npy"], "frames.npy"),
-        "idx images": Target(lambda path: load_idx(path.parent), images, "train-images-idx3-ubyte"),
-        "idx labels": Target(lambda path: load_idx(path.parent), labels, "t10k-labels-idx1-ubyte"),
-        "checksums": Target(lambda path: load_idx(path.parent), at["SHA256SUMS"], "SHA256SUMS"),
-        "cifar10 batch": Target(lambda path: load_cifar10(path.parent), batch, "data_batch_3.bin"),
+        "network": whole("network.npz", QuantizedNetwork.load, "network", 8),
+        "checkpoint": whole("checkpoint.npz", lambda path: fold(Checkpoint.load(path)), "checkpoint", 6),
+        "description": whole("layers.json", lambda path: read_description(path, shape), "json", 2),
+        "frames": whole("frames.npy", lambda path: load_frames(path, network)),
+        "idx images": whole("train-images-idx3-ubyte", lambda path: load_idx(path.parent)),
+        "idx labels": whole("t10k-labels-idx1-ubyte", lambda path: load_idx(path.parent)),
+        "checksums": Target(lambda path: load_idx(path.parent), b"0" * 64 + b"  nothing\n", "SHA256SUMS"),
+        "cifar10 batch": whole("data_batch_3.bin", lambda path: load_cifar10(path.parent)),
     }
 
 
-def damage(whole: bytes, rng: np.random.Generator) -> bytes:
-    """One to four random changes of bytes."""
-    content = bytearray(whole)
-    for _ in range(rng.integers(1, 5)):
-        at, end = sorted(int(x) for x in rng.integers(0, len(content) + 1, 2))
-        match rng.integers(6):
-            case 0 if content:
-                content[min(at, len(content) - 1)] ^= 1 << int(rng.integers(8))
-            case 1 if content:
-                content[min(at, len(content) - 1)] = int(rng.choice([0, 1, 127, 128, 255]))
-            case 2:
-                del content[at:]
-            case 3:
-                del content[at : min(end, at + 16)]
-            case 4:
-                content[at:at] = content[at : min(end, at + 64)]
-            case _:
-                content[at:at] = rng.bytes(int(rng.integers(1, 9)))
-    return bytes(content)
+def damaged(target: Target, given: Any, rng: np.random.Generator) -> bytes:
+    """A damaged file of `target`; `given` is what its whole file holds."""
+    way = rng.random()
+    if target.kind == "json" and way < 0.7:
+        body = json.loads(target.whole)
+        damage.of_json(body, rng)
+        return json.dumps(body).encode()
+    if target.kind not in ("", "json") and way < 0.55:
+        return damage.of_contents(target.kind, *given, rng)
+    if target.kind not in ("", "json") and way < 0.7:
+        return damage.of_claims(target.kind, *given, rng)
+    return damage.of_bytes(target.whole, rng)
 
 
-def alter(path: Path, kind: str, rng: np.random.Generator) -> None:
-    """Change a value of an archive's header or one of its arrays; its digest stays right."""
-    header, arrays = archive.load(path, kind)
-    header, arrays = copy.deepcopy(header), dict(arrays)
-    for _ in range(rng.integers(1, 3)):
-        if rng.random() < 0.7:
-            _alter_leaf(header, rng)
-            continue
-        name = list(arrays)[rng.integers(len(arrays))]
-        array = arrays[name].copy()
-        match rng.integers(6):
-            case 0:
-                del arrays[name]
-                if not arrays:
-                    return
-            case 1:
-                dtype = DTYPES[rng.integers(len(DTYPES))]
-                arrays[name] = np.zeros(array.shape, dtype)
-            case 2:
-                arrays[name] = array.reshape(-1)[: rng.integers(array.size + 1)]
-            case 3:
-                arrays[name] = array[None]
-            case 4:
-                arrays[f"{name}x"] = array
-            case _ if array.size:
-                limits = np.iinfo(array.dtype) if array.dtype.kind in "iu" else None
-                value = rng.choice([limits.min, limits.max]) if limits else rng.choice([np.nan, np.inf, 1e38])
-                array.reshape(-1)[rng.integers(array.size)] = value
-                arrays[name] = array
-    archive.save(path, kind, header, arrays)
-
-
-def _alter_leaf(node: Any, rng: np.random.Generator) -> None:
-    """Replace, or remove, a random value somewhere in `node`, a JSON object or array."""
-    keys = list(node) if isinstance(node, dict) else list(range(len(node)))
-    if not keys:
-        return
-    key = keys[rng.integers(len(keys))]
-    if isinstance(node[key], dict | list) and rng.random() < 0.8:
-        _alter_leaf(node[key], rng)
-    elif rng.random() < 0.2:
-        del node[key]
-    else:
-        node[key] = copy.deepcopy(LEAVES[rng.integers(len(LEAVES))])
-
-
-def run(name: str, target: Target, folder: Path, number: int) -> bool:
+def run(name: str, target: Target, given: Any, folder: Path, number: int) -> bool:
     """Case `number` of a target; True if its file was accepted. Anything but a result or a `UserError` is raised."""
-    rng = np.random.default_rng([number, len(name)])
+    rng = np.random.default_rng([number, *name.encode()])
     path = folder / target.file
-    if target.kind and rng.random() < 0.5:
-        path.write_bytes(target.whole)
-        alter(path, target.kind, rng)
-    else:
-        path.write_bytes(damage(target.whole, rng))
+    path.write_bytes(damaged(target, given, rng))
     start = time.monotonic()
     try:
-        target.load(path)
+        found = target.load(path)
     except UserError as error:
-        if "\n" in str(error):
-            raise AssertionError("more than a line") from error
+        text = str(error)
+        if not text.isprintable() or len(text) > 2000:
+            raise AssertionError("not one line that can be printed") from error
         return False
-    else:
-        return True
     finally:
         assert time.monotonic() - start < LONGEST, "a hang"
+    if isinstance(found, QuantizedNetwork) and number % 16 == 0:
+        check(found)
+    return True
 
 
-def fuzz(cases: int, first: int = 0, shown: bool = False) -> Counter[str]:
-    """Run so many cases of every target, with a progress bar if `shown`: how many files each accepted."""
-    accepted: Counter[str] = Counter()
-    with tempfile.TemporaryDirectory() as name, warnings.catch_warnings():
+def check(network: QuantizedNetwork) -> None:
+    """The engine equals the reference on a frame."""
+    frames = random_networks.frames(network, 1)
+    expected, found = reference.run(network, frames), engine.run(network, frames, trace=True, threads=1)
+    assert (found.counts == expected.counts).all()
+    for a, b in zip(expected.trace.membranes, found.trace.membranes, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@contextmanager
+def limited() -> Iterator[None]:
+    """At most `MEMORY` more bytes than the program has now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+def fuzz(files: int, first: int = 0, notes: Path | None = None) -> dict[str, Counter[str]]:
+    """Run about so many files, from case `first` of each target on; how many each accepted and refused.
+
+    With `notes`, a file, progress is shown and kept there.
+    """
+    key = fingerprint(files, first)
+    done = json.loads(notes.read_text()) if notes is not None and notes.is_file() else {}
+    if done.get("key") != key:
+        done = {"key": key, "targets": {}}
+    scratch = "/dev/shm" if Path("/dev/shm").is_dir() else None
+    with tempfile.TemporaryDirectory(dir=scratch) as name, warnings.catch_warnings(), limited():
         warnings.simplefilter("error")  # a warning is more than a line
         folder = Path(name)
-        for what, target in targets(folder).items():
-            target.load(folder / target.file)
-            for number in track(range(first, first + cases), description=what, disable=not shown):
-                try:
-                    accepted[what] += run(what, target, folder, number)
-                except Exception as error:
-                    raise AssertionError(f"{what}, case {number}: {type(error).__name__}: {error}") from error
-            (folder / target.file).write_bytes(target.whole)  # a folder of data is read as a whole
-    return accepted
+        every = targets(folder)
+        shares = sum(target.share for target in every.values())
+        with Progress(disable=notes is None) as bars:
+            for what, target in every.items():
+                cases = -(-files * target.share // shares)
+                counted = done["targets"].setdefault(what, {"accepted": 0, "refused": 0})
+                start = sum(counted.values())
+                bar = bars.add_task(what, total=cases, completed=start)
+                path = folder / target.file
+                is_archive = target.kind not in ("", "json")
+                given = damage.contents(path, target.kind) if is_archive else None
+                for number in range(first + start, first + cases):
+                    try:
+                        accepted = run(what, target, given, folder, number)
+                    except Exception as error:
+                        kept = FOLDER / f"{target.file}-{number}"
+                        kept.parent.mkdir(parents=True, exist_ok=True)
+                        kept.write_bytes(path.read_bytes())
+                        raise AssertionError(f"{what}, case {number} ({kept}): {error!r}") from error
+                    counted["accepted" if accepted else "refused"] += 1
+                    bars.advance(bar)
+                    if notes is not None and (sum(counted.values()) % PIECE == 0 or number == first + cases - 1):
+                        _note(notes, done)
+                path.write_bytes(target.whole)  # a folder of data is read as a whole
+    return {what: Counter(counted) for what, counted in done["targets"].items()}
+
+
+def fingerprint(files: int, first: int) -> str:
+    """SHA-256 of what results depend on: the packages, this script and its helpers, the cases."""
+    sha = hashlib.sha256(f"{files} {first} {sources('gradrtl')}".encode())
+    for name in ("fuzz.py", "damage.py", "random_networks.py", "float_networks.py"):
+        sha.update((Path(__file__).parent / name).read_bytes())
+    return sha.hexdigest()
+
+
+def _note(path: Path, done: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(done))
+    part.replace(path)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cases", type=int, default=15_000, help="of each of the seven loaders")
-    parser.add_argument("--first", type=int, default=0, help="number of the first case")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--files", type=int, default=FILES, help="of all loaders together")
+    parser.add_argument("--first", type=int, default=0, help="number of the first case of each loader")
     options = parser.parse_args()
-    found = fuzz(options.cases, options.first, shown=True)
-    for what, accepted in found.items():
-        print(f"{what}: {options.cases} files, {accepted} accepted, {options.cases - accepted} refused in one line")
+    found = fuzz(options.files, options.first, FOLDER / f"found-{options.first}.json")
+    for what, counted in found.items():
+        print(f"{what}: {counted['accepted']} accepted, {counted['refused']} refused in one line")
+    total = sum(sum(counted.values()) for counted in found.values())
+    print(f"{total} files, none a traceback")

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from mutant import Mutant
+from mutant_list_quantize import QUANTIZE
 
-
-@dataclass(frozen=True)
-class Mutant:
-    """In `file`, the text `old`, which is there once, becomes `new`. `does`: the fault, in a line."""
-
-    name: str
-    file: str
-    old: str
-    new: str
-    does: str
-
+__all__ = ["MUTANTS", "Mutant"]
 
 MUTANTS = (
+    *QUANTIZE,
     # The neuron.
     Mutant(
         "leak without sign",

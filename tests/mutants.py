@@ -36,6 +36,26 @@ FOLDER = ROOT / "build" / "mutants"
 PACKAGES = ("model", "quantize", "rtl", "sim")
 # What sees the faults of one file best, before the tests of the whole.
 UNITS = {
+    "gradrtl/archive.py": ("test_archive.py",),
+    "gradrtl/arrays.py": ("test_quantize_fold.py",),
+    "gradrtl/bits.py": ("test_quantize_neuron.py",),
+    "gradrtl/checks.py": ("test_quantize_network.py",),
+    "gradrtl/shapes.py": ("test_quantize_network.py",),
+    "quantize/fold.py": ("test_quantize_fold.py",),
+    "quantize/integer_module.py": ("test_quantize_integer_module.py",),
+    "quantize/interface.py": ("test_quantize_network.py",),
+    "quantize/kernels.py": ("test_quantize_fire.py",),
+    "quantize/living.py": ("test_quantize_living.py",),
+    "quantize/network.py": ("test_quantize_network.py",),
+    "quantize/network_file.py": ("test_quantize_network.py",),
+    "quantize/neuron.py": ("test_quantize_neuron.py",),
+    "quantize/placement.py": ("test_quantize_placement.py", "test_quantize_network.py"),
+    "quantize/ptq.py": ("test_quantize_ptq.py",),
+    "quantize/qat.py": ("test_quantize_qat.py",),
+    "quantize/ranges.py": ("test_quantize_network.py",),
+    "quantize/rounding.py": ("test_quantize_rounding.py", "test_quantize_ptq.py"),
+    "quantize/thinning.py": ("test_quantize_thinning.py",),
+    "sim/reference.py": ("test_sim_reference.py",),
     "rtl/neuron.py": ("test_rtl_neuron.py",),
     "rtl/mapping.py": ("test_rtl_mapping.py",),
     "rtl/layer_mapping.py": ("test_rtl_mapping.py",),
@@ -82,7 +102,7 @@ class Copy:
     @contextmanager
     def fault(self, mutant: Mutant) -> Iterator[None]:
         """`mutant` holds inside."""
-        path = self.folder / "gradrtl" / mutant.file
+        path = self.folder / "gradrtl" / mutant.file.removeprefix("gradrtl/")
         whole = path.read_text()
         path.write_text(applied(mutant, whole))
         try:
@@ -135,7 +155,7 @@ def rungs(mutant: Mutant, hint: str | None = None) -> tuple[str, ...]:
 def fingerprint() -> str:
     """SHA-256 of what a result depends on: packages and tests, without this script and its list."""
     sha = hashlib.sha256()
-    own = {Path(__file__).resolve(), Path(__file__).resolve().with_name("mutant_list.py")}
+    own = {Path(__file__).resolve(), *Path(__file__).resolve().parent.glob("mutant_list*.py")}
     for folder in ("gradrtl", *PACKAGES, "tests"):
         for path in sorted((ROOT / folder).rglob("*")):
             if path.is_file() and path.suffix != ".pyc" and path not in own and "__pycache__" not in path.parts:

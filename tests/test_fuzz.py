@@ -2,9 +2,35 @@
 
 from __future__ import annotations
 
-from fuzz import fuzz
+import json
+from pathlib import Path
+
+import fuzz
+import pytest
 
 
-def test_damaged_files_are_refused_in_one_line_or_read():
-    accepted = fuzz(150)
-    assert accepted["network"] < 150
+def test_damaged_files_are_refused_in_one_line_or_read(tmp_path: Path) -> None:
+    found = fuzz.fuzz(1500)
+    assert sum(sum(counted.values()) for counted in found.values()) >= 1500
+    assert all(counted["refused"] for counted in found.values())
+
+
+def test_an_interrupted_campaign_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fuzz, "PIECE", 1)
+    notes = tmp_path / "found.json"
+    whole = fuzz.fuzz(60)
+    numbers: list[int] = []
+    original = fuzz.run
+
+    def run(*given) -> bool:
+        numbers.append(given[-1])
+        if len(numbers) == 30:
+            raise KeyboardInterrupt
+        return original(*given)
+
+    monkeypatch.setattr(fuzz, "run", run)
+    monkeypatch.setattr(fuzz, "FOLDER", tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        fuzz.fuzz(60, notes=notes)
+    assert sum(sum(counted.values()) for counted in json.loads(notes.read_text())["targets"].values()) == 29
+    assert fuzz.fuzz(60, notes=notes) == whole

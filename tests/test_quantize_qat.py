@@ -13,9 +13,11 @@ from gradrtl.errors import UserError
 from gradrtl.model.config import TrainConfig
 from gradrtl.model.data import Dataset, split
 from gradrtl.model.description import DenseSpec, LayerSpec, Network
-from gradrtl.quantize import ptq
+from gradrtl.model.train import Evaluation
+from gradrtl.quantize import ptq, qat
 from gradrtl.quantize.config import QatConfig
 from gradrtl.quantize.fold import FloatNetwork, fold
+from gradrtl.quantize.integer_module import IntegerNetwork
 from gradrtl.quantize.living import without_dead
 from gradrtl.quantize.network import QuantizedNetwork
 from gradrtl.quantize.qat import fine_tune
@@ -59,6 +61,23 @@ def test_a_price_on_spikes_makes_them_fewer(network: FloatNetwork, data: Dataset
     traces = [engine.run(one, data.frames, threads=1, trace="spikes").trace for one in found]
     free, priced = (int(trace.spikes[0].sum()) for trace in traces if trace)
     assert priced < free
+
+
+def test_of_two_epochs_as_good_the_later_is_kept(
+    network: FloatNetwork, data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All epochs are told to be equally good: the integers are those after the last."""
+    digests: list[str] = []
+
+    def evaluate(module: IntegerNetwork, images: Dataset) -> Evaluation:
+        digests.append(without_dead(network).expand(module.export()).digest)
+        return Evaluation(0.5, 1.0, [])
+
+    monkeypatch.setattr(qat, "evaluate", evaluate)
+    found = fine_tune(network, FORMATS, data, SHORT)
+    assert len(set(digests)) > 1
+    assert found.digest == digests[-1]
+    assert found.notes["qat"]["epoch"] == SHORT.epochs
 
 
 def test_it_learns_and_its_accuracy_is_the_integer_networks(network: FloatNetwork, data: Dataset) -> None:
