@@ -13,6 +13,7 @@ GENERATOR = (
     "gradrtl.bits",
     "gradrtl.checks",
     "gradrtl.shapes",
+    "gradrtl.arrays",
     "gradrtl.quantize",
     "gradrtl.rtl",
 )  # whose sources a text depends on

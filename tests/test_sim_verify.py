@@ -80,6 +80,26 @@ def test_trusted_verilog_is_compiled_as_it_is():
     assert found.passed
 
 
+def test_the_command_refuses_unless_trusted(tmp_path):
+    NETWORK.save(tmp_path / "network.npz")
+    np.save(tmp_path / "frames.npy", FRAMES)
+    (tmp_path / "hostile.v").write_text(added('initial $c("/* */");'))
+    command = ["verify", "network.npz", "hostile.v", "--pe", "1,1", "--frames", "frames.npy"]
+
+    def gradrtl(*more: str):
+        program = [sys.executable, "-c", "from gradrtl.cli import main; main()", *command, *more]
+        return subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    refused = gradrtl()
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("error: the Verilog, line ")
+    assert "$c" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    trusted = gradrtl("--trusted", "--jobs", "1")
+    assert "equal: 6 frames" in trusted.stdout
+    assert trusted.returncode == 0
+
+
 # With `trusted` in the building and without it in the run: walls that hold although the screening has let it pass.
 def confined(line: str):
     return replace(verilated.build(added(line), MAPPING, quick=True, trusted=True), trusted=False)

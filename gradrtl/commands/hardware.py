@@ -54,6 +54,7 @@ def generate(
 @click.option("--stalls", default=0.0, type=float, help="Probability of a stall on both streams, in each cycle.")
 @click.option("--seed", default=0, type=int, help="Of the stalls.")
 @click.option("--jobs", type=int, callback=at_least(1), help="Drivers side by side; default: one on each core.")
+@click.option("--trusted", is_flag=True, help="VERILOG may run commands and touch files; nothing confines it.")
 def verify(
     network: Path,
     verilog: Path | None,
@@ -68,6 +69,7 @@ def verify(
     stalls: float,
     seed: int,
     jobs: int | None,
+    trusted: bool,
 ) -> None:
     """Compare compiled VERILOG (default: freshly generated) with the simulator: every spike, membrane, sum and cycle.
 
@@ -89,7 +91,7 @@ def verify(
         selection = f"--images {len(frames)} --data {folder}"
     mapping = place(found, pes, folder, pixels_a_beat, None if given is None else frames, queue_depth, row_queue_depth)
     with bar("compiling, comparing", len(frames)) as advance:
-        result = compare(mapping, verilog, frames, stalled, jobs, advance)
+        result = compare(mapping, verilog, frames, stalled, jobs, advance, trusted)
     for note in result.notes:
         click.echo(f"note: {note}")
     click.echo(str(result))
@@ -97,7 +99,7 @@ def verify(
     if not result.passed:
         command = f"gradrtl verify {network} {verilog or ''} {selection}"
         command += " " + _placement(pes, pixels_a_beat, queue_depth, row_queue_depth)
-        command += f" --stalls {stalls} --seed {seed}" + (f" --jobs {jobs}" if jobs else "")
+        command += f" --stalls {stalls} --seed {seed}" + (f" --jobs {jobs}" if jobs else "") + " --trusted" * trusted
         click.echo(f"repeat with: {command}")
         raise SystemExit(1)
 

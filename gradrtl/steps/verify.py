@@ -22,10 +22,12 @@ def verify(
     stalls: Stalls | None = None,
     jobs: int | None = None,
     progress: Callable[[int], None] | None = None,
+    trusted: bool = False,
 ) -> proof.Verification:
     """Compare every spike, membrane, sum and cycle of `frames`.
 
-    `verilog` None: freshly generated. `jobs` drivers run side by side; None: one on each core.
+    `verilog` None: freshly generated. `jobs` drivers run side by side; None: one on each core. `trusted`: the Verilog
+    may run commands and touch files, and nothing confines it (docs/security.md).
     """
     require(jobs is None or jobs >= 1, "jobs", jobs, "at least 1")
     if verilog is None:
@@ -34,4 +36,4 @@ def verify(
         require(verilog.is_file(), "verilog", verilog, "a file")
         text = verilog
     jobs = jobs or len(os.sched_getaffinity(0))
-    return proof.verify(mapping, text, frames, stalls=stalls or Stalls(), jobs=jobs, progress=progress)
+    return proof.verify(mapping, text, frames, stalls=stalls or Stalls(), jobs=jobs, progress=progress, trusted=trusted)
