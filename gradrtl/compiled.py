@@ -15,12 +15,13 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from numba import njit
+from numba import config, njit
 
 NO_FOLDER = (
     "compiled functions are not kept, and every run compiles them again: no folder for them can be written; "
     "set NUMBA_CACHE_DIR to one that can"
 )
+COMPILES = not config.DISABLE_JIT
 _log = logging.getLogger(__name__)
 
 
@@ -39,7 +40,7 @@ def kernel(function: Callable | None = None, *, borrows: bool = False, **options
     if borrows:
         options["_nrt"] = False
     made = njit(nogil=True, **options)(function)
-    if made is not function:  # else compiling is switched off
+    if COMPILES:
         _keep(made, function)
     return made
 

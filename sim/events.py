@@ -5,19 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from ..compiled import kernel
 from ..errors import require
 from ..rtl.mapping import Mapping
 from .operations import pooled
 from .outcome import Trace
+
+LARGEST = np.iinfo(np.int32).max
 
 
 @dataclass(frozen=True)
 class Events:
     """Events of one serialiser, row after row.
 
-    `counts` is uint16 `[frames, steps, rows]`, how many events each row has; `addresses` int32 `[sum of counts]`
+    `counts` is uint32 `[frames, steps, rows]`, how many events each row has; `addresses` int32 `[sum of counts]`
     names them in order.
     """
 
@@ -63,9 +65,13 @@ def _packed(values: np.ndarray, slots: np.ndarray, addresses: np.ndarray) -> Eve
     """Non-zero `values` `[frames, steps, n]` at `slots` `[rows, places]`, called `addresses` `[rows, places]`."""
     values = np.ascontiguousarray(values)
     used = slots >= 0
-    uses = np.bincount(slots[used], minlength=values.shape[2]).astype(np.uint8)
+    largest = max(int(addresses.max(initial=0)), values.shape[2])
+    require(largest <= LARGEST, "largest event address", largest, f"at most {LARGEST}")
+    uses = np.bincount(slots[used], minlength=values.shape[2])
+    assert uses.max(initial=0) <= 1, "a value has at most one slot: no more events in a step than values"
+    uses = uses.astype(np.uint8)
     starts = _sums(_totals(values, uses))
-    counts = np.empty((*values.shape[:2], len(slots)), np.uint16)
+    counts = np.empty((*values.shape[:2], len(slots)), np.uint32)
     names = np.empty(int(starts[-1]) + 1, np.int32)  # one more: see `_fill`
     _fill(
         values, slots[used].astype(np.uint32), addresses[used].astype(np.int32), _sums(used.sum(axis=1)), starts,
@@ -79,7 +85,7 @@ def _sums(lengths: np.ndarray) -> np.ndarray:
     return np.concatenate([[0], lengths.cumsum()]).astype(np.uint64)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _totals(values, uses):
     """Events of each frame: int64 `[frames]`; a non-zero value is one in each of the slots, `uses`, that it has."""
     totals = np.zeros(len(values), np.int64)
@@ -93,7 +99,7 @@ def _totals(values, uses):
     return totals
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _fill(values, slots, addresses, rows, starts, counts, names):
     """Fill `counts` and `names`: row `r` has slots `rows[r]..rows[r + 1]`, frame `n` its events from `starts[n]` on.
 

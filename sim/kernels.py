@@ -7,13 +7,16 @@ today's vectors that beats following one frame's events, because a block of fram
 
 from __future__ import annotations
 
-import numpy as np
-from numba import njit, types
+from threading import Lock
 
+import numpy as np
+from numba import types
+
+from ..compiled import kernel
 from ..quantize.network import LeakKind
 from .geometry import NOWHERE
 from .program import ADD, ASSIGN, OR, VOTE
-from .vectors import cast, instruction, rows, select
+from .vectors import cast, instruction, larger, rows, select, smaller
 
 LANES = 64
 NONE, SHIFT, MULTIPLY, DECAYING_INPUT = (
@@ -24,7 +27,7 @@ load, store, fill = rows(LANES)
 assert LANES == 4**3, "_to_columns and _to_rows deal three times by four"
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def run_blocks(program, frames, claimed, sums, spikes, membranes):
     """Run `frames`, uint8 `[n, 1 or steps, sources]`, contiguous, a block of `LANES` after another.
 
@@ -77,7 +80,7 @@ def run_blocks(program, frames, claimed, sums, spikes, membranes):
                     sums[base + lane, (neuron - last.neuron) // program.group] += voltage[neuron, lane]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _enter(program, frames, base, lanes, step, tiles, buffer):
     """Put a step's input, uint8 `frames[base : base + lanes, step]`, into the first layer's sources."""
     sources = frames.shape[2]
@@ -92,7 +95,7 @@ def _enter(program, frames, base, lanes, step, tiles, buffer):
             store(buffer, program.pixel[begin + i], cast(values, buffer.dtype))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _record(state, tiles, record, base, lanes, step):
     """Write `state`, `[neurons, LANES]`, to `record[base : base + lanes, step]`."""
     neurons = state.shape[0]
@@ -106,14 +109,14 @@ def _record(state, tiles, record, base, lanes, step):
             _copy(packed[lane * width : (lane + 1) * width], record[base + lane, step, begin : begin + width])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _copy(given, copied):
     """One row into another; a slice on the left would not become a vector loop."""
     for i in range(given.size):
         copied[i] = given[i]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _to_columns(tiles, width):
     """`[LANES, width]`, packed in `tiles[0]`, to `[width, LANES]` in `tiles[1]`.
 
@@ -126,7 +129,7 @@ def _to_columns(tiles, width):
     _deal(first, second)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _to_rows(tiles, width):
     """`[width, LANES]` in `tiles[0]` to `[LANES, width]`, packed in `tiles[1]`: `_to_columns` backwards."""
     first, second = tiles[0].ravel()[: width * LANES], tiles[1].ravel()[: width * LANES]
@@ -135,7 +138,7 @@ def _to_rows(tiles, width):
     _gather(first, second)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _deal(given, dealt):
     quarter = given.size // 4
     for i in range(quarter):
@@ -145,7 +148,7 @@ def _deal(given, dealt):
         dealt[4 * i + 3] = given[3 * quarter + i]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _gather(dealt, gathered):
     quarter = dealt.size // 4
     for i in range(quarter):
@@ -155,7 +158,7 @@ def _gather(dealt, gathered):
         gathered[3 * quarter + i] = dealt[4 * i + 3]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _make_trains(program, buffer, train):
     """The first layer's sums say which spikes come at all steps: `train`, uint8 `[neurons, LANES]`.
 
@@ -174,17 +177,17 @@ def _make_trains(program, buffer, train):
             store(train, channel * layer.positions + position, _look_up(program, total))
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@kernel(forceinline=True)
 def _look_up(program, total):
     """Spike trains that the currents `total` make."""
-    current = cast(min(max(total, program.turn[0]), program.turn[-1]), program.turn.dtype)
+    current = cast(smaller(larger(total, program.turn[0]), program.turn[-1]), program.turn.dtype)
     found = fill(program.train[0], np.uint8)
     for index in range(1, program.turn.size):
         found = select(current >= program.turn[index], program.train[index], found)
     return found
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _follow_trains(program, step, buffer, train, spike):
     """One step of a first layer whose spikes are known."""
     layer = program.layers[0]
@@ -196,7 +199,7 @@ def _follow_trains(program, step, buffer, train, spike):
             store(spike, neuron, fired)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _advance(program, index, step, buffer, voltage, current, votes, spike):
     """One step of one layer: sums, membranes, spikes into the next layer's sources (or the votes)."""
     layer = program.layers[index]
@@ -219,7 +222,7 @@ def _advance(program, index, step, buffer, voltage, current, votes, spike):
             u = _leak(layer, total, load(voltage, neuron), program.weight.dtype)
             fired = u >= program.threshold[number]
             u = select(fired, u - program.threshold[number], u) if layer.soft else select(fired, layer.reset, u)
-            store(voltage, neuron, min(max(u, layer.low), layer.high))
+            store(voltage, neuron, smaller(larger(u, layer.low), layer.high))
             place = program.place[neuron]
             if layer.entry == VOTE:
                 store(votes, place, load(votes, place) + cast(fired, votes.dtype))
@@ -229,7 +232,7 @@ def _advance(program, index, step, buffer, voltage, current, votes, spike):
                 store(spike, neuron, cast(fired, np.uint8))
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@kernel(forceinline=True)
 def _sum(program, begin, end, origin, source, total):
     """`total` and the synapses `begin..end`."""
     for k in range(begin, end):
@@ -238,7 +241,7 @@ def _sum(program, begin, end, origin, source, total):
     return total
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@kernel(forceinline=True)
 def _leak(layer, total, v, kind):
     """Potentials from the currents `total`: the four kinds of `quantize.network.IntNeuron`."""
     if layer.leak == NONE:
@@ -252,7 +255,7 @@ def _leak(layer, total, v, kind):
     return u
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@kernel(forceinline=True)
 def _targets(program, index, buffer):
     """The sources of the layer behind layer `index`, empty where a pool gathers spikes in them."""
     layer = program.layers[index]
@@ -262,7 +265,7 @@ def _targets(program, index, buffer):
     return target
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@kernel(forceinline=True)
 def _send(layer, place, fired, target):
     """Spikes to their place, through the pool of `layer` if it has one."""
     if layer.entry == ASSIGN:
@@ -272,7 +275,17 @@ def _send(layer, place, fired, target):
         store(target, place, there + fired if layer.entry == ADD else there | fired)
 
 
-@instruction
+_claiming = Lock()
+
+
+def _claim_plainly(claimed, number):
+    with _claiming:
+        before = int(claimed[0])
+        claimed[0] += number
+    return before
+
+
+@instruction(_claim_plainly)
 def _claim(typingctx, claimed, number):
     """Add `number` to `claimed[0]`, int64, and return what was there: no two threads get the same."""
 

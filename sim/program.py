@@ -15,6 +15,7 @@ import numpy as np
 
 from ..quantize.network import Layer, LeakKind, QuantizedNetwork, Ranges
 from . import geometry
+from .vectors import record
 
 ASSIGN, OR, ADD, VOTE = range(4)  # how a spike enters its place: no pool, max, average, read-out
 TRAIN = 8  # steps that a spike train of one byte holds
@@ -24,7 +25,7 @@ PROGRAMS = 8  # that are kept
 
 def layer_type(kind: type) -> np.dtype:
     """The record of a layer; membranes have the integer type `kind`."""
-    return np.dtype(
+    return record(
         [
             ("leak", np.int64),  # LeakKind.code
             ("shift", np.int64),

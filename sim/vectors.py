@@ -2,9 +2,11 @@
 
 Left to itself Numba widens integers to 64 bits, checks at run time whether arrays overlap, and keeps sums in memory.
 Here every operation is one instruction of LLVM on a value: `a + b`, `a - b`, `a * b`, `a >> b`, `a & b`, `a | b`,
-`a >= b`, `max(a, b)` and `min(a, b)`, with a vector of the same elements or a number on the right, which is cut to
-them. Sums wrap; `>>` is arithmetic for signed elements; `>=` gives a vector of booleans. Any machine can run them: LLVM
-cuts vectors to the registers it has.
+`a >= b`, `larger(a, b)` and `smaller(a, b)`, with a vector of the same elements or a number on the right, which is cut
+to them. Sums wrap; `>>` is arithmetic for signed elements; `>=` gives a vector of booleans. Any machine can run them:
+LLVM cuts vectors to the registers it has.
+
+Where nothing is compiled (`NUMBA_DISABLE_JIT`), a vector is an array of NumPy.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -20,7 +23,30 @@ from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, models, register_model
 
-instruction: Callable[[Callable], Any] = intrinsic  # callers leave the typing context out
+from ..compiled import COMPILES
+
+
+def instruction(plain: Callable) -> Callable[[Callable], Any]:
+    """Decorator of what makes an instruction of LLVM; callers leave the typing context out.
+
+    `plain` says the same in NumPy.
+    """
+    return intrinsic if COMPILES else lambda function: plain
+
+
+def record(fields: list[tuple[str, Any]]) -> np.dtype:
+    """Structured type whose fields are attributes, compiled or not."""
+    return np.dtype((np.record, fields))
+
+
+def larger(a: Any, b: Any) -> Any:
+    """The larger of each pair of elements."""
+    return np.maximum(a, b)
+
+
+def smaller(a: Any, b: Any) -> Any:
+    """The smaller of each pair of elements."""
+    return np.minimum(a, b)
 
 
 class Vector(types.Type):
@@ -95,11 +121,11 @@ def _at_least(builder: ir.IRBuilder, dtype: Any, a: ir.Value, b: ir.Value) -> ir
 
 
 _define(operator.ge, _at_least, comparison=True)
-_define(max, lambda builder, dtype, a, b: builder.select(_at_least(builder, dtype, a, b), a, b))
-_define(min, lambda builder, dtype, a, b: builder.select(_at_least(builder, dtype, a, b), b, a))
+_define(larger, lambda builder, dtype, a, b: builder.select(_at_least(builder, dtype, a, b), a, b))
+_define(smaller, lambda builder, dtype, a, b: builder.select(_at_least(builder, dtype, a, b), b, a))
 
 
-@instruction
+@instruction(lambda vector, dtype: vector.astype(dtype))
 def cast(typingctx, vector, dtype):
     """The same numbers as elements of `dtype` (as `array.dtype`), cut if it is narrower."""
     old, new = vector.dtype, dtype.dtype
@@ -114,7 +140,7 @@ def cast(typingctx, vector, dtype):
     return vector.of(new)(vector, dtype), generate
 
 
-@instruction
+@instruction(np.where)
 def select(typingctx, mask, yes, no):
     """Elements of `yes` where `mask` is true, else of `no`; one of them may be a number, cut to the other's type."""
     result = yes if isinstance(yes, Vector) else no
@@ -130,7 +156,7 @@ def select(typingctx, mask, yes, no):
     return result(mask, *taken), generate
 
 
-@instruction
+@instruction(lambda vector: int(vector.max()))
 def largest(typingctx, vector):
     """The largest element, signed."""
 
@@ -156,7 +182,7 @@ def rows(lanes: int) -> tuple[Any, Any, Any]:
         at = builder.gep(data, [builder.mul(row, row.type(lanes))])
         return builder.bitcast(at, Vector(array.dtype, lanes).register.as_pointer())
 
-    @instruction
+    @instruction(lambda array, row: array[row].copy())
     def load(typingctx, array, row):
         _check(array)
 
@@ -165,7 +191,7 @@ def rows(lanes: int) -> tuple[Any, Any, Any]:
 
         return Vector(array.dtype, lanes)(array, types.intp), generate
 
-    @instruction
+    @instruction(lambda array, row, vector: array.__setitem__(row, vector))
     def store(typingctx, array, row, vector):
         _check(array)
         assert vector == Vector(array.dtype, lanes), f"{vector} does not go into rows of {array.dtype}"
@@ -177,7 +203,7 @@ def rows(lanes: int) -> tuple[Any, Any, Any]:
 
         return types.void(array, types.intp, vector), generate
 
-    @instruction
+    @instruction(lambda number, dtype: np.full(lanes, number).astype(dtype))
     def fill(typingctx, number, dtype):
         kind = Vector(dtype.dtype, lanes)
 

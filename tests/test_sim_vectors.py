@@ -7,7 +7,7 @@ import pytest
 from numba import njit
 from numba.core.errors import NumbaError
 
-from gradrtl.sim.vectors import cast, largest, rows, select
+from gradrtl.sim.vectors import cast, larger, largest, rows, select, smaller
 
 LANES = 16
 load, store, fill = rows(LANES)
@@ -26,8 +26,8 @@ def every_operation(a, b, number, wide, out):
     store(out, 7, fill(number, out.dtype) + cast(x >= y, out.dtype))
     store(wide, 0, cast(x, wide.dtype) * 3)
     store(out, 8, cast(load(wide, 0) + 1000, out.dtype))
-    store(out, 9, max(x, y))
-    store(out, 10, min(x, number))
+    store(out, 9, larger(x, y))
+    store(out, 10, smaller(x, number))
     return largest(cast(x, wide.dtype))
 
 

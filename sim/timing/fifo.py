@@ -6,10 +6,11 @@ import numpy as np
 
 from ...compiled import kernel
 from ...rtl.latency import QUEUE_FREED
+from ..vectors import record
 
 NEVER = -(1 << 30)  # a cycle before all others
 # A queue: `times[begin:end]` are the cycles in which its newest entries left, as many as it holds; the oldest at `at`.
-RING = np.dtype([("begin", np.int64), ("end", np.int64), ("at", np.int64)])
+RING = record([("begin", np.int64), ("end", np.int64), ("at", np.int64)])
 
 
 class Times:

@@ -7,9 +7,10 @@ import numpy as np
 from ...compiled import kernel
 from ...rtl.latency import BANKS, INTERVAL, RELEASED, SEEN
 from ...rtl.mapping import LayerMapping
+from ..vectors import record
 from .fifo import RING, Times
 
-FIRE = np.dtype(
+FIRE = record(
     [
         ("rows", np.int64),
         ("issued", np.int64),  # in `times`: the newest row

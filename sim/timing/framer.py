@@ -6,9 +6,10 @@ import numpy as np
 
 from ...compiled import kernel
 from ...rtl.latency import INPUT_QUEUE, INTERVAL, QUEUE
+from ..vectors import record
 from .fifo import RING, Times, leave, space
 
-FRAMER = np.dtype(
+FRAMER = record(
     [
         ("queue", RING),
         ("taken", np.int64),  # in `times`: the newest beat taken from the sender,

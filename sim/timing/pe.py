@@ -7,14 +7,14 @@ import numpy as np
 from ...compiled import kernel
 from ...rtl.latency import INTERVAL, LOOKUP_STAGE, QUEUE, READ, REOPENED, token_latency
 from ...rtl.mapping import LayerMapping
-from ..vectors import largest, rows, select
+from ..vectors import larger, largest, record, rows, select
 from .fifo import NEVER, RING, Times, leave, space
 
 LANES = 16  # PEs are handled in vectors of this many
 MOVED, WAITED, FREE = STATES = 0, 1, 2  # rows of each vector: see `take`
 load, store, _ = rows(LANES)
 
-PES = np.dtype(
+PES = record(
     [
         ("queue", RING),  # events that some PE has not popped
         ("taken", np.int64),  # in `times`: the newest event
@@ -70,10 +70,10 @@ def take(pes, times, lanes, costs, offered, address):
             load(lanes, waited + k),
             load(lanes, free + k),
         )
-        pop = max(left, taken + QUEUE)
+        pop = larger(left, taken + QUEUE)
         popped = max(popped, largest(pop))
-        move = max(pop + LOOKUP_STAGE, handed)
-        handoff = max(move + LOOKUP_STAGE, ready)
+        move = larger(pop + LOOKUP_STAGE, handed)
+        handoff = larger(move + LOOKUP_STAGE, ready)
         reads = cost >= 1
         store(lanes, moved + k, move)
         store(lanes, waited + k, select(reads, handoff, handed))
@@ -88,7 +88,7 @@ def reopen(pes, lanes, released):
     """What follows waits for a bank that the fire unit releases in cycle `released`."""
     begin = pes.begin + FREE * pes.vectors
     for row in range(begin, begin + pes.vectors):
-        store(lanes, row, max(load(lanes, row), released + REOPENED))
+        store(lanes, row, larger(load(lanes, row), released + REOPENED))
 
 
 @kernel(borrows=True, forceinline=True)
@@ -97,7 +97,7 @@ def full(pes, lanes):
     begin = pes.begin + WAITED * pes.vectors
     handed = load(lanes, begin)
     for row in range(begin + 1, begin + pes.vectors):
-        handed = max(handed, load(lanes, row))
+        handed = larger(handed, load(lanes, row))
     return np.int64(largest(handed)) + pes.token_latency
 
 
@@ -106,7 +106,7 @@ def latest(lanes):
     """The latest cycle in all PEs of all cores."""
     found = load(lanes, 0)
     for row in range(len(lanes)):
-        found = max(found, load(lanes, row))
+        found = larger(found, load(lanes, row))
     return np.int64(largest(found))
 
 
@@ -114,4 +114,4 @@ def latest(lanes):
 def rebase(lanes, shift):
     """Count the cycles of all PEs from a base that is `shift` later."""
     for row in range(len(lanes)):
-        store(lanes, row, max(load(lanes, row) - shift, NEVER))
+        store(lanes, row, larger(load(lanes, row) - shift, NEVER))

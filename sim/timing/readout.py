@@ -6,9 +6,10 @@ import numpy as np
 
 from ...compiled import kernel
 from ...rtl.latency import INTERVAL, OUTPUT_QUEUE, QUEUE, SENT, search_cycles
+from ..vectors import record
 from .fifo import RING, Times, leave, space
 
-READOUT = np.dtype(
+READOUT = record(
     [
         ("classes", np.int64),
         ("search", np.int64),  # cycles

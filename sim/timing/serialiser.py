@@ -6,9 +6,10 @@ import numpy as np
 
 from ...compiled import kernel
 from ...rtl.latency import BEATS_WAITING, QUEUE
+from ..vectors import record
 from .fifo import RING, Times, leave, space
 
-SERIALISER = np.dtype(
+SERIALISER = record(
     [
         ("finished", np.int64),  # in `times`: the last event of the newest row
         ("queue", RING),  # rows that wait, where their producer counts no credits: beats of pixels

@@ -1,0 +1,39 @@
+"""The read-out in the timing model: traces worked out by hand from the docstring of `rtl/readout.py`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gradrtl.sim.timing.fifo import Times
+from gradrtl.sim.timing.readout import READOUT, send, state, take_last
+
+NOT_HELD = np.zeros(0, np.int64)
+
+
+def sums(classes: int):
+    times = Times()
+    readouts = np.array([state(classes, times)], READOUT)
+    return readouts[0], np.array(times.values)
+
+
+def test_a_packet_of_three_classes():
+    """Token in 10: a beat offered in 10 + 3 + 1 = 14, four in all, each through the output queue a cycle later."""
+    readout, times = sums(3)
+    assert send(readout, times, 10, NOT_HELD) == 18
+
+
+def test_the_next_frame_waits_until_the_sender_is_done():
+    readout, times = sums(3)
+    send(readout, times, 10, NOT_HELD)  # its last beat into the output queue in 17
+    assert take_last(readout, times, 12) == 18
+    assert take_last(readout, times, 30) == 30
+
+
+def test_a_slow_receiver_fills_the_output_queue():
+    """Beats leave in 40, 41, 60, 61: the third enters in the cycle after the first has left, the fourth in 42."""
+    readout, times = sums(3)
+    assert send(readout, times, 10, np.array([40, 41, 60, 61])) == 61
+    assert take_last(readout, times, 0) == 43
+    # Two of that packet left in 60 and 61: the next, whose token came in 43, enters from 61 on.
+    assert send(readout, times, 43, np.array([70, 71, 72, 73])) == 73
+    assert take_last(readout, times, 0) == 73
