@@ -10,6 +10,7 @@ from .errors import require
 
 LARGEST_SIZE = 1 << 16  # of a dimension
 LARGEST_SHAPE = 1 << 22  # sources or neurons of a layer
+LARGEST_PADDED = 1 << 24  # sources of a convolution with the zeros around them
 LARGEST_POOL = 16
 
 
@@ -39,6 +40,8 @@ class Conv2dGeometry:
     def output_shape(self, channels: int, shape: tuple[int, ...]) -> tuple[int, int, int]:
         """Shape of the `channels` maps that come of an input `shape`."""
         require(len(shape) == 3, "conv input shape", shape, "(channels, height, width)")
+        padded = shape[0], *(n + 2 * p for n, p in zip(shape[1:], self.padding, strict=True))
+        require(prod(padded) <= LARGEST_PADDED, "conv padded input", padded, f"at most {LARGEST_PADDED} sources")
         sizes = zip(shape[1:], self.padding, self.kernel, self.stride, strict=True)
         height, width = ((n + 2 * p - k) // s + 1 for n, p, k, s in sizes)
         require(min(height, width) >= 1, "conv output size", (height, width), "at least 1: a kernel within the input")

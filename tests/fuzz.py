@@ -196,7 +196,7 @@ def fuzz(files: int, first: int = 0, notes: Path | None = None) -> dict[str, Cou
 def fingerprint(files: int, first: int) -> str:
     """SHA-256 of what results depend on: the packages, this script and its helpers, the cases."""
     sha = hashlib.sha256(f"{files} {first} {sources('gradrtl')}".encode())
-    for name in ("fuzz.py", "damage.py", "random_networks.py", "float_networks.py"):
+    for name in ("fuzz.py", "damage.py", "random_networks.py", "limit_networks.py", "float_networks.py"):
         sha.update((Path(__file__).parent / name).read_bytes())
     return sha.hexdigest()
 

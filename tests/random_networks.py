@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 from hypothesis import strategies as st
+from limit_networks import at_limit
 
 from gradrtl.bits import signed_bits
 from gradrtl.quantize.network import (
@@ -32,13 +33,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Options:
-    """Bounds of a random network. `largest` bounds the sources and the neurons of every layer."""
+    """Bounds of a random network. `largest` bounds the sources and the neurons of every layer.
+
+    With `limits`, seeded networks have one number at its limit (`limit_networks.py`).
+    """
 
     dense_only: bool = False
     largest: int = 300
     most_layers: int = 4
     most_steps: int = 6
     kinds: tuple[str, ...] = ("static", "spikes")
+    limits: bool = False
 
 
 class Choices(Protocol):
@@ -72,7 +77,8 @@ class _Drawn:
 
 def network(seed: int, options: Options = Options()) -> QuantizedNetwork:
     """The random network number `seed`."""
-    return _network(_Seeded(seed), options)
+    found = _network(_Seeded(seed), options)
+    return at_limit(found, seed)[1] if options.limits else found
 
 
 @st.composite

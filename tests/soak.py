@@ -34,7 +34,9 @@ from gradrtl.rtl.verilog import generate
 
 FOLDER = Path("build/soak")
 CACHE = FOLDER / "cache"
-OPTIONS = (DENSE, Options(largest=120, most_layers=3))  # in turn: dense networks, and those with convolutions
+HELPERS = ("batches", "limit_networks", "random_cases", "random_networks")
+OPTIONS = (DENSE, Options(largest=120, most_layers=3), Options(largest=60, most_layers=3, limits=True))
+# In turn: dense networks, those with convolutions, and those with a number at its limit.
 BATCH = 16  # networks that are compiled together; a gigabyte of memory
 
 
@@ -137,7 +139,10 @@ def sources() -> list[Path]:
     """Files of the packages, without what Python and Numba keep beside them, and of the tests that make a case."""
     packages = [Path(str(package.__file__)).parent for package in (model, quantize, rtl, sim)]
     found = [path for folder in packages for path in sorted(folder.rglob("*")) if path.suffix in (".py", ".cpp", ".h")]
-    return found + [Path(__file__).with_name(f"{name}.py") for name in ("batches", "random_cases", "random_networks")]
+    return found + [
+        Path(__file__).with_name(f"{name}.py")
+        for name in ("batches", "limit_networks", "random_cases", "random_networks")
+    ]
 
 
 def results(seeds: Sequence[int], jobs: int, deadline: float, batch: int = BATCH) -> Iterator[Result]:

@@ -133,6 +133,13 @@ REFUSED = [
         lambda: network(conv(input_shape=(1, 2, 2), synapses=replace(conv().synapses, padding=(0, 0)))),
         "conv output size",
     ),
+    (
+        lambda: conv(
+            input_shape=(1, 1, 1),
+            synapses=Conv(np.ones((1, 1, 3000, 3000), np.int8), np.zeros(1, np.int64), padding=(2999, 2999)),
+        ),
+        r"conv padded input is \(1, 5999, 5999\), expected at most 16777216 sources",
+    ),
     (lambda: network(conv(pool=Pool("max", 2))), "none: the last layer is read out as it is"),
     (lambda: network(readout=Readout(group=4)), "readout.group is 4, expected a divisor of the 2 outputs"),
     (lambda: Readout("vote"), "readout.kind is vote, expected count or membrane"),

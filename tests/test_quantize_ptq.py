@@ -118,3 +118,9 @@ def test_weights_too_small_beside_the_threshold_name_layer_and_remedy(network: F
     message = "layer layer0 threshold is .* units, expected less than .* from zero: the weights are too small"
     with pytest.raises(UserError, match=message):
         ptq.quantize(replace(network, layers=(tiny, *network.layers[1:])), Formats(4))
+
+
+def test_a_scale_that_does_not_fit_is_passed_over(network: FloatNetwork) -> None:
+    """At a trillionth of its scale a layer's threshold passes the machines' integers."""
+    found = ptq.quantize(network, Formats(4), lambda one: 1.0, factors=(1.0, 1e-12), rounds=1)
+    assert found.digest == ptq.quantize(network, Formats(4)).digest

@@ -135,3 +135,17 @@ def test_spike_sources_are_worth_one() -> None:
     network = replace(one_layer(np.array([[0.5]])), input_kind="spikes")
     assert source_values(network, Formats()) == (1.0,)
     assert ptq.quantize(network).input.kind == "spikes"
+
+
+@pytest.mark.parametrize(("unit", "threshold", "bias"), [(0.3, 3, 2), (0.375, 3, 1), (0.4, 2, 1), (0.28, 4, 2)])
+def test_thresholds_and_biases_are_rounded_to_nearest(unit: float, threshold: int, bias: int) -> None:
+    """1 / 0.3 is 3.33, 1 / 0.375 is 2.67; ties go to even: 1 / 0.4 is 2.5. The bias is 0.5."""
+    layer = replace(one_layer(np.array([[50.0]]), FloatNeuron("if"), bias=0.5).layers[0], source_unit=1.0)
+    found = round_layer(layer, np.array([unit]), 4, 1.0, Formats())
+    assert found.threshold.tolist() == [threshold]
+    assert found.bias.tolist() == [bias]
+
+
+def test_the_factor_of_a_leak_is_rounded_to_nearest() -> None:
+    assert leak_of(FloatNeuron(tau=3.0, decay_input=False), 8).factor == 171  # 2 / 3 * 256 is 170.67
+    assert leak_of(FloatNeuron(tau=6.0, decay_input=False), 4).factor == 13  # 5 / 6 * 16 is 13.33

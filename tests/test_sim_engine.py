@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 import random_networks
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from limit_networks import CHANGES, at_limit
 
 from gradrtl.errors import UserError
 from gradrtl.quantize.network import Conv, Dense, Input, IntNeuron, Layer, Pool, QuantizedNetwork, Readout
@@ -48,6 +50,25 @@ def test_equals_reference(network, count):
 def test_equals_reference_on_seeded_networks(seed):
     network = random_networks.network(seed)
     assert_equal(network, random_networks.frames(network, 4, seed))
+
+
+@pytest.mark.parametrize("seed", range(48))
+def test_equals_reference_at_the_limits(seed):
+    network = random_networks.network(seed, random_networks.Options(largest=60, limits=True))
+    assert_equal(network, random_networks.frames(network, 4, seed))
+
+
+def test_every_limit_is_reached():
+    """Of 120 networks, most can be driven to the limit that is their turn."""
+    found = [at_limit(random_networks.network(seed), seed) for seed in range(120)]
+    reached = Counter(name for name, _ in found)
+    assert reached.keys() >= CHANGES.keys()
+    assert reached["none"] <= 12
+    sums = [network.ranges[-1].membrane for name, network in found if name == "group_sums"]
+    groups = [network.readout.group for name, network in found if name == "group_sums"]
+    assert max(max(map(abs, pair)) * group for pair, group in zip(sums, groups, strict=True)) > 2**30
+    extremes = [max(map(abs, ranges.potential)) for _, network in found for ranges in network.ranges]
+    assert max(extremes) > 2**29
 
 
 def test_recipe_covers_every_kind():
