@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[1]
 DATA = ROOT / "data/mnist"
 BEGIN, END = "<!-- networks: begin -->", "<!-- networks: end -->"
 HEAD = (
-    "| network | connectivity | synapses | float | 4-bit integers | PEs | memory bits | cycles a frame | latency |",
+    "| network | connectivity | synapses | float | 4-bit integers | PEs | memory bits | cycles per frame | latency |",
     "| --- |" + " ---: |" * 8,
 )
 
