@@ -7,10 +7,12 @@ RUN := $(VENV)/bin/python
 GRADRTL := $(VENV)/bin/gradrtl
 TYPES := build/types/gradrtl# the packages under their import names, as links, for mypy
 
-.PHONY: demo test lint docs cocotb formal mutants soak fuzz kills lowest pythons sbom bench campaign networks clean
+.PHONY: demo check test lint docs coverage cocotb formal mutants soak fuzz kills lowest pythons sbom bench campaign networks clean
 
 demo: $(READY)
 	$(GRADRTL) demo --out build/mnist
+
+check: lint docs test # what CI runs; the tests last, import directions among them
 
 test: $(READY)
 	$(RUN) -m pytest -n 2 --dist worksteal tests
@@ -26,6 +28,9 @@ lint: $(READY)
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --quiet
 	@echo build/docs/index.html
+
+coverage: $(READY) # branch coverage of the library; [tool.coverage] in pyproject.toml says what is left out
+	$(RUN) -m pytest --cov --cov-report=term-missing:skip-covered --cov-report=xml:build/coverage.xml tests
 
 cocotb: $(READY)
 	$(RUN) -m pytest -s tests/test_cocotb_top.py

@@ -27,7 +27,7 @@ def commands(program: str) -> list[str]:
         for block, span in CODE.findall(text):
             for line in (block or span).splitlines():
                 words = line.partition(" #")[0].strip()
-                if re.match(rf"{program} [a-z-]", words) and "..." not in words:
+                if re.match(rf"{program} [a-z-]", words) and "..." not in words and not words.endswith("("):
                     found.add(words)
     return sorted(found)
 
@@ -61,9 +61,10 @@ def test_program_exists(line):
         assert (ROOT / words[1]).is_file()
 
 
-def test_the_two_commands_are_the_makefile_and_ci_runs_the_test():
+def test_the_two_commands_are_the_makefile_and_ci_runs_the_check():
     assert "make test" in README
-    assert (ROOT / ".ci/run").read_text().splitlines()[-1] == "exec make test"
+    assert (ROOT / ".ci/run").read_text().splitlines()[-1] == "exec make check"
+    assert re.search(r"^check: lint docs test\b", (ROOT / "Makefile").read_text(), re.MULTILINE)  # the tests last
 
 
 def test_python_of_the_readme_runs():
