@@ -56,7 +56,7 @@ def test_program_exists(line):
     if words[1] == "-m":
         package, _, rest = words[2].partition(".")
         folder = ROOT / ("" if package == "gradrtl" and rest else package) / rest.replace(".", "/")
-        assert folder.is_dir() or folder.with_suffix(".py").is_file() or package in ("pip", "venv"), folder
+        assert folder.is_dir() or folder.with_suffix(".py").is_file() or package in ("pip", "venv", "http"), folder
     else:
         assert (ROOT / words[1]).is_file()
 
