@@ -27,8 +27,10 @@ from typing import Any
 
 import damage
 import float_networks
+import hostile
 import numpy as np
 import random_networks
+from fake_accelerator import fake_verilog, small_network
 from rich.progress import Progress
 
 from gradrtl.cache import sources
@@ -39,12 +41,14 @@ from gradrtl.model.data import load_cifar10, load_idx
 from gradrtl.quantize.fold import fold
 from gradrtl.quantize.network import QuantizedNetwork
 from gradrtl.quantize.placement import Placement
+from gradrtl.rtl.mapping import map_network
 from gradrtl.sim import engine, reference
 from gradrtl.steps.frames import load_frames
 
 FILES = 200_000  # of a campaign
 MEMORY = 1 << 30  # bytes beyond what the program itself takes
 LONGEST = 10.0  # seconds: a case that takes longer is a hang
+ARCHIVES = ("network", "checkpoint")
 PIECE = 500  # cases between two notes of what is done
 FOLDER = Path("build/fuzz")
 NETWORK = 8  # a random network with a convolution
@@ -52,7 +56,7 @@ NETWORK = 8  # a random network with a convolution
 
 @dataclass(frozen=True)
 class Target:
-    """A loader, and a whole file that it accepts. `kind`: that of an archive, or `json`."""
+    """A loader, and a whole file that it accepts. `kind`: that of an archive, `json` or `verilog`."""
 
     load: Callable[[Path], Any]
     whole: bytes
@@ -81,6 +85,7 @@ def targets(folder: Path) -> dict[str, Target]:
     for name in (*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"):
         (folder / name).write_bytes(batch)
     (folder / "SHA256SUMS").write_text("")
+    (folder / "foreign.v").write_text(fake_verilog(map_network(small_network((3, 2, 2), steps=1), (1, 1))))
 
     def whole(name: str, load: Callable[[Path], Any], kind: str = "", share: int = 1) -> Target:
         return Target(load, (folder / name).read_bytes(), name, kind, share)
@@ -94,6 +99,7 @@ def targets(folder: Path) -> dict[str, Target]:
         "idx images": whole("train-images-idx3-ubyte", lambda path: load_idx(path.parent)),
         "idx labels": whole("t10k-labels-idx1-ubyte", lambda path: load_idx(path.parent)),
         "checksums": Target(lambda path: load_idx(path.parent), b"0" * 64 + b"  nothing\n", "SHA256SUMS"),
+        "verilog": whole("foreign.v", hostile.let_pass, "verilog"),
         "cifar10 batch": whole("data_batch_3.bin", lambda path: load_cifar10(path.parent)),
     }
 
@@ -101,13 +107,15 @@ def targets(folder: Path) -> dict[str, Target]:
 def damaged(target: Target, given: Any, rng: np.random.Generator) -> bytes:
     """A damaged file of `target`; `given` is what its whole file holds."""
     way = rng.random()
+    if target.kind == "verilog":
+        return hostile.mixed(target.whole.decode(), rng).encode("latin-1")
     if target.kind == "json" and way < 0.7:
         body = json.loads(target.whole)
         damage.of_json(body, rng)
         return json.dumps(body).encode()
-    if target.kind not in ("", "json") and way < 0.55:
+    if target.kind in ARCHIVES and way < 0.55:
         return damage.of_contents(target.kind, *given, rng)
-    if target.kind not in ("", "json") and way < 0.7:
+    if target.kind in ARCHIVES and way < 0.7:
         return damage.of_claims(target.kind, *given, rng)
     return damage.of_bytes(target.whole, rng)
 
@@ -175,7 +183,7 @@ def fuzz(files: int, first: int = 0, notes: Path | None = None) -> dict[str, Cou
                 start = sum(counted.values())
                 bar = bars.add_task(what, total=cases, completed=start)
                 path = folder / target.file
-                is_archive = target.kind not in ("", "json")
+                is_archive = target.kind in ARCHIVES
                 given = damage.contents(path, target.kind) if is_archive else None
                 for number in range(first + start, first + cases):
                     try:
@@ -196,7 +204,7 @@ def fuzz(files: int, first: int = 0, notes: Path | None = None) -> dict[str, Cou
 def fingerprint(files: int, first: int) -> str:
     """SHA-256 of what results depend on: the packages, this script and its helpers, the cases."""
     sha = hashlib.sha256(f"{files} {first} {sources('gradrtl')}".encode())
-    for name in ("fuzz.py", "damage.py", "random_networks.py", "limit_networks.py", "float_networks.py"):
+    for name in ("fuzz.py", "damage.py", "hostile.py", "random_networks.py", "limit_networks.py", "float_networks.py"):
         sha.update((Path(__file__).parent / name).read_bytes())
     return sha.hexdigest()
 
