@@ -13,8 +13,10 @@ their training.
 from __future__ import annotations
 
 import statistics
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -66,6 +68,11 @@ def made_in(name: str, network: FloatNetwork, epochs: int) -> Path:
     return OUT / name / f"{network.notes['checkpoint']['weights'][:8]}-{epochs}"
 
 
+def made_from(train: Dataset, config: QatConfig) -> dict[str, Any]:
+    """What decides a network beside its checkpoint and formats: the images, and how it is fine-tuned."""
+    return {"data": train.digest, **asdict(config)}
+
+
 def show(row: Row) -> None:
     click.echo(f"epoch {row['epoch']:3}  validation {100 * row['validation']:.2f} %  synapses {sum(row['synapses'])}")
 
@@ -107,7 +114,9 @@ def networks(percent: tuple[str, ...], seed: tuple[int, ...], epochs: int) -> No
             tests["float"].append(100 * evaluate(network_of(made), test).accuracy)
             for way, method in ways.items():
                 click.echo(f"{name} seed {s}: {way}")
-                sweep(network, {way: method}, partial(accuracy, data=test), folder, bits=[BITS], on_row=click.echo)
+                of = made_from(train, config)
+                measure = partial(accuracy, data=test)
+                sweep(network, {way: method}, measure, folder, bits=[BITS], made_from=of, on_row=click.echo)
                 found[s] = QuantizedNetwork.load(folder / f"{way}-{BITS}bit.npz")
                 tests[way].append(100 * accuracy(found[s], test))
         best = max(seed, key=lambda s: accuracy(found[s], held_out))
@@ -137,7 +146,8 @@ def sweep_bits(checkpoint: Path, bits: tuple[int, ...], epochs: int) -> None:
         "fine-tuned": partial(tuned, train=train, config=config, state=folder / "state.pt"),
     }
     floats = evaluate(network_of(made), test).accuracy
-    rows = sweep(fold(made), methods, partial(accuracy, data=test), folder, bits=bits, on_row=click.echo)
+    measure, of = partial(accuracy, data=test), made_from(train, config)
+    rows = sweep(fold(made), methods, measure, folder, bits=bits, made_from=of, on_row=click.echo)
     table = markdown(rows, floats)
     (folder / "table.md").write_text(table)
     (folder / "rows.csv").write_text(csv(rows))
@@ -160,7 +170,8 @@ def curve(checkpoints: tuple[Path, ...], epochs: int) -> None:
         folder = made_in(f"curve/{path.stem}", network, epochs)
         config = QatConfig.as_trained(made.config, epochs=epochs)
         tune = partial(tuned, train=train, config=config, state=folder / "state.pt")
-        (row,) = sweep(network, {"fine-tuned": tune}, measure, folder, formats=formats, bits=[BITS])
+        of = made_from(train, config)
+        (row,) = sweep(network, {"fine-tuned": tune}, measure, folder, formats=formats, bits=[BITS], made_from=of)
         floats = evaluate(network_of(made), test).accuracy
         rows.append((round(100 * row.connectivity, 1), 100 * floats, 100 * row.accuracy))
     rows.sort(reverse=True)

@@ -32,9 +32,16 @@ class Checkpoint:
     history: list[dict[str, Any]] = field(default_factory=list)  # one row an epoch
     figures: dict[str, Any] = field(default_factory=dict)  # measured at the end
     command: str = ""
+    made_from: dict[str, Any] = field(default_factory=dict)  # digests of data and sources, version of torch
 
     def __post_init__(self) -> None:
-        for name, kind in (("config", dict), ("history", list), ("figures", dict), ("command", str)):
+        for name, kind in (
+            ("config", dict),
+            ("history", list),
+            ("figures", dict),
+            ("command", str),
+            ("made_from", dict),
+        ):
             value = getattr(self, name)
             require(isinstance(value, kind), f"checkpoint {name}", value, f"a {kind.__name__}")
         require(all(isinstance(row, dict) for row in self.history), "checkpoint history", self.history, "dicts")
@@ -66,6 +73,7 @@ class Checkpoint:
             "history": self.history,
             "figures": self.figures,
             "command": self.command,
+            **({"made_from": self.made_from} if self.made_from else {}),  # older files have none
         }
         return archive.save(path, KIND, header, self.arrays)
 
@@ -79,7 +87,7 @@ class Checkpoint:
 
 def _read(header: dict[str, Any], claims: archive.Claims) -> dict[str, Any]:
     """The fields of a checkpoint but for its arrays, if these claim to be what its network needs."""
-    fields("header", header, ("network", "config", "history", "figures", "command"))
+    fields("header", header, ("network", "config", "history", "figures", "command"), ("made_from",))
     network = Network.from_json(header["network"])
     _check(network, {name: (claim.dtype, claim.shape) for name, claim in claims.items()})
     return {**header, "network": network}

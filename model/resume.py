@@ -18,6 +18,7 @@ from ..locks import locked
 
 FORMAT, VERSION = "gradrtl state", 1
 Result = TypeVar("Result")
+MADE_FROM = ("data", "sources", "torch")  # of an identity, beside the settings
 FOUNDATIONS = ("gradrtl.archive", "gradrtl.errors")
 
 

@@ -247,7 +247,8 @@ def _train(
                 values = network.state_dict(), optimizer.state_dict(), recipe.state(), history
                 resume.save(state_file, "training", identity, dict(zip(STATE, values, strict=True)))
 
-    result = Checkpoint(description, arrays_of(network), config.to_json(), history, {}, command)
+    made_from = {name: identity[name] for name in resume.MADE_FROM}
+    result = Checkpoint(description, arrays_of(network), config.to_json(), history, {}, command, made_from)
     evaluation = evaluate(network, validation, device=workers.device)
     return replace(result, figures=_figures(result, evaluation, time.monotonic() - began))
 

@@ -156,7 +156,8 @@ def _fine_tune(
 
     module.load_state_dict(best)
     chosen = min(history, key=lambda row: (row["validation_loss"], -row["epoch"]))
-    notes = {"qat": {**asdict(config), "epoch": chosen["epoch"], "validation": chosen["validation"]}}
+    made = {"epoch": chosen["epoch"], "validation": chosen["validation"], "data": data.digest}
+    notes = {"qat": {**asdict(config), **made, "sources": identity["sources"]}}
     return living.expand(module.export(notes))
 
 

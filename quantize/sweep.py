@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ..errors import require
 from .fold import FloatNetwork
@@ -36,24 +37,30 @@ def sweep(
     *,
     formats: Formats = Formats(),  # noqa: B008 (frozen)
     bits: Iterable[int] = WEIGHT_BITS,
+    made_from: dict[str, Any] | None = None,
     on_row: Callable[[Row], None] | None = None,
 ) -> list[Row]:
     """Quantise `network` by each of `methods` (by name) to each of `bits`, in `formats` otherwise.
 
-    The networks are kept in `folder` as `<method>-<bits>bit.npz` and taken from there when they exist.
+    The networks are kept in `folder` as `<method>-<bits>bit.npz` and taken from there when they exist. `made_from`,
+    JSON values, is what else decides them (data, settings of the methods): networks with another one are refused.
     """
     rows = []
+    noted = {**network.notes, **({} if made_from is None else {"made_from": made_from})}
     for name, method in methods.items():
         for width in bits:
             wanted = replace(formats, weight_bits=width)
             path = folder / f"{name}-{width}bit.npz"
             if path.exists():
                 found = QuantizedNetwork.load(path)
-                for note, value in (("formats", asdict(wanted)), *network.notes.items()):
+                for note, value in (("formats", asdict(wanted)), *noted.items()):
                     same = found.notes.get(note) == value
-                    require(same, f"{path} {note}", found.notes.get(note), f"{value}, or another folder")
+                    require(
+                        same, f"{path} {note}", found.notes.get(note), f"{value}: delete it, or take another folder"
+                    )
             else:
                 found = method(network, wanted)
+                found = replace(found, notes={**found.notes, **noted})
                 found.save(path)
             counted = found.notes["synapses"]
             row = Row(name, width, accuracy(found), sum(counted["kept"]) / sum(counted["places"]))

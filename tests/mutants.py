@@ -81,6 +81,14 @@ UNITS = {
     "rtl/uart.py": ("test_rtl_uart.py", "test_rtl_serial.py"),
     "rtl/top.py": ("test_cocotb_top.py",),
     "rtl/datapath.py": ("test_cocotb_top.py",),
+    "model/gradr.py": ("test_model_gradr.py", "test_model_recipes.py"),
+    "model/recipes.py": ("test_model_recipes.py", "test_model_train.py"),
+    "model/train.py": ("test_model_resume.py", "test_model_train.py"),
+    "model/resume.py": ("test_model_resume.py",),
+    "model/data.py": ("test_model_data.py",),
+    "model/augment.py": ("test_model_augment.py",),
+    "model/checkpoint.py": ("test_model_checkpoint.py",),
+    "quantize/sweep.py": ("test_quantize_sweep.py",),
 }
 LADDER = ("test_rtl_top.py", "test_rtl_convolution.py", "formal", "test_rtl_random.py", "test_cocotb_top.py")
 LONGEST = 600.0  # seconds for a rung: what takes longer hangs

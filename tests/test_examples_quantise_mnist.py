@@ -31,7 +31,8 @@ def programme(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
             rng.integers(0, 256, (count, 1, 4, 4), dtype=np.uint8), rng.integers(0, 3, count).astype(np.uint8)
         )
 
-    monkeypatch.setattr(module, "load", lambda _: (images(5300), images(40)))
+    data = images(5300), images(40)
+    monkeypatch.setattr(module, "load", lambda _: data)
     monkeypatch.setattr(module, "SEARCH_FRAMES", 20)
     monkeypatch.chdir(tmp_path)
     network = Network("toy", (1, 4, 4), (LayerSpec(DenseSpec(12)), LayerSpec(DenseSpec(3))), steps=3)

@@ -111,3 +111,56 @@ def test_only_the_quota_recipe_has_a_quota_of_neurons() -> None:
         TrainConfig(recipe="magnitude", hidden=0.5)
     with pytest.raises(UserError, match="hidden"):
         TrainConfig(hidden=0.0)
+
+
+def test_what_the_quota_prunes_starts_again_below_zero() -> None:
+    torch.manual_seed(0)
+    config = TrainConfig(network="30-20-5", connectivity=0.2, alpha=0.0, margin=10.0, lr=0.01)
+    network = SpikingNetwork(config.description((1, 5, 6)))
+    recipe = KINDS["gradr-quota"](network, config)
+    recipe.attach(torch.optim.Adam(network.parameters()))
+    recipe.after_step(150, 150)
+    for layer in recipe.synapses:
+        theta = theta_of(layer).detach()
+        assert theta[theta <= 0].unique().tolist() == [pytest.approx(-0.1)]
+
+
+def test_magnitude_pruning_masks_the_smallest() -> None:
+    torch.manual_seed(0)
+    config = TrainConfig(network="30-20-5", recipe="magnitude", connectivity=0.2)
+    network = SpikingNetwork(config.description((1, 5, 6)))
+    recipe = KINDS["magnitude"](network, config)
+    before = [layer.weight.detach().abs() for layer in recipe.synapses]
+    recipe.after_step(149, 200)
+    assert recipe.connectivity == 1
+    recipe.after_step(200, 200)
+    assert recipe.connectivity == pytest.approx(0.2, abs=0.01)
+    for layer, size in zip(recipe.synapses, before, strict=True):
+        alive = layer.weight.detach() != 0
+        assert size[alive].min() > size[~alive].max()
+
+
+def test_the_last_layer_has_a_weaker_prior() -> None:
+    torch.manual_seed(0)
+    config = TrainConfig(network="30-20-5", recipe="gradr", connectivity=None, alpha=0.5, output_alpha=0.1)
+    network = SpikingNetwork(config.description((1, 5, 6)))
+    recipe = KINDS["gradr"](network, config)
+    recipe.attach(torch.optim.Adam(network.parameters(), lr=0.01))
+    before = [theta_of(layer).detach().clone() for layer in recipe.synapses]
+    recipe.after_step(1, 10)
+    moved = [(old - theta_of(layer).detach()).abs() for old, layer in zip(before, recipe.synapses, strict=True)]
+    assert moved[0].max() == pytest.approx(0.005, abs=1e-6)
+    assert moved[1].max() == pytest.approx(0.0005, abs=1e-6)
+
+
+def test_alpha_is_part_of_the_state() -> None:
+    config = TrainConfig(network="30-20-5", recipe="gradr-alpha", alpha=0.01)
+    recipes = []
+    for _ in range(2):
+        network = SpikingNetwork(config.description((1, 5, 6)))
+        recipes.append(KINDS["gradr-alpha"](network, config))
+        recipes[-1].attach(torch.optim.Adam(network.parameters()))
+    recipes[0].after_step(20, 20)
+    assert recipes[0].state()["alpha"] > 0.01
+    recipes[1].load_state(recipes[0].state())
+    assert recipes[1].state() == recipes[0].state()

@@ -15,7 +15,8 @@ from gradrtl.model import data
 from gradrtl.model.augment import Augment
 from gradrtl.model.checkpoint import Checkpoint
 from gradrtl.model.config import RECIPES, TrainConfig
-from gradrtl.model.networks import network_of
+from gradrtl.model.description import ConvSpec, DenseSpec, LayerSpec, Network
+from gradrtl.model.networks import SpikingNetwork, network_of
 from gradrtl.model.train import activity, batches, evaluate, first_largest, learning_rate, train
 
 CONFIG = TrainConfig(epochs=4, batch=50, held_out=100, images=300, connectivity=0.1)
@@ -191,3 +192,36 @@ def test_batches_and_augmentation(images: data.Dataset) -> None:
     turned = [np.array_equal(a, b[..., ::-1]) for a, b in zip(mirrored, part.images, strict=True)]
     assert all(a or b for a, b in zip(straight, turned, strict=True))
     assert 30 < sum(turned) < 100
+
+
+def test_every_epoch_has_an_order_of_its_own(images: data.Dataset) -> None:
+    orders = {
+        (seed, epoch): tuple(
+            int(label) for _, labels in batches(images[:100], 50, Augment(0, 0), seed, epoch) for label in labels
+        )
+        for seed in (0, 1)
+        for epoch in (0, 1)
+    }
+    assert len(set(orders.values())) == 4
+
+
+def test_evaluation_changes_nothing() -> None:
+    """Neither running statistics nor dropout, nor whether the network is in training."""
+    rng = np.random.default_rng(0)
+    some = data.Dataset(rng.integers(0, 256, (20, 1, 4, 4), np.uint8), (np.arange(20) % 3).astype(np.uint8))
+    torch.manual_seed(0)
+    layers = LayerSpec(ConvSpec(3), batch_norm=True), LayerSpec(DenseSpec(3), dropout=0.5)
+    network = SpikingNetwork(Network("small", (1, 4, 4), layers)).train()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    first, second = evaluate(network, some), evaluate(network, some, batch=7)
+    assert network.training
+    assert first.accuracy == second.accuracy
+    assert first.loss == pytest.approx(second.loss)
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+
+
+def test_a_checkpoint_says_what_it_was_made_from(images: data.Dataset) -> None:
+    made = train(replace(CONFIG, epochs=1, images=100), images[:300]).made_from
+    assert made["data"] == images[:300].digest
+    assert len(made["sources"]) == 64
+    assert made["torch"] == torch.__version__

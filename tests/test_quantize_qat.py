@@ -160,3 +160,37 @@ def test_images_of_another_shape_are_refused(network: FloatNetwork, data: Datase
 def test_bad_configurations_are_refused(fields: dict) -> None:
     with pytest.raises(UserError, match=next(iter(fields))):
         QatConfig(**fields)
+
+
+def test_step_sizes_have_a_rate_of_their_own(network: FloatNetwork, data: Dataset) -> None:
+    still = fine_tune(network, FORMATS, data, replace(SHORT, scale_lr=0.0))
+    before = fine_tune(network, FORMATS, data, replace(SHORT, epochs=0))
+    assert still.notes["scales"] == before.notes["scales"]
+    assert still.digest != before.digest
+    moved = fine_tune(network, FORMATS, data, SHORT)
+    assert moved.notes["scales"] != before.notes["scales"]
+
+
+def test_what_it_was_made_from_is_noted(network: FloatNetwork, data: Dataset) -> None:
+    found = fine_tune(network, FORMATS, data, replace(SHORT, epochs=0)).notes["qat"]
+    assert found["data"] == data.digest
+    assert len(found["sources"]) == 64
+
+
+def test_the_state_of_other_data_or_scales_is_refused(network: FloatNetwork, data: Dataset, tmp_path: Path) -> None:
+    state = tmp_path / "state.pt"
+    fine_tune(network, FORMATS, data, replace(SHORT, epochs=1), resume=state)
+    other = Dataset(data.images, 2 - data.labels)
+    with pytest.raises(UserError, match=f"data is {data.digest[:16]}, expected {other.digest[:16]}: delete state.pt"):
+        fine_tune(network, FORMATS, other, replace(SHORT, epochs=1), resume=state)
+    scales = tuple(scale * 1.5 for scale in ptq.weight_scales(network, FORMATS))
+    with pytest.raises(UserError, match="start is"):
+        fine_tune(network, FORMATS, data, replace(SHORT, epochs=1), resume=state, scales=scales)
+    found: list[int] = []
+    fine_tune(network, FORMATS, data, replace(SHORT, epochs=1), resume=state, on_resume=found.append)
+    assert found == [1]
+
+
+def test_labels_outside_the_network_are_refused(network: FloatNetwork, data: Dataset) -> None:
+    with pytest.raises(UserError, match="classes in the training set is 4, expected at most 3"):
+        fine_tune(network, FORMATS, Dataset(data.images, data.labels + np.uint8(1)), SHORT)

@@ -39,6 +39,11 @@ def test_a_sweep_goes_through_the_bits_and_makes_nothing_twice(network: FloatNet
     assert all(0 < row.connectivity < 1 for row in rows)
     assert sweep(network, {"weights": method}, accuracy, tmp_path) == rows == seen
     assert len(made) == 7
+    other = fold(float_networks.checkpoint(float_networks.network(1), 2))
+    with pytest.raises(UserError, match="checkpoint is"):
+        sweep(other, {"weights": method}, accuracy, tmp_path)
+    with pytest.raises(UserError, match=r"made_from is None, expected .'data': 'a digest'"):
+        sweep(network, {"weights": method}, accuracy, tmp_path, made_from={"data": "a digest"})
     with pytest.raises(UserError, match="formats"):
         sweep(network, {"weights": method}, accuracy, tmp_path, formats=Formats(input_bits=4))
 
