@@ -14,7 +14,7 @@ from gradrtl.errors import UserError
 from gradrtl.model import data
 from gradrtl.quantize.network import QuantizedNetwork
 
-from . import accelerator, baseline, figures, rtl, simulator
+from . import accelerator, baseline, face, figures, rtl, simulator
 
 FOLDER = Path("build/bench")
 
@@ -57,6 +57,7 @@ def main(
         if not counted_only:
             found += simulator.figures(network, frames, few, rounds)
             found += rtl.figures(network, frames, rounds)
+            found += face.figures(rounds)
         source = f"`python -m bench`, {Path(path).name} ({network.digest[:12]}), {len(frames):,} test images."
         figures.write(found, FOLDER, source)
         click.echo((FOLDER / "figures.md").read_text())

@@ -7,8 +7,8 @@ import numpy as np
 from gradrtl.quantize.network import QuantizedNetwork
 from gradrtl.rtl.mapping import Mapping, map_network
 from gradrtl.sim import energy, engine, operations
-from gradrtl.sim.events import Events, events_of
-from gradrtl.sim.timing.predict import predict
+from gradrtl.sim.events import Events
+from gradrtl.sim.measure import measure
 
 from .figures import Figure
 
@@ -31,15 +31,14 @@ def figures(network: QuantizedNetwork, frames: np.ndarray, training: np.ndarray)
             True,
         ),
     ]
-    measured = operations.source_rates(network, training)
-    trace = engine.run(network, frames, trace="spikes").trace
-    assert trace is not None
+    rates = operations.source_rates(network, training)
+    outcome = engine.run(network, frames, trace="spikes")
     for pes in PES:
-        mapping = map_network(network, pes, measured)
-        events = events_of(mapping, frames, trace)
-        back_to_back = float(predict(mapping, events).interval.mean())
-        alone = float(predict(mapping, events, apart=True).latency.mean())
-        cores = bounds(mapping, events)[:, 1:]
+        mapping = map_network(network, pes, rates)
+        measured = measure(mapping, frames, outcome=outcome)
+        back_to_back = float(measured.back_to_back.interval.mean())
+        alone = float(measured.apart.latency.mean())
+        cores = bounds(mapping, measured.events)[:, 1:]
         least = float(cores.max(axis=0).mean())
         name = f"P = {pes[0]}, {pes[1]}:"
         found += [

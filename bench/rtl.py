@@ -7,8 +7,8 @@ import numpy as np
 from gradrtl.quantize.network import QuantizedNetwork
 from gradrtl.rtl.mapping import map_network
 from gradrtl.rtl.verilog import generate
-from gradrtl.sim import engine, verilated
-from gradrtl.sim.events import Events, events_of
+from gradrtl.sim import verilated
+from gradrtl.sim.measure import measure
 from gradrtl.sim.timing.predict import predict
 
 from .accelerator import PES
@@ -27,20 +27,14 @@ def figures(network: QuantizedNetwork, frames: np.ndarray, rounds: int) -> list[
     mapping = map_network(network, PES[0])
     model = verilated.build(generate(mapping, "python -m bench"), mapping)
     few = frames[:FRAMES]
-
-    def events(part: np.ndarray) -> tuple[Events, ...]:
-        trace = engine.run(network, part, trace="spikes", threads=1).trace
-        assert trace is not None
-        return events_of(mapping, part, trace)
-
-    ready = events(frames)
+    ready = measure(mapping, frames, threads=1).events
     predicted = predict(mapping, ready).result[:FRAMES]
     np.testing.assert_array_equal(model.run(few).cycles.result, predicted)
     times = best_of(
         {
             "rtl": lambda: model.run(few),
             "alone": lambda: predict(mapping, ready),
-            "whole": lambda: predict(mapping, events(frames)),
+            "whole": lambda: measure(mapping, frames, threads=1).back_to_back,
         },
         rounds,
     )

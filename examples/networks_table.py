@@ -19,9 +19,7 @@ from gradrtl.model.checkpoint import Checkpoint
 from gradrtl.model.data import load
 from gradrtl.quantize.fold import fold
 from gradrtl.quantize.network import QuantizedNetwork
-from gradrtl.sim import engine
-from gradrtl.sim.events import events_of
-from gradrtl.sim.timing.predict import predict
+from gradrtl.sim.measure import measure
 from gradrtl.steps.place import place
 
 ROOT = Path(__file__).parents[1]
@@ -39,19 +37,17 @@ def row(percent: int, pes: str) -> str:
     seeds = map(Checkpoint.load, sorted((ROOT / "checkpoints").glob(f"mnist-mlp-{percent}-s*.npz")))
     floats = next(made for made in seeds if fold(made).notes["checkpoint"] == network.notes["checkpoint"])
     _, test = load(DATA)
-    outcome = engine.run(network, test.frames, trace="spikes")
-    assert outcome.trace is not None
     weights = [layer.synapses.weight for layer in network.layers]
     kept = sum(int(np.count_nonzero(weight)) for weight in weights)
     mapping = place(network, pes, DATA, 4)
-    events = events_of(mapping, test.frames, outcome.trace)
-    interval, alone = predict(mapping, events).interval, predict(mapping, events, apart=True).latency
+    measured = measure(mapping, test.frames)
+    interval, alone = measured.back_to_back.interval, measured.apart.latency
     cells = (
         f"`networks/mnist-{percent}pct.npz`",
         f"{100 * kept / sum(weight.size for weight in weights):.2f} %",
         f"{kept:,}",
         f"{100 * floats.figures['test']:.2f} %",
-        f"{100 * float((outcome.classes == test.labels).mean()):.2f} %",
+        f"{100 * float((measured.outcome.classes == test.labels).mean()):.2f} %",
         ", ".join(str(layer.pes) for layer in mapping.layers),
         f"{mapping.memory_bits:,}",
         f"{interval.mean():,.0f}",

@@ -93,3 +93,14 @@ def test_a_missing_run_is_said(tmp_path):
     done = bench("--readme", "README.md", folder=tmp_path)
     assert done.returncode == 1
     assert "run `python -m bench` first" in done.stderr
+
+
+def test_the_command_line_is_measured():
+    script = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+        "from bench import face\n"
+        "help, version = face.figures(1)\n"
+        "assert help.name == '`gradrtl --help`, processor time' and help.most == 0.25\n"
+        "assert 0 < version.value < 60\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -1,0 +1,52 @@
+"""What a placed network does with frames: its answers from the engine, its cycles from the timing model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ..errors import require
+from ..rtl.mapping import Mapping
+from . import engine
+from .events import Events, events_of
+from .outcome import Outcome
+from .timing.predict import Cycles, predict
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A run of frames through the accelerator that `mapping` describes.
+
+    `outcome` has the spikes of every layer; `events` those of every serialiser.
+    """
+
+    mapping: Mapping
+    outcome: Outcome
+    events: tuple[Events, ...]
+
+    @cached_property
+    def back_to_back(self) -> Cycles:
+        """Times of the frames fed at once, one after another."""
+        return predict(self.mapping, self.events)
+
+    @cached_property
+    def apart(self) -> Cycles:
+        """Times of the frames fed to an accelerator at rest: `latency` is that of each on its own."""
+        return predict(self.mapping, self.events, apart=True)
+
+
+def measure(
+    mapping: Mapping, frames: np.ndarray, *, outcome: Outcome | None = None, threads: int | None = None
+) -> Measured:
+    """Run `frames` (see `engine.run`) in the accelerator that `mapping` describes: exact, without simulating a clock.
+
+    `outcome`: what the engine made of `frames` before, with a trace (of spikes alone is enough), where several
+    mappings of one network are compared. Raises `UserError` for frames that do not fit the network.
+    """
+    if outcome is None:
+        outcome = engine.run(mapping.network, frames, trace="spikes", threads=threads)
+    require(outcome.trace is not None, "outcome.trace", None, "a trace: run the engine with trace='spikes'")
+    assert outcome.trace is not None
+    return Measured(mapping, outcome, events_of(mapping, frames, outcome.trace))
