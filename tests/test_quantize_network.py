@@ -189,6 +189,15 @@ def test_ranges_are_exact_for_one_neuron():
     assert ranges.membrane == (-9, 9)
 
 
+def test_ranges_hold_for_every_step():
+    """A read-out that starts at 100 and loses its half: the first step's potential is the largest."""
+    silent = neuron(leak="shift", reset_value=100, spiking=False)
+    layer = dense(1, 1, synapses=Dense(np.ones((1, 1), np.int8), np.zeros(1, np.int64)), neuron=silent)
+    ranges = network(layer, input=Input((1,), bits=1), steps=3, readout=Readout("membrane")).ranges[0]
+    assert ranges.potential == (0, 51)
+    assert ranges.membrane == (13, 100)
+
+
 @settings(max_examples=30, deadline=None, derandomize=True)
 @given(random_networks.networks())
 def test_a_file_gives_the_same_network(tmp_path_factory, network):
