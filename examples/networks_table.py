@@ -13,7 +13,6 @@ import re
 from pathlib import Path
 
 import click
-import numpy as np
 
 from gradrtl.model.checkpoint import Checkpoint
 from gradrtl.model.data import load
@@ -37,15 +36,13 @@ def row(percent: int, pes: str) -> str:
     seeds = map(Checkpoint.load, sorted((ROOT / "checkpoints").glob(f"mnist-mlp-{percent}-s*.npz")))
     floats = next(made for made in seeds if fold(made).notes["checkpoint"] == network.notes["checkpoint"])
     _, test = load(DATA)
-    weights = [layer.synapses.weight for layer in network.layers]
-    kept = sum(int(np.count_nonzero(weight)) for weight in weights)
     mapping = place(network, pes, DATA, 4)
     measured = measure(mapping, test.frames)
     interval, alone = measured.back_to_back.interval, measured.apart.latency
     cells = (
         f"`networks/mnist-{percent}pct.npz`",
-        f"{100 * kept / sum(weight.size for weight in weights):.2f} %",
-        f"{kept:,}",
+        f"{100 * network.connectivity:.2f} %",
+        f"{network.connected:,}",
         f"{100 * floats.figures['test']:.2f} %",
         f"{100 * float((measured.outcome.classes == test.labels).mean()):.2f} %",
         ", ".join(str(layer.pes) for layer in mapping.layers),

@@ -7,6 +7,7 @@ Replace `weights()` by your own arrays. A weight of 0.0 is no synapse and costs 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -14,11 +15,13 @@ import numpy as np
 
 from gradrtl.model.description import FloatNeuron
 from gradrtl.quantize.fold import FloatLayer, FloatNetwork
+from gradrtl.quantize.placement import Placement
 from gradrtl.quantize.ptq import quantize
 from gradrtl.quantize.rounding import Formats
 from gradrtl.rtl.mapping import map_network
 from gradrtl.rtl.verilog import generate
 from gradrtl.sim import engine
+from gradrtl.sim.operations import source_rates
 from gradrtl.sim.verify import verify
 
 
@@ -38,14 +41,14 @@ def main(out: Path, images: int) -> None:
     floats = FloatNetwork(input_shape=(64,), layers=(hidden, output), steps=8)
 
     network = quantize(floats, Formats(weight_bits=4))
-    out.mkdir(parents=True, exist_ok=True)
-    network.save(out / "network.npz")
-
     frames = rng.integers(0, 256, (images, 64), dtype=np.uint8) * (rng.random((images, 64)) < 0.3)
     outcome = engine.run(network, frames)
     click.echo(f"classes of the first images: {outcome.classes[:10].tolist()}")
 
-    mapping = map_network(network, (4, 2))
+    # The file carries what placing the network needs: event rates, here of the same frames, and the chosen placement.
+    network = replace(network, rates=source_rates(network, frames), placement=Placement((4, 2)))
+    network.save(out / "network.npz")
+    mapping = map_network(network)
     (out / "gradrtl.v").write_text(generate(mapping, "examples/own_network.py"))
     result = verify(mapping, out / "gradrtl.v", frames)
     click.echo(str(result))

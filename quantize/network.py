@@ -134,9 +134,14 @@ class QuantizedNetwork:
         return sum(layer.connected for layer in self.layers)
 
     @property
+    def possible(self) -> int:
+        """Weights of all layers, zeros included."""
+        return sum(layer.possible for layer in self.layers)
+
+    @property
     def connectivity(self) -> float:
         """The fraction of all weights that are not zero."""
-        return self.connected / sum(layer.possible for layer in self.layers)
+        return self.connected / self.possible
 
     @cached_property
     def digest(self) -> str:

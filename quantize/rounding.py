@@ -186,7 +186,7 @@ def assemble(
         else:
             synapses = Conv(values.weight, values.bias, layer.stride, layer.padding)
         layers.append(Layer(layer.name, layer.input_shape, synapses, neuron, bits, layer.pool))
-    kept = [int(np.count_nonzero(values.weight)) for values in integers]
+    kept = [layer.connected for layer in layers]
     found = {
         "formats": asdict(formats),
         "synapses": {**places_of(network), "kept": kept},

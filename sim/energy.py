@@ -16,8 +16,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import exp, log
 
-import numpy as np
-
 from ..bits import signed_bits
 from ..quantize.network import QuantizedNetwork
 from .operations import Operations
@@ -88,7 +86,7 @@ def estimate(network: QuantizedNetwork, operations: Operations) -> Estimate:
         events = float(operations.events[index].sum(axis=1).mean())
         synaptic = float(operations.synaptic[index].sum(axis=1).mean())
         updates = layer.neurons * network.steps
-        synapses = int(np.count_nonzero(layer.synapses.weight))
+        synapses = layer.connected
         pointer = max(1, synapses.bit_length())
         word = layer.weight_bits + max(1, (layer.neurons - 1).bit_length())
         total, membrane = ranges.current_bits, ranges.membrane_bits

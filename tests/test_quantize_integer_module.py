@@ -177,3 +177,12 @@ def test_membrane_read_outs_are_refused() -> None:
     silent = replace(network, readout=Readout("membrane"))
     with pytest.raises(UserError, match="readout"):
         module_of(silent, Formats())
+
+
+def test_a_silent_neuron_stays_silent_at_any_scale() -> None:
+    """At a unit of 50 a threshold of 1 rounds to 0, where the membrane rests."""
+    network = fold(float_networks.checkpoint(Network("one", (1, 2, 2), (LayerSpec(DenseSpec(3)),), 2), seed=1))
+    module = IntegerNetwork(network, Formats(4, input_bits=1), (np.array([50.0]),))
+    assert module.export().layers[0].neuron.threshold.tolist() == [1]
+    blank = torch.zeros(1, 1, 2, 2, dtype=torch.uint8)
+    assert not module.spikes(blank)[0].any()

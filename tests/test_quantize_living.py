@@ -10,7 +10,7 @@ import pytest
 
 from gradrtl.model.description import ConvSpec, DenseSpec, FloatNeuron, LayerSpec, Network
 from gradrtl.quantize import ptq
-from gradrtl.quantize.fold import FloatNetwork, fold
+from gradrtl.quantize.fold import FloatLayer, FloatNetwork, fold
 from gradrtl.quantize.living import without_dead
 from gradrtl.quantize.rounding import Formats
 from gradrtl.sim import engine
@@ -62,3 +62,15 @@ def test_a_network_without_a_path_is_left_alone() -> None:
     layers = (whole.layers[0], replace(whole.layers[1], weight=first), replace(whole.layers[2], weight=second))
     whole = replace(whole, layers=(*layers, whole.layers[3]))
     assert without_dead(whole).network is whole
+
+
+def test_who_is_heard_by_the_dead_alone_is_left_out() -> None:
+    """Of two parallel chains the second ends before the output."""
+    pair, neuron = np.eye(2), FloatNeuron()
+    layers = (
+        FloatLayer("a", (2,), pair, np.zeros(2), neuron),
+        FloatLayer("b", (2,), pair, np.zeros(2), neuron),
+        FloatLayer("c", (2,), np.array([[1.0, 0.0]]), np.zeros(1), neuron),
+    )
+    found = without_dead(FloatNetwork((2,), layers, 3))
+    assert [rows.tolist() for rows in found.neurons] == [[0], [0], [0]]

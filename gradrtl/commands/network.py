@@ -13,7 +13,6 @@ from .options import at_least, bar, data_option, network_argument, output_file, 
 @network_argument
 def info(network: Path) -> None:
     """Show a NETWORK's layers, widths, connectivity and memory."""
-    import numpy as np
     from rich.console import Console
     from rich.table import Table
 
@@ -23,22 +22,19 @@ def info(network: Path) -> None:
 
     found = QuantizedNetwork.load(network)
     table = Table("layer", "shape", "weights", "kept", "of all", "weight", "sum", "membrane")
-    kept, places = 0, 0
     for layer, ranges in zip(found.layers, found.ranges, strict=True):
-        weight = layer.synapses.weight
-        kept, places = kept + int(np.count_nonzero(weight)), places + weight.size
         table.add_row(
             layer.name,
             " x ".join(map(str, layer.shape)),
-            str(weight.size),
-            str(np.count_nonzero(weight)),
-            f"{100 * np.count_nonzero(weight) / weight.size:.2f} %",
+            str(layer.possible),
+            str(layer.connected),
+            f"{100 * layer.connectivity:.2f} %",
             f"{layer.weight_bits} bit",
             f"{ranges.current_bits} bit",
             f"{ranges.membrane_bits} bit",
         )
     Console().print(table)
-    click.echo(f"connectivity {100 * kept / places:.2f} %, {kept} of {places} weights")
+    click.echo(f"connectivity {100 * found.connectivity:.2f} %, {found.connected} of {found.possible} weights")
     mapping = map_network(found)
     used = ",".join(str(layer.pes) for layer in mapping.layers)
     click.echo(f"{mapping.memory_bits} memory bits with {used} processing elements; on a device they take")

@@ -26,7 +26,7 @@ from ..quantize.rounding import Formats
 from ..rtl.mapping import Mapping
 from ..rtl.verilog import generate
 from .place import pe_numbers, place, timing
-from .quantise import connectivity_of, quantise
+from .quantise import quantise
 from .report import write_report
 from .run import Run, Step, sha256
 from .simulate import simulate
@@ -130,7 +130,7 @@ class Chain:
         )  # fmt: skip
         made.save(self.file(NETWORK))
         state.unlink(missing_ok=True)
-        return {"weight_bits": self.settings.bits, "connectivity_quantised": connectivity_of(made)}
+        return {"weight_bits": self.settings.bits, "connectivity_quantised": made.connectivity}
 
     def simulate(self) -> dict[str, Any]:
         made = simulate(QuantizedNetwork.load(self.file(NETWORK)), self.test.frames)

@@ -26,7 +26,6 @@ from ..sim import engine
 from ..sim.events import events_of
 from ..sim.timing.predict import predict
 from .place import place
-from .quantise import connectivity_of
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ def explored(checkpoint: str, bits: int, pes: list[str], folder: str, beat: int,
     accuracy = float((engine.run(network, test.frames, threads=1).classes == test.labels).mean())
     return [
         Point(
-            checkpoint, floats.notes["checkpoint"]["weights"][:16], round(connectivity_of(network), 6), bits, pe, beat,
+            checkpoint, floats.notes["checkpoint"]["weights"][:16], round(network.connectivity, 6), bits, pe, beat,
             images, accuracy, *_cost(network, pe, folder, beat, test.frames[:images]),
         )
         for pe in pes

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 from ..model.checkpoint import Checkpoint
 from ..model.config import TrainConfig
 from ..model.data import Dataset, split
@@ -80,9 +78,3 @@ def quantise(
 def accuracy(network: QuantizedNetwork, data: Dataset) -> float:
     """Fraction of `data` that the integers classify right."""
     return float((engine.run(network, data.frames).classes == data.labels).mean())
-
-
-def connectivity_of(network: QuantizedNetwork) -> float:
-    """Fraction of the network's weights that are not zero."""
-    weights = [layer.synapses.weight for layer in network.layers]
-    return sum(int(np.count_nonzero(weight)) for weight in weights) / sum(weight.size for weight in weights)
