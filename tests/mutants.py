@@ -89,6 +89,21 @@ UNITS = {
     "model/augment.py": ("test_model_augment.py",),
     "model/checkpoint.py": ("test_model_checkpoint.py",),
     "quantize/sweep.py": ("test_quantize_sweep.py",),
+    "sim/timing/fifo.py": ("test_sim_timing_fifo.py", "test_sim_timing_predict.py"),
+    "sim/timing/pe.py": ("test_sim_timing_pe.py", "test_sim_timing_predict.py"),
+    "sim/timing/fire.py": ("test_sim_timing_fire.py", "test_sim_timing_predict.py"),
+    "sim/timing/serialiser.py": ("test_sim_timing_serialiser.py", "test_sim_timing_predict.py"),
+    "sim/timing/framer.py": ("test_sim_timing_framer.py", "test_sim_timing_predict.py"),
+    "sim/timing/readout.py": ("test_sim_timing_readout.py", "test_sim_timing_predict.py"),
+    "sim/timing/predict.py": ("test_sim_timing_predict.py",),
+    "sim/events.py": ("test_sim_events.py", "test_sim_timing_predict.py"),
+    "sim/program.py": ("test_sim_program.py", "test_sim_engine.py"),
+    "sim/kernels.py": ("test_sim_engine.py",),
+    "sim/engine.py": ("test_sim_engine.py",),
+    "sim/operations.py": ("test_sim_operations.py", "test_sim_engine.py"),
+    "sim/energy.py": ("test_sim_energy.py",),
+    "sim/compare.py": ("test_sim_compare.py",),
+    "sim/measure.py": ("test_sim_measure.py",),
 }
 LADDER = ("test_rtl_top.py", "test_rtl_convolution.py", "formal", "test_rtl_random.py", "test_cocotb_top.py")
 LONGEST = 600.0  # seconds for a rung: what takes longer hangs
