@@ -23,8 +23,7 @@ from ..quantize.network import QuantizedNetwork
 from ..quantize.ptq import quantize
 from ..quantize.rounding import Formats
 from ..sim import engine
-from ..sim.events import events_of
-from ..sim.timing.predict import predict
+from ..sim.measure import measure
 from .place import place
 
 
@@ -79,9 +78,7 @@ def explored(checkpoint: str, bits: int, pes: list[str], folder: str, beat: int,
 def _cost(network: QuantizedNetwork, pe: str, folder: str, beat: int, frames: np.ndarray) -> tuple[float, int]:
     """Cycles of a mean frame, back to back, and memory bits."""
     mapping = place(network, pe, Path(folder), beat)
-    trace = engine.run(network, frames, trace="spikes", threads=1).trace
-    assert trace is not None
-    cycles = predict(mapping, events_of(mapping, frames, trace)).interval.mean()
+    cycles = measure(mapping, frames, threads=1).back_to_back.interval.mean()
     return round(float(cycles), 2), mapping.memory_bits
 
 

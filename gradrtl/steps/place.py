@@ -17,9 +17,9 @@ from ..rtl.mapping import Mapping, map_network
 from ..rtl.planning import Load, balanced_pes, device_pes
 from ..rtl.pruning import kept_neurons
 from ..sim import engine
-from ..sim.events import events_of
+from ..sim.measure import measure
 from ..sim.operations import count, source_rates
-from ..sim.timing.predict import Cycles, predict
+from ..sim.timing.predict import Cycles
 from .frames import frames_for
 
 RATE_IMAGES = 1000  # training images on which event rates are measured
@@ -88,13 +88,11 @@ def planned_pes(
 
 def cycles_on(network: QuantizedNetwork, frames: np.ndarray) -> Callable[[Mapping], float]:
     """What a mapping costs on `frames`: cycles a frame in a row, and of a frame alone, added up."""
-    trace = engine.run(network, frames, trace="spikes").trace
-    assert trace is not None
+    outcome = engine.run(network, frames, trace="spikes")
 
     def cycles(mapping: Mapping) -> float:
-        events = events_of(mapping, frames, trace)
-        row, apart = predict(mapping, events), predict(mapping, events, apart=True)
-        return float(row.result[-1] / len(frames) + apart.latency.mean())
+        measured = measure(mapping, frames, outcome=outcome)
+        return float(measured.back_to_back.result[-1] / len(frames) + measured.apart.latency.mean())
 
     return cycles
 
@@ -145,7 +143,5 @@ def work(network: QuantizedNetwork, frames: np.ndarray, pixels_a_beat: int) -> t
 
 def timing(mapping: Mapping, frames: np.ndarray) -> tuple[Cycles, Cycles]:
     """Predicted cycles of `frames` back to back, and of each alone."""
-    outcome = engine.run(mapping.network, frames, trace="spikes")
-    assert outcome.trace is not None
-    events = events_of(mapping, frames, outcome.trace)
-    return predict(mapping, events), predict(mapping, events, apart=True)
+    measured = measure(mapping, frames)
+    return measured.back_to_back, measured.apart
