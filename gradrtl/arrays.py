@@ -1,4 +1,4 @@
-"""Checks of arrays that users, files and programs give; what is kept is a copy that cannot be written to."""
+"""Checks of arrays that users, files and programs give. Each returns a copy that cannot be written to."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from ..checks import choice, whole
 from ..shapes import LARGEST_SHAPE, shape_of
 
 PIXEL_BITS = 8
+SUM_BITS = 32  # of a word of the result packet, signed: the class, or a class's sum
 LARGEST_STEPS = 255  # of a frame
 
 

@@ -1,7 +1,8 @@
-"""Training without the dead: neurons that no source reaches, or that nobody hears, are left out and put back after.
+"""Training without dead neurons: those that no source reaches, or whose spikes no synapse reads.
 
-Exact: they can change no spike of any other neuron. Sparse networks have many (half of a 1 % connected hidden layer),
-and fine-tuning spends its time on neurons.
+They are left out before fine-tuning and put back afterwards. This is exact: they can change no spike of any other
+neuron. Sparse networks have many (half of a hidden layer with 1 % of its connections), and the time of fine-tuning
+grows with the number of neurons.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from .rounding import places_of
 
 @dataclass(frozen=True)
 class Living:
-    """`network` is `whole` without its dead; `neurons[l]` are the indices of those that layer `l` has left."""
+    """`network` is `whole` without its dead neurons; `neurons[l]` are the indices of those that layer `l` keeps."""
 
     whole: FloatNetwork
     network: FloatNetwork
     neurons: tuple[np.ndarray, ...]
 
     def expand(self, found: QuantizedNetwork) -> QuantizedNetwork:
-        """`found`, made from `network`, in the shape of `whole`: the dead are back, without a synapse."""
+        """`found`, made from `network`, in the shape of `whole`: with the dead neurons, which have no synapses."""
         layers = []
         for index, (layer, trained) in enumerate(zip(found.layers, self.whole.layers, strict=True)):
             if isinstance(layer.synapses, Dense):
@@ -46,7 +47,7 @@ class Living:
 
 
 def without_dead(network: FloatNetwork) -> Living:
-    """Leave out the dead neurons of dense layers that a dense layer follows; none if a layer would be left empty."""
+    """Leave out the dead neurons of dense layers that precede a dense layer; none if a layer would lose all neurons."""
     layers = network.layers
     keep = [np.arange(layer.channels) for layer in layers]
     between = [i for i in range(len(layers) - 1) if layers[i].weight.ndim == layers[i + 1].weight.ndim == 2]
@@ -71,7 +72,7 @@ def without_dead(network: FloatNetwork) -> Living:
 
 
 def _columns(network: FloatNetwork, keep: Sequence[np.ndarray], index: int) -> np.ndarray:
-    """The sources that dense layer `index` has left."""
+    """Indices of the sources that dense layer `index` keeps."""
     if index > 0 and network.layers[index - 1].weight.ndim == 2:
         return keep[index - 1]
     return np.arange(network.layers[index].weight.shape[1])

@@ -22,7 +22,7 @@ from ..checks import whole
 from ..errors import UserError, require, within
 from ..shapes import Pool
 from . import network_file
-from .interface import LARGEST_STEPS, PIXEL_BITS, Input, Readout
+from .interface import LARGEST_STEPS, PIXEL_BITS, SUM_BITS, Input, Readout
 from .layer import LARGEST_LAYERS, Layer
 from .neuron import LIMIT, IntNeuron, LeakKind
 from .placement import Placement, checked_rates
@@ -44,8 +44,6 @@ __all__ = [
     "Ranges",
     "Readout",
 ]
-
-SUM_BITS = 32  # of a class's sum in the result packet, signed
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """Post-training quantisation: choose the scales, then round.
 
-Two ways to choose. By the weights alone: each scale minimises the squared rounding error of its synapses. Or, from
-there, by a search: one layer after another tries multiples of its scale and keeps the one whose integer network
-scores best, where the score is the caller's (accuracy of the engine on training images, say; never on test images).
+Scales are chosen in one of two ways. By the weights alone: each scale minimises the squared rounding error of its
+synapses. Or by a search from there: for one layer after another, multiples of its scale are tried, and the one whose
+integer network scores best is kept. The caller gives the score, such as the accuracy of the engine on training images
+(never on test images).
 """
 
 from __future__ import annotations

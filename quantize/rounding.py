@@ -1,12 +1,12 @@
 """From real numbers to the integers of a `QuantizedNetwork`, given the scales: the one place that rounds.
 
-A layer has one `scale`, or one for each output channel: what a weight of 1 is worth. With the worth of a source
-(`source_value`) it fixes everything else, so that no rescaling is left for the hardware:
+A layer has one `scale`, or one for each output channel: the real value of an integer weight of 1. With the real value
+of a source of 1 (`source_value`) it determines everything else, so that the hardware never rescales:
 
     I    counts in  scale * source_value               (the current unit: biases)
     v, u count in   scale * source_value * gain / 2**fraction    (the membrane unit: thresholds, reset values)
 
-`gain` is the part of the neuron's input gain that its leak kind does not apply itself (`leak_of`).
+`gain` is the factor of the neuron's input gain that its kind of leak does not apply itself (`leak_of`).
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ class Formats:
     weight_bits
         2 to 8, for all layers or one for each.
     input_bits
-        1 to 8 bits of each pixel are used, its high ones.
+        Number of bits of a pixel that are used, 1 to 8: the most significant ones.
     per_channel
-        One scale, hence one threshold, for each output channel in place of one a layer.
+        One scale, hence one threshold, for each output channel instead of one for the layer.
     membrane_fraction
         0 to 8 bits of membrane below the unit of the current.
     membrane_bits
-        Width of saturating membranes; None: exact, as wide as they can ever get.
+        Width of saturating membranes; None: exact, wide enough for every value that can occur.
     decay_bits
         Fractional bits of a decay that no shift expresses.
     """
@@ -93,7 +93,7 @@ def leak_of(neuron: description.FloatNeuron, decay_bits: int) -> Leak:
 
 @dataclass(frozen=True)
 class Units:
-    """What 1 is worth, float64 `[1]` or `[out]` each: of a current and of a membrane."""
+    """Real value of an integer 1, float64 `[1]` or `[out]` each: as a current and as a membrane potential."""
 
     current: np.ndarray
     membrane: np.ndarray
@@ -105,7 +105,7 @@ def units_of(layer: FloatLayer, scale: np.ndarray, source_value: float, formats:
 
 
 def source_values(network: FloatNetwork, formats: Formats) -> tuple[float, ...]:
-    """What a source of each layer is worth, counted as the machines count: an unshifted pixel is 1 at its largest."""
+    """Real value of a source of 1 in each layer's integer arithmetic; the largest pixel has the real value 1."""
     pixel = 1 / ((1 << formats.input_bits) - 1) if network.input_kind == "static" else 1.0
     return (pixel, *(layer.source_unit for layer in network.layers[1:]))
 
@@ -201,7 +201,7 @@ def assemble(
 
 
 def places_of(network: FloatNetwork) -> dict[str, list[int]]:
-    """For each layer, the places for a synapse and the trained ones that are taken."""
+    """For each layer, the number of possible connections and of trained ones."""
     return {
         "places": [layer.weight.size for layer in network.layers],
         "trained": [int(np.count_nonzero(layer.weight)) for layer in network.layers],

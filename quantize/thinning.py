@@ -1,4 +1,4 @@
-"""A limit on connections, kept before quantisation: what rounding would lose first goes first."""
+"""A limit on the connectivity, applied before quantisation: the weights smallest beside their scale are removed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from .rounding import Formats
 
 
 def thinned(network: FloatNetwork, formats: Formats, connectivity: float) -> FloatNetwork:
-    """`network` with at most `connectivity`, 0 to 1, of all its weights, those of most steps of their scale.
+    """`network` with at most the fraction `connectivity` of all its weights: the largest in units of their scale.
 
     Raises
     ------
     UserError
-        A layer would be left without a synapse.
+        A layer would lose all its synapses.
     """
     require(0 < connectivity <= 1, "connectivity", connectivity, "above 0, at most 1")
     steps = [

@@ -7,12 +7,13 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..bits import signed_bits
+from ..quantize.interface import SUM_BITS
 from ..quantize.network import QuantizedNetwork
 from .fire import output_value_shape
 from .mapping import LayerMapping
 from .streams import event_layout
 
-WORD_BITS = 32
+WORD_BITS = SUM_BITS
 
 
 def packet_layout() -> data.StructLayout:

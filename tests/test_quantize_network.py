@@ -82,6 +82,12 @@ def test_shapes():
     assert conv().per_neuron(np.array([4])).tolist() == [4] * 70
 
 
+def test_what_a_network_sees_of_its_sources():
+    assert Input((3,), bits=3).seen(255) == 7
+    assert Input((3,), bits=3).seen(np.array([31, 32], np.uint8)).tolist() == [0, 1]
+    assert Input((3,), bits=3, kind="spikes").seen(1) == 1
+
+
 REFUSED = [
     (lambda: Input((3,), kind="audio"), "input.kind is audio, expected static or spikes"),
     (lambda: Input((3, 3)), r"input.shape is \(3, 3\)"),
