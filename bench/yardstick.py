@@ -11,8 +11,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from numba import njit
 
+from gradrtl.compiled import kernel
 from gradrtl.errors import require
 from gradrtl.quantize.network import Dense, Layer, QuantizedNetwork
 
@@ -56,20 +56,20 @@ def _by_source(layer: Layer) -> tuple:
     return first, target.astype(np.int32), weight, bias, threshold, decaying, neuron.shift, neuron.reset_value
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _scatter(event, value, first, target, weight, current):
     for synapse in range(first[event], first[event + 1]):
         current[target[synapse]] += weight[synapse] * value
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _update(v, current, threshold, decaying, shift, reset):
     """One neuron: its membrane after the step, and whether it fired."""
     u = v + ((current - v) >> shift) if decaying else v - (v >> shift) + current
     return (reset, True) if u >= threshold else (u, False)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _run(
     frames, drop, steps,
     first0, target0, weight0, bias0, threshold0, decaying0, shift0, reset0,

@@ -21,7 +21,7 @@ NO_FOLDER = (
     "compiled functions are not kept, and every run compiles them again: no folder for them can be written; "
     "set NUMBA_CACHE_DIR to one that can"
 )
-COMPILES = not config.DISABLE_JIT
+COMPILES = not config.DISABLE_JIT  # type: ignore[attr-defined]
 _log = logging.getLogger(__name__)
 
 

@@ -116,10 +116,10 @@ def test_what_a_function_can_see():
 
 
 def test_every_compiled_function_goes_through_one_place():
-    """No file but `compiled.py` decides how Numba compiles; tests and the benchmark's yardstick aside."""
+    """No file but `compiled.py` decides how Numba compiles; tests aside."""
     users = [
         path
-        for folder in ("gradrtl", *FOLDERS)
+        for folder in ("gradrtl", "bench", *FOLDERS)
         for path in (ROOT / folder).rglob("*.py")
         if "njit(" in path.read_text() or "import njit" in path.read_text()
     ]

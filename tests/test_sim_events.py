@@ -21,6 +21,13 @@ def test_counts_and_names_by_hand():
     assert found.addresses.tolist() == [10, 11, 22, 21]
 
 
+def test_more_events_in_a_row_than_16_bits_count():
+    sources = np.arange(70_000)[None, :]
+    found = events._packed(np.ones((2, 1, 70_000), np.uint8), sources, sources)
+    assert found.counts.tolist() == [[[70_000]], [[70_000]]]
+    assert found.addresses.tolist() == 2 * sources[0].tolist()
+
+
 @pytest.mark.parametrize("seed", range(30))
 def test_every_event_of_every_layer(seed):
     """The sources behind the addresses into each core are those that the reference's layer before it sends."""

@@ -87,10 +87,11 @@ def test_a_full_queue_stops_the_stream():
     assert taken == [5, 6, 7, 8, 9, 19, 29, 39]
 
 
-def test_the_slowest_element_decides():
-    """PE 0 has two synapses of each event, PE 20 five: the token is handed over after the five of both."""
+@pytest.mark.parametrize(("fast", "slow"), [(0, 20), (20, 0)])
+def test_the_slowest_element_decides(fast, slow):
+    """One PE has two synapses of each event, one of another vector five: the token comes after the five of both."""
     counts = [[0]] * 21
-    counts[0], counts[20] = [2], [5]
+    counts[fast], counts[slow] = [2], [5]
     core = Core(layer(counts))
     core.take(10, 0)
     core.take(11, 0)

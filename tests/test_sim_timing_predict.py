@@ -105,7 +105,10 @@ def test_frames_apart_do_not_overlap():
 def test_more_cycles_than_32_bits():
     """250 steps of 3,000 spikes through 3,000 synapses each, and the token's cycle: 2,250,000,250 for the reader."""
     two, many = silent(3000, 3000, 2), silent(3000, 3000, 250)
-    short, long = predict(two, busy(two)), predict(many, busy(many))
+    events = busy(many)
+    assert module._is_narrow(two, busy(two))
+    assert not module._is_narrow(many, events)  # 750,000 events would be few, if they had no synapses
+    short, long = predict(two, busy(two)), predict(many, events)
     assert long.result[0] - short.result[0] == 248 * (3000 * 3000 + 1)
     assert long.result[0] > 1 << 31
 

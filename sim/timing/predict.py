@@ -90,8 +90,8 @@ def predict(
     """
     frames = len(events[0].counts)
     nothing = np.zeros((0, 0), np.int64)
-    streams = (nothing if offered is None else offered, nothing if taken is None else taken)
-    streams += tuple(np.zeros(stream.shape[1], np.int64) for stream in streams)
+    offers, drains = (nothing if given is None else given for given in (offered, taken))
+    streams = (offers, drains, np.zeros(offers.shape[1], np.int64), np.zeros(drains.shape[1], np.int64))
     times = np.zeros((3, frames), np.int64)
     # Every time is the largest of some earlier ones plus a few cycles, so a frame's are later than all before it by no
     # more than all that it adds. If that is below WIDE, and `_run` sees that all times before it are, 32 bits suffice.
@@ -159,7 +159,7 @@ def _state(mapping: Mapping, kind: type) -> State:
 
 def _aligned(rows: int, kind: type) -> np.ndarray:
     """Rows of NEVER, `[rows, LANES]`, that begin with a cache line: a vector that lies in two is slower."""
-    lines = np.full(rows * pe.LANES + CACHE_LINE, NEVER, kind)
+    lines: np.ndarray = np.full(rows * pe.LANES + CACHE_LINE, NEVER, kind)
     begin = -lines.ctypes.data % CACHE_LINE // lines.itemsize
     return lines[begin : begin + rows * pe.LANES].reshape(rows, pe.LANES)
 
