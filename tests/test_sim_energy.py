@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gradrtl.quantize.network import Dense, Input, IntNeuron, Layer, QuantizedNetwork
+from gradrtl.quantize.network import Conv, Dense, Input, IntNeuron, Layer, QuantizedNetwork
 from gradrtl.sim import energy, operations
 
 
@@ -59,3 +59,13 @@ def test_black_frames_cost_less_and_floats_cost_more():
     )
     assert 0 < black < white
     assert energy.dense(given, 8).nanojoules < energy.dense(given, None).nanojoules
+
+
+def test_a_dense_convolution_uses_its_weights_at_every_position():
+    """A kernel of 2 x 2 over two channels, at six positions of three maps."""
+    synapses = Conv(np.ones((3, 2, 2, 2), np.int8), np.zeros(3, np.int64))
+    layer = Layer("map", (2, 3, 4), synapses, IntNeuron("none", "hard", np.array([1])), 4)
+    given = QuantizedNetwork(Input((2, 3, 4)), (layer,), steps=1)
+    items = {item.name: item.count for item in energy.dense(given).items}
+    assert items["map multiplications"] == items["map weight reads"] == 8 * 3 * 6
+    assert items["map activation reads and writes"] == 24 + 18

@@ -72,6 +72,20 @@ def test_what_plain_numbers_give(seed):
         )
 
 
+def test_a_core_waits_for_its_own_bank():
+    """A full step, an empty one, a full one: the third is added up only when the first has been scanned."""
+    neuron = IntNeuron("none", "hard", np.array([1]))
+    copies = Dense(np.eye(40, dtype=np.int8), np.zeros(40, np.int64))
+    everything = Dense(np.ones((40, 40), np.int8), np.zeros(40, np.int64))
+    layers = (Layer("copies", (40,), copies, neuron, 2), Layer("sums", (40,), everything, neuron, 2))
+    net = QuantizedNetwork(Input((40,), kind="spikes"), layers, 6)
+    mapping = map_network(net, Placement((1, 1)))
+    given = np.zeros((3, 6, 40), np.uint8)
+    given[:, [0, 2, 5]] = 1
+    events = events_of(mapping, given, engine.run(net, given, trace="spikes", threads=1).trace)
+    assert predict(mapping, events).result.tolist() == times(mapping, events)[2]
+
+
 @pytest.mark.parametrize("sources", [65_535, 65_536, 131_072])
 def test_any_number_of_spikes_in_a_step(sources):
     """65,536 wrapped once: a beat for each and one for the mark, one a cycle, after banks of four rows are cleared."""
