@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import random
 import re
@@ -21,9 +22,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import float_networks
 import numpy as np
 from rich.progress import track
+from test_commands_training import write
 from test_rtl_synthesis import sparse
+
+from gradrtl.model.checkpoint import Checkpoint
+from gradrtl.model.description import DenseSpec, LayerSpec, Network
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "build" / "kills"
@@ -45,6 +51,7 @@ class Case:
     files: tuple[str, ...] = ()
     printed: bool = False
     prepare: Callable[[Path], None] = lambda folder: None
+    content: Callable[[Path], bytes] = Path.read_bytes  # of a result file: what must be equal
 
 
 def network_and_frames(folder: Path) -> None:
@@ -54,7 +61,39 @@ def network_and_frames(folder: Path) -> None:
     np.save(folder / "frames.npy", generator.integers(0, 256, (40, 32)).astype(np.uint8))
 
 
+def images(folder: Path) -> None:
+    write(folder / "data", images=300)
+
+
+def images_and_checkpoint(folder: Path) -> None:
+    images(folder)
+    network = Network("small", (1, 5, 6), (LayerSpec(DenseSpec(8)), LayerSpec(DenseSpec(4))))
+    float_networks.checkpoint(network, 1).save(folder / "checkpoint.npz")
+
+
+def learned(path: Path) -> bytes:
+    """What a checkpoint holds, but for the seconds that its training took."""
+    found = Checkpoint.load(path)
+    figures = {name: value for name, value in found.figures.items() if name != "seconds"}
+    header = [found.config, found.history, figures, found.made_from, found.command]
+    return json.dumps(header).encode() + b"".join(found.arrays[name].tobytes() for name in sorted(found.arrays))
+
+
+EPOCHS = ("--batch", "10", "--data", "data", "--epochs")
 CASES = (
+    Case(
+        "train",
+        ("train", "--layers", "30-8-4", "--recipe", "gradr-alpha", *EPOCHS, "8", "--out", "t"),
+        files=("t/checkpoint.npz",),
+        prepare=images,
+        content=learned,
+    ),
+    Case(
+        "quantize",
+        ("quantize", "checkpoint.npz", "-o", "network.npz", *EPOCHS, "8"),
+        files=("network.npz",),
+        prepare=images_and_checkpoint,
+    ),
     Case(
         "verify",
         ("verify", "network.npz", "--pe", "2,2", "--frames", "frames.npy", "--jobs", "2"),
@@ -97,7 +136,7 @@ def finish(case: Case, folder: Path) -> str:
         if not found:
             raise Failure(f"no {pattern}")
         for path in found:
-            sha.update(f"{path.relative_to(folder)} ".encode() + path.read_bytes())
+            sha.update(f"{path.relative_to(folder)} ".encode() + case.content(path))
     return sha.hexdigest()
 
 

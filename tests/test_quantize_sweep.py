@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import float_networks
+import numpy as np
 import pytest
 
 from gradrtl.errors import UserError
@@ -36,7 +37,12 @@ def test_a_sweep_goes_through_the_bits_and_makes_nothing_twice(network: FloatNet
     rows = sweep(network, {"weights": method}, accuracy, tmp_path, on_row=seen.append)
     assert made == [2, 3, 4, 5, 6, 7, 8]
     assert [(row.bits, row.accuracy) for row in rows] == [(bits, bits / 10) for bits in made]
-    assert all(0 < row.connectivity < 1 for row in rows)
+    for row in rows:
+        found = QuantizedNetwork.load(tmp_path / f"weights-{row.bits}bit.npz")
+        weights = [layer.synapses.weight for layer in found.layers]
+        kept, places = sum(np.count_nonzero(weight) for weight in weights), sum(weight.size for weight in weights)
+        assert row.connectivity == kept / places
+    assert rows[0].connectivity < rows[-1].connectivity, "two bits round more synapses to 0"
     assert sweep(network, {"weights": method}, accuracy, tmp_path) == rows == seen
     assert len(made) == 7
     other = fold(float_networks.checkpoint(float_networks.network(1), 2))
