@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError, require, within
-from .description import PRESETS, ConvSpec, DenseSpec, LayerSpec, Network, Pool
+from ..shapes import Pool
+from .description import PRESETS, ConvSpec, DenseSpec, LayerSpec, Network
 
 Described = Callable[[tuple[int, ...]], Network]  # from the shape of an image, (channels, height, width)
 

@@ -15,14 +15,14 @@ from numba.extending import overload
 from ..compiled import kernel
 
 
-def widened(value):  # type: ignore[no-untyped-def]
+def widened(value):
     """A stored value as a float."""
     if isinstance(value, np.uint16):
         return np.uint32(np.uint32(value) << np.uint32(16)).view(np.float32)
     return value
 
 
-def stored(value, like):  # type: ignore[no-untyped-def]
+def stored(value, like):
     """A float, rounded to nearest even, in the type of `like`."""
     if isinstance(like, np.uint16):
         bits = np.float32(value).view(np.uint32)
@@ -32,17 +32,17 @@ def stored(value, like):  # type: ignore[no-untyped-def]
 
 
 @overload(widened, inline="always")
-def _widened_of(value):  # type: ignore[no-untyped-def]
+def _widened_of(value):
     if value == types.uint16:
         return lambda value: np.uint32(np.uint32(value) << np.uint32(16)).view(np.float32)
     return lambda value: value
 
 
 @overload(stored, inline="always")
-def _stored_of(value, like):  # type: ignore[no-untyped-def]
+def _stored_of(value, like):
     if like == types.uint16:
 
-        def rounded(value, like):  # type: ignore[no-untyped-def]
+        def rounded(value, like):
             bits = np.float32(value).view(np.uint32)
             even = np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
             return np.uint16(np.uint32(bits + even) >> np.uint32(16))

@@ -62,7 +62,7 @@ class AxiLite(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         # Address and data of a write come in any order: each waits in its register for the other.
         has_address = Signal(name="has_address")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from amaranth.build import Platform
 from amaranth.hdl import ClockDomain, Elaboratable, Instance, Module, ResetSignal, Signal
@@ -97,7 +98,7 @@ class BoardTop(Elaboratable):
         self.mapping = mapping
         self.board = board
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: Any) -> Module:
         m = Module()
         board = self.board
         clock, locked = Signal(name="clock"), Signal(name="locked")

@@ -47,7 +47,7 @@ class Core(wiring.Component):
             | (load_ports(mapping, mapping.pes) if loadable else {})
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         mapping = self.mapping
         m.submodules.fire = fire = FireUnit(mapping, self.steps, self.steps if self.static else 1)

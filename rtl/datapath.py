@@ -59,7 +59,7 @@ class Datapath(wiring.Component):
             | ({"load": In(load_layout(mapping))} if loadable else {})
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         mapping, network = self.mapping, self.mapping.network
         static = network.input.kind == "static"
@@ -96,7 +96,7 @@ class Datapath(wiring.Component):
         m.d.comb += readout.abort.eq(self.abort)
         return m
 
-    def _pixels(self, m: Module, core: Core):
+    def _pixels(self, m: Module, core: Core) -> None:
         """Beats become rows of the first serialiser: a lane for each pixel, set where the pixel is an event."""
         mapping, lanes = self.mapping, self.mapping.pixels_a_beat
         sources, bits = mapping.layers[0].layer.sources, mapping.network.input.bits

@@ -35,7 +35,7 @@ class Queue(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         depth = self.depth
         word, offered = Value.cast(self.i.payload), Value.cast(self.o.payload)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -16,7 +16,7 @@ from .neuron import after_reset, potential, spike
 from .streams import gone_layout, row_layout
 
 
-def output_value_shape(mapping: LayerMapping):
+def output_value_shape(mapping: LayerMapping) -> Shape:
     """Shape of the value that leaves with an event: the membrane in a membrane read-out, else a constant 1."""
     return unsigned(1) if mapping.layer.neuron.spiking else signed(mapping.membrane_bits)
 
@@ -81,7 +81,7 @@ class FireUnit(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         mapping, neuron = self.mapping, self.mapping.layer.neuron
         pes, rows = mapping.pes, mapping.rows
@@ -239,7 +239,7 @@ class FireUnit(wiring.Component):
         sends = counters["inside"] == scan.window**2 - 1 if scan.joined else Const(1)
         return counters["group"], output, sends
 
-    def _parameters(self, m: Module, group: Value, issue: Signal) -> tuple[list, list]:
+    def _parameters(self, m: Module, group: Value, issue: Signal) -> tuple[list[Value], list[Value]]:
         """Biases and thresholds of the row read last cycle: constants where all neurons agree, else one memory."""
         mapping = self.mapping
         fields, columns = {}, {}

@@ -58,7 +58,7 @@ class Framer(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         index = Signal(range(max(2, self.expected)), name="index")
         dropping = Signal(name="dropping")
@@ -115,7 +115,7 @@ class SpikeFramer(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         step = Signal(range(max(2, self.steps)), name="step")
         begun = Signal(name="begun")  # state: a packet has begun

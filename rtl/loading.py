@@ -6,6 +6,7 @@ through every reset.
 
 from __future__ import annotations
 
+import numpy as np
 from amaranth.hdl import ClockSignal, Instance, Module, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
@@ -55,12 +56,12 @@ def load_ports(layer: LayerMapping, memories: int) -> dict[str, wiring.Member]:
     }
 
 
-def strided_layers(mapping: Mapping) -> list:
+def strided_layers(mapping: Mapping) -> list[LayerMapping]:
     """The layers whose synapses are loaded."""
     return [layer for layer in mapping.layers if layer.stride_bits is not None]
 
 
-def image(mapping: Mapping) -> list:
+def image(mapping: Mapping) -> list[np.ndarray]:
     """Contents of every loaded memory, int64 arrays, in the order of `load_layout`'s `memory`."""
     return [layer.synapse_words(pe) for layer in strided_layers(mapping) for pe in range(layer.pes)]
 
@@ -83,7 +84,7 @@ class LoadableMemory(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.ram = Instance(
             RAM,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -15,7 +15,7 @@ from .memory import read_port, write_port
 from .placing import located_layout, place, synapse_layout
 
 
-def value_shape(mapping: LayerMapping):
+def value_shape(mapping: LayerMapping) -> Shape:
     """Shape of the value that comes with an event."""
     return unsigned(mapping.value_bits)
 
@@ -73,7 +73,7 @@ class ProcessingElement(wiring.Component):
             | (load_ports(mapping, 1) if loadable else {})
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         mapping, pe = self.mapping, self.pe
         product_shape = signed(mapping.weight_bits + (mapping.value_bits if mapping.value_bits > 1 else 0))

@@ -53,7 +53,7 @@ class Readout(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         classes = self.classes
         event, packet = self.events.payload, self.packets.payload

@@ -46,7 +46,7 @@ class Serialiser(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.queue = queue = Queue(self.kept, self.depth)
         row = self.rows.payload

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from ..errors import UserError
 from ..processes import ending_with_parent
@@ -288,15 +289,15 @@ def counted_cells(path: Path) -> dict[str, int]:
 _LUTRAM = {"RAM32M": 4, "RAM64M": 4, "RAM32X1D": 2, "RAM64X1D": 2, "RAM128X1D": 4, "SRL16E": 1, "SRLC32E": 1}
 
 
-def slowest(found: dict) -> float:
+def slowest(found: dict[str, Any]) -> float:
     """Lowest of the clocks' frequencies, MHz, in a report of nextpnr."""
     return round(min((clock["achieved"] for clock in found["fmax"].values()), default=0.0), 2)
 
 
-def critical_path(found: dict) -> list[tuple[str, float]]:
+def critical_path(found: dict[str, Any]) -> list[tuple[str, float]]:
     """Nanoseconds by module of ours along the longest path within the clock."""
     within = [p["path"] for p in found["critical_paths"] if p["from"] == p["to"]]
-    longest: list[dict] = max(within, key=lambda path: sum(part["delay"] for part in path), default=[])
+    longest: list[dict[str, Any]] = max(within, key=lambda path: sum(part["delay"] for part in path), default=[])
     parts: list[tuple[str, float]] = []
     for part in longest:
         module = module_of(part["from"]["cell"])

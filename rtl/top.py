@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.hdl._ir import PortDirection
 from amaranth.lib import wiring
@@ -59,7 +61,7 @@ class Accelerator(wiring.Component):
         ports |= {f"s_axil_{name}": member for name, member in self.channels.items()}
         super().__init__(ports)
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.datapath = datapath = self.datapath
         m.submodules.framer = framer = self.framer
@@ -87,7 +89,7 @@ class Accelerator(wiring.Component):
         self._registers(m)
         return m
 
-    def _registers(self, m: Module):
+    def _registers(self, m: Module) -> None:
         axil, framer, datapath = self.axil, self.framer, self.datapath
         values = {register.name: Signal(32, name=register.name) for register in self.map if register.access != "wo"}
         major, minor, patch = (int(part) for part in __version__.split(".")[:3])
@@ -140,7 +142,7 @@ class Accelerator(wiring.Component):
         m.d.sync += values["errors"].eq((values["errors"] & ~cleared) | Cat(framer.short, framer.long))
 
     @property
-    def ports(self) -> dict:
+    def ports(self) -> dict[str, Any]:
         """Ports for Amaranth's Verilog back end, under their plain names."""
         return {
             name: (getattr(self, name), PortDirection.Input if member.flow == In else PortDirection.Output)

@@ -29,7 +29,7 @@ class Receiver(wiring.Component):
         self.divisor = divisor
         super().__init__({"pin": In(1, init=1), "byte": Out(8), "valid": Out(1)})
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         line = Signal(init=1, name="line")
         m.submodules.synchronizer = FFSynchronizer(self.pin, line, init=1)
@@ -67,7 +67,7 @@ class Transmitter(wiring.Component):
         self.divisor = divisor
         super().__init__({"bytes": In(stream.Signature(8)), "pin": Out(1, init=1)})
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         timer = Signal(range(self.divisor), name="timer")
         bits = Signal(range(FRAME_BITS + 1), name="bits")

@@ -7,6 +7,8 @@ Python's `//`, which rounds to minus infinity. Every other machine must equal th
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ..quantize.network import Conv, IntNeuron, Layer, Pool, QuantizedNetwork
@@ -28,15 +30,15 @@ def run(network: QuantizedNetwork, frames: np.ndarray) -> Outcome:
     return Outcome(counts.argmax(axis=1), counts, Trace(spikes, membranes))
 
 
-def _frame(network: QuantizedNetwork, frame: list) -> tuple[list, list, list[int]]:
+def _frame(network: QuantizedNetwork, frame: list[Any]) -> tuple[list[Any], list[Any], list[int]]:
     """One frame: spikes and membranes `[layer][step][neuron]`, and the sums of the read-out."""
     layers = network.layers
     fan_ins = [_fan_in(layer) for layer in layers]
     thresholds = [_by_neuron(layer, layer.neuron.threshold.tolist()) for layer in layers]
     biases = [_by_neuron(layer, layer.synapses.bias.tolist()) for layer in layers]
     v = [[layer.neuron.reset_value] * layer.neurons for layer in layers]
-    spikes: list[list] = [[] for _ in layers]
-    membranes: list[list] = [[] for _ in layers]
+    spikes: list[list[list[int]]] = [[] for _ in layers]
+    membranes: list[list[list[int]]] = [[] for _ in layers]
     for t in range(network.steps):
         if network.input.kind == "static":
             values = [pixel // 2 ** (8 - network.input.bits) for pixel in frame]

@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import RtlFault, UserError, require
 from ..rtl.mapping import Mapping
 from . import toolchain
-from .confinement import DESIGN, Limits, template
+from .confinement import DESIGN, Limits, ToolError, template
 from .driving import PATIENCE, RtlOutcome, Run, Stalls
 from .frames import check
 from .harness import CORES, INSTANCE, core_list, harness
@@ -118,7 +118,7 @@ def build(
     for cores in CORES:
         try:
             return make(cores)
-        except toolchain.ToolError as error:
+        except ToolError as error:
             if error.file != "harness.v" or INSTANCE not in error.message:
                 raise
     return make(None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -48,7 +49,7 @@ def report(folder: Path) -> None:
     click.echo(f"wrote {folder / REPORT}")
 
 
-def _show(figures: dict) -> None:
+def _show(figures: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 

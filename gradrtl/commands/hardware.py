@@ -76,7 +76,7 @@ def verify(
     Give the options of placement with which the Verilog was made. Exit code 1, and the first difference, if they part.
     """
     from ..quantize.network import QuantizedNetwork
-    from ..sim.verilated import Stalls
+    from ..sim.driving import Stalls
     from ..steps.frames import labelled_frames, load_frames
     from ..steps.place import place
     from ..steps.verify import verify as compare

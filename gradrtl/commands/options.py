@@ -53,21 +53,23 @@ row_queue_option = click.option(
 )
 
 
-def placement_options(command: Callable) -> Callable:
+def placement_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """All options that decide how a network is placed, and the frames that are measured for it."""
     for option in (frames_option, data_option, row_queue_option, queue_option, beat_option, pe_option):
         command = option(command)
     return command
 
 
-def setting_options(config: type, leave_out: Collection[str] = (), inherited: Collection[str] = ()) -> Callable:
+def setting_options(
+    config: type, leave_out: Collection[str] = (), inherited: Collection[str] = ()
+) -> Callable[..., Any]:
     """Options for the fields of a configuration class, made by `model.settings`; what is not given is None.
 
     Without the fields `leave_out`. Those `inherited` take their default from elsewhere: as trained.
     """
     from ..model.settings import settings
 
-    def decorate(command: Callable) -> Callable:
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         for known in reversed(settings(config)):
             if known.name in leave_out:
                 continue
@@ -106,7 +108,7 @@ def whole_command() -> str:
 
 
 @contextmanager
-def bar(what: str, total: int) -> Iterator:
+def bar(what: str, total: int) -> Iterator[Callable[..., None]]:
     """A progress bar on stderr, if that is a terminal; yields a function that advances it."""
     if not sys.stderr.isatty():
         yield lambda n=1: None
@@ -146,7 +148,7 @@ def speaker(output: Path | None) -> Callable[[str], None]:
     return partial(click.echo, err=output == STDOUT)
 
 
-def show_epoch(row: dict) -> None:
+def show_epoch(row: dict[str, Any]) -> None:
     """One line for an epoch of training, or of fine-tuning."""
     loss = "" if row.get("loss") is None else f"loss {row['loss']:.4f}  "
     click.echo(f"epoch {row['epoch']:3}  {loss}validation {100 * row['validation']:.2f} %", err=True)

@@ -82,7 +82,7 @@ class Chain:
     test: Dataset
     folder: Path
     bar: Bar
-    on_epoch: Callable[[dict], None]
+    on_epoch: Callable[[dict[str, Any]], None]
 
     @property
     def data_files(self) -> tuple[Path, ...]:
@@ -175,7 +175,7 @@ class Chain:
 
 
 def demo(
-    settings: Settings, folder: Path, bar: Bar, on_epoch: Callable[[dict], None], say: Callable[[str], None]
+    settings: Settings, folder: Path, bar: Bar, on_epoch: Callable[[dict[str, Any]], None], say: Callable[[str], None]
 ) -> dict[str, Any]:
     """Do the steps that are not done, write the report, and return all figures."""
     training, test = load(settings.data)

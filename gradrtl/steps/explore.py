@@ -43,7 +43,7 @@ class Point:
     memory_bits: int
 
     @property
-    def key(self) -> tuple:
+    def key(self) -> tuple[str | int, ...]:
         """What was asked for."""
         return self.checkpoint, self.weights, self.bits, self.pe, self.pixels_a_beat, self.images
 

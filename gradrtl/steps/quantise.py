@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from ..model.checkpoint import Checkpoint
 from ..model.config import TrainConfig
@@ -26,7 +27,7 @@ def quantise(
     *,
     connectivity: float | None = None,
     resume: Path | None = None,
-    on_epoch: Callable[[dict], None] | None = None,
+    on_epoch: Callable[[dict[str, Any]], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
     on_resume: Callable[[int], None] | None = None,
     anew: bool = False,

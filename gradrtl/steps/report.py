@@ -61,7 +61,7 @@ def write_report(
     write_text(path, text)
 
 
-def _inline(figure) -> str:
+def _inline(figure: Any) -> str:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
     plt.close(figure)

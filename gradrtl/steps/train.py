@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from ..model.checkpoint import Checkpoint
 from ..model.config import TrainConfig
@@ -14,7 +15,7 @@ def train(
     config: TrainConfig,
     data: tuple[Dataset, Dataset],
     out: Path,
-    on_epoch: Callable[[dict], None] | None = None,
+    on_epoch: Callable[[dict[str, Any]], None] | None = None,
     command: str = "",
     device: str = "cpu",
     on_resume: Callable[[int], None] | None = None,

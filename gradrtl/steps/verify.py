@@ -12,7 +12,7 @@ from ..errors import require
 from ..rtl.mapping import Mapping
 from ..sim import generated
 from ..sim import verify as proof
-from ..sim.verilated import Stalls
+from ..sim.driving import Stalls
 
 
 def verify(

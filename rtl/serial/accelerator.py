@@ -51,7 +51,7 @@ class SerialAccelerator(wiring.Component):
         self.identity = identity(mapping)
         super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1), "busy": Out(1)})
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         mapping = self.mapping
         loadable = bool(image(mapping))

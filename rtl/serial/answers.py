@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Signal, unsigned
+from amaranth.hdl import Module, Signal, Value, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -43,7 +43,7 @@ class Answers(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.sender = sender = PacketSender()
         m.submodules.sequences = sequences = Queue(unsigned(8), FRAMES_AHEAD)
@@ -115,7 +115,7 @@ class Answers(wiring.Component):
         return m
 
     @staticmethod
-    def _start(m: Module, sender: PacketSender, sequence, kind: int, length: int):
+    def _start(m: Module, sender: PacketSender, sequence: Value, kind: int, length: int) -> None:
         m.d.comb += [
             sender.start.eq(1),
             sender.sequence.eq(sequence),

@@ -45,7 +45,7 @@ class FrameAssembler(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         opened = Signal(name="opened")
         closing = Signal(name="closing")

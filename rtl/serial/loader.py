@@ -43,7 +43,7 @@ class Loader(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.words = memory = Memory(shape=unsigned(LOADED_BITS), depth=LOAD_WORDS, init=[])
         read, write = read_port(memory, "read"), write_port(memory, "write")

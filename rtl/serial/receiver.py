@@ -43,7 +43,7 @@ class PacketReceiver(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.crc = crc = CRC.create()
         escaped = Signal(name="escaped")

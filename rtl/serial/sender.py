@@ -36,7 +36,7 @@ class PacketSender(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.crc = crc = CRC.create()
         # Between line and accelerator, so that no path runs from one to the other.
