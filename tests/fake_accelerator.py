@@ -13,7 +13,8 @@ import numpy as np
 from gradrtl.quantize.network import Dense, Input, IntNeuron, Layer, QuantizedNetwork, Readout
 from gradrtl.rtl.mapping import Mapping
 
-FAULTS = ("", "hang", "spike", "membrane", "unstable", "twice", "wrong class", "short packet", "flag", "lost row")
+FAULTS = ("", "hang", "spike", "membrane", "unstable", "twice", "wrong class", "short packet", "flag", "lost row",
+          "withdrawn", "flag midway")  # fmt: skip
 
 
 def faulty(frames: np.ndarray, fault: str, frame: int) -> np.ndarray:
@@ -124,11 +125,11 @@ def fake_verilog(mapping: Mapping) -> str:
     for (int c = 1; c < {classes}; c++) if (count[c] > count[best]) best = c;
   end
   assign s_axis_tready = state == TAKE;
-  assign m_axis_tvalid = state == SEND && !`FAULT_HANG;
+  assign m_axis_tvalid = state == SEND && !`FAULT_HANG && !(`FAULT_WITHDRAWN && ticks[0]);
   assign m_axis_tdata = (sent == 0 ? best + int'(`FAULT_WRONG_CLASS) : count[sent - 1])
                         ^ 32'(`FAULT_UNSTABLE && ticks[0]);
   assign m_axis_tlast = {last_beat};
-  assign m_axis_tuser = `FAULT_FLAG;
+  assign m_axis_tuser = `FAULT_FLAG || (`FAULT_FLAG_MIDWAY && sent == 2);
   always_ff @(posedge clk) begin
     ticks <= ticks + 1;
     if (state == TAKE && s_axis_tvalid && s_axis_tready) begin

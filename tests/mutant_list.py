@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from mutant import Mutant
 from mutant_list_quantize import QUANTIZE
+from mutant_list_verify import VERIFY
 
 __all__ = ["MUTANTS", "Mutant"]
 
 MUTANTS = (
     *QUANTIZE,
+    *VERIFY,
     # The neuron.
     Mutant(
         "leak without sign",

@@ -45,6 +45,11 @@ def test_made_once_for_the_same_texts(maker, tmp_path):
     assert (entries.pop() / "text").read_text() == "content"
 
 
+def test_names_and_texts_do_not_run_together(maker, tmp_path):
+    entries = {cached(tmp_path, "kind", texts, maker) for texts in ({"a": "12"}, {"a1": "2"}, {"a": "1", "2": ""})}
+    assert len(entries) == 3
+
+
 @pytest.mark.parametrize("texts", [{"a": "12"}, {"a1": "2"}, {"b": "1", "a": "2"}, {"a": "1", "b": ""}])
 def test_made_anew_for_other_texts(texts, maker, tmp_path):
     cached(tmp_path, "kind", {"a": "1"}, maker)

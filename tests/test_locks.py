@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -96,6 +97,25 @@ def test_waiting_and_not_waiting(tmp_path):
     thread.join()
     assert order == ["first", "other"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_that_was_waited_for_keeps_others_out(tmp_path):
+    holds, done = threading.Event(), threading.Event()
+
+    def other():
+        with locked(tmp_path / "lock"):
+            holds.set()
+            done.wait()
+
+    with locked(tmp_path / "lock"):
+        thread = threading.Thread(target=other)
+        thread.start()
+        time.sleep(0.1)  # it waits for the file that is about to be removed
+    holds.wait()
+    with locked(tmp_path / "lock", wait=False) as ours:
+        assert not ours
+    done.set()
+    thread.join()
 
 
 def test_a_folder_is_locked_until_closed(tmp_path):

@@ -98,6 +98,7 @@ def test_the_command_refuses_unless_trusted(tmp_path):
     trusted = gradrtl("--trusted", "--jobs", "1")
     assert "equal: 6 frames" in trusted.stdout
     assert trusted.returncode == 0
+    assert gradrtl().returncode == 2
 
 
 # With `trusted` in the building and without it in the run: walls that hold although the screening has let it pass.
@@ -173,7 +174,10 @@ def test_no_folder_for_results_is_told(model, monkeypatch):
         model.run(FRAMES)
 
 
-@pytest.mark.parametrize(("change", "words"), [({"frames": 5}, "5 of 6 frames"), ({"spikes": 1}, "1 spikes and")])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"frames": 5}, "5 of 6 frames"), ({"spikes": 1}, "1 spikes and"), ({"membranes": 1}, "and 1 membranes")],
+)
 def test_a_verdict_that_lacks_something_is_a_fault(change, words, model, monkeypatch):
     whole = driving.Run._lacks
 
@@ -192,6 +196,25 @@ def test_a_verdict_of_another_run_is_a_fault(model, monkeypatch):
         run.feed(FRAMES[:1])
         run._nonce += 1
         assert run.finish().kind == "fault"
+
+
+def test_a_verdict_with_an_exit_code_is_a_fault(model):
+    with driving.Run(model, 1) as run:
+        run.feed(FRAMES[:1])
+        told = run._process.communicate()
+        run._process.communicate = lambda: told
+        run._process.returncode = 3
+        assert "ended with code 3" in run.finish().details["message"]
+
+
+def test_results_that_are_cut_off_are_a_fault(model):
+    with driving.Run(model, 2) as run:
+        run.feed(FRAMES[:2])
+        told = run._process.communicate()
+        run._process.communicate = lambda: told
+        os.ftruncate(run._results.fileno(), os.fstat(run._results.fileno()).st_size - 8)
+        assert run.finish().details["message"] == "1 of 2 frames came back"
+        assert len(run.outcome().classes) == 1
 
 
 def test_missing_walls_are_told(model, monkeypatch):

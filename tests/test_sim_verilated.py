@@ -83,6 +83,8 @@ def test_widths_of_ports(cache, beat, pes):
         ("membrane", "frame 5, step 2, layer 1, neuron"),
         ("wrong class", "frame 5: class is"),
         ("flag", "frame 5: flag is 1, expected 0"),
+        ("withdrawn", "m_axis withdraws a beat, frame 5"),
+        ("flag midway", "m_axis_tuser changes within the packet of frame 5"),
     ],
 )
 @pytest.mark.parametrize("jobs", [1, 3])
@@ -90,6 +92,20 @@ def test_faults_are_named(cache, fault, words, jobs):
     frames = faulty(FRAMES, fault, 5)
     frames[18] = frames[5]
     found = verify(MAPPING, TEXT, frames, stalls=verilated.Stalls(0.1, 0.6), cache=cache, patience=5000, jobs=jobs)
+    assert not found.passed
+    assert words in str(found)
+
+
+@pytest.mark.parametrize(
+    ("fault", "frame", "words"),
+    [
+        ("twice", 19, "a packet that no frame asked for"),
+        ("wrong class", 12, "frame 12: class is"),
+        ("spike", 12, "frame 12, step 1"),
+    ],
+)
+def test_faults_of_the_last_frame_and_of_a_later_share(cache, fault, frame, words):
+    found = verify(MAPPING, UNTIMED, faulty(FRAMES, fault, frame), cache=cache, jobs=3)
     assert not found.passed
     assert words in str(found)
 

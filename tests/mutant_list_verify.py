@@ -1,0 +1,109 @@
+"""Single faults in what compiles, runs and judges Verilog: cache, locks, screening, walls, driver, comparison."""
+
+from __future__ import annotations
+
+from mutant import Mutant
+
+_FAULTS = {
+    "gradrtl/cache.py": (
+        ("entries unchecked", "if not _undamaged(entry):", "if not entry.is_dir():", "a damaged entry is handed out"),
+        ("key without lengths", 'f"{name} {len(content)} ".encode() + content', "name.encode() + content", "keys meet"),
+        ("leftovers stay", 'for left in cache.glob(f"{MAKING}*"):', "for left in ():", "nobody sweeps"),
+        ("unlocked making", "held = lock_folder(folder)", "held = None", "a living process's folder is swept"),
+        ("executable bit", ' + " x" * os.access(path, os.X_OK)', "", "a program that cannot run counts as whole"),
+        ("newest removed", "sorted(ages, key=ages.__getitem__)", "sorted(ages)", "not the least recently used"),
+        ("use does not count", "os.utime(entry)", "pass", "an entry in use ages"),
+        ("templates left out", 'origin.parent.rglob("*")', 'origin.parent.rglob("*.py")', "sources without templates"),
+        ("full disk", "if error.errno not in STORAGE:", "if True:", "a traceback for a full disk"),
+    ),
+    "gradrtl/locks.py": (
+        ("shared lock", "fcntl.LOCK_EX | (0 if wait", "fcntl.LOCK_SH | (0 if wait", "two runs in one folder"),
+        ("owner unnamed", "os.write(locked, str(os.getpid()).encode())", "pass", "who holds the folder is not told"),
+        ("lock of a removed file", "if os.path.samestat(os.fstat(file), os.stat(path)):", "if True:", "two holders"),
+    ),
+    "gradrtl/processes.py": (
+        ("lives on", "prctl({PR_SET_PDEATHSIG}, {int(signal.SIGKILL)})", "prctl({PR_SET_PDEATHSIG}, 0)", "an orphan"),
+    ),
+    "sim/screening.py": (
+        ("any task", "token[0] not in TASKS", 'token[0] == "$system"', "$c and $fopen pass"),
+        ("macros unexpanded", 'return _checked(expand(MARK.sub("", text)))', "return _checked(text)", "as it stands"),
+        ("escaped names", "|\\\\[^ \\t\\n]+|(?P<directive>", "|(?P<directive>", "an escaped name opens a comment"),
+        ("included file", "if mark is None or mark[2] not in FILES:", "if mark is None:", "an included file passes"),
+        (
+            "DPI behind a comment",
+            "TO_STRING.match(text, token.end())",
+            "text[token.end()] == '\"'",
+            "imports of C pass",
+        ),
+        ("carriage return", '.replace("\\r", "\\n").replace("\\f"', '.replace("\\f"', "a comment hides a line"),
+        ("instructions", 'if "verilator" in token[0] and not', "if False and not", "comments instruct Verilator"),
+    ),
+    "sim/confinement.py": (
+        ("no limit of memory", "(limits.memory, limits.seconds,", "(1 << 60, limits.seconds,", "tools take all memory"),
+        ("time untold", "number == signal.SIGXCPU", "number == signal.SIGXFSZ", "a limit of time has no message"),
+        ("walls inverted", "if not walls >> index & 1", "if walls >> index & 1", "standing walls are called missing"),
+    ),
+    "sim/templates/launch.cpp": (
+        ("children live on", "if (tool > 0) kill(-tool, SIGKILL);", "if (tool > 0) kill(tool, SIGKILL);", "orphans"),
+    ),
+    "sim/templates/confine.h": (
+        ("writes in its folder", "beneath = {(1 << 2) | (1 << 3), -1};", "beneath = {handled, -1};", "files are made"),
+        ("no wall around files", "if (only_this_folder()) walls", "if (true) walls", "files can be read"),
+        ("every call", "answer(SECCOMP_RET_ERRNO | EPERM)", "answer(SECCOMP_RET_ALLOW)", "processes can be started"),
+    ),
+    "sim/templates/driver.cpp": (
+        ("no nonce", "    verdict.nonce = setup.nonce;\n", "", "the verdict names no run"),
+        ("prints reach results", "    confinement::silence();\n", "", "what is printed mixes with results"),
+        ("frames uncounted", "verdict.frames = ++received;", "++received;", "frames that came back are not told"),
+        ("spikes uncounted", "verdict.spikes += layers[l].used.size();", "verdict.spikes += 1;", "a wrong count"),
+        (
+            "membranes uncompared",
+            "if (!spike && expected.membranes[at] == got.membranes[at]) continue;",
+            "if (!spike) continue;",
+            "spikes alone are compared",
+        ),
+        ("withdrawn beat", "} else if (packet.waiting) {", "} else if (false) {", "valid may fall without ready"),
+        ("unstable data", "packet.data == *ports.m_axis_tdata && ", "", "data may change while it waits"),
+        ("no tail", "cycle - last_progress >= TAIL_CYCLES", "true", "a packet after the last is not seen"),
+        ("lost rows", "if (layers[l].updates < due)", "if (false)", "a row that was never updated"),
+        ("membranes unsigned", "int32_t(int64_t(window >>", "int32_t(uint64_t(window >>", "negative membranes"),
+    ),
+    "sim/records.py": (
+        ("fields in another order", "for field in dtype.names)", "for field in sorted(dtype.names))", "C++ differs"),
+        ("by position", "tuple(fields[name] for name in dtype.names)", "tuple(fields.values())", "order of arguments"),
+    ),
+    "sim/driving.py": (
+        ("exit code unchecked", "or code != 0 or", "or", "a driver that fails is believed"),
+        ("nonce unchecked", 'found["nonce"] != self._nonce or', "", "a verdict of another run is believed"),
+        ("frames unchecked", "if frames != asked or written", "if written", "fewer frames count as all"),
+        (
+            "results unchecked",
+            "if frames != asked or written != asked * self._result.itemsize:",
+            "if frames != asked:",
+            "results that are cut off count as all",
+        ),
+        ("membranes unchecked", "if (spikes, membranes) != (expected, expected):", "if spikes != expected:", "fewer"),
+        ("never confined", "confined=not model.trusted", "confined=False", "no design is confined"),
+        ("always confined", "confined=not model.trusted", "confined=True", "--trusted does nothing"),
+    ),
+    "sim/beats.py": (
+        ("end of step", "source == sources, END_OF_STEP", "source == 0, END_OF_STEP", "the mark of a step's end"),
+    ),
+    "sim/verify.py": (
+        ("no frames", "require(len(frames) >= 1", "require(len(frames) >= 0", "equal: 0 frames"),
+        ("flags uncompared", "part.outcome.flagged.any()", "False", "a frame called malformed counts as right"),
+        ("digests uncompared", "require(found[1] == ours,", "require(True,", "another network's Verilog"),
+        ("frame of a share", "frame=results.frame + begin)", "frame=results.frame)", "the wrong frame is named"),
+    ),
+    "sim/compare.py": (
+        ("classes uncompared", "unequal = sums.any(axis=1) | classes", "unequal = sums.any(axis=1)", "sums alone"),
+        ("membrane first", 'difference.quantity == "membrane")', 'difference.quantity != "membrane")', "order"),
+    ),
+    "sim/toolchain.py": (
+        ("misfitting ports", 'or any(re.match(r"%Warning-', 'or False and any(re.match(r"%Warning-', "other widths"),
+        ("unscreened", "design if limits is None else screened(design, expand)", "design", "hostile Verilog compiles"),
+        ("trust is kept", '"trusted": str(trusted), ', "", "what was trusted once passes from then on"),
+    ),
+    "sim/generated.py": (("command not in the key", '"command": command, ', "", "the text names another command"),),
+}
+VERIFY = tuple(Mutant(name, file, *fault) for file, faults in _FAULTS.items() for name, *fault in faults)
