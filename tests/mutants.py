@@ -117,7 +117,6 @@ UNITS = {
     "sim/engine.py": ("test_sim_engine.py",),
     "sim/operations.py": ("test_sim_operations.py", "test_sim_engine.py"),
     "sim/energy.py": ("test_sim_energy.py",),
-    "sim/compare.py": ("test_sim_compare.py",),
     "sim/measure.py": ("test_sim_measure.py",),
 }
 LADDER = ("test_rtl_top.py", "test_rtl_convolution.py", "formal", "test_rtl_random.py", "test_cocotb_top.py")
