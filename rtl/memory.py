@@ -8,10 +8,10 @@ from __future__ import annotations
 from amaranth.lib.memory import Memory, ReadPort, WritePort
 
 
-def read_port(memory: Memory, name: str, domain: str = "sync") -> ReadPort:
-    """`memory.read_port(domain=domain)` with signals `<name>__addr`, `<name>__data`, `<name>__en`."""
+def read_port(memory: Memory, name: str, domain: str = "sync", transparent_for: tuple[WritePort, ...] = ()) -> ReadPort:
+    """`memory.read_port()` with signals `<name>__addr`, `<name>__data`, `<name>__en`."""
     signature = ReadPort.Signature(addr_width=_address_bits(memory), shape=memory.shape)
-    return ReadPort(signature, memory=memory, domain=domain, path=(name,))
+    return ReadPort(signature, memory=memory, domain=domain, transparent_for=transparent_for, path=(name,))
 
 
 def write_port(memory: Memory, name: str) -> WritePort:

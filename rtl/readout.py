@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Module, Mux, Shape, Signal, signed
 from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from ..bits import signed_bits
 from ..quantize.interface import SUM_BITS
 from ..quantize.network import QuantizedNetwork
 from .fire import output_value_shape
+from .latency import BANKS
 from .mapping import LayerMapping
+from .memory import read_port, write_port
 from .streams import event_layout
 
 WORD_BITS = SUM_BITS
+FLIP_FLOP_BITS = 256  # sums of no more bits stay in flip-flops where there is no LUT RAM
 
 
 def packet_layout() -> data.StructLayout:
@@ -32,6 +36,8 @@ class Readout(wiring.Component):
         Out: `packet_layout`, `classes + 1` beats a frame.
     abort
         In: the frame being summed is void. A packet that is complete is still sent.
+
+    The sums lie in two banks of memory, one filled, one sent: what is built is proportional to the number of classes.
 
     Throughput: an event or token a cycle. Latency: a frame whose last token is taken in cycle `k` offers its first
     beat in `k + classes + 1` (the sender looks at one sum a cycle). Stalls: a frame's last token waits while the
@@ -57,8 +63,6 @@ class Readout(wiring.Component):
         m = Module()
         classes = self.classes
         event, packet = self.events.payload, self.packets.payload
-        sums = [Signal(signed(self.sum_bits), name=f"sum{c}") for c in range(classes)]
-        sending = [Signal(signed(self.sum_bits), name=f"sending{c}") for c in range(classes)]
         step = Signal(range(max(2, self.steps)), name="step")
         count = Signal(range(classes + 1), name="count")
         searching = Signal(name="searching")
@@ -68,52 +72,102 @@ class Readout(wiring.Component):
         bad = Signal(name="bad")
         frame_ends = Signal(name="frame_ends")
         taken = Signal(name="taken")
+        bank = Signal(name="bank")  # the one that is filled
         m.d.comb += [
             frame_ends.eq(event.end & (step == self.steps - 1)),
             self.events.ready.eq(~(frame_ends & (searching | ready_to_send))),
             taken.eq(self.events.valid & self.events.ready & ~self.abort),
         ]
 
-        with m.If(taken & ~event.end), m.Switch(event.source):
+        # An event's class is found and its sum is read, then the sum is written back. A class that has no sum yet has
+        # no bit in `present`: so a bank is empty at once.
+        event_class = Signal(range(max(2, classes)), name="event_class")
+        exists = Signal(name="exists")
+        with m.Switch(event.source):
             for address, neuron in enumerate(self.neurons):
                 if neuron >= 0:
-                    total = sums[neuron // self.group]
                     with m.Case(address):
-                        m.d.sync += total.eq(total + event["value"])
+                        m.d.comb += [exists.eq(1), event_class.eq(int(neuron) // self.group)]
+        adds = Signal(name="adds")
+        add_bank = Signal(name="add_bank")
+        add_class = Signal.like(event_class, name="add_class")
+        first = Signal(name="first")
+        value = Signal(Shape.cast(self.value), name="value")
+        present = Signal(classes, name="present")
+        present_sending = Signal(classes, name="present_sending")
+        m.d.comb += adds.eq(taken & ~event.end & exists)
+        add = Signal(name="add")
+        m.d.sync += [
+            add.eq(adds),
+            add_bank.eq(bank),
+            add_class.eq(event_class),
+            first.eq(~present.bit_select(event_class, 1)),
+            value.eq(event["value"]),
+        ]
+        with m.If(adds):
+            m.d.sync += present.eq(present | (1 << event_class))
         with m.If(taken & event.end):
             m.d.sync += step.eq(Mux(frame_ends, 0, step + 1))
         with m.If(taken & frame_ends):
-            m.d.sync += [new.eq(old) for new, old in zip(sending, sums, strict=True)]
-            m.d.sync += [total.eq(0) for total in sums]
+            m.d.sync += [bank.eq(~bank), present_sending.eq(present), present.eq(0)]
             m.d.sync += [searching.eq(1), count.eq(0), bad.eq(event.bad)]
         with m.If(self.abort):
-            m.d.sync += [total.eq(0) for total in sums]
-            m.d.sync += step.eq(0)
+            m.d.sync += [present.eq(0), step.eq(0)]
 
-        # The sums go round once while the largest is found, and once more while they are sent.
-        turn = Signal(name="turn")
-        with m.If(turn):
-            m.d.sync += [new.eq(old) for new, old in zip(sending, [*sending[1:], sending[0]], strict=True)]
+        # The bank that is filled is read for the next event, or at its end for the first class; the other bank for the
+        # class that is looked at next.
+        shown = Signal(range(classes + 1), name="shown")  # class whose sum has been read
+        next_shown = Signal.like(shown, name="next_shown")
+        total = Signal(signed(self.sum_bits), name="total")
+        sums = []
+        for b in range(BANKS):
+            memory = Memory(shape=signed(self.sum_bits), depth=max(2, classes), init=[], attrs=self._style(platform))
+            m.submodules[f"sums{b}"] = memory
+            write = write_port(memory, f"write{b}")
+            read = read_port(memory, f"read{b}", transparent_for=(write,))
+            m.d.comb += [
+                read.en.eq(1),
+                read.addr.eq(Mux(bank == b, Mux(event.end, 0, event_class), next_shown)),
+                write.en.eq(add & (add_bank == b)),
+                write.addr.eq(add_class),
+                write.data.eq(total),
+            ]
+            sums.append(read.data)
+        m.d.comb += total.eq(Mux(first, 0, Mux(add_bank, sums[1], sums[0])) + value)
+        m.d.sync += shown.eq(next_shown)
+
+        # All sums are looked at once while the largest is found, and once more while they are sent.
+        current = Signal(signed(self.sum_bits), name="current")
+        m.d.comb += current.eq(Mux(present_sending.bit_select(shown, 1), Mux(bank, sums[0], sums[1]), 0))
         with m.If(searching):
-            m.d.comb += turn.eq(1)
+            m.d.comb += next_shown.eq(count + 1)
             m.d.sync += count.eq(count + 1)
-            with m.If((count == 0) | (sending[0] > best)):
-                m.d.sync += [best.eq(sending[0]), best_class.eq(count)]
+            with m.If((count == 0) | (current > best)):
+                m.d.sync += [best.eq(current), best_class.eq(count)]
             with m.If(count == classes - 1):
+                m.d.comb += next_shown.eq(0)
                 m.d.sync += [searching.eq(0), ready_to_send.eq(1), count.eq(0)]
+        with m.Elif(ready_to_send):
+            m.d.comb += next_shown.eq(shown)
 
         m.d.comb += [
             self.packets.valid.eq(ready_to_send),
-            packet.word.eq(Mux(count == 0, best_class, sending[0])),
+            packet.word.eq(Mux(count == 0, best_class, current)),
             packet.last.eq(count == classes),
             packet.bad.eq(bad),
         ]
         with m.If(self.packets.valid & self.packets.ready):
             m.d.sync += count.eq(count + 1)
-            m.d.comb += turn.eq(count != 0)
+            m.d.comb += next_shown.eq(count)
             with m.If(packet.last):
+                m.d.comb += next_shown.eq(0)
                 m.d.sync += ready_to_send.eq(0)
         return m
+
+    def _style(self, platform) -> dict[str, str]:
+        """The iCE40 has no LUT RAM: few sums stay in flip-flops there."""
+        few = getattr(platform, "family", "") == "iCE40" and self.classes * self.sum_bits <= FLIP_FLOP_BITS
+        return {"ram_style": "registers"} if few else {}
 
 
 def sum_bits(network: QuantizedNetwork) -> int:

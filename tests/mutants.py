@@ -80,6 +80,7 @@ UNITS = {
     "rtl/pruning.py": ("test_rtl_pruning.py",),
     "rtl/assignment.py": ("test_rtl_assignment.py",),
     "rtl/rtlil.py": ("test_rtl_rtlil.py", "test_rtl_verilog.py"),
+    "rtl/readout.py": ("formal/test_readout.py",),
     "rtl/memory.py": ("test_rtl_verilog.py",),
     "rtl/verilog.py": ("test_rtl_verilog.py",),
     "rtl/scan.py": ("test_rtl_convolution.py",),

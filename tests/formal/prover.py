@@ -39,9 +39,10 @@ class Refuted(AssertionError):
     """A claim does not hold; the message has the end of the log, the trace is in `build/formal/`."""
 
 
-def prove(claim: Claim, name: str, depth: int, mode: str = "prove") -> None:
+def prove(claim: Claim, name: str, depth: int, mode: str = "prove", *, registers: bool = False) -> None:
     """`mode` prove: by induction over `depth` cycles, for ever. bmc: for the first `depth` cycles. cover: every `Cover`
-    is reached within `depth` cycles. Raises `Refuted`."""
+    is reached within `depth` cycles. With `registers` each word of a memory is a register to the solver, which is
+    faster for memories of few words. Raises `Refuted`."""
     folder = BUILD / f"{name}-{mode}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -50,7 +51,7 @@ def prove(claim: Claim, name: str, depth: int, mode: str = "prove") -> None:
     (folder / "claim.il").write_text(rtlil.convert(design, name="claim", ports=ports))
     (folder / "claim.sby").write_text(
         f"[options]\nmode {mode}\ndepth {depth}\n[engines]\nsmtbmc z3\n"
-        "[script]\nread_rtlil claim.il\nprep -top claim\n[files]\nclaim.il\n"
+        f"[script]\nread_rtlil claim.il\nprep -top claim\n{'memory_map' if registers else ''}\n[files]\nclaim.il\n"
     )
     done = subprocess.run(
         [tool("yowasp-sby"), "-f", "claim.sby"], cwd=folder, env=environment(folder), capture_output=True, text=True

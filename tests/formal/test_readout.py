@@ -104,12 +104,12 @@ def place_of_largest(values: list[Signal]) -> Value:
 @pytest.mark.parametrize(("classes", "steps", "group", "spiking"), [(2, 1, 1, True), (1, 2, 1, True)])
 def test_one_packet_each(classes, steps, group, spiking):
     name = f"readout{classes}-{steps}-{group}-{'count' if spiking else 'membrane'}"
-    depth = 2 * (steps + 2 * classes + 2)  # a frame of tokens alone, its search, its packet, and a cycle to spare
-    prove(OnePacketEach(network(classes, steps, group, spiking)), name, depth, "bmc")
+    depth = 2 * (steps + 2 * classes + 1)  # twice a frame of tokens alone, its search and its packet
+    prove(OnePacketEach(network(classes, steps, group, spiking)), name, depth, "bmc", registers=True)
 
 
 def test_packets_and_waits_are_reached():
-    prove(OnePacketEach(network(2, 1, 1, True)), "readout2", 12, "cover")
+    prove(OnePacketEach(network(2, 1, 1, True)), "readout2", 12, "cover", registers=True)
 
 
 class Impatient(Unit):
@@ -123,4 +123,4 @@ class Impatient(Unit):
 
 def test_a_broken_read_out_is_refuted():
     with pytest.raises(Refuted, match="Assert failed"):
-        prove(OnePacketEach(network(2, 1, 1, True), Impatient), "readout-broken", 4, "bmc")
+        prove(OnePacketEach(network(2, 1, 1, True), Impatient), "readout-broken", 4, "bmc", registers=True)
