@@ -13,7 +13,7 @@ from gradrtl.rtl.readout import Readout
 from gradrtl.rtl.verilog import converted, generate
 from gradrtl.sim.verify import verify
 
-CACHE = Path("build/cache")
+CACHE = Path(__file__).parent.parent / "build" / "cache"
 
 
 def network(classes: int) -> QuantizedNetwork:
