@@ -19,7 +19,7 @@ from gradrtl.model.data import load
 from gradrtl.quantize.fold import fold
 from gradrtl.quantize.network import QuantizedNetwork
 from gradrtl.sim.measure import measure
-from gradrtl.steps.place import place
+from gradrtl.steps.place import Wanted, place
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "data/mnist"
@@ -36,7 +36,7 @@ def row(percent: int, pes: str) -> str:
     seeds = map(Checkpoint.load, sorted((ROOT / "checkpoints").glob(f"mnist-mlp-{percent}-s*.npz")))
     floats = next(made for made in seeds if fold(made).notes["checkpoint"] == network.notes["checkpoint"])
     _, test = load(DATA)
-    mapping = place(network, pes, DATA, 4)
+    mapping = place(network, Wanted(pes))
     measured = measure(mapping, test.frames)
     interval, alone = measured.back_to_back.interval, measured.apart.latency
     cells = (

@@ -65,7 +65,7 @@ def _path(error: click.UsageError, ctx: click.Context) -> str:
     return (error.ctx or ctx).command_path
 
 
-@click.group(cls=Face, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.group("gradrtl", cls=Face, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.version_option(__version__, prog_name="gradrtl")
 def main() -> None:
     """Sparse spiking neural networks, from Grad R training to proven Verilog."""

@@ -210,7 +210,31 @@ class LayerMapping:
             "parameters": Memories(1, self.scan.groups, self.pes * parameters),
         }
 
+    def pointer_words(self, pe: int) -> np.ndarray:
+        """Contents of a PE's pointer memory, int64: the count, and above it the start unless that follows."""
+        if self.stride_bits is not None:
+            return self.counts[pe]
+        return self.counts[pe] | self.starts[pe] << self.count_bits
+
+    @property
+    def single_memories(self) -> dict[str, list[Memories]]:
+        """The memories of each kind one by one, without bits that are the same in all words of a memory's contents."""
+        found = {}
+        for kind, memories in self.memories.items():
+            found[kind] = [Memories(1, memories.words, memories.bits)] * memories.number
+        for kind, contents in (("pointers", self.pointer_words), ("synapses", self.synapse_words)):
+            words = [contents(pe) for pe in range(self.pes)]
+            found[kind] = [Memories(1, max(2, w.size), _changing_bits(w)) for w in words]
+        return found
+
     @property
     def memory_bits(self) -> dict[str, int]:
         """Bits of each kind of memory, as built."""
         return {kind: memories.total for kind, memories in self.memories.items()}
+
+
+def _changing_bits(words: np.ndarray) -> int:
+    """Bits that are not the same in all of `words`, int64."""
+    if not words.size:
+        return 0
+    return int(np.bitwise_or.reduce(words) ^ np.bitwise_and.reduce(words)).bit_count()

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from ..errors import UserError
 from ..quantize.network import QuantizedNetwork
-from ..quantize.placement import LARGEST_PES
-from .devices import DEVICES, Device
+from ..quantize.placement import LARGEST_PES, Placement
+from .devices import Device
 from .mapping import LayerMapping, Mapping
 
 MOST_PES = 32  # tried in the first layer: what is sent to more takes longer than the cycles saved are worth
@@ -19,7 +19,7 @@ NEARLY = 0.1  # more PEs that save a smaller part of the cycles are not worth it
 
 @dataclass(frozen=True)
 class Load:
-    """Work of one layer in a mean frame, measured on training data: input events and synaptic operations.
+    """Work of one layer per frame, in the mean: input events and synaptic operations.
 
     `neurons` are those that are built (`pruning.kept_neurons`): scans skip the others.
     """
@@ -61,12 +61,13 @@ def block_rams(mapping: Mapping, device: Device) -> int:
 
 def _block_rams(layer: LayerMapping, device: Device) -> int:
     total = layer.pes + 1 if device.queues_in_ram else 0
-    for kind, memories in layer.memories.items():
+    for kind, memories in layer.single_memories.items():
         if kind == "synapses" and layer.stride_bits is not None:
             continue  # wide RAM
         words, bits = device.small_rom if kind in ("pointers", "synapses") else device.small_ram
-        if memories.words > words or memories.bits > bits:
-            total += memories.number * device.rams_for(memories.words, memories.bits)
+        for memory in memories:
+            if memory.words > words or memory.bits > bits:
+                total += device.rams_for(memory.words, memory.bits)
     return total
 
 
@@ -91,14 +92,10 @@ def fits(mapping: Mapping, device: Device, share: float = 1.0) -> bool:
     return all(taken <= share * there for taken, there in needs(mapping, device).values())
 
 
-def budget(mapping: Mapping) -> list[str]:
-    """One line a device: the block RAMs that `mapping` takes of it, and whether they are there."""
-    lines = []
-    for device in DEVICES.values():
-        taken = block_rams(mapping, device)
-        verdict = "fits" if taken <= device.block_rams else "does not fit"
-        lines.append(f"{device.name}: {taken} of {device.block_rams} block RAMs, {verdict}")
-    return lines
+def placement_for(device: Device, pes: Sequence[int]) -> Placement:
+    """`pes` by layer on `device`: its input bus, its queues, and the first layer's synapses in its large memories."""
+    strided = (0,) if device.wide_rams else ()
+    return Placement(tuple(pes), device.pixels_a_beat, device.queue_depth, device.row_queue_depth, strided)
 
 
 def device_pes(
@@ -124,7 +121,7 @@ def device_pes(
     if not fitting:
         raise UserError(
             f"device is {device.name}: its block RAMs, multipliers and LUTs do not hold the network with any number of "
-            "elements; lower the connectivity or the weight bits, or take a larger device"
+            "PEs; lower the connectivity or the weight bits, or take a larger device"
         )
     costs = [(cycles(mapping), [layer.pes for layer in mapping.layers]) for mapping in fitting]
     enough = min(cost for cost, _ in costs) * (1 + NEARLY)

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from amaranth.back import rtlil
 from amaranth.hdl import Elaboratable
 
-from .. import __version__
 from ..processes import ending_with_parent
+from .header import write as header
 from .loading import RAM_VERILOG, image
 from .mapping import Mapping
 from .rtlil import rewritten
@@ -37,26 +37,11 @@ class YosysFailed(RuntimeError):
     """Yosys did not write what it was asked for: a fault of ours."""
 
 
-def header(mapping: Mapping, command: str) -> str:
-    """The comment that opens the file: nothing in it changes unless the network, the mapping or the command does."""
-    pes = ",".join(str(layer.pes) for layer in mapping.layers)
-    return "".join(
-        f"// {line}\n"
-        for line in (
-            f"GradRTL {__version__}: sparse event-driven accelerator for a spiking neural network.",
-            f"network: {mapping.network.digest}",
-            f"mapping: {mapping.digest}",
-            f"pe: {pes}; pixels a beat: {mapping.pixels_a_beat}; memory bits: {mapping.memory_bits}",
-            f"command: {command}",
-        )
-    )
-
-
 def generate(mapping: Mapping, command: str) -> str:
     """Verilog text with top module `gradrtl`; the same arguments give the same bytes."""
     with no_collection():
         (body,) = converted([(Accelerator(mapping), TOP)])
-    return header(mapping, " ".join(command.split())) + body
+    return header(mapping, command) + body
 
 
 def generate_serial(mapping: Mapping, divisor: int) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import operator
-import re
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import require
+from ..rtl import header
 from ..rtl.mapping import Mapping
 from . import engine
 from .compare import Difference, first_cycle_difference, first_result_difference
@@ -84,15 +84,14 @@ class _Part:
 
 
 def check_header(verilog: str, mapping: Mapping) -> tuple[str, ...]:
-    """Compare the digests in the opening comment with the network and the mapping; returns notes on what is missing."""
-    notes = []
-    for name, ours in (("network", mapping.network.digest), ("mapping", mapping.digest)):
-        found = re.search(rf"^// {name}: ([0-9a-f]{{64}})$", verilog[:10_000], re.MULTILINE)
-        if found is None:
-            notes.append(f"the Verilog does not say which {name} it was made from")
-        else:
-            require(found[1] == ours, f"{name} digest in the Verilog", found[1], f"{ours}, that of the {name} given")
-    return tuple(notes)
+    """Compare the opening comment with the network and the mapping; returns notes on what is missing.
+
+    Raises `UserError`, in words, for a file that was made from another network or placement.
+    """
+    found = header.read(verilog)
+    header.check(found, mapping)
+    missing = [name for name in ("network", "mapping") if not getattr(found, name)]
+    return tuple(f"the Verilog does not say which {name} it was made from" for name in missing)
 
 
 def verify(

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 from click.testing import CliRunner
 
 from gradrtl import cli
+from gradrtl.locks import hold
 from gradrtl.steps import explore as steps
 from gradrtl.steps.explore import Point, front, read, write
 
 ROOT = Path(__file__).parents[1]
-POINT = Point("a.npz", "0123", 0.01, 4, "16,auto", 4, 100, accuracy=0.97, cycles=700.0, memory_bits=250_000)
+POINT = Point("a.npz", "0123", 0.01, 4, "16,auto", 4, 100, accuracy=0.97, cycles=7.0, memory_bits=250, made_from="9")
 
 
 def explore(*words: str, code: int = 0) -> str:
@@ -22,8 +24,8 @@ def explore(*words: str, code: int = 0) -> str:
 
 
 def test_front_holds_what_nothing_beats():
-    faster = replace(POINT, pe="32,auto", cycles=500.0, memory_bits=300_000)
-    better = replace(POINT, bits=8, accuracy=0.98, memory_bits=400_000)
+    faster = replace(POINT, pe="32,auto", cycles=5.0, memory_bits=300)
+    better = replace(POINT, bits=8, accuracy=0.98, memory_bits=400)
     worse = replace(POINT, bits=3, accuracy=0.96)
     equal = replace(POINT, checkpoint="b.npz")
     assert front([POINT, faster, better, worse, equal]) == [POINT, faster, better, equal]
@@ -46,9 +48,23 @@ def test_sweep_resumes(tmp_path, monkeypatch):
     [point] = read(tmp_path / "points.csv")
     assert point.accuracy > 0.9
     assert (tmp_path / "pareto.svg").is_file()
-    monkeypatch.setattr(steps, "explored", None)  # a second run has nothing to do
-    explore(*words)
+    with monkeypatch.context() as patched:
+        patched.setattr(steps, "explored", None)  # a second run has nothing to do
+        explore(*words)
     assert read(tmp_path / "points.csv") == [point]
+    monkeypatch.setattr(steps, "sources", lambda *names: "edited")
+    explore(*words)
+    [again] = read(tmp_path / "points.csv")
+    assert again == replace(point, made_from=again.made_from)
+    assert again.made_from != point.made_from
+
+
+def test_a_folder_in_use_is_told(tmp_path):
+    with hold(tmp_path), ThreadPoolExecutor() as other:
+        output = other.submit(
+            explore, "--images", "20", "--data", str(ROOT / "data/mnist"), "--out", str(tmp_path), code=2
+        )
+        assert "is in use by another run" in output.result()
 
 
 def test_mistakes_are_one_line(tmp_path):

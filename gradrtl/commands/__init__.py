@@ -11,6 +11,7 @@ COMMANDS = {
     "quantize": "training",
     "info": "network",
     "simulate": "network",
+    "place": "hardware",
     "generate": "hardware",
     "verify": "hardware",
     "explore": "explore",

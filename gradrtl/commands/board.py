@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,55 +14,71 @@ from ..files import write_text
 from ..locks import hold
 from ..rtl.devices import DEVICES
 from ..rtl.devices import device as find
-from .options import bar, data_option, network_argument
+from .options import bar, images_option, network_argument, placed, placement_options, whole_command
 
-pe_option = click.option("--pe", "pes", help="Processing elements by layer; default: the fastest plan that fits.")
+if TYPE_CHECKING:
+    from ..steps.place import Wanted
 
 
 @click.command()
 @network_argument
-@click.option("--device", required=True, help="One of " + ", ".join(DEVICES) + ".")
-@pe_option
-@data_option
-@click.option("--seed", default=1, type=int, help="Of the placement.")
+@placement_options
+@images_option
+@click.option("--seed", default=1, type=int, help="Of the tools' placement.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder; default build/synth/DEVICE.")
-def synth(network: Path, device: str, pes: str | None, folder: Path, seed: int, output: Path | None) -> None:
-    """Build NETWORK for an FPGA: netlist, placement, bitstream; area, frequency, frames a second.
+def synth(network: Path, wanted: Wanted, folder: Path | None, seed: int, output: Path | None) -> None:
+    """Build NETWORK for an FPGA: netlist, placement, bitstream; area, frequency, frames per second.
 
     A design that is too slow for its board's clock gets no bitstream.
     """
     from ..quantize.network import QuantizedNetwork
     from ..steps.frames import labelled_frames
-    from ..steps.place import place_on
     from ..steps.synth import synth as build
 
+    device = wanted.device
+    if device is None:
+        raise UserError(f"device is missing, expected --device with one of {', '.join(DEVICES)}")
     target = find(device)
     found = QuantizedNetwork.load(network)
-    mapping = place_on(found, device, folder, pes)
+    mapping = placed(found, wanted)
     frames, _ = labelled_frames(found, folder)
     output = output or Path("build/synth") / device
     began = time.monotonic()
+
+    def show(line: str) -> None:
+        click.echo(f"  {line}", err=True)
+
     with hold(output), bar(f"{device}", 1) as advance:
-        made = build(mapping, target, frames, output, seed, lambda line: click.echo(f"  {line}", err=True))
+        made = build(mapping, target, frames, output, whole_command(), seed, show)
         advance()
     report = made.report
-    used = ",".join(str(layer.pes) for layer in mapping.layers)
+    used = ",".join(map(str, mapping.placement.pes))
     click.echo(f"{target.part}, PE {used}, {time.monotonic() - began:.0f} s")
     for name, count in report.used.items():
         click.echo(f"  {name}: {count} of {report.available.get(name, 0)}")
     for memory in report.stray_memories:
         click.echo(f"  note: {memory.name}, {memory.words} x {memory.bits} bits, is in {memory.where}")
-    figures = {"interval": round(made.interval, 1), "latency": round(made.latency, 1), "pe": used}
+    figures = {"cycles_per_frame": round(made.interval, 1), "latency_cycles": round(made.latency, 1), "pe": used}
     figures |= {"network": str(network), "digest": found.digest}
     if report.placed:
-        figures |= {
-            "frames_a_second": made.frames_per_second(report.frequency),
-            "latency_us": made.latency_us(report.frequency),
-        }
+        for clock, megahertz in (("", report.frequency), ("_at_board_clock", report.clock)):
+            figures |= {
+                f"frames_per_second{clock}": made.frames_per_second(megahertz),
+                f"latency_us{clock}": made.latency_us(megahertz),
+            }
         click.echo(
             f"  {report.frequency} MHz; critical path (ns): " + ", ".join(f"{m} {d}" for m, d in report.critical_path)
         )
-        click.echo(f"  {figures['frames_a_second']} frames/s, latency {figures['latency_us']} us")
+        click.echo(
+            f"  at {report.frequency} MHz, the most that the tools allow: "
+            f"{figures['frames_per_second']} frames/s, latency {figures['latency_us']} us"
+        )
+        if not report.too_slow:
+            click.echo(
+                f"  at {report.clock} MHz, the board's clock: "
+                f"{figures['frames_per_second_at_board_clock']} frames/s, "
+                f"latency {figures['latency_us_at_board_clock']} us"
+            )
     else:
         click.echo("  synthesis only: no frequency")
     click.echo(f"  {made.interval:.1f} cycles per frame, latency {made.latency:.1f} cycles ({len(frames)} test images)")
@@ -79,12 +96,14 @@ def synth(network: Path, device: str, pes: str | None, folder: Path, seed: int, 
 @click.command()
 @network_argument
 @click.option("--port", required=True, help="Serial device of the board, such as /dev/ttyUSB1.")
-@click.option("--device", default="up5k", help="The device that the board's bitstream was made for.")
-@pe_option
-@data_option
+@placement_options
+@images_option
 @click.option("--images", default=20, type=int, help="The first so many test images.")
-def run(network: Path, port: str, device: str, pes: str | None, folder: Path, images: int) -> None:
-    """Send test images to a board over its serial port and print the classes."""
+def run(network: Path, port: str, wanted: Wanted, folder: Path | None, images: int) -> None:
+    """Send test images to a board over its serial port and print the classes.
+
+    Give the options of placement with which gradrtl synth made the board's bitstream.
+    """
     import numpy as np
 
     from ..host import Host, LineError, open_line
@@ -93,14 +112,15 @@ def run(network: Path, port: str, device: str, pes: str | None, folder: Path, im
     from ..rtl.loading import image
     from ..rtl.serial import identity
     from ..steps.frames import labelled_frames
-    from ..steps.place import place_on
 
     found = QuantizedNetwork.load(network)
-    mapping = place_on(found, device, folder, pes)
+    mapping = placed(found, wanted)
     frames, labels = labelled_frames(found, folder, images)
     host = Host(open_line(port, BAUD), BAUD)
     if host.identify() != identity(mapping):
-        raise LineError("the board holds another network or placement: build it with gradrtl synth")
+        raise LineError(
+            "the board holds another network or placement: give the options of its gradrtl synth, or build again"
+        )
     if image(mapping):
         with bar("loading", 1) as advance:
             host.load(image(mapping))

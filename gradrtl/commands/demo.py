@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .options import bar, beat_option, data_option, pe_option, show_epoch
+from .options import bar, data_option, placement_options, show_epoch, whole_command
 
 
 @click.command()
@@ -16,12 +16,11 @@ from .options import bar, beat_option, data_option, pe_option, show_epoch
 @click.option("--epochs", default=16, type=int, help="Of training.")
 @click.option("--fine-tuning", default=5, type=int, help="Epochs with integers.")
 @click.option("--bits", default=4, type=int, help="Weight bits, 2 to 8.")
-@pe_option
-@beat_option
+@placement_options
 @click.option("--images", default=500, type=int, help="Test images compared spike by spike.")
 @click.option("--seed", default=0, type=int)
 @data_option
-def demo(out, connectivity, epochs, fine_tuning, bits, pes, pixels_a_beat, images, seed, folder) -> None:
+def demo(out, connectivity, epochs, fine_tuning, bits, wanted, images, seed, folder) -> None:
     """Do everything once: from images to Verilog that is compared spike by spike, with a report.
 
     Each step writes one file into the folder of the run. A step is skipped if its file was made from the same data,
@@ -30,8 +29,8 @@ def demo(out, connectivity, epochs, fine_tuning, bits, pes, pixels_a_beat, image
     from ..steps.demo import REPORT, Settings
     from ..steps.demo import demo as run
 
-    settings = Settings(str(folder), connectivity, epochs, fine_tuning, bits, pes, pixels_a_beat, images, seed)
-    figures = run(settings, out, bar, show_epoch, click.echo)
+    settings = Settings(str(folder), connectivity, epochs, fine_tuning, bits, wanted, images, seed)
+    figures = run(settings, out, bar, show_epoch, click.echo, whole_command())
     _show(figures)
     click.echo(f"everything is in {out}; open {out / REPORT}")
     if figures["mismatches"]:

@@ -9,19 +9,21 @@ import click
 from ..errors import require
 from .options import at_least, bar, beat_option, data_option, parse_numbers
 
+PES = ("4,auto", "8,auto", "16,auto", "32,auto")
 CHECKPOINTS = tuple(f"checkpoints/mnist-mlp-{percent}-s0.npz" for percent in (5, 2, 1))
 
 
 @click.command()
 @click.argument("checkpoints", nargs=-1, type=click.Path())
 @click.option("--bits", default="3,4,6,8", help="Weight bits to try, each 2 to 8.")
-@click.option("--pe", "pes", multiple=True, default=("4,auto", "8,auto", "16,auto", "32,auto"), help="PEs to try.")
+@click.option("--pe", "pes", multiple=True, help="PEs to try, by layer. [default: 4,auto 8,auto 16,auto 32,auto]")
+@click.option("--device", "devices", multiple=True, help="Devices to plan for, beside or instead of --pe.")
 @click.option("--images", default=1000, type=int, help="Test images whose cycles are counted.")
 @click.option("--jobs", type=int, callback=at_least(1), help="Processes; default: one on each core.")
 @beat_option
 @data_option
 @click.option("--out", default="build/explore", type=click.Path(path_type=Path), help="Folder; it resumes.")
-def explore(checkpoints, bits, pes, images, jobs, pixels_a_beat, folder, out) -> None:
+def explore(checkpoints, bits, pes, devices, images, jobs, pixels_a_beat, folder, out) -> None:
     """Sweep PEs, weight bits and CHECKPOINTS (default: the committed ones); writes points.csv and pareto.svg.
 
     Weights are rounded after training. A point that is in points.csv already is not measured again.
@@ -29,13 +31,19 @@ def explore(checkpoints, bits, pes, images, jobs, pixels_a_beat, folder, out) ->
     from ..model.data import load
     from ..quantize.network import WEIGHT_BITS
     from ..steps.explore import front, sweep
+    from ..steps.place import Wanted
 
     checkpoints = checkpoints or CHECKPOINTS
     widths = parse_numbers("bits", bits, WEIGHT_BITS)
+    for pe in pes:
+        Wanted(pes=pe)
+    for name in devices:
+        Wanted(device=name)
+    tried = (*pes, *devices) or PES
     _, test = load(folder)
     require(2 <= images <= len(test), "images", images, f"2 to {len(test)}, the test images")
     with bar("exploring", len(checkpoints) * len(widths)) as advance:
-        points = sweep(checkpoints, widths, pes, folder, pixels_a_beat, images, out, jobs, advance)
+        points = sweep(checkpoints, widths, tried, folder, pixels_a_beat, images, out, jobs, advance)
     best = sorted(front(points), key=lambda point: point.cycles)
     for point in best:
         click.echo(

@@ -1,47 +1,83 @@
-"""`gradrtl generate` and `gradrtl verify`: from a network of integers to proven Verilog."""
+"""`gradrtl place`, `gradrtl generate` and `gradrtl verify`: from a network of integers to proven Verilog."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from .options import at_least, bar, network_argument, output_file, placement_options, speaker
+from .options import (
+    at_least,
+    bar,
+    data_option,
+    frames_option,
+    images_option,
+    network_argument,
+    output_file,
+    placed,
+    placement_options,
+    speaker,
+    whole_command,
+)
+
+if TYPE_CHECKING:
+    from ..steps.place import Wanted
 
 FIRST_BATCH = 200  # images that `verify` compares if not asked for more
 
 
 @click.command()
 @network_argument
+@data_option
+@placement_options
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Default: NETWORK itself; - is stdout.")
+def place(network: Path, folder: Path, wanted: Wanted, output: Path | None) -> None:
+    """Write into NETWORK what placing it needs: its event rates, and the placement if options choose one.
+
+    Rates are measured on training images. They, and the placement, change neither what the network computes nor its
+    digest.
+    """
+    from dataclasses import replace
+
+    from ..quantize.network import QuantizedNetwork
+    from ..steps.place import Wanted, training_frames, with_rates
+    from ..steps.place import place as run
+
+    found = QuantizedNetwork.load(network)
+    made = with_rates(found, training_frames(found, folder))
+    say = speaker(output)
+    if wanted != Wanted():
+        placement = run(replace(made, placement=None), wanted).placement
+        made = replace(made, placement=placement)
+        say(f"placement: {placement.line}")
+    with output_file(output or network) as path:
+        made.save(path)
+    for layer, rates in zip(made.layers, made.rates or (), strict=True):
+        say(f"layer {layer.name}: {rates.sum():.1f} events per frame, of {layer.sources} sources")
+    say(f"wrote {output or network}")
+
+
+@click.command()
+@network_argument
 @click.option("-o", "--output", default="build/gradrtl.v", type=click.Path(path_type=Path), help="- is stdout.")
 @placement_options
-def generate(
-    network: Path,
-    output: Path,
-    pes: str,
-    pixels_a_beat: int,
-    queue_depth: int,
-    row_queue_depth: int,
-    folder: Path,
-    given: Path | None,
-) -> None:
+def generate(network: Path, output: Path, wanted: Wanted) -> None:
     """Write the accelerator of a NETWORK as one Verilog file."""
     from ..quantize.network import QuantizedNetwork
     from ..rtl.verilog import generate as emit
-    from ..steps.frames import load_frames
-    from ..steps.place import place
 
-    found = QuantizedNetwork.load(network)
-    frames = None if given is None else load_frames(given, found)
-    mapping = place(found, pes, folder, pixels_a_beat, frames, queue_depth, row_queue_depth)
-    used = ",".join(str(layer.pes) for layer in mapping.layers)
+    mapping = placed(QuantizedNetwork.load(network), wanted)
     say = speaker(output)
     with bar("generating", 1) as advance:
-        text = emit(mapping, f"gradrtl generate {_placement(used, pixels_a_beat, queue_depth, row_queue_depth)}")
+        text = emit(mapping, whole_command())
         advance()
     with output_file(output) as path:
         path.write_text(text)
+    used = ",".join(map(str, mapping.placement.pes))
     say(f"processing elements {used}, {mapping.memory_bits} memory bits, {len(text)} bytes")
+    if mapping.placement.strided:
+        say("note: on the device, large memories come without contents; gradrtl synth builds a design that loads them")
     say(f"wrote {output}")
 
 
@@ -49,7 +85,9 @@ def generate(
 @network_argument
 @click.argument("verilog", type=click.Path(path_type=Path), required=False)
 @placement_options
-@click.option("--images", default=FIRST_BATCH, type=int, help="The first so many test images.")
+@frames_option
+@images_option
+@click.option("--images", type=int, help=f"The first so many test images. [default: {FIRST_BATCH}]")
 @click.option("--all", "every", is_flag=True, help="All test images.")
 @click.option("--stalls", default=0.0, type=float, help="Probability of a stall on both streams, in each cycle.")
 @click.option("--seed", default=0, type=int, help="Of the stalls.")
@@ -58,13 +96,10 @@ def generate(
 def verify(
     network: Path,
     verilog: Path | None,
-    pes: str,
-    pixels_a_beat: int,
-    queue_depth: int,
-    row_queue_depth: int,
-    folder: Path,
+    wanted: Wanted,
     given: Path | None,
-    images: int,
+    folder: Path | None,
+    images: int | None,
     every: bool,
     stalls: float,
     seed: int,
@@ -73,40 +108,29 @@ def verify(
 ) -> None:
     """Compare compiled VERILOG (default: freshly generated) with the simulator: every spike, membrane, sum and cycle.
 
-    Give the options of placement with which the Verilog was made. Exit code 1, and the first difference, if they part.
+    The Verilog says how it was placed. Exit code 1, and the first difference, if they differ.
     """
     from ..quantize.network import QuantizedNetwork
     from ..sim.driving import Stalls
     from ..steps.frames import labelled_frames, load_frames
-    from ..steps.place import place
+    from ..steps.verify import mapping_of, read_verilog
     from ..steps.verify import verify as compare
 
     stalled = Stalls(stalls, stalls, seed)
     found = QuantizedNetwork.load(network)
     if given is not None:
         frames = load_frames(given, found)
-        selection = f"--frames {given}"
     else:
-        frames, _ = labelled_frames(found, folder, None if every else images)
-        selection = f"--images {len(frames)} --data {folder}"
-    mapping = place(found, pes, folder, pixels_a_beat, None if given is None else frames, queue_depth, row_queue_depth)
+        frames, _ = labelled_frames(found, folder, images)
+        frames = frames if every or images is not None else frames[:FIRST_BATCH]
+    text = None if verilog is None else read_verilog(verilog)
+    mapping = placed(found, wanted) if text is None else mapping_of(found, text, wanted)
     with bar("compiling, comparing", len(frames)) as advance:
-        result = compare(mapping, verilog, frames, stalled, jobs, advance, trusted)
+        result = compare(mapping, text, frames, stalled, jobs, advance, trusted)
     for note in result.notes:
         click.echo(f"note: {note}")
     click.echo(str(result))
     click.echo(f"{result.cycles} cycles in {result.seconds:.1f} s, of which build {result.build_seconds:.1f} s")
     if not result.passed:
-        command = f"gradrtl verify {network} {verilog or ''} {selection}"
-        command += " " + _placement(pes, pixels_a_beat, queue_depth, row_queue_depth)
-        command += f" --stalls {stalls} --seed {seed}" + (f" --jobs {jobs}" if jobs else "") + " --trusted" * trusted
-        click.echo(f"repeat with: {command}")
+        click.echo(f"repeat with: {whole_command()}")
         raise SystemExit(1)
-
-
-def _placement(pes: str, pixels_a_beat: int, queue_depth: int, row_queue_depth: int) -> str:
-    """Options that place a network in the same way again; depths only where they are not the usual ones."""
-    options = f"--pe {pes} --pixels-a-beat {pixels_a_beat}"
-    if (queue_depth, row_queue_depth) != (16, 8):
-        options += f" --queue-depth {queue_depth} --row-queue-depth {row_queue_depth}"
-    return options

@@ -3,22 +3,40 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from .options import at_least, bar, data_option, network_argument, output_file, speaker
+from .options import (
+    at_least,
+    bar,
+    images_option,
+    network_argument,
+    output_file,
+    placed,
+    placement_options,
+    speaker,
+)
+
+if TYPE_CHECKING:
+    from ..steps.place import Wanted
 
 
 @click.command()
 @network_argument
-def info(network: Path) -> None:
-    """Show a NETWORK's layers, widths, connectivity and memory."""
+@placement_options
+def info(network: Path, wanted: Wanted) -> None:
+    """Show a NETWORK's layers, widths, connectivity and memory, and the plan for each device.
+
+    With --device, that one alone. The plans are those of generate, verify, synth and run.
+    """
     from rich.console import Console
     from rich.table import Table
 
     from ..quantize.network import QuantizedNetwork
-    from ..rtl.mapping import map_network
-    from ..rtl.planning import budget
+    from ..rtl.devices import DEVICES
+    from ..rtl.devices import device as find
+    from ..steps.place import fits_of
 
     found = QuantizedNetwork.load(network)
     table = Table("layer", "shape", "weights", "kept", "of all", "weight", "sum", "membrane")
@@ -35,24 +53,26 @@ def info(network: Path) -> None:
         )
     Console().print(table)
     click.echo(f"connectivity {100 * found.connectivity:.2f} %, {found.connected} of {found.possible} weights")
-    mapping = map_network(found)
-    used = ",".join(str(layer.pes) for layer in mapping.layers)
-    click.echo(f"{mapping.memory_bits} memory bits with {used} processing elements; on a device they take")
-    for line in budget(mapping):
-        click.echo(line)
+    mapping = placed(found, wanted)
+    click.echo(f"placement: {mapping.placement.line}; {mapping.memory_bits} memory bits")
+    devices = [find(wanted.device)] if wanted.device else list(DEVICES.values())
+    with bar("planning", len(devices)) as advance:
+        fits = fits_of(found, devices, wanted, advance)
+    for fit in fits:
+        click.echo(str(fit))
     click.echo(f"steps {found.steps}, classes {found.classes}, read-out {found.readout.kind}")
     click.echo(f"digest {found.digest}")
 
 
 @click.command()
 @network_argument
-@data_option
+@images_option
 @click.option("--images", type=int, help="Only the first so many test images.")
 @click.option("--threads", type=int, callback=at_least(1), help="Default: one on each core.")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Write classes and sums to this .npz file; - is stdout."
 )
-def simulate(network: Path, folder: Path, images: int | None, threads: int | None, output: Path | None) -> None:
+def simulate(network: Path, folder: Path | None, images: int | None, threads: int | None, output: Path | None) -> None:
     """Run the test images through the bit-accurate simulator."""
     from ..quantize.network import QuantizedNetwork
     from ..steps.frames import labelled_frames

@@ -8,15 +8,22 @@ import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
+from click.shell_completion import CompletionItem
 
 from ..errors import UserError, require
 from ..files import whole
+from ..rtl.devices import DEVICES
+
+if TYPE_CHECKING:
+    from ..quantize.network import QuantizedNetwork
+    from ..rtl.mapping import Mapping
+    from ..steps.place import Wanted
 
 STDOUT = Path("-")
 
@@ -31,33 +38,82 @@ def at_least(smallest: int) -> Callable[[click.Context, click.Parameter, Any], A
     return check
 
 
+class NetworkFile(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click only
+    """A network file by its path; `sample` is the one that comes with the package."""
+
+    name = "network"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        from ..samples import NETWORK, SAMPLE
+
+        path = Path(value)
+        return NETWORK if value == SAMPLE and not path.exists() else path
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return click.Path().shell_complete(ctx, param, incomplete)
+
+
+network_argument = click.argument("network", type=NetworkFile(), default="sample")
 data_option = click.option(
-    "--data", "folder", default="data/mnist", type=click.Path(path_type=Path), help="Folder of the data set."
+    "--data",
+    "folder",
+    default="data/mnist",
+    type=click.Path(path_type=Path),
+    help="Folder of the data set.",
 )
-network_argument = click.argument("network", type=click.Path(path_type=Path))
+images_option = click.option(
+    "--data",
+    "folder",
+    type=click.Path(path_type=Path),
+    help="Folder of the data set. [default: data/mnist if it is there, or the images that come with the package]",
+)
 pe_option = click.option(
-    "--pe",
-    "--device",
-    "pes",
-    default="16,auto",
-    help="Processing elements by layer, such as 16,10; auto: what keeps up; a device, such as ecp5-25: what fits it.",
+    "--pe", "pes", help="PEs by layer, such as 16,10; auto may end them: as many as keep up. [default: 16,auto]"
 )
-beat_option = click.option("--pixels-a-beat", default=4, type=int, help="Pixels on the input bus: 1, 2, 4 or 8.")
-frames_option = click.option(
-    "--frames", "given", type=click.Path(path_type=Path),
-    help="Frames from this .npy file, no data set; all sources count alike in the placement.",
-)  # fmt: skip
-queue_option = click.option("--queue-depth", default=16, type=int, help="Entries of each PE's event queue.")
+device_option = click.option(
+    "--device", help="Place for this device: " + ", ".join(DEVICES) + ". Without --pe the fastest plan that fits."
+)
+beat_option = click.option(
+    "--pixels-a-beat", type=int, help="Pixels on the input bus: 1, 2, 4 or 8. [default: the device's, or 4]"
+)
+queue_option = click.option("--queue-depth", type=int, help="Entries of each PE's event queue. [default: 16]")
 row_queue_option = click.option(
-    "--row-queue-depth", default=8, type=int, help="Entries of the queue of rows before a serialiser."
+    "--row-queue-depth", type=int, help="Entries of the row queue before a serialiser. [default: the device's, or 8]"
 )
+frames_option = click.option(
+    "--frames", "given", type=click.Path(path_type=Path), help="Frames from this .npy file, no data set."
+)
+PLACEMENT = (pe_option, device_option, beat_option, queue_option, row_queue_option)
+PLACEMENT_NAMES = ("pes", "device", "pixels_a_beat", "queue_depth", "row_queue_depth")
 
 
 def placement_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """All options that decide how a network is placed, and the frames that are measured for it."""
-    for option in (frames_option, data_option, row_queue_option, queue_option, beat_option, pe_option):
-        command = option(command)
-    return command
+    """The options that decide how a network is placed, handed to `command` as one argument, `wanted`.
+
+    Where none is given, the placement is the one in the network's file.
+    """
+
+    @wraps(command)
+    def with_wanted(*args: Any, **kwargs: Any) -> Any:
+        from ..steps.place import Wanted
+
+        return command(*args, wanted=Wanted(**{name: kwargs.pop(name) for name in PLACEMENT_NAMES}), **kwargs)
+
+    for option in reversed(PLACEMENT):
+        with_wanted = option(with_wanted)
+    return with_wanted
+
+
+def placed(network: QuantizedNetwork, wanted: Wanted) -> Mapping:
+    """`network` placed as `wanted`, with a note on stderr if its file has no event rates."""
+    from ..steps.place import place
+
+    mapping = place(network, wanted)
+    if network.rates is None:
+        click.echo(
+            "note: the network file has no event rates, so all sources count alike; gradrtl place adds them", err=True
+        )
+    return mapping
 
 
 def setting_options(
@@ -91,19 +147,23 @@ def given_only(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def whole_command() -> str:
-    """The command that runs, with all that was given: a line for a shell, to be recorded in what it makes."""
+    """The command that runs, with all that was given but its output file: a line for a shell, to be recorded."""
+    from ..samples import NETWORK, SAMPLE
+
     ctx = click.get_current_context()
     words = ctx.command_path.split(" ")
     for parameter in ctx.command.params:
-        if ctx.get_parameter_source(parameter.name or "") is not ParameterSource.COMMANDLINE:
+        name = parameter.name or ""
+        if ctx.get_parameter_source(name) is not ParameterSource.COMMANDLINE or name == "output":
             continue
-        value = ctx.params[parameter.name or ""]
+        value = ctx.params[name]
         if isinstance(parameter, click.Option):
             off = parameter.is_flag and not value and bool(parameter.secondary_opts)
             words.append((parameter.secondary_opts if off else parameter.opts)[0])
             if parameter.is_flag:
                 continue
-        words += map(str, value) if isinstance(value, tuple) else [str(value)]
+        values = value if isinstance(value, tuple) else (value,)
+        words += [SAMPLE if one == NETWORK else str(one) for one in values]
     return shlex.join(words)
 
 

@@ -91,6 +91,8 @@ def quantize(
     from ..model.checkpoint import Checkpoint
     from ..model.data import load
     from ..quantize.rounding import Formats
+    from ..steps.frames import frames_for
+    from ..steps.place import with_rates
     from ..steps.quantise import accuracy, quantise
 
     formats = Formats(bits, input_bits, per_channel, membrane_fraction, membrane_bits, decay_bits)
@@ -116,6 +118,7 @@ def quantize(
             trained, formats, training, method, connectivity=connectivity, resume=resume, on_epoch=show_epoch,
             progress=progress, on_resume=lambda epochs: say(f"resumes after epoch {epochs} of fine-tuning"), **given,
         )  # fmt: skip
+    made = with_rates(made, frames_for(made, training))
     with output_file(output) as path:
         made.save(path)
     if resume is not None:

@@ -21,11 +21,10 @@ from ..model.checkpoint import Checkpoint
 from ..model.config import TrainConfig
 from ..model.data import Dataset, files, load
 from ..quantize.network import QuantizedNetwork
-from ..quantize.placement import PIXELS_A_BEAT
 from ..quantize.rounding import Formats
 from ..rtl.mapping import Mapping
 from ..rtl.verilog import generate
-from .place import pe_numbers, place, timing
+from .place import Wanted, place, timing, with_rates
 from .quantise import quantise
 from .report import write_report
 from .run import Run, Step, sha256
@@ -55,16 +54,13 @@ class Settings:
     epochs: int
     fine_tuning: int
     bits: int
-    pes: str
-    pixels_a_beat: int
+    wanted: Wanted
     images: int
     seed: int
 
     def check(self, test_images: int) -> None:
         """Refuse what a later step would refuse, before minutes are spent on the steps before it."""
         self.configs()
-        pe_numbers(self.pes)
-        require(self.pixels_a_beat in PIXELS_A_BEAT, "pixels_a_beat", self.pixels_a_beat, f"one of {PIXELS_A_BEAT}")
         require(1 <= self.images <= test_images, "images", self.images, f"1 to {test_images}, the test images")
 
     def configs(self) -> tuple[TrainConfig, Formats]:
@@ -83,6 +79,7 @@ class Chain:
     folder: Path
     bar: Bar
     on_epoch: Callable[[dict[str, Any]], None]
+    command: str
 
     @property
     def data_files(self) -> tuple[Path, ...]:
@@ -97,7 +94,7 @@ class Chain:
         checkpoint, network, verilog = (self.file(name) for name in (CHECKPOINT, NETWORK, VERILOG))
         training = {"connectivity": settings.connectivity, "epochs": settings.epochs, "seed": settings.seed}
         integers = {"bits": settings.bits, "epochs": settings.fine_tuning, "seed": settings.seed}
-        placement = {"pe": settings.pes, "pixels_a_beat": settings.pixels_a_beat}
+        placement = asdict(settings.wanted)
         return [
             Step("train", CHECKPOINT, training, data, TRAINING, self.train),
             Step("quantize", NETWORK, integers, (*data, checkpoint), QUANTISING, self.quantise),
@@ -111,13 +108,12 @@ class Chain:
         ]  # fmt: skip
 
     def mapping(self) -> Mapping:
-        network = QuantizedNetwork.load(self.file(NETWORK))
-        return place(network, self.settings.pes, Path(self.settings.data), self.settings.pixels_a_beat)
+        return place(QuantizedNetwork.load(self.file(NETWORK)), self.settings.wanted)
 
     def train(self) -> dict[str, Any]:
         config, _ = self.settings.configs()
         folder, data = self.file("training"), (self.training, self.test)
-        made, accuracy = train(config, data, folder, self.on_epoch, "gradrtl demo", anew=True)
+        made, accuracy = train(config, data, folder, self.on_epoch, self.command, anew=True)
         made.save(self.file(CHECKPOINT))
         return {"accuracy_float": accuracy, "connectivity": made.census.connectivity}
 
@@ -128,7 +124,7 @@ class Chain:
             resume=(state := self.file("fine-tuning.pt")), on_epoch=self.on_epoch, anew=True,
             epochs=self.settings.fine_tuning, seed=self.settings.seed,
         )  # fmt: skip
-        made.save(self.file(NETWORK))
+        with_rates(made, self.training.frames).save(self.file(NETWORK))
         state.unlink(missing_ok=True)
         return {"weight_bits": self.settings.bits, "connectivity_quantised": made.connectivity}
 
@@ -140,9 +136,8 @@ class Chain:
 
     def generate(self) -> dict[str, Any]:
         mapping = self.mapping()
-        used = ",".join(str(layer.pes) for layer in mapping.layers)
-        command = f"gradrtl demo --pe {used} --pixels-a-beat {self.settings.pixels_a_beat}"
-        write_text(self.file(VERILOG), generate(mapping, command))
+        used = ",".join(map(str, mapping.placement.pes))
+        write_text(self.file(VERILOG), generate(mapping, self.command))
         return {"pes": used, "memory_bits": mapping.memory_bits}
 
     def time(self) -> dict[str, Any]:
@@ -159,7 +154,7 @@ class Chain:
     def verify(self) -> dict[str, Any]:
         frames = self.test.frames[: self.settings.images]
         with self.bar("compiling, comparing", len(frames)) as advance:
-            result = verify(self.mapping(), self.file(VERILOG), frames, progress=advance)
+            result = verify(self.mapping(), self.file(VERILOG).read_text(), frames, progress=advance)
         right = int((result.classes == self.test.labels[: len(result.classes)]).sum())
         figures = {
             "accuracy_rtl": right / max(1, len(result.classes)),
@@ -175,14 +170,19 @@ class Chain:
 
 
 def demo(
-    settings: Settings, folder: Path, bar: Bar, on_epoch: Callable[[dict[str, Any]], None], say: Callable[[str], None]
+    settings: Settings,
+    folder: Path,
+    bar: Bar,
+    on_epoch: Callable[[dict[str, Any]], None],
+    say: Callable[[str], None],
+    command: str = "gradrtl demo",
 ) -> dict[str, Any]:
     """Do the steps that are not done, write the report, and return all figures."""
     training, test = load(settings.data)
     settings.check(len(test))
     with hold(folder):
         run = Run(folder)
-        chain = Chain(settings, training, test, folder, bar, on_epoch)
+        chain = Chain(settings, training, test, folder, bar, on_epoch, command)
         figures: dict[str, Any] = {}
         steps = chain.steps()
         for step in steps:
@@ -205,10 +205,8 @@ def report(folder: Path) -> None:
     require(folder.is_dir(), "run", folder, complete)
     manifest = Run(folder).manifest
     try:
-        settings, figures = Settings(**manifest["settings"]), dict(manifest["figures"])
-        network = QuantizedNetwork.load(folder / NETWORK)
-        mapping = place(network, settings.pes, Path(settings.data), settings.pixels_a_beat)
-        _report(folder, figures, mapping)
+        wanted, figures = Wanted(**manifest["settings"]["wanted"]), dict(manifest["figures"])
+        _report(folder, figures, place(QuantizedNetwork.load(folder / NETWORK), wanted))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, UserError):
             raise

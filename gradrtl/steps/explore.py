@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import astuple, dataclass, fields
 from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ..errors import require
+from ..cache import sources
 from ..files import whole
+from ..locks import hold
 from ..model.checkpoint import Checkpoint
 from ..model.data import Dataset, load
 from ..processes import end_with_parent
@@ -22,14 +26,18 @@ from ..quantize.fold import fold
 from ..quantize.network import QuantizedNetwork
 from ..quantize.ptq import quantize
 from ..quantize.rounding import Formats
+from ..rtl.devices import DEVICES
 from ..sim import engine
 from ..sim.measure import measure
-from .place import place
+from .place import Wanted, place, with_rates
 
 
 @dataclass(frozen=True)
 class Point:
-    """One design. `cycles`: mean distance of results back to back; `accuracy`: of the integers, on all test images."""
+    """One design.
+
+    `pe`: PEs by layer, or a device. `cycles`: per frame, back to back. `accuracy`: of the integers, on all test images.
+    """
 
     checkpoint: str
     weights: str  # digest of the checkpoint's weights
@@ -41,11 +49,12 @@ class Point:
     accuracy: float
     cycles: float
     memory_bits: int
+    made_from: str  # digest of the data and of the sources that decide the figures
 
     @property
     def key(self) -> tuple[str | int, ...]:
-        """What was asked for."""
-        return self.checkpoint, self.weights, self.bits, self.pe, self.pixels_a_beat, self.images
+        """What was asked for, and what it was made from."""
+        return self.checkpoint, self.weights, self.bits, self.pe, self.pixels_a_beat, self.images, self.made_from
 
 
 def front(points: list[Point]) -> list[Point]:
@@ -60,24 +69,28 @@ def front(points: list[Point]) -> list[Point]:
     return [point for point in points if not any(beats(cost(other), cost(point)) for other in points)]
 
 
-def explored(checkpoint: str, bits: int, pes: list[str], folder: str, beat: int, images: int) -> list[Point]:
+def explored(
+    checkpoint: str, bits: int, pes: list[str], folder: str, beat: int | None, images: int, made_from: str
+) -> list[Point]:
     """The designs of one checkpoint, rounded to `bits` after training: one for each of `pes`."""
     floats = fold(Checkpoint.load(checkpoint))
     network = quantize(floats, Formats(weight_bits=bits))
-    _, test = _data(folder)
+    training, test = _data(folder)
+    network = with_rates(network, training.frames)
     accuracy = float((engine.run(network, test.frames, threads=1).classes == test.labels).mean())
     return [
         Point(
-            checkpoint, floats.notes["checkpoint"]["weights"][:16], round(network.connectivity, 6), bits, pe, beat,
-            images, accuracy, *_cost(network, pe, folder, beat, test.frames[:images]),
+            checkpoint, floats.notes["checkpoint"]["weights"][:16], round(network.connectivity, 6), bits, pe,
+            beat_of(pe, beat), images, accuracy, *_cost(network, pe, beat, test.frames[:images]), made_from,
         )
         for pe in pes
     ]  # fmt: skip
 
 
-def _cost(network: QuantizedNetwork, pe: str, folder: str, beat: int, frames: np.ndarray) -> tuple[float, int]:
+def _cost(network: QuantizedNetwork, pe: str, beat: int | None, frames: np.ndarray) -> tuple[float, int]:
     """Cycles of a mean frame, back to back, and memory bits."""
-    mapping = place(network, pe, Path(folder), beat)
+    wanted = Wanted(device=pe, pixels_a_beat=beat) if pe in DEVICES else Wanted(pe, pixels_a_beat=beat)
+    mapping = place(network, wanted)
     cycles = measure(mapping, frames, threads=1).back_to_back.interval.mean()
     return round(float(cycles), 2), mapping.memory_bits
 
@@ -88,24 +101,18 @@ def _data(folder: str) -> tuple[Dataset, Dataset]:
 
 
 def read(path: Path) -> list[Point]:
-    """Points of an earlier run; a last line that was cut off is left out."""
+    """Points of an earlier run; lines that are damaged, or of another version, are left out."""
     names = [field.name for field in fields(Point)]
     if not path.is_file():
         return []
-    with path.open(newline="") as file:
-        table = csv.DictReader(file)
-        require(table.fieldnames == names, f"columns of {path}", table.fieldnames, ",".join(names))
-        rows = [row for row in table if None not in row.values()]
-    kinds = {
-        "connectivity": float,
-        "bits": int,
-        "pixels_a_beat": int,
-        "images": int,
-        "accuracy": float,
-        "cycles": float,
-        "memory_bits": int,
-    }
-    return [Point(**{name: kinds.get(name, str)(row[name]) for name in names}) for row in rows]
+    kinds: dict[str, Callable[[str], Any]] = {"connectivity": float, "accuracy": float, "cycles": float}
+    kinds |= dict.fromkeys(("bits", "pixels_a_beat", "images", "memory_bits"), int)
+    points = []
+    with path.open(newline="", errors="replace") as file:
+        for row in csv.DictReader(file):
+            with suppress(KeyError, TypeError, ValueError):
+                points.append(Point(**{name: kinds.get(name, str)(row[name]) for name in names}))
+    return points
 
 
 def write(path: Path, points: list[Point]) -> None:
@@ -149,7 +156,7 @@ def sweep(
     widths: list[int],
     pes: tuple[str, ...],
     folder: Path,
-    pixels_a_beat: int,
+    pixels_a_beat: int | None,
     images: int,
     out: Path,
     jobs: int | None = None,
@@ -160,23 +167,41 @@ def sweep(
     `progress` is called with 1 for each checkpoint and width that is done.
     """
     digests = {path: fold(Checkpoint.load(path)).notes["checkpoint"]["weights"][:16] for path in checkpoints}
-    out.mkdir(parents=True, exist_ok=True)
+    made_from = _made_from(folder)
     path = out / "points.csv"
-    known = {point.key: point for point in read(path)}
+    with hold(out):
+        known = {point.key: point for point in read(path) if point.made_from == made_from}
 
-    def missing(checkpoint: str, width: int) -> list[str]:
-        beat = pixels_a_beat
-        return [pe for pe in pes if (checkpoint, digests[checkpoint], width, pe, beat, images) not in known]
+        def missing(checkpoint: str, width: int) -> list[str]:
+            asked = (checkpoint, digests[checkpoint], width)
+            return [pe for pe in pes if (*asked, pe, beat_of(pe, pixels_a_beat), images, made_from) not in known]
 
-    todo = [(c, width, wanted) for c in checkpoints for width in widths if (wanted := missing(c, width))]
-    processes = min(jobs or len(os.sched_getaffinity(0)), max(1, len(todo)))
-    apart = get_context("spawn")  # a forked process may not use the threads of its parent
-    with ProcessPoolExecutor(processes, apart, end_with_parent, (os.getpid(),)) as pool:
-        running = [pool.submit(explored, c, w, pe, str(folder), pixels_a_beat, images) for c, w, pe in todo]
-        for future in as_completed(running):
-            known |= {point.key: point for point in future.result()}
-            write(path, list(known.values()))
-            progress(1)
-    points = list(known.values())
-    plot(out / "pareto.svg", points)
+        todo = [(c, width, wanted) for c in checkpoints for width in widths if (wanted := missing(c, width))]
+        processes = min(jobs or len(os.sched_getaffinity(0)), max(1, len(todo)))
+        apart = get_context("spawn")  # a forked process may not use the threads of its parent
+        with ProcessPoolExecutor(processes, apart, end_with_parent, (os.getpid(),)) as pool:
+            running = [
+                pool.submit(explored, c, w, wanted, str(folder), pixels_a_beat, images, made_from)
+                for c, w, wanted in todo
+            ]
+            for future in as_completed(running):
+                known |= {point.key: point for point in future.result()}
+                write(path, list(known.values()))
+                progress(1)
+        points = list(known.values())
+        plot(out / "pareto.svg", points)
     return points
+
+
+def beat_of(pe: str, pixels_a_beat: int | None) -> int:
+    """Pixels on the input bus: those that are asked for, else the device's, or 4."""
+    return pixels_a_beat or (DEVICES[pe].pixels_a_beat if pe in DEVICES else 4)
+
+
+def _made_from(folder: Path) -> str:
+    """Digest, 16 hexadecimal digits, of the data in `folder` and of the sources that decide a point's figures."""
+    digest = hashlib.sha256(sources("gradrtl.model", "gradrtl.quantize", "gradrtl.rtl", "gradrtl.sim").encode())
+    digest.update(sources("gradrtl.steps").encode())
+    for path in sorted(path for path in folder.iterdir() if path.is_file()):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:16]

@@ -10,7 +10,10 @@ import numpy as np
 from ..errors import UserError, require
 from ..model.data import Dataset, load
 from ..quantize.network import QuantizedNetwork
+from ..samples import IMAGES
 from ..sim.frames import check
+
+DATA = Path("data/mnist")
 
 
 def frames_for(network: QuantizedNetwork, data: Dataset) -> np.ndarray:
@@ -22,13 +25,24 @@ def frames_for(network: QuantizedNetwork, data: Dataset) -> np.ndarray:
 
 
 def labelled_frames(
-    network: QuantizedNetwork, folder: Path, images: int | None = None
+    network: QuantizedNetwork, folder: Path | None = None, images: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The first `images` test images in `folder` (None: all) and their labels."""
-    _, test = load(folder)
+    """The first `images` test images in `folder` (None: all) and their labels.
+
+    Without a folder, those in `data/mnist` if it is there, or else those that come with the package.
+    """
+    test = images_in(folder)
     frames = frames_for(network, test)
     require(images is None or 1 <= images <= len(frames), "images", images, f"1 to {len(frames)}, the test images")
     return frames[:images], test.labels[:images]
+
+
+def images_in(folder: Path | None) -> Dataset:
+    """The test images in `folder`, or where `labelled_frames` looks for them."""
+    if folder is None and not DATA.is_dir():
+        with np.load(IMAGES) as arrays:
+            return Dataset(arrays["images"], arrays["labels"])
+    return load(folder or DATA)[1]
 
 
 def load_frames(path: Path, network: QuantizedNetwork) -> np.ndarray:

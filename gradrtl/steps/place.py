@@ -1,8 +1,13 @@
-"""Placement: how many processing elements each layer gets, and which neuron goes where."""
+"""Placement, the same for every command: processing elements (PEs) for each layer, and which neuron goes where.
+
+What is placed depends on the network's file (its event rates, and its placement if it has one) and on what is asked
+for; no data set is read.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,135 +15,185 @@ import numpy as np
 from ..errors import UserError, require
 from ..model.data import load
 from ..quantize.network import QuantizedNetwork
-from ..quantize.placement import QUEUE_DEPTH, ROW_QUEUE_DEPTH, Placement
+from ..quantize.placement import Placement
 from ..rtl.devices import DEVICES, Device
 from ..rtl.devices import device as find
 from ..rtl.mapping import Mapping, map_network
-from ..rtl.planning import Load, balanced_pes, device_pes
+from ..rtl.planning import Load, balanced_pes, device_pes, needs, placement_for
 from ..rtl.pruning import kept_neurons
-from ..sim import engine
+from ..sim.events import events_of
+from ..sim.geometry import fan_out
 from ..sim.measure import measure
-from ..sim.operations import count, source_rates
-from ..sim.timing.predict import Cycles
+from ..sim.operations import source_rates
+from ..sim.outcome import Trace
+from ..sim.sampling import sample
+from ..sim.timing.predict import Cycles, predict
 from .frames import frames_for
 
 RATE_IMAGES = 1000  # training images on which event rates are measured
-PLAN_IMAGES = 100  # of them, on which plans for a device are compared
+PLAN_FRAMES = 100  # drawn from the rates, on which plans for a device are compared
+DEFAULT_PES = "16,auto"
 
 
-def place(
-    network: QuantizedNetwork,
-    pes: str,
-    folder: Path,
-    pixels_a_beat: int,
-    frames: np.ndarray | None = None,
-    queue_depth: int = QUEUE_DEPTH,
-    row_queue_depth: int = ROW_QUEUE_DEPTH,
-) -> Mapping:
-    """Map `network`, with the event rates of the first training images in `folder`.
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked of a placement; None: nothing.
 
-    With `frames` no data set is read: they tell how busy layers are, and all sources of a layer count alike.
+    `pes`: PEs by layer such as `16,10`, where `auto` may end them; `device`: the name of one. Where both are given, the
+    device decides all but the PEs. What remains open comes from the network's file, or from defaults.
     """
-    rates = None
-    if frames is None:
-        frames = training_frames(network, folder)
-        rates = source_rates(network, frames)
 
-    def mapped(numbers: list[int]) -> Mapping:
-        return map_network(network, Placement(tuple(numbers), pixels_a_beat, queue_depth, row_queue_depth), rates)
+    pes: str | None = None
+    device: str | None = None
+    pixels_a_beat: int | None = None
+    queue_depth: int | None = None
+    row_queue_depth: int | None = None
 
-    if pes in DEVICES:
-        return mapped(planned_pes(DEVICES[pes], network, frames, pixels_a_beat, mapped))
-    return mapped(parse_pes(pes, network, frames[:RATE_IMAGES], pixels_a_beat))
+    def __post_init__(self) -> None:
+        if self.pes is not None:
+            pe_numbers(self.pes)
+        if self.device is not None:
+            find(self.device)
+        self.over(Placement((1,)))  # refuses numbers that no placement takes
+
+    def over(self, placement: Placement) -> Placement:
+        """`placement` with the numbers that are asked for."""
+        names = ("pixels_a_beat", "queue_depth", "row_queue_depth")
+        asked = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        return replace(placement, **asked)
 
 
-def place_on(network: QuantizedNetwork, device: str, folder: Path, pes: str | None = None) -> Mapping:
-    """Map `network` for `device`: with `pes`, or as planned. Rates and plan come from training images in `folder`.
+def place(network: QuantizedNetwork, wanted: Wanted | None = None) -> Mapping:
+    """Map `network` as `wanted`.
 
-    Where there is RAM without contents that is wide enough, it holds the first layer's synapses.
+    Raises `UserError` for numbers that do not fit the network, and for a device that does not hold it.
     """
-    target = find(device)
-    frames = training_frames(network, folder)
-    rates = source_rates(network, frames)
-    strided = (0,) if target.wide_rams else ()
+    wanted = wanted or Wanted()
+    layers = len(network.layers)
+    if wanted.device is not None:
+        base = placement_for(find(wanted.device), (1,) * layers)
+    else:
+        base = network.placement or Placement((1,) * layers)
+    base = wanted.over(base)
 
-    def mapped(numbers: list[int]) -> Mapping:
-        return map_network(
-            network,
-            Placement(tuple(numbers), target.pixels_a_beat, target.queue_depth, target.row_queue_depth, strided),
-            rates,
-        )
+    def mapped(pes: list[int]) -> Mapping:
+        return map_network(network, replace(base, pes=tuple(pes)))
 
-    if pes:
-        return mapped(parse_pes(pes, network, frames, target.pixels_a_beat))
-    return mapped(planned_pes(target, network, frames, target.pixels_a_beat, mapped))
+    if wanted.pes is not None:
+        return mapped(parse_pes(wanted.pes, network, base.pixels_a_beat))
+    if wanted.device is not None:
+        return mapped(planned_pes(find(wanted.device), network, base.pixels_a_beat, mapped))
+    if network.placement is not None:
+        return mapped(list(network.placement.pes))
+    return mapped(parse_pes(DEFAULT_PES, network, base.pixels_a_beat))
 
 
 def planned_pes(
-    device: Device,
-    network: QuantizedNetwork,
-    frames: np.ndarray,
-    pixels_a_beat: int,
-    mapped: Callable[[list[int]], Mapping],
+    device: Device, network: QuantizedNetwork, pixels_a_beat: int, mapped: Callable[[list[int]], Mapping]
 ) -> list[int]:
-    """PEs by layer for `device`: plans are compared by their cycles on the first of `frames`."""
-    cycles = cycles_on(network, frames[:PLAN_IMAGES])
-    return device_pes(network, *work(network, frames[:RATE_IMAGES], pixels_a_beat), device, mapped, cycles)
+    """PEs by layer for `device`: plans are compared by their cycles on frames drawn from the network's rates."""
+    cycles = cycles_on(*sample(network, rates_of(network), PLAN_FRAMES))
+    return device_pes(network, *work(network, pixels_a_beat), device, mapped, cycles)
 
 
-def cycles_on(network: QuantizedNetwork, frames: np.ndarray) -> Callable[[Mapping], float]:
-    """What a mapping costs on `frames`: cycles a frame in a row, and of a frame alone, added up."""
-    outcome = engine.run(network, frames, trace="spikes")
+def cycles_on(frames: np.ndarray, trace: Trace) -> Callable[[Mapping], float]:
+    """What a mapping costs on `frames` with the spikes of `trace`: cycles per frame back to back, and alone, summed."""
 
     def cycles(mapping: Mapping) -> float:
-        measured = measure(mapping, frames, outcome=outcome)
-        return float(measured.back_to_back.result[-1] / len(frames) + measured.apart.latency.mean())
+        events = events_of(mapping, frames, trace)
+        stream, apart = predict(mapping, events), predict(mapping, events, apart=True)
+        return float(stream.result[-1] / len(frames) + apart.latency.mean())
 
     return cycles
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What `pes` by layer take of `device`, `taken`: by resource, so many of how many."""
+
+    device: Device
+    pes: tuple[int, ...]
+    taken: dict[str, tuple[int, int]]
+
+    @property
+    def fits(self) -> bool:
+        return all(taken <= there for taken, there in self.taken.values())
+
+    def __str__(self) -> str:
+        resources = ", ".join(f"{taken} of {there} {name}" for name, (taken, there) in self.taken.items() if there)
+        verdict = "fits" if self.fits else "does not fit"
+        return f"{self.device.name}: {verdict} with PE {','.join(map(str, self.pes))}: {resources}"
+
+
+def fits_of(
+    network: QuantizedNetwork,
+    devices: Sequence[Device] = tuple(DEVICES.values()),
+    wanted: Wanted | None = None,
+    progress: Callable[[int], None] = lambda done: None,
+) -> list[Fit]:
+    """What the plan for each device takes, or the smallest where none fits.
+
+    PEs and other numbers that are `wanted` are kept. `progress` is called with 1 for each device.
+    """
+    wanted = wanted or Wanted()
+    found = []
+    for device in devices:
+        chosen = replace(wanted, device=device.name)
+        try:
+            mapping = place(network, chosen)
+        except UserError:
+            if wanted.pes is not None:
+                raise
+            mapping = place(network, replace(chosen, pes=",".join("1" * len(network.layers))))
+        found.append(Fit(device, mapping.placement.pes, needs(mapping, device)))
+        progress(1)
+    return found
+
+
+def pe_numbers(text: str) -> tuple[list[int], bool]:
+    """The numbers of `16,10`, and whether `auto` ends them."""
+    words = [word.strip() for word in text.split(",")]
+    auto = words[-1] == "auto"
+    given = words[:-1] if auto else words
+    known = all(word.isascii() and word.isdigit() and len(word) < 5 and int(word) for word in given)
+    require(known, "pe", text, "numbers above 0, one for each layer, such as 16,10; auto may end them")
+    return [int(word) for word in given], auto
+
+
+def parse_pes(text: str, network: QuantizedNetwork, pixels_a_beat: int) -> list[int]:
+    """`16,10` as it stands; `auto` at the end, or alone, becomes what keeps up by the event rates."""
+    layers = len(network.layers)
+    numbers, auto = pe_numbers(text)
+    require(len(numbers) <= layers, "pe", text, f"at most {layers} numbers, one for each layer")
+    if not auto:
+        return numbers
+    filled = balanced_pes(network, *work(network, pixels_a_beat), numbers[0] if numbers else None)
+    return numbers + filled[len(numbers) :]
+
+
+def work(network: QuantizedNetwork, pixels_a_beat: int) -> tuple[list[Load], int]:
+    """Work of each layer in a mean frame, by the network's rates, and the beats of a frame."""
+    loads = [
+        Load(float(rates.sum()), float(rates @ fan_out(layer)), len(kept))
+        for layer, rates, kept in zip(network.layers, rates_of(network), kept_neurons(network), strict=True)
+    ]
+    return loads, -(-network.layers[0].sources // max(1, pixels_a_beat))
+
+
+def rates_of(network: QuantizedNetwork) -> tuple[np.ndarray, ...]:
+    """The network's event rates; without any, each source has an event per frame."""
+    return network.rates or tuple(np.ones(layer.sources) for layer in network.layers)
+
+
+def with_rates(network: QuantizedNetwork, frames: np.ndarray) -> QuantizedNetwork:
+    """`network` with the event rates measured on the first `RATE_IMAGES` of `frames`, which should be training data."""
+    return replace(network, rates=source_rates(network, frames[:RATE_IMAGES]))
 
 
 def training_frames(network: QuantizedNetwork, folder: Path) -> np.ndarray:
     """The training images in `folder` on which event rates are measured."""
     training, _ = load(folder)
     return frames_for(network, training)[:RATE_IMAGES]
-
-
-def pe_numbers(text: str) -> tuple[list[int], bool]:
-    """The numbers of `16,10`, and whether `auto` ends them. A device leaves all of them open."""
-    if text in DEVICES:
-        return [], True
-    words = [word.strip() for word in text.split(",")]
-    auto = words[-1] == "auto"
-    given = words[:-1] if auto else words
-    if not all(word.isascii() and word.isdigit() and int(word) for word in given):
-        raise UserError(
-            f"pe is {text}: numbers above 0, one for each layer, such as 16,10; auto may end them; or a device"
-        )
-    return [int(word) for word in given], auto
-
-
-def parse_pes(text: str, network: QuantizedNetwork, frames: np.ndarray, pixels_a_beat: int) -> list[int]:
-    """`16,10` as it stands; `auto` at the end, or alone, is filled in.
-
-    How busy the layers are is counted on `frames`, if it matters.
-    """
-    layers = len(network.layers)
-    numbers, auto = pe_numbers(text)
-    require(len(numbers) <= layers, "pe", text, f"at most {layers} numbers, one for each layer")
-    if not auto:
-        return numbers
-    filled = balanced_pes(network, *work(network, frames, pixels_a_beat), numbers[0] if numbers else None)
-    return numbers + filled[len(numbers) :]
-
-
-def work(network: QuantizedNetwork, frames: np.ndarray, pixels_a_beat: int) -> tuple[list[Load], int]:
-    """Work of each layer in a mean frame of `frames`, and the beats of a frame."""
-    measured = count(network, frames)
-    loads = [
-        Load(float(events.sum(axis=1).mean()), float(synaptic.sum(axis=1).mean()), len(kept))
-        for events, synaptic, kept in zip(measured.events, measured.synaptic, kept_neurons(network), strict=True)
-    ]
-    return loads, -(-network.layers[0].sources // max(1, pixels_a_beat))
 
 
 def timing(mapping: Mapping, frames: np.ndarray) -> tuple[Cycles, Cycles]:

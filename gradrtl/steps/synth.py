@@ -34,10 +34,12 @@ def synth(
     device: Device,
     frames: np.ndarray,
     output: Path,
+    command: str,
     seed: int = 1,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Synthesis:
-    """Build `mapping` for `device` in the folder `output`; `seed` is that of the tools' placement.
+    """Build `mapping` for `device` in the folder `output`; `command` goes into its header, `seed` is that of the
+    tools' placement.
 
     Cycles are predicted for `frames`. `progress` is told each stage in a few words.
     """
@@ -48,7 +50,7 @@ def synth(
     if device.placed:
         design = board_design(mapping, board_of(device.name))
     else:
-        text = generate(mapping, f"gradrtl synth --device {device.name}")
+        text = generate(mapping, command)
         design = Design("gradrtl", {"gradrtl.v": text}, {}, device.clock)
     report = synthesise(design, device, output, seed, progress)
     stream, apart = timing(mapping, frames)

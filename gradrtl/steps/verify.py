@@ -8,16 +8,42 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import require
-from ..rtl.mapping import Mapping
+from ..errors import UserError, require
+from ..quantize.network import QuantizedNetwork
+from ..rtl import header
+from ..rtl.mapping import Mapping, map_network
 from ..sim import generated
 from ..sim import verify as proof
 from ..sim.driving import Stalls
+from .place import Wanted, place
+
+
+def read_verilog(path: Path) -> str:
+    """The text of a Verilog file."""
+    require(path.is_file(), "verilog", path, "a file")
+    try:
+        return path.read_text()
+    except UnicodeDecodeError:
+        raise UserError(f"verilog is {path}, expected a text file in UTF-8") from None
+
+
+def mapping_of(network: QuantizedNetwork, verilog: str, wanted: Wanted) -> Mapping:
+    """The mapping that a Verilog text says it was made from; with options, or without a word in it, that of `wanted`.
+
+    Raises `UserError`, in words, if network, placement or version of the text are others.
+    """
+    found = header.read(verilog)
+    if found.placement is None or wanted != Wanted():
+        mapping = place(network, wanted)
+    else:
+        mapping = map_network(network, found.placement)
+    header.check(found, mapping)
+    return mapping
 
 
 def verify(
     mapping: Mapping,
-    verilog: Path | None,
+    verilog: str | None,
     frames: np.ndarray,
     stalls: Stalls | None = None,
     jobs: int | None = None,
@@ -26,14 +52,10 @@ def verify(
 ) -> proof.Verification:
     """Compare every spike, membrane, sum and cycle of `frames`.
 
-    `verilog` None: freshly generated. `jobs` drivers run side by side; None: one on each core. `trusted`: the Verilog
-    may run commands and touch files, and nothing confines it (docs/security.md).
+    `verilog`, a text; None: freshly generated. `jobs` drivers run side by side; None: one on each core. `trusted`: the
+    Verilog may run commands and touch files, and nothing confines it (docs/security.md).
     """
     require(jobs is None or jobs >= 1, "jobs", jobs, "at least 1")
-    if verilog is None:
-        text: str | Path = generated.verilog(mapping, "gradrtl verify")
-    else:
-        require(verilog.is_file(), "verilog", verilog, "a file")
-        text = verilog
+    text = generated.verilog(mapping, "gradrtl verify") if verilog is None else verilog
     jobs = jobs or len(os.sched_getaffinity(0))
     return proof.verify(mapping, text, frames, stalls=stalls or Stalls(), jobs=jobs, progress=progress, trusted=trusted)
