@@ -1,61 +1,52 @@
 """The computer's side of the serial protocol: sends images to a board, returns its answers, repeats what was lost.
 
-The protocol is that of `rtl/packets.py`. Whatever the line does to bytes, every image gets its result, or `LineError`
-says that the board does not answer.
+The protocol is that of `rtl/packets.py`. Whatever the line does to bytes, and whoever used the board before or uses it
+meanwhile, every image gets its own result, or `LineError` says in one line what is wrong.
 """
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
-from .errors import UserError, require
+from .errors import require
+from .line import Line, LineError
 from .rtl.packets import (
     ANSWER,
     FRAME,
     FRAMES_AHEAD,
     IDENTIFY,
+    IDENTITY,
     LOAD,
     LOAD_HEADER,
     LOAD_WORDS,
+    SEQUENCE_BITS,
+    SESSION_BITS,
+    TURN,
+    VERSION,
     Decoder,
     Identity,
     Packet,
+    version_of,
 )
 
 BITS_A_BYTE = 10  # start, data, stop
-BACKOFF = 5  # repetitions double the patience up to this often
-ATTEMPTS = 50  # of one request, before the line counts as dead
 PATIENCE = 0.25  # seconds without an answer, beyond the time that the bytes need, before a request is repeated
+BACKOFF = 3  # repetitions double the patience up to this often
+ATTEMPTS = 50  # without an answer to any frame, before the line counts as dead
+ASKED = 8  # attempts of a request that nothing else is under way with
+REOPENED = 4  # after so many attempts on frames the session is opened anew
+PREPARED = 5  # attempts to open a session and load the memories
+NUMBERS = 1 << SEQUENCE_BITS  # requests of a session
 
 
-class LineError(UserError):
-    """The board does not answer, or is not the one that is wanted."""
-
-
-class Line(Protocol):
-    """What a serial port must do; `serial.Serial` does. `read` returns what is there within its timeout."""
-
-    def read(self, size: int) -> bytes: ...
-
-    def write(self, data: bytes) -> int | None: ...
-
-
-def open_line(port: str, baud: int) -> Line:
-    """The serial device `port`; `UserError` if it cannot be opened."""
-    try:
-        import serial
-    except ImportError as error:
-        raise UserError("pyserial is not installed: pip install 'gradrtl[fpga]'") from error
-    try:
-        return serial.Serial(port, baud, timeout=0.005)
-    except (serial.SerialException, OSError, ValueError) as error:
-        raise UserError(f"serial port {port} cannot be opened: {error}") from error
+class Unanswered(LineError):
+    """All attempts of a request were in vain."""
 
 
 @dataclass(frozen=True)
@@ -68,65 +59,105 @@ class Answer:
 
 @dataclass
 class Statistics:
-    """What happened on the line."""
+    """What happened on the line, in packets.
+
+    `damaged`: no whole packet; `stale`: of another session, or answers to nothing that is under way; `refused`: answers
+    of a wrong length or class; `sessions`: opened.
+    """
 
     sent: int = 0
     repeated: int = 0
     damaged: int = 0
+    stale: int = 0
+    refused: int = 0
+    sessions: int = 0
+
+
+def draw_session() -> int:
+    """A session's number, 1 to 2^24 - 1, at random."""
+    return 1 + secrets.randbelow((1 << SESSION_BITS) - 1)
 
 
 class Host:
     """Talks to one board over `line`.
 
-    `baud` tells how long bytes take; 0 for a line that has no speed of its own. `patience` is in seconds.
+    `baud` tells how long bytes take; 0 for a line that has no speed of its own. `patience` is in seconds. `draw` gives
+    the numbers of sessions. A session begins at `identify`, after NUMBERS requests, and when the board has not answered
+    for long; then the memories are loaded again.
     """
 
-    def __init__(self, line: Line, baud: int = 0, patience: float = PATIENCE):
+    def __init__(self, line: Line, baud: int = 0, patience: float = PATIENCE, draw: Callable[[], int] = draw_session):
         self.line = line
         self.patience = patience
         self.seconds_a_byte = BITS_A_BYTE / baud if baud else 0.0
         self.statistics = Statistics()
+        self.identity: Identity | None = None
+        self._draw = draw
         self._decoder = Decoder()
-        self._sequence = 0
+        self._session = 0
+        self._used = 0  # numbers of the session
+        self._blocks: list[bytes] = []
 
     def identify(self) -> Identity:
-        """Ask the board who it is."""
-        for _ in range(ATTEMPTS):
-            identity = Identity.decode(self._ask(IDENTIFY, b""))
-            if identity is not None:
-                return identity
-        raise LineError("the board on this port is not one of this program, or of another version")
+        """Open a session and ask the board who it is.
+
+        `LineError`: it does not answer, speaks another version of the protocol, or is no longer the same board.
+        """
+        self._session, self._used = self._draw(), 0
+        self.statistics.sessions += 1
+        identity = Identity.decode(self._ask(IDENTIFY, b"", IDENTITY.size))
+        if identity is None:
+            raise LineError("the board on this port is not one of gradrtl synth")
+        if self.identity not in (None, identity):
+            raise LineError("another board, or another bitstream, answers on this line than before")
+        self.identity = identity
+        return identity
 
     def load(self, images: Sequence[np.ndarray], progress: Callable[[int, int], None] | None = None) -> None:
         """Fill the board's memories, `images[m]` words of at most 16 bits each; runs of zeros are left out.
 
-        `progress` is told how many blocks of how many are done.
+        `progress` is told how many blocks of how many are done. `UserError`: not as many memories as the board has.
         """
+        memories = (self.identity or self.identify()).memories
+        require(len(images) == memories, "memories to load", len(images), f"{memories}, as many as the board has")
         blocks = [
-            (memory, place, words[place : place + LOAD_WORDS])
+            (memory, first, words[first : first + LOAD_WORDS])
             for memory, words in enumerate(images)
-            for place in range(0, len(words), LOAD_WORDS)
+            for first in range(0, len(words), LOAD_WORDS)
         ]
-        blocks = [block for block in blocks if block[2].any()]
-        for done, (memory, place, words) in enumerate(blocks):
-            self._ask(LOAD, LOAD_HEADER.pack(memory, place) + words.astype("<u2").tobytes())
-            if progress:
-                progress(done + 1, len(blocks))
+        self._blocks = [
+            LOAD_HEADER.pack(memory, first) + words.astype("<u2").tobytes()
+            for memory, first, words in blocks
+            if words.any()
+        ]
+        require(len(self._blocks) <= NUMBERS // 2, "blocks to load", len(self._blocks), f"at most {NUMBERS // 2}")
+        try:
+            self._load(progress)
+        except Unanswered:
+            self._prepare()
 
     def classify(self, images: np.ndarray) -> Iterator[Answer]:
         """Results of `images` (uint8 `[n, sources]`), in order, as they come; several are under way at a time."""
+        sources = (self.identity or self.identify()).sources
         require(images.dtype == np.uint8, "images dtype", images.dtype, "uint8")
-        require(images.ndim == 2, "images dimensions", images.ndim, "2: [images, pixels]")
+        require(
+            images.ndim == 2 and images.shape[1] == sources, "images shape", images.shape, f"[images, {sources} pixels]"
+        )
+        return self._results(images)
+
+    def _results(self, images: np.ndarray) -> Iterator[Answer]:
         waiting: deque[_Request] = deque()
-        place, attempts = 0, 0
+        begun, attempts = 0, 0
         deadline = 0.0
-        while place < len(images) or waiting:
-            while place < len(images) and len(waiting) < FRAMES_AHEAD:
-                waiting.append(_Request(Packet(self._next(), FRAME, images[place].tobytes())))
+        while begun < len(images) or waiting:
+            if self._used == NUMBERS and not waiting:
+                self._prepare()
+            while begun < len(images) and self._may_follow(waiting):
+                waiting.append(_Request(self._next(FRAME, images[begun].tobytes())))
                 self._send_in_turn(waiting[-1])
-                place += 1
+                begun += 1
                 deadline = self._deadline([w.packet for w in waiting])
-            answered = [w for packet in self._receive() for w in waiting if w.take(packet)]
+            answered = [request for packet in self._receive() if (request := self._match(packet, waiting))]
             # Answers come in the order of the requests: one that was overtaken is lost.
             lost = [w for w in waiting if not w.answer and any(w.turn < later.turn for later in answered)]
             if answered:
@@ -134,8 +165,14 @@ class Host:
             elif time.monotonic() > deadline:
                 attempts += 1
                 if attempts > ATTEMPTS:
-                    raise LineError(f"the board does not answer: {ATTEMPTS} attempts on image {place - len(waiting)}")
+                    raise Unanswered(self._silence(ATTEMPTS, f"on image {begun - len(waiting)}"))
                 lost = [w for w in waiting if not w.answer]
+                if attempts % REOPENED == 0:
+                    self._prepare()
+                    if _turn(self._used) != _turn(self._used + len(lost) - 1):
+                        self._used = _turn(self._used) + 1 << TURN
+                    for request in lost:
+                        request.packet = self._next(FRAME, request.packet.payload)
                 deadline = self._deadline([w.packet for w in waiting], attempts)
             for request in lost:
                 self.statistics.repeated += 1
@@ -144,26 +181,85 @@ class Host:
                 waiting.popleft()
                 yield answer
 
-    def _ask(self, kind: int, payload: bytes) -> bytes:
-        """One request, repeated until its answer comes."""
-        request = Packet(self._next(), kind, payload)
-        for attempt in range(ATTEMPTS):
+    def _may_follow(self, waiting: Sequence[_Request]) -> bool:
+        """Whether one more frame may be sent: not too many, of one turn, and there is a number for it."""
+        same_turn = not waiting or _turn(waiting[0].packet.sequence) == _turn(self._used)
+        return len(waiting) < FRAMES_AHEAD and same_turn and self._used < NUMBERS
+
+    def _prepare(self) -> None:
+        """Open a session, and load the memories if they were loaded: the board may have lost them."""
+        for attempt in range(PREPARED):
+            try:
+                self.identify()
+                self._load()
+                return
+            except Unanswered:
+                if attempt == PREPARED - 1:
+                    raise
+
+    def _load(self, progress: Callable[[int, int], None] | None = None) -> None:
+        for done, block in enumerate(self._blocks, 1):
+            self._ask(LOAD, block, 0)
+            if progress:
+                progress(done, len(self._blocks))
+
+    def _ask(self, kind: int, payload: bytes, answer_bytes: int) -> bytes:
+        """One request, repeated until its answer comes, which has `answer_bytes`."""
+        request = self._next(kind, payload)
+        for attempt in range(ASKED):
             self.statistics.repeated += attempt > 0
             self._send(request)
             deadline = self._deadline([request], attempt)
             while time.monotonic() < deadline:
                 for packet in self._receive():
-                    if (packet.sequence, packet.kind) == (request.sequence, kind | ANSWER):
+                    version = version_of(packet)
+                    if version not in (None, VERSION) and (packet.sequence ^ request.sequence) & 0xFF == 0:
+                        raise LineError(
+                            f"the board's serial protocol is version {version}, expected {VERSION}: "
+                            "build its bitstream anew with gradrtl synth"
+                        )
+                    if not _answers(packet, request):
+                        self.statistics.stale += 1
+                    elif len(packet.payload) != answer_bytes:
+                        self.statistics.refused += 1
+                    else:
                         return packet.payload
-        raise LineError(f"the board does not answer: {ATTEMPTS} attempts")
+        raise Unanswered(self._silence(ASKED, "to identify it" if kind == IDENTIFY else "to load its memories"))
+
+    def _match(self, packet: Packet, waiting: Sequence[_Request]) -> _Request | None:
+        """The request that `packet` answers; it keeps the first answer."""
+        for request in waiting:
+            if _answers(packet, request.packet) and not request.answer:
+                request.answer = self._answer(packet.payload)
+                self.statistics.refused += request.answer is None
+                return request if request.answer else None
+        self.statistics.stale += 1
+        return None
+
+    def _answer(self, payload: bytes) -> Answer | None:
+        """The result in `payload`; None if no result looks so."""
+        assert self.identity is not None
+        if len(payload) != self.identity.result_bytes:
+            return None
+        klass, *sums = np.frombuffer(payload, dtype="<i4").tolist()
+        return Answer(klass, tuple(sums)) if 0 <= klass < self.identity.classes else None
+
+    def _silence(self, attempts: int, aim: str) -> str:
+        told = f"the board does not answer: {attempts} attempts {aim}"
+        if self.statistics.stale:
+            told += f"; {self.statistics.stale} answers to other requests came: another program may use the board"
+        if self.statistics.refused:
+            told += f"; {self.statistics.refused} answers had a wrong length or class"
+        return told
 
     def _send_in_turn(self, request: _Request) -> None:
         request.turn = self.statistics.sent
         self._send(request.packet)
 
-    def _next(self) -> int:
-        self._sequence = (self._sequence + 1) % 256
-        return self._sequence
+    def _next(self, kind: int, payload: bytes) -> Packet:
+        """A request with the session's next number."""
+        self._used += 1
+        return Packet(self._used - 1, kind, payload, self._session)
 
     def _send(self, packet: Packet) -> None:
         self.statistics.sent += 1
@@ -188,14 +284,12 @@ class _Request:
     turn: int = 0
     answer: Answer | None = None
 
-    def take(self, packet: Packet) -> bool:
-        """Keep `packet` if it is the answer, and the first."""
-        if self.answer or packet.kind != FRAME | ANSWER or packet.sequence != self.packet.sequence:
-            return False
-        self.answer = _answer(packet.payload)
-        return True
+
+def _turn(number: int) -> int:
+    return number >> TURN
 
 
-def _answer(payload: bytes) -> Answer:
-    klass, *sums = np.frombuffer(payload, dtype="<i4").tolist()
-    return Answer(klass, tuple(sums))
+def _answers(packet: Packet, request: Packet) -> bool:
+    """Whether `packet` has the session and number of `request`, and the kind of its answer."""
+    asked = (request.session, request.sequence, request.kind | ANSWER)
+    return (packet.session, packet.sequence, packet.kind) == asked

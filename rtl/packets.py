@@ -1,19 +1,37 @@
-"""The serial protocol of small boards: what a packet is, in software.
+"""The serial protocol of small boards, version 2: what a packet is, in software. The only place that states it.
 
-A packet is `sequence` (1 byte), `kind` (1), `length` of the payload (2, lowest byte first), the payload, and the CRC-32
-of all that (4, lowest byte first; the one of Ethernet and zlib). It travels between two END bytes, and an END or ESC
-inside it is sent as ESC and a second byte, as in RFC 1055 (SLIP): whatever noise does, the next END starts afresh.
-A receiver drops, in silence, whatever is not a whole packet with a right CRC; who expects an answer asks again, with
-the same sequence number. Every request may be repeated without harm: the same frame gives the same result.
+A packet on the line stands between two END bytes; an END or ESC inside it is sent as ESC and a second byte (RFC 1055,
+SLIP), so that after any noise the next END starts afresh. Between them, numbers lowest byte first:
 
-| kind | payload | answer |
+| field | bytes | |
+| --- | ---: | --- |
+| sequence, low byte | 1 | the request's number within its session; the answer repeats it |
+| kind | 1 | of the table below; ANSWER is added in an answer |
+| length | 2 | bytes that follow before the CRC: 4 and the payload's |
+| sequence, high byte | 1 | |
+| session | 3 | drawn at random by the host, never 0; the answer repeats it |
+| payload | up to 65,531 | |
+| CRC | 4 | CRC-32 of all that, the one of Ethernet and zlib |
+
+| kind | payload | answer's payload |
 | --- | --- | --- |
-| IDENTIFY | none | `Identity` |
-| LOAD | memory (1), first address (2), up to LOAD_WORDS words of 16 bits | LOAD, no payload: the words are in place |
-| FRAME | one byte a pixel, row-major | RESULT: the class, then the sum of every class, 32-bit signed words |
+| IDENTIFY (1) | none | `Identity`; from now on the board is in the session of this request |
+| LOAD (2) | memory (1), first address (2), up to LOAD_WORDS words of 16 bits | none: the words are in place |
+| FRAME (3) | one byte per pixel, row-major | the class, then the sum of every class, 32-bit signed words |
 
-An answer has the sequence number of its request, and its kind with ANSWER set. Frames may be sent ahead, up to
-FRAMES_AHEAD without a result; results come in the order of the frames.
+Rules:
+
+- A receiver drops, in silence, whatever is not a whole packet with a right CRC, length and kind. Who expects an answer
+  sends the request again with the same number. A number is used once in a session: a repeated request is the same one.
+- After power-up a board is in session 0. It drops LOAD and FRAME of a session other than its own. When an IDENTIFY
+  names another session, frames under way get no answer. So a host that has been killed, or a board that has lost its
+  memories, can't give another session wrong results.
+- A LOAD that comes while a frame is under way is dropped; so is one of more than LOAD_WORDS words.
+- Up to FRAMES_AHEAD frames may be sent before the first result, and only with the same high byte of their numbers (the
+  *turn*). Other frames are dropped. Results come in the order of the frames.
+- A new IDENTIFY or LOAD replaces one whose answer has not begun.
+- Version 1 had no session and an 8-bit number; its first four bytes were the same. A board of version 1 thus answers
+  IDENTIFY, with MAGIC and its version where version 2 has high byte and session: see `version_of`.
 """
 
 from __future__ import annotations
@@ -22,36 +40,52 @@ import struct
 import zlib
 from dataclasses import dataclass
 
-from amaranth.lib.crc import catalog
+from ..errors import UserError, require
 
 END, ESC, ESC_END, ESC_ESC = 0xC0, 0xDB, 0xDC, 0xDD  # RFC 1055
 IDENTIFY, LOAD, FRAME = 1, 2, 3
 ANSWER = 0x80
-HEADER = struct.Struct("<BBH")
-CRC = catalog.CRC32_ISO_HDLC(data_width=8)  # the hardware's; equal to `zlib.crc32`
+SEQUENCE_BITS, SESSION_BITS, LENGTH_BITS = 16, 24, 16
+HEADER = struct.Struct("<BBHI")  # low byte of the sequence, kind, length, high byte and session
+TURN = 8  # bits of a number below its turn
+LENGTH_AT = 4  # `length` counts the bytes from here to the CRC
+TAG_BYTES = HEADER.size - LENGTH_AT
 CRC_BYTES = 4
-LENGTH_BITS = 16
 LOAD_HEADER = struct.Struct("<BH")
 LOAD_WORDS = 128
 LOADED_BITS = 16  # of a word
+RESULT_BYTES = 4  # of the class, and of every sum
 FRAMES_AHEAD = 4
 MAGIC = b"GrSN"
-VERSION = 1
+VERSION = 2
 IDENTITY = struct.Struct("<4sBBHH32s")
-MAX_PAYLOAD = 0xFFFF
+MAX_PAYLOAD = (1 << LENGTH_BITS) - 1 - TAG_BYTES
+MAX_SOURCES = MAX_PAYLOAD
+MAX_CLASSES = MAX_PAYLOAD // RESULT_BYTES - 1
+MAX_MEMORIES = 255
+LOAD_ADDRESS_BITS = 16
+LONGEST = 2 * (HEADER.size + MAX_PAYLOAD + CRC_BYTES)  # bytes between two ENDs
 
 
 @dataclass(frozen=True)
 class Packet:
-    """One packet: `sequence` and `kind` 0 to 255."""
+    """One packet: `sequence` 16 bits, `kind` 8, `session` 24; `payload` up to `MAX_PAYLOAD` bytes."""
 
     sequence: int
     kind: int
     payload: bytes = b""
+    session: int = 0
+
+    def __post_init__(self) -> None:
+        for field, bits in (("sequence", SEQUENCE_BITS), ("kind", 8), ("session", SESSION_BITS)):
+            value = getattr(self, field)
+            require(0 <= value < 1 << bits, f"packet {field}", value, f"0 to {(1 << bits) - 1}")
+        require(len(self.payload) <= MAX_PAYLOAD, "packet payload", f"{len(self.payload)} bytes", f"<= {MAX_PAYLOAD}")
 
     def encode(self) -> bytes:
         """The bytes on the line, both ENDs included."""
-        content = HEADER.pack(self.sequence, self.kind, len(self.payload)) + self.payload
+        tag = self.session << 8 | self.sequence >> 8
+        content = HEADER.pack(self.sequence & 0xFF, self.kind, TAG_BYTES + len(self.payload), tag) + self.payload
         content += zlib.crc32(content).to_bytes(CRC_BYTES, "little")
         stuffed = content.replace(bytes([ESC]), bytes([ESC, ESC_ESC])).replace(bytes([END]), bytes([ESC, ESC_END]))
         return bytes([END]) + stuffed + bytes([END])
@@ -59,14 +93,16 @@ class Packet:
     @staticmethod
     def decode(stuffed: bytes) -> Packet | None:
         """The packet between two ENDs, None if it is damaged."""
+        if stuffed.count(ESC) != stuffed.count(bytes([ESC, ESC_END])) + stuffed.count(bytes([ESC, ESC_ESC])):
+            return None
         content = stuffed.replace(bytes([ESC, ESC_END]), bytes([END])).replace(bytes([ESC, ESC_ESC]), bytes([ESC]))
-        if len(content) < HEADER.size + CRC_BYTES:
+        if not HEADER.size + CRC_BYTES <= len(content) <= HEADER.size + MAX_PAYLOAD + CRC_BYTES:
             return None
         body, crc = content[:-CRC_BYTES], content[-CRC_BYTES:]
-        sequence, kind, length = HEADER.unpack_from(body)
-        if zlib.crc32(body) != int.from_bytes(crc, "little") or length != len(body) - HEADER.size:
+        low, kind, length, tag = HEADER.unpack_from(body)
+        if zlib.crc32(body) != int.from_bytes(crc, "little") or length != len(body) - LENGTH_AT:
             return None
-        return Packet(sequence, kind, body[HEADER.size :])
+        return Packet((tag & 0xFF) << 8 | low, kind, body[HEADER.size :], tag >> 8)
 
 
 class Decoder:
@@ -86,7 +122,8 @@ class Decoder:
                 self.damaged += 1
             else:
                 packets.append(packet)
-        self._rest = self._rest[-2 * MAX_PAYLOAD :]
+        # Bytes without an END do not pile up: one more than the longest packet is kept, and that is no packet.
+        self._rest = self._rest[-LONGEST - 1 :]
         return packets
 
 
@@ -94,13 +131,24 @@ class Decoder:
 class Identity:
     """What a board answers to IDENTIFY.
 
-    `memories`: how many wait to be loaded; `sources`: pixels of a frame; `digest`: of the mapping, SHA-256.
+    `memories`: how many wait to be loaded; `sources`: pixels per frame; `digest`: of the mapping, SHA-256. A design
+    that the protocol can't carry is refused here, with `UserError`.
     """
 
     memories: int
     sources: int
     classes: int
     digest: bytes
+
+    def __post_init__(self) -> None:
+        other = "on a serial line (gradrtl generate writes a design with AXI ports)"
+        for field, value, most in (
+            ("memories to load", self.memories, MAX_MEMORIES),
+            ("pixels", self.sources, MAX_SOURCES),
+            ("classes", self.classes, MAX_CLASSES),
+        ):
+            require(0 <= value <= most, field, value, f"at most {most} {other}")
+        require(len(self.digest) == 32, "digest", f"{len(self.digest)} bytes", "32 bytes")
 
     def encode(self) -> bytes:
         return IDENTITY.pack(MAGIC, VERSION, self.memories, self.sources, self.classes, self.digest)
@@ -111,4 +159,23 @@ class Identity:
         if len(payload) != IDENTITY.size:
             return None
         magic, version, *rest = IDENTITY.unpack(payload)
-        return Identity(*rest) if (magic, version) == (MAGIC, VERSION) else None
+        if (magic, version) != (MAGIC, VERSION):
+            return None
+        try:
+            return Identity(*rest)
+        except UserError:
+            return None
+
+    @property
+    def result_bytes(self) -> int:
+        """Payload of a result: class and sums."""
+        return RESULT_BYTES * (self.classes + 1)
+
+
+def version_of(packet: Packet) -> int | None:
+    """Version of the protocol in an answer to IDENTIFY, of whatever version; None if it is no such answer."""
+    after_length = HEADER.pack(0, 0, 0, packet.session << 8 | packet.sequence >> 8)[LENGTH_AT:] + packet.payload
+    for text in (packet.payload, after_length):  # from version 2 on, version 1
+        if packet.kind == IDENTIFY | ANSWER and text[: len(MAGIC)] == MAGIC and len(text) > len(MAGIC):
+            return text[len(MAGIC)]
+    return None

@@ -164,7 +164,7 @@ class Readout(wiring.Component):
                 m.d.sync += ready_to_send.eq(0)
         return m
 
-    def _style(self, platform) -> dict[str, str]:
+    def _style(self, platform: object) -> dict[str, str]:
         """The iCE40 has no LUT RAM: few sums stay in flip-flops there."""
         few = getattr(platform, "family", "") == "iCE40" and self.classes * self.sum_bits <= FLIP_FLOP_BITS
         return {"ram_style": "registers"} if few else {}

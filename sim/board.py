@@ -38,19 +38,32 @@ def build(design: str, divisor: int = DIVISOR, *, cache: str | Path | None = Non
 
 
 class SimulatedBoard:
-    """Runs `program` (from `build`) on the far end of a pseudo-terminal until the `with` block ends."""
+    """Runs `program` (from `build`) on the far end of a pseudo-terminal until the `with` block ends.
+
+    `port` names the serial device, `pid` is the program's process. The program ends with the thread that started it,
+    even if that is killed (Linux; elsewhere when the last host has closed the port).
+    """
 
     def __init__(self, program: Path):
         self._program = program
 
     def __enter__(self) -> SimulatedBoard:
         controller, self._line = pty.openpty()
-        tty.setraw(self._line)
-        self.port = os.ttyname(self._line)
-        self._process = subprocess.Popen(
-            [self._program.absolute()], cwd=self._program.parent, stdin=controller, stdout=controller
-        )
-        os.close(controller)
+        try:
+            tty.setraw(self._line)
+            self.port = os.ttyname(self._line)
+            self._process = subprocess.Popen(
+                [self._program.absolute(), str(os.getpid())],
+                cwd=self._program.parent,
+                stdin=controller,
+                stdout=controller,
+            )
+        except BaseException:
+            os.close(self._line)
+            raise
+        finally:
+            os.close(controller)
+        self.pid = self._process.pid
         return self
 
     def __exit__(

@@ -96,6 +96,42 @@ def test_noise_before_a_packet(noise):
     assert [a.sequence for a in answers] == [1]
 
 
+def test_sessions():
+    """Frames of another session get no answer; a new session leaves those under way without one."""
+    mapping = static_mapping()
+    images = frames(mapping.network, 5, 1)
+    outcome = reference.run(mapping.network, images)
+    pause = bytes([END]) * 150
+
+    def frame(index, session):
+        return Packet(300 + index, FRAME, images[index].tobytes(), session).encode()
+
+    damaged = bytearray(Packet(8, IDENTIFY, b"", 0x777777).encode())
+    damaged[-2] ^= 1
+    sent = [
+        Packet(7, IDENTIFY, b"", 0x812345).encode() + bytes([END]) * 70,
+        frame(0, 0x812345) + pause,
+        bytes(damaged) + frame(1, 0x812345) + pause,
+        frame(2, 0x812344) + pause,
+        frame(3, 0x812345) + Packet(9, IDENTIFY, b"", 0x7ABCDE).encode() + pause,
+        frame(4, 0x7ABCDE) + pause,
+        Packet(10, IDENTIFY, b"", 0x7ABCDE).encode() + bytes([END]) * 70,
+    ]
+    answers = talk(mapping, b"".join(sent), 1)
+    assert [(a.session, a.sequence, a.kind) for a in answers if a.sequence != 303] == [
+        (0x812345, 7, IDENTIFY | ANSWER),
+        (0x812345, 300, FRAME | ANSWER),
+        (0x812345, 301, FRAME | ANSWER),
+        (0x7ABCDE, 9, IDENTIFY | ANSWER),
+        (0x7ABCDE, 304, FRAME | ANSWER),
+        (0x7ABCDE, 10, IDENTIFY | ANSWER),
+    ]
+    assert all(a.session == 0x812345 for a in answers if a.sequence == 303)
+    for answer in answers:
+        if answer.kind == FRAME | ANSWER:
+            assert answer.payload == result(outcome, answer.sequence - 300)
+
+
 @pytest.mark.parametrize("held_up", [False, True])
 def test_a_beat_held_up_too_long_makes_the_frame_bad(held_up):
     """The datapath takes no beat before the END, so that all but the last two are lost; or it takes each at once."""

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from test_rtl_synthesis import sparse
 
-from gradrtl.host import Host, open_line
+from gradrtl.host import Host
+from gradrtl.line import open_line
 from gradrtl.quantize.placement import Placement
 from gradrtl.rtl.loading import image
 from gradrtl.rtl.mapping import map_network

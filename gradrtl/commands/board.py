@@ -106,27 +106,32 @@ def run(network: Path, port: str, wanted: Wanted, folder: Path | None, images: i
     """
     import numpy as np
 
-    from ..host import Host, LineError, open_line
+    from ..host import Host
+    from ..line import LineError, open_line
     from ..quantize.network import QuantizedNetwork
-    from ..rtl.boards import BAUD
+    from ..rtl.boards import BAUD, board_of
     from ..rtl.loading import image
     from ..rtl.serial import identity
     from ..steps.frames import labelled_frames
 
     found = QuantizedNetwork.load(network)
-    mapping = placed(found, wanted)
-    frames, labels = labelled_frames(found, folder, images)
-    host = Host(open_line(port, BAUD), BAUD)
-    if host.identify() != identity(mapping):
-        raise LineError(
-            "the board holds another network or placement: give the options of its gradrtl synth, or build again"
-        )
-    if image(mapping):
-        with bar("loading", 1) as advance:
-            host.load(image(mapping))
-            advance()
-    right = 0
-    for index, answer in enumerate(host.classify(np.ascontiguousarray(frames))):
-        right += answer.klass == labels[index]
-        click.echo(f"image {index}: {answer.klass} (label {labels[index]})")
+    if wanted.device:
+        board_of(wanted.device)  # refuses a device without a board
+    with open_line(port, BAUD) as line:
+        mapping = placed(found, wanted)
+        frames, labels = labelled_frames(found, folder, images)
+        host = Host(line, BAUD)
+        if host.identify() != identity(mapping):
+            raise LineError(
+                f"the board on {port} holds another network or placement than {network}: "
+                "give the options of its gradrtl synth, or build its bitstream again"
+            )
+        if memories := image(mapping):
+            with bar("loading", 1) as advance:
+                host.load(memories)
+                advance()
+        right = 0
+        for index, answer in enumerate(host.classify(np.ascontiguousarray(frames))):
+            right += answer.klass == labels[index]
+            click.echo(f"image {index}: {answer.klass} (label {labels[index]})")
     click.echo(f"{right} of {len(frames)} right; {host.statistics.repeated} packets repeated")

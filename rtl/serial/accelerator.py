@@ -10,7 +10,7 @@ from ...errors import require
 from ..datapath import Datapath
 from ..loading import image
 from ..mapping import Mapping
-from ..packets import FRAME, IDENTIFY, LOAD, Identity
+from ..packets import FRAME, IDENTIFY, LOAD, SESSION_BITS, Identity
 from ..uart import SHORTEST_BIT, Receiver, Transmitter
 from .answers import Answers
 from .frames import FrameAssembler
@@ -38,8 +38,9 @@ class SerialAccelerator(wiring.Component):
     busy
         Out: a frame is being received (for a lamp).
 
-    Static input only. Synapse memories of strided layers wait to be loaded. A request that the board can't take (a
-    fifth frame before the first result) is dropped: the sender repeats it.
+    Static input only. Synapse memories of strided layers wait to be loaded. A request that the board can't take is
+    dropped, and the host repeats it: a frame while FRAMES_AHEAD are under way or in another session, a LOAD while any
+    is. Throughput: that of the line, or of the datapath if it is the slower. Stalls: none on `rx`.
     """
 
     def __init__(self, mapping: Mapping, divisor: int):
@@ -64,39 +65,53 @@ class SerialAccelerator(wiring.Component):
         wiring.connect(m, frames.beats, datapath.frames)
         wiring.connect(m, datapath.packets, answers.packets)
         wiring.connect(m, answers.bytes, uart_transmitter.bytes)
-        frame_begins = receiver.begin & (receiver.kind == FRAME)
-        fits = receiver.length == mapping.layers[0].layer.sources
+        session = Signal(SESSION_BITS, name="session")  # of the host that is served; 0: none yet
+        ours = Signal(name="ours")
+        fits = Signal(name="fits")
+        begun = Signal(name="begun")
+        identify = Signal(name="identify")
+        m.d.sync += [
+            ours.eq(receiver.session == session),
+            fits.eq(receiver.left == self.identity.sources),
+            begun.eq(receiver.begin),
+        ]
+        with m.If(identify):
+            m.d.sync += session.eq(receiver.session)
         m.d.comb += [
+            identify.eq(receiver.end & receiver.good & (receiver.kind == IDENTIFY)),
             uart_receiver.pin.eq(self.rx),
             self.tx.eq(uart_transmitter.pin),
             self.busy.eq(~frames.idle),
-            frames.open.eq(frame_begins & fits & frames.idle & answers.room),
+            frames.open.eq(begun & ours & (receiver.kind == FRAME) & fits & frames.idle & answers.ready),
             frames.payload.eq(receiver.payload),
             frames.payload_valid.eq(receiver.payload_valid),
             frames.end.eq(receiver.end),
             frames.good.eq(receiver.good),
             answers.sequence.eq(receiver.sequence),
-            answers.identify.eq(receiver.end & receiver.good & (receiver.kind == IDENTIFY)),
+            answers.session.eq(session),
+            answers.identify.eq(identify),
+            answers.renewed.eq(identify & ~ours),
         ]
         m.d.sync += [receiver.byte.eq(uart_receiver.byte), receiver.valid.eq(uart_receiver.valid)]
-        begun = Signal(name="begun")
+        # A frame has a result if it has a payload; its number is kept then.
+        opened = Signal(name="opened")
         with m.If(frames.open):
-            m.d.sync += begun.eq(1)
-        with m.If(begun & receiver.payload_valid):
+            m.d.sync += opened.eq(1)
+        with m.If(opened & receiver.payload_valid):
             m.d.comb += answers.framed.eq(1)
-            m.d.sync += begun.eq(0)
+            m.d.sync += opened.eq(0)
         with m.If(receiver.end):
-            m.d.sync += begun.eq(0)
+            m.d.sync += opened.eq(0)
         if loadable:
             m.submodules.loader = loader = Loader(mapping)
             m.d.comb += [
-                loader.open.eq(receiver.begin & (receiver.kind == LOAD)),
+                loader.open.eq(begun & ours & (receiver.kind == LOAD) & answers.idle),
                 loader.payload.eq(receiver.payload),
                 loader.payload_valid.eq(receiver.payload_valid),
-                loader.position.eq(receiver.position),
                 loader.end.eq(receiver.end),
                 loader.good.eq(receiver.good),
                 datapath.load.eq(loader.load),
+                answers.load.eq(loader.taken),
                 answers.loaded.eq(loader.done),
             ]
         return m

@@ -6,7 +6,19 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..packets import CRC, CRC_BYTES, END, ESC, ESC_END, ESC_ESC, HEADER, LENGTH_BITS
+from ..packets import (
+    CRC_BYTES,
+    END,
+    ESC,
+    ESC_END,
+    ESC_ESC,
+    HEADER,
+    LENGTH_AT,
+    LENGTH_BITS,
+    SEQUENCE_BITS,
+    SESSION_BITS,
+)
+from .crc import CRC
 
 
 class PacketReceiver(wiring.Component):
@@ -16,14 +28,19 @@ class PacketReceiver(wiring.Component):
     -----
     byte, valid
         In: from the serial receiver.
-    sequence, kind, length
-        Out: the header, complete from the first payload byte on.
+    sequence, kind, session
+        Out: of the header, complete from `begin` on, until the next packet's first byte.
     begin
         Out: one cycle, the header has just become complete.
-    payload, payload_valid, position
-        Out: one payload byte, and how many came before it. Nothing is verified yet.
+    left
+        Out: payload bytes still to come; at `begin`, all of them.
+    payload, payload_valid
+        Out: one payload byte. Nothing is verified yet.
     end, good
-        Out: one cycle at the END of a packet; `good`: length and CRC are right.
+        Out: one cycle at the END of a packet; `good`: length, stuffing and CRC are right.
+
+    Latency: `payload` in the cycle of `valid`, `begin` and `end` one later. Throughput: a byte every second cycle.
+    It never stalls, and any END returns it to the start of a packet, whatever came before.
     """
 
     def __init__(self) -> None:
@@ -31,13 +48,13 @@ class PacketReceiver(wiring.Component):
             {
                 "byte": In(8),
                 "valid": In(1),
-                "sequence": Out(8),
+                "sequence": Out(SEQUENCE_BITS),
                 "kind": Out(8),
-                "length": Out(LENGTH_BITS),
+                "session": Out(SESSION_BITS),
                 "begin": Out(1),
+                "left": Out(LENGTH_BITS),
                 "payload": Out(8),
                 "payload_valid": Out(1),
-                "position": Out(LENGTH_BITS),
                 "end": Out(1),
                 "good": Out(1),
             }
@@ -52,14 +69,17 @@ class PacketReceiver(wiring.Component):
         ended = Signal(name="ended")
         content = Signal(8, name="content")
         header = Signal(range(HEADER.size + 1), name="header")
-        left = Signal(LENGTH_BITS, name="left")
+        # The header's fields as they come, without the length, which is counted down from its last byte on.
+        fields, left = Cat(self.sequence[:8], self.kind, self.sequence[8:], self.session), self.left
         crc_left = Signal(range(CRC_BYTES + 1), name="crc_left")
+        is_length = Signal(name="is_length")
         m.d.comb += [
             content.eq(Mux(escaped, Mux(self.byte == ESC_END, END, ESC), self.byte)),
+            is_length.eq((header >= LENGTH_AT - LENGTH_BITS // 8) & (header < LENGTH_AT)),
             taken.eq(self.valid & (self.byte != END) & ((self.byte != ESC) | escaped)),
             crc.data.eq(content),
             crc.valid.eq(taken),
-            crc.start.eq(self.end),
+            crc.start.eq(ended),
             self.payload.eq(content),
             self.payload_valid.eq(taken & (header == HEADER.size) & (left != 0)),
             # The CRC shows a byte one cycle after it came; the END comes many cycles later.
@@ -73,16 +93,14 @@ class PacketReceiver(wiring.Component):
             with m.If(header != HEADER.size):
                 m.d.sync += [
                     header.eq(header + 1),
-                    Cat(self.sequence, self.kind, self.length).eq(
-                        Cat(self.sequence, self.kind, self.length)[8:] | content << 8 * (HEADER.size - 1)
-                    ),
-                    self.position.eq(0),
                     crc_left.eq(CRC_BYTES),
+                    left.eq(Mux(is_length, Cat(left[8:], content), left - 1)),
+                    self.begin.eq(header == HEADER.size - 1),
                 ]
-                with m.If(header == HEADER.size - 1):
-                    m.d.sync += [self.begin.eq(1), left.eq(Cat(self.length[8:], content))]
+                with m.If(~is_length):
+                    m.d.sync += fields.eq(Cat(fields[8:], content))
             with m.Elif(left != 0):
-                m.d.sync += [left.eq(left - 1), self.position.eq(self.position + 1)]
+                m.d.sync += left.eq(left - 1)
             with m.Elif(crc_left != 0):
                 m.d.sync += crc_left.eq(crc_left - 1)
             with m.Else():

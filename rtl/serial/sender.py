@@ -7,7 +7,18 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..fifo import Queue
-from ..packets import CRC, CRC_BYTES, END, ESC, ESC_END, ESC_ESC, HEADER, LENGTH_BITS
+from ..packets import (
+    CRC_BYTES,
+    END,
+    ESC,
+    ESC_END,
+    ESC_ESC,
+    HEADER,
+    LENGTH_AT,
+    SEQUENCE_BITS,
+    SESSION_BITS,
+)
+from .crc import CRC
 
 
 class PacketSender(wiring.Component):
@@ -15,22 +26,30 @@ class PacketSender(wiring.Component):
 
     Ports
     -----
-    start, sequence, kind, length
+    start, sequence, session
         In: with `start`, while `idle`, a packet begins.
+    kind, length
+        In: from the cycle after `start` until `idle`; `length` as on the line, at most `longest`.
+    idle
+        Out: the packet before has been handed over whole.
     payload
-        In: a stream of `length` bytes; may come later.
+        In: the stream of its payload bytes; may come later.
     bytes
         Out: to the serial transmitter.
+
+    Latency: the first END is offered one cycle after `start`. Throughput: a byte every cycle, a cycle more before the
+    CRC. Stalls: `bytes.ready` low, `payload.valid` low.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, longest: int):
         super().__init__(
             {
                 "start": In(1),
                 "idle": Out(1),
-                "sequence": In(8),
+                "sequence": In(SEQUENCE_BITS),
                 "kind": In(8),
-                "length": In(LENGTH_BITS),
+                "length": In(range(longest + 1)),
+                "session": In(SESSION_BITS),
                 "payload": In(stream.Signature(8)),
                 "bytes": Out(stream.Signature(8)),
             }
@@ -42,9 +61,11 @@ class PacketSender(wiring.Component):
         # Between line and accelerator, so that no path runs from one to the other.
         m.submodules.payloads = payloads = Queue(unsigned(8), 1)
         wiring.connect(m, wiring.flipped(self.payload), payloads.i)
-        header = Signal(8 * HEADER.size, name="header")
-        left = Signal(LENGTH_BITS, name="left")
+        # Sequence and session; kind and length are put in where they belong. Then the CRC.
+        header = Signal(SEQUENCE_BITS + SESSION_BITS, name="header")
+        left = Signal.like(self.length, name="left")
         none_left = Signal(name="none_left")
+        counted = Signal(name="counted")
         number = Signal(range(max(HEADER.size, CRC_BYTES)), name="number")
         raw = Signal(8, name="raw")
         raw_valid = Signal(name="raw_valid")
@@ -61,21 +82,32 @@ class PacketSender(wiring.Component):
             with m.If(out.ready):
                 m.d.sync += escaping.eq(special & ~escaping)
         m.d.comb += crc.data.eq(raw)
+        with m.If(counted):
+            m.d.sync += [left.eq(left - 1), none_left.eq(left == 1)]
         with m.FSM():
             with m.State("idle"):
                 m.d.comb += [self.idle.eq(1), crc.start.eq(1)]
-                m.d.sync += [header.eq(Cat(self.sequence, self.kind, self.length)), number.eq(0)]
-                m.d.sync += [left.eq(self.length), none_left.eq(self.length == 0)]
+                m.d.sync += [header.eq(Cat(self.sequence, self.session)), number.eq(0)]
                 with m.If(self.start):
                     m.next = "open"
             with m.State("open"):
                 m.d.comb += [out.valid.eq(1), out.payload.eq(END)]
+                m.d.sync += left.eq(self.length)
                 with m.If(out.ready):
                     m.next = "header"
             with m.State("header"):
-                m.d.comb += [raw.eq(header[:8]), raw_valid.eq(1), crc.valid.eq(raw_taken)]
+                m.d.comb += [raw_valid.eq(1), crc.valid.eq(raw_taken)]
+                with m.Switch(number):
+                    for place, field in enumerate((self.kind, self.length[:8], self.length[8:]), 1):
+                        with m.Case(place):
+                            m.d.comb += raw.eq(field)
+                    with m.Default():
+                        m.d.comb += raw.eq(header[:8])
+                        with m.If(raw_taken):
+                            m.d.sync += header.eq(header >> 8)
                 with m.If(raw_taken):
-                    m.d.sync += [header.eq(header >> 8), number.eq(number + 1)]
+                    m.d.sync += number.eq(number + 1)
+                    m.d.comb += counted.eq(number >= LENGTH_AT)
                     with m.If(number == HEADER.size - 1):
                         m.d.sync += number.eq(0)
                         m.next = "payload"
@@ -90,8 +122,7 @@ class PacketSender(wiring.Component):
                         payloads.o.ready.eq(raw_taken),
                         crc.valid.eq(raw_taken),
                     ]
-                    with m.If(raw_taken):
-                        m.d.sync += [left.eq(left - 1), none_left.eq(left == 1)]
+                    m.d.comb += counted.eq(raw_taken)
             with m.State("crc"):
                 m.d.comb += [raw.eq(header[:8]), raw_valid.eq(1)]
                 with m.If(raw_taken):

@@ -86,8 +86,9 @@ struct Receiver {
 
 void simulation_fails(const char*) { _exit(1); }
 
-int main() {
-    confinement::end_with_parent(getppid(), SIGKILL);
+// Argument: the process that started this one, and with which it ends.
+int main(int, char** arguments) {
+    confinement::end_with_parent(atoi(arguments[1]), SIGKILL);
     input = confinement::keep(STDIN_FILENO);
     output = confinement::keep(STDOUT_FILENO);
     confinement::silence();
