@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
+from importlib import import_module
 from itertools import chain
 from pathlib import Path
 
@@ -19,13 +20,13 @@ from icarus import LANGUAGES, needs_icarus, packets
 from random_cases import Case
 from random_networks import Options, frames, network
 
+import gradrtl
 from gradrtl.rtl.mapping import map_network
 from gradrtl.rtl.synthesis import tool
 from gradrtl.rtl.verilog import TOP, generate, generate_serial
 from gradrtl.sim import engine
 from gradrtl.sim.toolchain import verilator_root
 
-ROOT = Path(__file__).parents[1]
 FRAMES = 4
 # Dense and convolutional networks, pixels and spikes, spike counts and membranes; maxima and averages over pools.
 SEEDS = (0, 1, 2, 4, 5, 6, 26, 52)
@@ -125,8 +126,10 @@ def test_every_python_writes_the_same_bytes(tmp_path):
     """With those Pythons that have Amaranth; `GRADRTL_PYTHONS` names more."""
     package = tmp_path / "gradrtl"
     package.mkdir()
-    for path in [*(ROOT / "gradrtl").iterdir(), *(ROOT / name for name in ("model", "quantize", "rtl", "sim"))]:
-        (package / path.name).symlink_to(path)
+    folder = Path(gradrtl.__file__).parent
+    rooms = {name: Path(import_module(f"gradrtl.{name}").__path__[0]) for name in ("model", "quantize", "rtl", "sim")}
+    for name, path in ({path.name: path for path in folder.iterdir()} | rooms).items():
+        (package / name).symlink_to(path)
     script = (
         "from gradrtl.quantize.network import QuantizedNetwork\n"
         "from gradrtl.rtl.mapping import map_network\n"
