@@ -7,7 +7,7 @@ RUN := $(VENV)/bin/python
 GRADRTL := $(VENV)/bin/gradrtl
 TYPES := build/types/gradrtl# the packages under their import names, as links, for mypy
 
-.PHONY: demo check test lint docs coverage cocotb formal mutants soak fuzz kills lowest pythons sbom bench campaign networks clean
+.PHONY: demo check test lint docs coverage cocotb formal mutants soak serial-soak fuzz kills lowest pythons sbom bench campaign networks clean
 
 demo: $(READY)
 	$(GRADRTL) demo --out build/mnist
@@ -43,6 +43,9 @@ mutants: $(READY)
 
 soak: $(READY)
 	$(RUN) tests/soak.py
+
+serial-soak: $(READY)
+	$(RUN) tests/serial_soak.py
 
 kills: $(READY)
 	$(RUN) tests/kills.py

@@ -95,8 +95,8 @@ class BoardTop(Elaboratable):
     """Oscillator, PLL, reset, serial pins, lamp."""
 
     def __init__(self, mapping: Mapping, board: Board):
-        self.mapping = mapping
         self.board = board
+        self.accelerator = SerialAccelerator(mapping, board.divisor)
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
@@ -134,7 +134,7 @@ class BoardTop(Elaboratable):
             m.d.start += waited.eq(waited + 1)
         m.d.comb += ResetSignal("sync").eq(~done)
 
-        m.submodules.accelerator = accelerator = SerialAccelerator(self.mapping, board.divisor)
+        m.submodules.accelerator = accelerator = self.accelerator
         uart = platform.request("uart", dir={pin.name: "-" for pin in platform.lookup("uart").ios})
         m.submodules.rx = rx = io.Buffer("i", uart.rx)
         m.submodules.tx = tx = io.Buffer("o", uart.tx)

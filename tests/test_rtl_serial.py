@@ -7,9 +7,22 @@ import pytest
 from amaranth.sim import Simulator
 from random_networks import Options, frames, network
 
+from gradrtl.errors import UserError
+from gradrtl.quantize.network import Dense, Input, IntNeuron, Layer, QuantizedNetwork
 from gradrtl.quantize.placement import Placement
+from gradrtl.rtl.boards import board_design, board_of
 from gradrtl.rtl.mapping import Mapping, map_network
-from gradrtl.rtl.packets import ANSWER, END, FRAME, IDENTIFY, Decoder, Identity, Packet
+from gradrtl.rtl.packets import (
+    ANSWER,
+    END,
+    FRAME,
+    IDENTIFY,
+    MAX_CLASSES,
+    MAX_SOURCES,
+    Decoder,
+    Identity,
+    Packet,
+)
 from gradrtl.rtl.serial import SerialAccelerator, identity
 from gradrtl.rtl.serial.frames import FrameAssembler
 from gradrtl.sim import reference
@@ -59,6 +72,25 @@ def talk(mapping: Mapping, sent: bytes, patience: int) -> list[Packet]:
 def static_mapping() -> Mapping:
     seed = next(s for s in range(100) if network(s, OPTIONS).input.kind == "static")
     return map_network(network(seed, OPTIONS))
+
+
+@pytest.mark.parametrize(
+    ("sources", "classes", "told"),
+    [
+        (MAX_SOURCES + 1, 1, "pixels is 65532, expected at most 65531 on a serial line"),
+        (1, MAX_CLASSES + 1, "classes is 16382, expected at most 16381 on a serial line"),
+    ],
+)
+def test_a_design_that_packets_cannot_carry_is_refused_when_it_is_made(sources, classes, told):
+    weight = np.zeros((classes, sources), np.int8)
+    weight[0, 0] = 1
+    dense = Dense(weight, np.zeros(classes, np.int64))
+    layer = Layer("out", (sources,), dense, IntNeuron("decaying_input", "hard", np.array([1])), 4)
+    mapping = map_network(QuantizedNetwork(Input((sources,), 8), (layer,), 1))
+    with pytest.raises(UserError, match=told):
+        SerialAccelerator(mapping, DIVISOR)
+    with pytest.raises(UserError, match=told):
+        board_design(mapping, board_of("ecp5-85"))
 
 
 def result(outcome, index: int) -> bytes:

@@ -1,0 +1,136 @@
+"""`gradrtl run`: whatever is wrong with port, line or board is told in one line, and the port is given back."""
+
+from __future__ import annotations
+
+import os
+import pty
+import sys
+import threading
+import tty
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from fake_board import FakeBoard
+
+from gradrtl import host, line
+from gradrtl.cli import main
+from gradrtl.line import SerialLine, open_line
+from gradrtl.quantize.network import QuantizedNetwork
+from gradrtl.rtl.packets import Packet
+from gradrtl.rtl.serial import identity
+from gradrtl.steps.place import Wanted, place
+
+ROOT = Path(__file__).parent.parent
+NETWORK = str(ROOT / "networks" / "mnist-1pct.npz")
+PES = "4,4"
+
+
+def run(port: str, images: int = 5) -> Result:
+    words = ["run", NETWORK, "--data", str(ROOT / "data/mnist"), "--pe", PES]
+    return CliRunner().invoke(main, [*words, "--port", port, "--images", str(images)])
+
+
+def told(result: Result, code: int = 2) -> str:
+    """The one line of an error."""
+    assert result.exit_code == code, result.output
+    assert result.stderr.count("\n") == 1
+    return result.stderr
+
+
+@pytest.fixture
+def board(monkeypatch):
+    """A board in software with the right identity, on every port; the host's clock is the board's."""
+    fake = FakeBoard()
+    network = QuantizedNetwork.load(NETWORK)
+    fake.identity = identity(place(network, Wanted(pes=PES)))
+    monkeypatch.setattr(line, "open_line", lambda port, baud: fake)
+    monkeypatch.setattr(host.time, "monotonic", lambda: fake.now)
+    return fake
+
+
+@pytest.fixture
+def port():
+    """A pseudo-terminal: both ends, and the name of the device."""
+    far, near = pty.openpty()
+    tty.setraw(near)
+    yield far, near, os.ttyname(near)
+    for end in (near, far):
+        with suppress(OSError):  # a test has cut the line
+            os.close(end)
+
+
+def test_classes_and_labels(board):
+    result = run("port")
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert lines[:5] == [f"image {i}: 0 (label {label})" for i, label in enumerate((7, 2, 1, 0, 4))]
+    assert lines[5] == "1 of 5 right; 0 packets repeated"
+    assert board.closed
+
+
+@pytest.mark.parametrize("name", ["/dev/no-such-port", "", NETWORK])
+def test_no_such_port(name):
+    assert told(run(name)).startswith(f"error: port is {name}")
+
+
+def test_a_port_that_another_program_has_open(port):
+    with open_line(port[2], 1_000_000):
+        assert "another program has open" in told(run(port[2]))
+
+
+def test_another_network_on_the_board(board):
+    board.identity = replace(board.identity, digest=bytes(32))
+    assert "the board on port holds another network or placement" in told(run("port"))
+    assert board.closed
+
+
+def test_a_board_of_the_protocol_before(board):
+    text = board.identity.encode()
+    text = text[:4] + b"\x01" + text[5:]
+    session = int.from_bytes(text[1:4], "little")
+    board.fault = lambda a: [Packet(text[0] << 8 | a.sequence & 0xFF, a.kind, text[4:], session)]
+    assert "serial protocol is version 1, expected 2" in told(run("port"))
+    assert board.closed
+
+
+def test_a_board_that_is_silent(board):
+    board.dead = True
+    assert told(run("port")) == "error: the board does not answer: 8 attempts to identify it\n"
+    assert board.closed
+
+
+def test_a_line_that_is_cut(port):
+    far, near, name = port
+
+    def cut():
+        os.read(far, 1)
+        os.close(near)
+        os.close(far)
+
+    other = threading.Thread(target=cut)
+    other.start()
+    assert told(run(name)).startswith(f"error: the line to {name} was cut: ")
+    other.join()
+
+
+def test_an_interruption_gives_the_port_back(port, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(SerialLine, "read", interrupted)
+    result = run(port[2])
+    assert told(result, 130) == "interrupted\n"
+    open_line(port[2], 1_000_000).close()
+
+
+def test_without_pyserial(monkeypatch, port):
+    monkeypatch.setitem(sys.modules, "serial", None)
+    assert told(run(port[2])) == "error: pyserial is not installed: pip install 'gradrtl[fpga]'\n"
+
+
+def test_a_device_without_a_board():
+    words = ["run", NETWORK, "--data", str(ROOT / "data/mnist"), "--port", "/dev/null", "--device", "xc7z020"]
+    assert "device is xc7z020, expected" in told(CliRunner().invoke(main, words))
