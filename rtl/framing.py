@@ -94,11 +94,13 @@ class Framer(wiring.Component):
 class SpikeFramer(wiring.Component):
     """Turns addresses and end-of-step marks into events, with exactly `steps` tokens a frame.
 
-    A frame is bad if an address does not exist, or if it has too few or too many steps. An address that does not
-    exist is dropped; missing steps are added, empty; what comes after the last step is dropped up to `last`.
+    Within a step addresses ascend: a source spikes once in a step, and this is how hardware sees it. A frame is bad
+    if an address does not exist or is not above the one before it in its step, or if it has too few or too many
+    steps. Such an address is dropped, so that no sum leaves its proven range; missing steps are added, empty; what
+    comes after the last step is dropped up to `last`.
 
     Ports: `beats` (`spike_beat_layout`), `events` (`event_layout`), `abort`, `short`, `long` as in `Framer`;
-    `short` also tells of an address that does not exist. Latency 0, throughput a beat a cycle; each missing step costs
+    `short` also tells of a dropped address. Latency 0, throughput a beat a cycle; each missing step costs
     a cycle. Stalls: `events.ready` low.
     """
 
@@ -126,7 +128,9 @@ class SpikeFramer(wiring.Component):
         event = self.events.payload
         final_step = Signal(name="final_step")
         mark = Signal(name="mark")
+        least = Signal(range(self.sources + 1), name="least")  # address that may come next in this step
         exists = Signal(name="exists")
+        belongs = Signal(name="belongs")
         ends = Signal(name="ends")
         takes = Signal(name="takes")
         token = Signal(name="token")
@@ -134,22 +138,27 @@ class SpikeFramer(wiring.Component):
             final_step.eq(step == self.steps - 1),
             mark.eq(word[MARK_BIT]),
             exists.eq(word[:MARK_BIT] < self.sources),
+            belongs.eq(exists & (word[:MARK_BIT] >= least)),
             ends.eq(mark | last),
             token.eq(filling | ends),
             event.end.eq(token),
             event.source.eq(Mux(token, 0, word)),
             event["value"].eq(~token),
             event.bad.eq(bad | filling | ~(mark & last)),
-            self.events.valid.eq(filling | (self.beats.valid & ~dropping & (ends | exists))),
-            self.beats.ready.eq(~filling & (dropping | self.events.ready | ~(ends | exists))),
+            self.events.valid.eq(filling | (self.beats.valid & ~dropping & (ends | belongs))),
+            self.beats.ready.eq(~filling & (dropping | self.events.ready | ~(ends | belongs))),
             takes.eq(self.beats.valid & self.beats.ready & ~dropping),
             self.long.eq(takes & mark & final_step & ~last),
-            self.short.eq(takes & Mux(ends, last & ~(mark & final_step), ~exists)),
+            self.short.eq(takes & Mux(ends, last & ~(mark & final_step), ~belongs)),
         ]
         with m.If(takes):
             m.d.sync += begun.eq(~last)
-            with m.If(~ends & ~exists):
+            with m.If(~ends & ~belongs):
                 m.d.sync += bad.eq(1)
+            with m.If(ends):
+                m.d.sync += least.eq(0)
+            with m.Elif(belongs):
+                m.d.sync += least.eq(word[:MARK_BIT] + 1)
         with m.If(self.events.valid & self.events.ready & token):
             m.d.sync += step.eq(Mux(final_step, 0, step + 1))
             with m.If(final_step):
@@ -161,7 +170,7 @@ class SpikeFramer(wiring.Component):
         with m.If(dropping & self.beats.valid & last):
             m.d.sync += [dropping.eq(0), begun.eq(0)]
         with m.If(self.abort):
-            m.d.sync += [step.eq(0), bad.eq(0), filling.eq(0)]
+            m.d.sync += [step.eq(0), bad.eq(0), filling.eq(0), least.eq(0)]
             with m.If(Mux(takes, ~last, begun & ~dropping)):
                 m.d.sync += dropping.eq(1)
         return m

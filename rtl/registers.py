@@ -55,7 +55,11 @@ def registers(layers: int) -> tuple[Register, ...]:
         ),
         ("control", "wo", "write bit 0 = 1: soft reset; frames inside are lost, a packet being sent is completed"),
         ("status", "ro", "bit 0: a packet waits on m_axis; bit 1: a frame has begun on s_axis and not ended"),
-        ("errors", "w1c", "bit 0: a frame was too short or held an unknown address; bit 1: a frame was too long"),
+        (
+            "errors",
+            "w1c",
+            "bit 0: a frame was too short or held an address unknown or out of order; bit 1: one was too long",
+        ),
         ("frames_in", "ro", "frames taken in, good and bad"),
         ("frames_out", "ro", "packets sent"),
         ("cycles", "ro", "cycles since reset"),

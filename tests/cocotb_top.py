@@ -40,7 +40,7 @@ COMMON = (
     "unknown address written", "unaligned address", "read-only register written", "write strobe off",
     "error bit cleared", "data before address", "frame taken while another is computed",
 )  # fmt: skip
-KINDS = ("one beat",) if STATIC else ("unknown spike address", "last without mark", "marks only")
+KINDS = ("one beat",) if STATIC else ("unknown spike address", "last without mark", "marks only", "address twice")
 COVERED = Coverage(*COMMON, *KINDS)
 
 
@@ -236,7 +236,13 @@ async def malformed_spikes(dut):
         nothing = np.zeros_like(sent.seen)
         frames.append(Sent(beats_of(MAPPING, nothing), nothing, False))
         frames.append(bench.good())
-    for case in KINDS:
+        sent = bench.good()
+        spikes = [i for i, (word, _) in enumerate(sent.beats) if not word >> MARK_BIT]
+        if spikes:
+            at = bench.random.choice(spikes)
+            frames += [Sent([*sent.beats[: at + 1], *sent.beats[at:]], sent.seen, True), bench.good()]
+            COVERED.hit("address twice")
+    for case in KINDS[:-1]:
         COVERED.hit(case)
     await bench.exchange(frames)
 

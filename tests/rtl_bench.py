@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from amaranth.sim import Simulator
 
+from gradrtl.rtl.axilite import Response
 from gradrtl.rtl.framing import MARK_BIT
 from gradrtl.rtl.mapping import Mapping
 from gradrtl.rtl.top import Accelerator
@@ -97,3 +98,43 @@ class Bench:
                 self.flags.append(user)
                 self.taken.append(times)
                 packet, times = [], []
+
+
+async def offer(ctx, dut: Accelerator, beats: list[Beat]) -> None:
+    """Sends beats without a pause; returns when the last one is taken."""
+    for word, last in beats:
+        ctx.set(dut.s_axis_tdata, word)
+        ctx.set(dut.s_axis_tlast, last)
+        ctx.set(dut.s_axis_tvalid, 1)
+        await ctx.tick().until(dut.s_axis_tready)
+    ctx.set(dut.s_axis_tvalid, 0)
+
+
+async def lite_read(ctx, dut: Accelerator, address: int) -> int:
+    """What register `address` holds; it must answer OKAY."""
+    ctx.set(dut.s_axil_araddr, address)
+    ctx.set(dut.s_axil_arvalid, 1)
+    await ctx.tick().until(dut.s_axil_arready)
+    ctx.set(dut.s_axil_arvalid, 0)
+    ctx.set(dut.s_axil_rready, 1)
+    value, response = await ctx.tick().sample(dut.s_axil_rdata, dut.s_axil_rresp).until(dut.s_axil_rvalid)
+    ctx.set(dut.s_axil_rready, 0)
+    assert response == Response.OKAY.value
+    return value
+
+
+async def lite_write(ctx, dut: Accelerator, address: int, word: int) -> None:
+    """Writes `word` with all its bytes; it must answer OKAY."""
+    ctx.set(dut.s_axil_awaddr, address)
+    ctx.set(dut.s_axil_awvalid, 1)
+    await ctx.tick().until(dut.s_axil_awready)
+    ctx.set(dut.s_axil_awvalid, 0)
+    ctx.set(dut.s_axil_wdata, word)
+    ctx.set(dut.s_axil_wstrb, 15)
+    ctx.set(dut.s_axil_wvalid, 1)
+    await ctx.tick().until(dut.s_axil_wready)
+    ctx.set(dut.s_axil_wvalid, 0)
+    ctx.set(dut.s_axil_bready, 1)
+    (response,) = await ctx.tick().sample(dut.s_axil_bresp).until(dut.s_axil_bvalid)
+    ctx.set(dut.s_axil_bready, 0)
+    assert response == Response.OKAY.value

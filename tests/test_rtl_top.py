@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from amaranth.sim import Simulator
 from random_networks import Options, frames, network
-from rtl_bench import Bench, beats_of
+from rtl_bench import Beat, Bench, beats_of, lite_read, lite_write, offer
 
 from gradrtl.quantize.network import Dense, Input, IntNeuron, Layer, QuantizedNetwork, Readout
 from gradrtl.quantize.placement import Placement
+from gradrtl.rtl.framing import MARK_BIT
 from gradrtl.rtl.mapping import Mapping, map_network
+from gradrtl.rtl.registers import registers
+from gradrtl.rtl.top import Accelerator
 from gradrtl.sim import reference
 from gradrtl.sim.events import events_of
 from gradrtl.sim.timing.predict import predict
@@ -91,6 +95,121 @@ def test_last_run_ends_beyond_the_width_of_the_largest_start():
     layer = Layer("only", (2,), Dense(weights, np.zeros(2, np.int64)), lif(10), 4)
     net = QuantizedNetwork(Input((2,)), (layer,), 2)
     check(net, map_network(net, (1,)), np.array([[9, 9], [200, 255], [0, 255]], np.uint8), 0.0, 0)
+
+
+# Malformed frames, and what the registers say of them
+
+MARK = 1 << MARK_BIT
+SHORT, LONG = 1, 2  # bits of the register `errors`
+SPIKES = {  # of two steps and three sources: addresses and marks of a packet, and the bits that it sets
+    "good": ([0, 1, 2, MARK, 0, 2, MARK], 0),
+    "without spikes": ([MARK, MARK], 0),
+    "same spikes in both steps": ([2, MARK, 2, MARK], 0),
+    "last beat without mark": ([1, MARK, 0, 0], SHORT),
+    "last beat without mark in the first step": ([1, 2], SHORT),
+    "step missing": ([1, MARK], SHORT),
+    "address unknown": ([1, 3, MARK, MARK], SHORT),
+    "address twice": ([1, 1, MARK, MARK], SHORT),
+    "last address twice": ([MARK, 2, 2, MARK], SHORT),
+    "address descends": ([2, 1, MARK, MARK], SHORT),
+    "step too many": ([MARK, MARK, MARK], LONG),
+    "addresses after the last step": ([MARK, MARK, 1, 2], LONG),
+}
+PIXELS = {"good": ([1, 2, 3], 0), "short": ([1, 2], SHORT), "one beat": ([1], SHORT), "long": ([1, 2, 3, 4], LONG)}
+CASES = [(kind, name) for kind, cases in (("spikes", SPIKES), ("static", PIXELS)) for name in cases]
+
+
+def three_sources(kind: str) -> Mapping:
+    layer = Layer("only", (3,), Dense(np.array([[7, -8, 7], [1, 2, 3]], np.int8), np.zeros(2, np.int64)), lif(4), 4)
+    return map_network(QuantizedNetwork(Input((3,), kind=kind), (layer,), 2), Placement((1,), pixels_a_beat=1))
+
+
+def packet(words: list[int]) -> list[Beat]:
+    return [(word, int(i == len(words) - 1)) for i, word in enumerate(words)]
+
+
+def addresses(mapping: Mapping) -> dict[str, int]:
+    return {register.name: register.address for register in registers(len(mapping.layers))}
+
+
+def in_simulator(dut: Accelerator, testbench) -> None:
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(testbench)
+    simulator.run()
+
+
+@pytest.mark.parametrize(("kind", "name"), CASES)
+def test_error_bits(kind, name):
+    """The packet, then a good one; each bit alone, and cleared alone."""
+    cases = SPIKES if kind == "spikes" else PIXELS
+    words, bits = cases[name]
+    mapping = three_sources(kind)
+    dut, at = Accelerator(mapping), addresses(mapping)
+
+    async def testbench(ctx):
+        ctx.set(dut.m_axis_tready, 1)
+        for sent, expected in ((words, bits), (cases["good"][0], 0)):
+            await offer(ctx, dut, packet(sent))
+            await ctx.tick().repeat(20)
+            assert await lite_read(ctx, dut, at["errors"]) == expected
+            await lite_write(ctx, dut, at["errors"], ~expected & 3)
+            assert await lite_read(ctx, dut, at["errors"]) == expected
+            await lite_write(ctx, dut, at["errors"], expected)
+            assert await lite_read(ctx, dut, at["errors"]) == 0
+
+    in_simulator(dut, testbench)
+
+
+@pytest.mark.parametrize("kind", ["spikes", "static"])
+def test_status_bits(kind):
+    """Each bit alone, both, none. Bit 0: a packet waits; bit 1: a frame has begun and not ended."""
+    mapping = three_sources(kind)
+    dut, at = Accelerator(mapping), addresses(mapping)
+    beats = packet((SPIKES if kind == "spikes" else PIXELS)["good"][0])
+
+    async def testbench(ctx):
+        async def status() -> int:
+            return await lite_read(ctx, dut, at["status"])
+
+        assert await status() == 0
+        await offer(ctx, dut, beats[:1])
+        assert await status() == 2
+        await offer(ctx, dut, beats[1:])
+        await ctx.tick().repeat(60)
+        assert await status() == 1
+        await offer(ctx, dut, beats[:2])
+        assert await status() == 3
+        ctx.set(dut.m_axis_tready, 1)
+        await ctx.tick().repeat(10)
+        assert await status() == 2
+        await offer(ctx, dut, beats[2:])
+        await ctx.tick().repeat(60)
+        assert await status() == 0
+
+    in_simulator(dut, testbench)
+
+
+@pytest.mark.parametrize("stalls", [0.0, 0.3])
+@pytest.mark.parametrize("seed", range(4))
+def test_address_out_of_order_is_flagged_and_dropped(seed, stalls):
+    """Doubled, or below the one before: the frame counts without it, flagged; those around it are as ever."""
+    generator = np.random.default_rng(seed)
+    net = network(seed, Options(dense_only=True, largest=20, most_layers=2, most_steps=4, kinds=("spikes",)))
+    mapping = map_network(net, Placement((2,) * len(net.layers)))
+    images = frames(net, 9, seed)
+    images[1::2, generator.integers(net.steps), -1] = 1  # a frame with a spike at least
+    sent = [beats_of(mapping, image) for image in images]
+    for beats in sent[1::2]:
+        spikes = [i for i, (word, _) in enumerate(beats) if word < MARK]
+        i = int(generator.choice(spikes))
+        word = beats[i][0]
+        beats.insert(i + 1, (int(generator.choice([0, word])), 0))
+    bench = Bench(mapping, sent, stalls, seed)
+    bench.run()
+    expected = reference.run(net, images)
+    assert bench.packets == [[int(c), *row] for c, row in zip(expected.classes, expected.counts.tolist(), strict=True)]
+    assert bench.flags == [0, 1, 0, 1, 0, 1, 0, 1, 0]
 
 
 def lif(threshold: int) -> IntNeuron:

@@ -107,15 +107,18 @@ class FramesOfSpikes(Claim):
         tokens, owed, malformed = Signal(range(steps + 1)), Signal(), Signal()
         mark, unknown, ends_frame = Signal(), Signal(), Signal()
         over = Signal()  # all tokens are sent, the packet goes on
+        least = Signal(range(sources + 1))  # above all addresses that this step has had
+        wrong = Signal()
         belongs = Signal()
         m.d.comb += [
             mark.eq(beat.data[MARK_BIT]),
             unknown.eq(~mark & ~beat.last & (beat.data[:MARK_BIT] >= sources)),
+            wrong.eq(unknown | (~mark & ~beat.last & (beat.data[:MARK_BIT] < least))),
             belongs.eq(~packet.void & ~over),
             ends_frame.eq(passes & sent.end & (tokens == steps - 1)),
             Assert(~(takes & owed)),
-            # A beat that belongs to a frame gives one event, unless its address is unknown; an owed token is the other.
-            Assert(passes == Mux(owed, framer.events.ready, takes & belongs & ~unknown)),
+            # A beat that belongs to a frame gives one event, unless its address is wrong; an owed token is the other.
+            Assert(passes == Mux(owed, framer.events.ready, takes & belongs & ~wrong)),
         ]
         with m.If(passes):
             m.d.comb += Assert(sent.end == (owed | mark | beat.last))
@@ -127,10 +130,13 @@ class FramesOfSpikes(Claim):
             m.d.comb += Assert(takes | passes)
 
         with m.If(passes & sent.end):
+            m.d.sync += least.eq(0)
             m.d.sync += tokens.eq(Mux(ends_frame, 0, tokens + 1))
         with m.If(takes & belongs):
-            with m.If(unknown):
+            with m.If(wrong):
                 m.d.sync += malformed.eq(1)
+            with m.Elif(~mark & ~beat.last):
+                m.d.sync += least.eq(beat.data[:MARK_BIT] + 1)
             with m.If(beat.last & ~ends_frame):
                 m.d.sync += [owed.eq(1), malformed.eq(1)]
         with m.If(ends_frame):
@@ -138,11 +144,12 @@ class FramesOfSpikes(Claim):
         with m.Elif(takes & beat.last):
             m.d.sync += over.eq(0)
         with m.If(framer.abort):
-            m.d.sync += [tokens.eq(0), malformed.eq(0), owed.eq(0)]
+            m.d.sync += [tokens.eq(0), malformed.eq(0), owed.eq(0), least.eq(0)]
         m.d.comb += [
             Cover(ends_frame & ~sent.bad),
             Cover(ends_frame & sent.bad & ~owed),
             Cover(ends_frame & owed),
+            Cover(takes & belongs & wrong & ~unknown),
             Cover(takes & beat.last & over),
             Cover(takes & beat.last & packet.void),
         ]
@@ -150,6 +157,10 @@ class FramesOfSpikes(Claim):
         m.d.comb += [
             Assert(inner(inside, "step") == tokens),
             Assert(tokens < steps),
+            Assert(inner(inside, "least") == least),
+            Assert(least <= sources),
+            Assert(packet.begun | (least == 0)),
+            Assert(~(over | packet.void | owed) | (least == 0)),
             Assert(inner(inside, "filling") == owed),
             Assert(inner(inside, "bad") == malformed),
             Assert(inner(inside, "dropping") == (packet.void | over)),
