@@ -103,8 +103,6 @@ def root_page(name: str) -> str:
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     lay_out_packages()
     sections = {next(iter(section)): next(iter(section.values())) for section in config.nav or []}
-    for pages in sections.values():
-        pages[:] = [page for page in pages if (ROOT / "docs" / _path(page)).exists()]
     sections["Reference"].insert(0, {"Commands": "cli.md"})
     by_package: dict[str, list[dict[str, str]]] = {}
     for path, (title, _) in interface().items():
@@ -116,10 +114,6 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
         project.append({"Changes": "changelog.md"})
     sections["Help"] += project
     return config
-
-
-def _path(page: str | dict[str, str]) -> str:
-    return page if isinstance(page, str) else next(iter(page.values()))
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

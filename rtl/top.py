@@ -14,11 +14,34 @@ from ..bits import unsigned_bits
 from .axilite import AxiLite, Response, channels
 from .datapath import Datapath
 from .fifo import Queue
-from .framing import Framer, SpikeFramer
+from .framing import Framer, SpikeFramer, pixel_beat_layout, spike_beat_layout
 from .latency import INPUT_QUEUE, OUTPUT_QUEUE
 from .mapping import Mapping
 from .readout import WORD_BITS
 from .registers import DIGEST_WORDS, MAGIC, registers
+
+
+def address_bits(mapping: Mapping) -> int:
+    """Of the registers: a bit more than they need, so that addresses beyond them can be refused."""
+    return unsigned_bits(registers(len(mapping.layers))[-1].address) + 1
+
+
+def port_members(mapping: Mapping) -> dict[str, wiring.Member]:
+    """The ports of the accelerator of `mapping`, without clock and reset."""
+    static = mapping.network.input.kind == "static"
+    beat = pixel_beat_layout(mapping.pixels_a_beat) if static else spike_beat_layout()
+    return {
+        "s_axis_tdata": In(beat["data"].width),
+        "s_axis_tvalid": In(1),
+        "s_axis_tready": Out(1),
+        "s_axis_tlast": In(1),
+        "m_axis_tdata": Out(WORD_BITS),
+        "m_axis_tvalid": Out(1),
+        "m_axis_tready": In(1),
+        "m_axis_tlast": Out(1),
+        "m_axis_tuser": Out(1),
+        **{f"s_axil_{name}": member for name, member in channels(address_bits(mapping)).items()},
+    }
 
 
 class Accelerator(wiring.Component):
@@ -44,22 +67,9 @@ class Accelerator(wiring.Component):
         static = mapping.network.input.kind == "static"
         self.framer = Framer(mapping) if static else SpikeFramer(mapping.network, mapping.layers[0].address_bits)
         self.map = registers(len(mapping.layers))
-        self.axil = AxiLite(unsigned_bits(self.map[-1].address) + 1)
-        beat = self.framer.beats.payload.shape()
-        ports = {
-            "s_axis_tdata": In(beat["data"].width),
-            "s_axis_tvalid": In(1),
-            "s_axis_tready": Out(1),
-            "s_axis_tlast": In(1),
-            "m_axis_tdata": Out(WORD_BITS),
-            "m_axis_tvalid": Out(1),
-            "m_axis_tready": In(1),
-            "m_axis_tlast": Out(1),
-            "m_axis_tuser": Out(1),
-        }
+        self.axil = AxiLite(address_bits(mapping))
         self.channels = channels(self.axil.address_bits)
-        ports |= {f"s_axil_{name}": member for name, member in self.channels.items()}
-        super().__init__(ports)
+        super().__init__(port_members(mapping))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

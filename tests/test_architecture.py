@@ -38,6 +38,7 @@ ARROWS = {
 HEAVY = {"torch": {"model", "quantize", "face"}, "amaranth": {"rtl"}, "matplotlib": {"quantize", "face"}}
 # These describe a placement in numbers. The simulators read them, so they load no hardware description.
 PLAIN = (
+    "c_header",
     "latency",
     "mapping",
     "layer_mapping",

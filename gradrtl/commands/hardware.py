@@ -61,10 +61,12 @@ def place(network: Path, folder: Path, wanted: Wanted, output: Path | None) -> N
 @click.command()
 @network_argument
 @click.option("-o", "--output", default="build/gradrtl.v", type=click.Path(path_type=Path), help="- is stdout.")
+@click.option("--header", type=click.Path(path_type=Path), help="Also write the register map, as a C header.")
 @placement_options
-def generate(network: Path, output: Path, wanted: Wanted) -> None:
+def generate(network: Path, output: Path, header: Path | None, wanted: Wanted) -> None:
     """Write the accelerator of a NETWORK as one Verilog file."""
     from ..quantize.network import QuantizedNetwork
+    from ..rtl.c_header import c_header
     from ..rtl.verilog import generate as emit
 
     mapping = placed(QuantizedNetwork.load(network), wanted)
@@ -79,6 +81,10 @@ def generate(network: Path, output: Path, wanted: Wanted) -> None:
     if mapping.placement.strided:
         say("note: on the device, large memories come without contents; gradrtl synth builds a design that loads them")
     say(f"wrote {output}")
+    if header is not None:
+        with output_file(header) as path:
+            path.write_text(c_header(len(mapping.layers)))
+        say(f"wrote {header}")
 
 
 @click.command()
