@@ -8,9 +8,8 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
-from amaranth.hdl import Assert, Assume, Cat, Const, Cover, Fragment, Module, Mux, Signal, signed
-from amaranth.lib import data
-from prover import Claim, constant, free, inner, opened, prove, watch
+from amaranth.hdl import Assert, Assume, Cat, Const, Cover, Fragment, Module, Signal, signed
+from prover import Claim, constant, free, opened, prove, watch
 
 from gradrtl.quantize.network import Dense, Input, IntNeuron, Layer, QuantizedNetwork
 from gradrtl.quantize.placement import Placement
@@ -19,7 +18,6 @@ from gradrtl.rtl.mapping import LayerMapping, map_network
 from gradrtl.rtl.pe import ProcessingElement
 
 BITS = 2
-STAGE = data.StructLayout({"valid": 1, "token": 1, "bad": 1, "bank": 1, "value": BITS})
 
 
 def small_layer() -> LayerMapping:
@@ -47,24 +45,23 @@ class CompleteSums(Claim):
         # The fire unit touches a bank, and gives it back, only while it is full.
         m.d.comb += [Assume((touch & ~pe.full) == 0) for touch in (pe.read, pe.clear, pe.release)]
 
-        state = {name: inner(inside, name) for name in ("reading", "reading_bank", "bank", "busy")}
-        state["token"] = data.View(pe.event, inner(inside, "read_event")).end
-        reader = (state["reading"] & ~state["token"], state["reading"] & state["token"], state["reading_bank"])
-        views = [data.View(STAGE, inner(inside, f"stage{i}")) for i in (1, 2, 3)]
-        stages = [reader, *((view.valid, view.token, view.bank) for view in views)]
-        row3, product3 = inner(inside, "row3"), inner(inside, "product3")
-        forward, last_sum = inner(inside, "forward"), inner(inside, "last_sum")
+        reader, accumulators = pe.reader, pe.accumulators
+        fetch, written = reader.fetch, accumulators.stage3
+        fetched = (fetch.valid & ~fetch.event.end, fetch.valid & fetch.event.end, fetch.bank)
+        behind = (accumulators.addends, accumulators.stage2, accumulators.stage3)
+        stages = [fetched, *((stage.valid, stage.token, stage.bank) for stage in behind)]
 
         row = Signal(mapping.row_bits)
         constant(m, row)
         for b in range(BANKS):
             total = Signal(signed(mapping.current_bits), name=f"total{b}")
-            adds = Signal(name=f"adds{b}")
-            m.d.comb += adds.eq(views[2].valid & (views[2].bank == b) & (row3 == row))
+            adds, added = Signal(name=f"adds{b}"), Signal(name=f"added{b}")
+            m.d.comb += adds.eq(written.valid & (written.bank == b) & (written.row == row))
+            m.d.sync += added.eq(adds)
             with m.If(adds):
-                m.d.sync += total.eq(total + product3)
-                m.d.comb += [Assert(inner(inside, "sum3") == (total + product3)[: mapping.current_bits].as_signed())]
-                m.d.comb += Cover(forward)
+                m.d.sync += total.eq(total + written.product)
+                m.d.comb += Assert(accumulators.total == (total + written.product)[: mapping.current_bits].as_signed())
+                m.d.comb += Cover(added)  # the sum of the cycle before is forwarded
             with m.If(pe.clear[b] & (pe.clear_row == row)):
                 m.d.sync += total.eq(0)
 
@@ -78,20 +75,18 @@ class CompleteSums(Claim):
 
             # What makes it inductive. A bank that is busy has one token, on its way or arrived; synapses go before it.
             tokens = [token & (bank == b) for _, token, bank in stages]
-            m.d.comb += Assert(state["busy"][b] == sum(tokens, pe.full[b]))
+            m.d.comb += Assert(reader.busy[b] == sum(tokens, pe.full[b]))
             for s, (valid, token, bank) in enumerate(stages):
                 here = valid & (bank == b)
                 m.d.comb += Assert(~(valid & token))
-                m.d.comb += Assert(~(here & state["busy"][b]) | Cat(*tokens[:s], Const(0, 1)).any())
-            m.d.comb += Assert(watch(m, inside, row, f"bank{b}") == total)
-            with m.If(adds):
-                m.d.comb += Assert(Mux(forward, last_sum, pe.sums[b]) == total)
+                m.d.comb += Assert(~(here & reader.busy[b]) | Cat(*tokens[:s], Const(0, 1)).any())
+            m.d.comb += Assert(watch(m, inside, row, "accumulators", f"bank{b}") == total)
         for (valid, _, bank), (before, _, bank_before) in pairwise(stages):
             m.d.comb += Assert(~(valid & before) | (bank == bank_before))
-        with m.If(reader[0]):
-            m.d.comb += Assert(state["reading_bank"] == state["bank"])
-        with m.If(reader[1]):
-            m.d.comb += Assert(state["reading_bank"] != state["bank"])
+        with m.If(fetched[0]):
+            m.d.comb += Assert(fetch.bank == reader.bank)
+        with m.If(fetched[1]):
+            m.d.comb += Assert(fetch.bank != reader.bank)
 
 
 def test_sums_are_complete():

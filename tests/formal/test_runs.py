@@ -6,46 +6,42 @@ Whatever the pointer memory holds; a token takes one cycle and fetches nothing.
 from __future__ import annotations
 
 from amaranth.hdl import Assert, Assume, Cover, Module, Mux, Signal
-from amaranth.lib import data
-from prover import Claim, inner, prove
+from prover import Claim, prove
 from test_accumulators import element, small_layer
 
 
 class WholeRuns(Claim):
     def body(self, m: Module) -> None:
         mapping = small_layer()
-        pe, inside = element(m)
+        pe, _ = element(m)
         m.d.comb += Assume((pe.release & ~pe.full) == 0)
 
-        pointer = data.StructLayout({"count": mapping.count_bits, "start": mapping.start_bits})
-        run = data.View(pointer, inner(inside, "run"))
-        run_event, read_event = (data.View(pe.event, inner(inside, name)) for name in ("run_event", "read_event"))
-        begins, reading = inner(inside, "run_leaves"), inner(inside, "reading")
-        left, ends, address = (inner(inside, name) for name in ("left", "ends", "address"))
+        runs, fetch = pe.reader.runs, pe.reader.fetch
+        run, event_of_run, begins = runs.payload.pointer, runs.payload.event, Signal()
         fetches = Signal()
-        m.d.comb += fetches.eq(reading & ~read_event.end)
+        m.d.comb += [begins.eq(runs.valid & runs.ready), fetches.eq(fetch.valid & ~fetch.event.end)]
 
         # What is due of the run that was begun last: cycles, and the address of the next fetch.
         due, place = Signal(mapping.count_bits), Signal(mapping.synapse_address_bits)
-        event, token = Signal(len(run_event.as_value())), Signal()
-        m.d.sync += [due.eq(Mux(reading, due - 1, due)), place.eq(place + fetches)]
+        event, token = Signal(len(event_of_run.as_value())), Signal()
+        m.d.sync += [due.eq(Mux(fetch.valid, due - 1, due)), place.eq(place + fetches)]
         with m.If(begins):
-            m.d.sync += [due.eq(Mux(run_event.end, 1, run.count)), place.eq(run.start)]
-            m.d.sync += [event.eq(run_event.as_value()), token.eq(run_event.end)]
-            m.d.comb += Assert(run_event.end | (run.count != 0))
-            m.d.comb += Assert(due == reading)  # the run before has ended, or does so now: none is cut short
+            m.d.sync += [due.eq(Mux(event_of_run.end, 1, run.count)), place.eq(run.start)]
+            m.d.sync += [event.eq(event_of_run.as_value()), token.eq(event_of_run.end)]
+            m.d.comb += Assert(event_of_run.end | (run.count != 0))
+            m.d.comb += Assert(due == fetch.valid)  # the run before has ended, or does so now: none is cut short
         m.d.comb += [
-            Assert(reading == (due != 0)),
-            Assert(~reading | (read_event.as_value() == event)),
-            Assert(~fetches | (address == place)),
-            Assert(~reading | (fetches == ~token)),
+            Assert(fetch.valid == (due != 0)),
+            Assert(~fetch.valid | (fetch.event.as_value() == event)),
+            Assert(~fetches | (fetch.address == place)),
+            Assert(~fetch.valid | (fetches == ~token)),
             Cover(fetches & (due == 3)),
             Cover(begins & fetches),
             # What makes it inductive.
-            Assert(~reading | ~token | (due == 1)),
-            Assert(~reading | (ends == (due == 1))),
-            Assert(~fetches | (left == due - 1)),
-            Assert(~inner(inside, "run_valid") | run_event.end | (run.count != 0)),
+            Assert(~fetch.valid | ~token | (due == 1)),
+            Assert(~fetch.valid | (fetch.ends == (due == 1))),
+            Assert(~fetches | (fetch.left == due - 1)),
+            Assert(~runs.valid | event_of_run.end | (run.count != 0)),
         ]
 
 
