@@ -1163,8 +1163,8 @@ MUTANTS = (
     Mutant(
         "escape forgotten",
         "rtl/serial/sender.py",
-        "raw_taken.eq(raw_valid & out.ready & (~special | escaping))",
-        "raw_taken.eq(raw_valid & out.ready)",
+        "raw_valid.eq(special & ~escaping)",
+        "raw_valid.eq(0)",
         "a byte of the payload is lost for each that is stuffed",
     ),
     Mutant(

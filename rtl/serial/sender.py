@@ -37,8 +37,8 @@ class PacketSender(wiring.Component):
     bytes
         Out: to the serial transmitter.
 
-    Latency: the first END is offered one cycle after `start`. Throughput: a byte every cycle, a cycle more before the
-    CRC. Stalls: `bytes.ready` low, `payload.valid` low.
+    Latency: the first END is offered one cycle after `start`. Throughput: a byte every second cycle,
+    far more than the line takes. Stalls: `bytes.ready` low, `payload.valid` low.
     """
 
     def __init__(self, longest: int):
@@ -67,21 +67,25 @@ class PacketSender(wiring.Component):
         none_left = Signal(name="none_left")
         counted = Signal(name="counted")
         number = Signal(range(max(HEADER.size, CRC_BYTES)), name="number")
+        content = Signal(8, name="content")  # the next byte of header, payload or CRC
+        content_valid = Signal(name="content_valid")
+        content_taken = Signal(name="content_taken")
+        # Stuffing starts from a register, so that no path runs through it into the payload's queue.
         raw = Signal(8, name="raw")
         raw_valid = Signal(name="raw_valid")
-        raw_taken = Signal(name="raw_taken")
         escaping = Signal(name="escaping")
         special = (raw == END) | (raw == ESC)
         out = self.bytes
-        m.d.comb += raw_taken.eq(raw_valid & out.ready & (~special | escaping))
+        m.d.comb += [content_taken.eq(content_valid & ~raw_valid), crc.data.eq(content), crc.valid.eq(content_taken)]
+        with m.If(content_taken):
+            m.d.sync += [raw.eq(content), raw_valid.eq(1)]
         with m.If(raw_valid):
             m.d.comb += [
                 out.valid.eq(1),
                 out.payload.eq(Mux(escaping, Mux(raw == END, ESC_END, ESC_ESC), Mux(special, ESC, raw))),
             ]
             with m.If(out.ready):
-                m.d.sync += escaping.eq(special & ~escaping)
-        m.d.comb += crc.data.eq(raw)
+                m.d.sync += [escaping.eq(special & ~escaping), raw_valid.eq(special & ~escaping)]
         with m.If(counted):
             m.d.sync += [left.eq(left - 1), none_left.eq(left == 1)]
         with m.FSM():
@@ -96,16 +100,16 @@ class PacketSender(wiring.Component):
                 with m.If(out.ready):
                     m.next = "header"
             with m.State("header"):
-                m.d.comb += [raw_valid.eq(1), crc.valid.eq(raw_taken)]
+                m.d.comb += content_valid.eq(1)
                 with m.Switch(number):
                     for place, field in enumerate((self.kind, self.length[:8], self.length[8:]), 1):
                         with m.Case(place):
-                            m.d.comb += raw.eq(field)
+                            m.d.comb += content.eq(field)
                     with m.Default():
-                        m.d.comb += raw.eq(header[:8])
-                        with m.If(raw_taken):
+                        m.d.comb += content.eq(header[:8])
+                        with m.If(content_taken):
                             m.d.sync += header.eq(header >> 8)
-                with m.If(raw_taken):
+                with m.If(content_taken):
                     m.d.sync += number.eq(number + 1)
                     m.d.comb += counted.eq(number >= LENGTH_AT)
                     with m.If(number == HEADER.size - 1):
@@ -117,19 +121,18 @@ class PacketSender(wiring.Component):
                     m.next = "crc"
                 with m.Else():
                     m.d.comb += [
-                        raw.eq(payloads.o.payload),
-                        raw_valid.eq(payloads.o.valid),
-                        payloads.o.ready.eq(raw_taken),
-                        crc.valid.eq(raw_taken),
+                        content.eq(payloads.o.payload),
+                        content_valid.eq(payloads.o.valid),
+                        payloads.o.ready.eq(content_taken),
+                        counted.eq(content_taken),
                     ]
-                    m.d.comb += counted.eq(raw_taken)
             with m.State("crc"):
-                m.d.comb += [raw.eq(header[:8]), raw_valid.eq(1)]
-                with m.If(raw_taken):
+                m.d.comb += [content.eq(header[:8]), content_valid.eq(1)]
+                with m.If(content_taken):
                     m.d.sync += [header.eq(header >> 8), number.eq(number + 1)]
                     with m.If(number == CRC_BYTES - 1):
                         m.next = "close"
-            with m.State("close"):
+            with m.State("close"), m.If(~raw_valid):
                 m.d.comb += [out.valid.eq(1), out.payload.eq(END)]
                 with m.If(out.ready):
                     m.next = "idle"
