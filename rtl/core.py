@@ -22,7 +22,7 @@ class Core(wiring.Component):
     Ports
     -----
     events
-        In: events and end-of-step tokens, broadcast to all PEs: taken when every PE's queue has room.
+        In: events and end-of-step tokens, broadcast to all PEs: taken when no PE's queue is full.
     spikes
         Out: this layer's events and tokens, addresses in scan order; in a membrane read-out the membranes, as events
         of the last step.
@@ -87,7 +87,7 @@ class Core(wiring.Component):
         m.d.comb += [
             self.events.ready.eq(cleared & Cat(pe.events.ready for pe in pes).all()),
             fire.bad.eq(pes[0].bad),
-            fire.gone.eq(serialiser.gone),
+            fire.credit.eq(serialiser.credit),
         ]
         m.d.comb += [fire.full[b].eq(Cat(pe.full[b] for pe in pes).all()) for b in range(BANKS)]
         wiring.connect(m, fire.rows, serialiser.rows)

@@ -26,10 +26,10 @@ REOPENED = 1
 SEEN = 1
 RELEASED = 2
 PUT_OUT = 5
-# From the cycle in which the serialiser loads a row, or takes one that it does not need, to the first in which its
+# From the cycle in which the serialiser loads a row, or takes an empty one, to the first in which its
 # credit lets another row be issued.
 CREDIT_LOADED = 2
-CREDIT_UNNEEDED = 1
+CREDIT_EMPTY = 1
 # A row is read, registered, updated, written: the same row is read again no sooner.
 FIRE_STAGES = 4
 

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..bits import lane_bits
 from .fifo import Queue
-from .streams import event_layout, gone_layout, row_layout
+from .streams import credit_layout, event_layout, row_layout
 
 
 class Serialiser(wiring.Component):
@@ -22,9 +22,9 @@ class Serialiser(wiring.Component):
         `ready` low.
     events
         Out: `event_layout`, address `row * 2**lane_bits + lane`.
-    gone
-        Out: `gone_layout`, for a producer that counts the free places itself: a row that was loaded, and one that was
-        taken and left nothing behind.
+    credit
+        Out: `credit_layout`, for a producer under credit-based flow control: one for each row that is loaded, and for
+        each that is taken and has nothing to send.
 
     Throughput: one event or token a cycle, no bubble between rows. Latency: a row taken in cycle `f` is loaded in
     `f + 1` at the earliest and offers its first event in `f + 2`; a row is loaded in the cycle in which the last event
@@ -42,7 +42,7 @@ class Serialiser(wiring.Component):
             {
                 "rows": In(stream.Signature(self.row)),
                 "events": Out(stream.Signature(event_layout(address_bits, value))),
-                "gone": Out(gone_layout()),
+                "credit": Out(credit_layout()),
             }
         )
 
@@ -50,10 +50,10 @@ class Serialiser(wiring.Component):
         m = Module()
         m.submodules.queue = queue = Queue(self.kept, self.depth)
         row = self.rows.payload
-        needed = row.mask.any() | row.end
+        occupied = row.mask.any() | row.end
         m.d.comb += [
             *(queue.i.payload[name].eq(row[name]) for name in self.kept.members),
-            queue.i.valid.eq(self.rows.valid & needed),
+            queue.i.valid.eq(self.rows.valid & occupied),
             self.rows.ready.eq(queue.i.ready),  # whatever the row holds: the mask would lengthen the fire unit's path
         ]
 
@@ -72,8 +72,8 @@ class Serialiser(wiring.Component):
             event.end.eq(~more),
             event.bad.eq(current.bad),
             queue.o.ready.eq(~loaded | (self.events.ready & last)),
-            self.gone.needed.eq(queue.o.valid & queue.o.ready),
-            self.gone.unneeded.eq(self.rows.valid & self.rows.ready & ~needed),
+            self.credit.loaded.eq(queue.o.valid & queue.o.ready),
+            self.credit.empty.eq(self.rows.valid & self.rows.ready & ~occupied),
         ]
         with m.If(more):
             m.d.comb += [

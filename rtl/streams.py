@@ -25,9 +25,9 @@ def row_layout(row_bits: int, lanes: int, value: ShapeLike) -> data.StructLayout
     )
 
 
-def gone_layout() -> data.StructLayout:
-    """Rows that left a queue of rows in this cycle: `needed`, one was loaded; `unneeded`, one had nothing to send."""
-    return data.StructLayout({"needed": 1, "unneeded": 1})
+def credit_layout() -> data.StructLayout:
+    """Credits that come back from a row queue: `loaded`, for a row that left it; `empty`, for one without events."""
+    return data.StructLayout({"loaded": 1, "empty": 1})
 
 
 def beat_layout(lanes: int, index_bits: int) -> data.StructLayout:

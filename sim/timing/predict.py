@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...compiled import kernel
-from ...rtl.latency import CREDIT_LOADED, CREDIT_UNNEEDED, INTERVAL, LOADED, PUT_OUT
+from ...rtl.latency import CREDIT_EMPTY, CREDIT_LOADED, INTERVAL, LOADED, PUT_OUT
 from ...rtl.mapping import Mapping
 from ..events import Events
 from . import fire, framer, pe, readout, serialiser
@@ -309,7 +309,7 @@ def _scan(state, work, layer, full, step):
             finished = offered - INTERVAL
             at += events
         else:
-            fire.give_back(unit, times, put_out + CREDIT_UNNEEDED)
+            fire.give_back(unit, times, put_out + CREDIT_EMPTY)
     work.row[layer + 1], work.event[layer + 1] = row + unit.rows, at
     times[unit.issued], times[line.finished] = issued, finished
     if layer > 0 or not work.held or step == work.steps - 1:

@@ -1,7 +1,7 @@
-"""The fire unit's free places, for ever: a row is issued only if there is a place for it, and no place is lost.
+"""The fire unit's credits, for ever: a row is issued only with a credit for the row queue, and no credit is lost.
 
-The fire unit and the serialiser behind it, with any sums, at any times: the places counted as free, the rows on their
-way and those that wait make up the depth of the queue.
+The fire unit and the serialiser behind it, with any sums, at any times: the free credits, the rows in the pipeline and
+those in the queue add up to the depth of the queue.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def small_layer(depth: int) -> LayerMapping:
     return map_network(network, Placement((2,), row_queue_depth=depth)).layers[0]
 
 
-class PlacesKept(Claim):
+class CreditsKept(Claim):
     def __init__(self, depth: int):
         self.depth = depth
 
@@ -39,31 +39,31 @@ class PlacesKept(Claim):
         serialiser = Serialiser(
             mapping.scan.output_bits, mapping.pes, output_value_shape(mapping), depth, mapping.output_address_bits
         )
-        m.submodules.fire, m.submodules.serialiser = unit, behind = opened(fire), opened(serialiser)
+        m.submodules.fire = fire
+        m.submodules.serialiser = behind = opened(serialiser)
         wiring.connect(m, fire.rows, serialiser.rows)
-        m.d.comb += fire.gone.eq(serialiser.gone)
+        m.d.comb += fire.credit.eq(serialiser.credit)
         for signal in (fire.full, fire.bad, fire.sums, serialiser.events.ready):
             free(m, signal)
 
-        room, unqueued, issue = (inner(unit, name) for name in ("room", "unqueued", "issue"))
+        credits, returned, stages = fire.issue.credits, fire.issue.returned, fire.update.stages
         level = inner(behind, "queue", "level")
-        on_their_way = [inner(unit, f"valid{i}") for i in (1, 2, 3, 4)]
         m.d.comb += [
-            Assert(~issue | (room != 0)),
+            Assert(~fire.issue.issues | (credits != 0)),
             Assert(~fire.rows.valid | fire.rows.ready),  # no row comes to a full queue
-            Assert(sum(on_their_way, room + unqueued + fire.rows.valid + level) == depth),
+            Assert(sum(stages, credits + returned + fire.rows.valid + level) == depth),
             Assert(inner(behind, "queue", "room") == (level != depth)),
             Assert(inner(behind, "queue", "there") == (level != 0)),
             Cover(level == depth),
-            Cover(inner(unit, "valid1") & (room == 0) & (level == depth - 1)),
-            Cover(serialiser.gone.unneeded & unqueued),
+            Cover(stages[0] & (credits == 0) & (level == depth - 1)),
+            Cover(serialiser.credit.empty & returned),
         ]
 
 
 @pytest.mark.parametrize("depth", [2, 3, 8])
-def test_no_place_is_lost(depth):
-    prove(PlacesKept(depth), f"rows{depth}", 2)
+def test_no_credit_is_lost(depth):
+    prove(CreditsKept(depth), f"rows{depth}", 2)
 
 
 def test_full_queues_are_reached():
-    prove(PlacesKept(2), "rows2", 24, "cover")
+    prove(CreditsKept(2), "rows2", 24, "cover")

@@ -1,0 +1,147 @@
+"""Issue of the fire unit: which row is scanned when, under credit-based flow control."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from .latency import BANKS
+from .mapping import LayerMapping
+from .streams import credit_layout
+
+
+def tags_layout(mapping: LayerMapping) -> data.StructLayout:
+    """What goes with a row through the fire unit.
+
+    `row`: its number; `output`: row part of the address under which it leaves; `end`, `bad`: last of its step, of a
+    malformed frame; `first`, `last`: in the first or last step of its frame; `sends`: completes its window.
+    """
+    flags = dict.fromkeys(("end", "bad", "first", "last", "sends"), 1)
+    return data.StructLayout({"row": mapping.row_bits, "output": mapping.scan.output_bits} | flags)
+
+
+def issued_layout(mapping: LayerMapping) -> data.StructLayout:
+    """A row, if `valid`, in the cycle after its issue: its bank, its group of rows and its tags."""
+    group = range(max(2, mapping.scan.groups))
+    return data.StructLayout({"valid": 1, "bank": 1, "group": group, "tags": tags_layout(mapping)})
+
+
+class Issue(wiring.Component):
+    """Issues the rows of full banks in scan order, each with a credit for the row queue.
+
+    A bank is scanned `scans` times, `steps` steps are a frame. After reset both banks are cleared, row by row. What
+    goes to all PEs comes from registers.
+
+    Ports
+    -----
+    full, bad, row, read, clear, clear_row, release, running, credit
+        See `FireUnit`.
+    issued
+        Out: `issued_layout`.
+    issues, credits, returned
+        Out, for traces and proofs: a row is issued in this cycle; free credits; a credit that counts in the next cycle.
+
+    Throughput: a row a cycle. Latency: a bank full in cycle `c` has its first row issued in `c + SEEN`; a row issued in
+    cycle `i` is on `issued` in `i + 1` and cleared in `i + RELEASED`. Stalls: no bank is full, or no credit is free.
+    """
+
+    def __init__(self, mapping: LayerMapping, steps: int, scans: int):
+        self.mapping = mapping
+        self.steps = steps
+        self.scans = scans
+        super().__init__(
+            {
+                "full": In(BANKS),
+                "bad": In(BANKS),
+                "credit": In(credit_layout()),
+                "row": Out(mapping.row_bits),
+                "read": Out(BANKS),
+                "clear": Out(BANKS),
+                "clear_row": Out(mapping.row_bits),
+                "release": Out(BANKS),
+                "running": Out(1),
+                "issued": Out(issued_layout(mapping)),
+                "issues": Out(1),
+                "credits": Out(range(mapping.row_queue_depth + 1), init=mapping.row_queue_depth),
+                "returned": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        mapping, issued, tags = self.mapping, self.issued, self.issued.tags
+        row = Signal(mapping.row_bits, name="next_row")
+        last_row = Signal(name="last_row")
+        m.d.comb += last_row.eq(row == mapping.rows - 1)
+
+        # A bank stays full until its last row is past the clearing write, which is before the other bank has been
+        # scanned (`latency.FIRE_STAGES` rows at least).
+        bank = Signal(name="bank")
+        step = Signal(range(max(2, self.steps)), name="step")
+        scan = Signal(range(max(2, self.scans)), name="scan")
+        last_step = Signal(name="last_step")
+        last_scan = Signal(name="last_scan")
+        seen = Signal(BANKS, name="seen")
+        m.d.comb += [
+            last_step.eq(step == self.steps - 1),
+            last_scan.eq(scan == self.scans - 1),
+            self.issues.eq(self.running & seen.bit_select(bank, 1) & (self.credits != 0)),
+        ]
+        m.d.sync += [
+            self.returned.eq(self.credit.loaded),
+            self.credits.eq(self.credits - self.issues + self.returned + self.credit.empty),
+            seen.eq(self.full),
+        ]
+        with m.If(~self.running):
+            m.d.sync += self.running.eq(last_row)
+        with m.If(self.issues | ~self.running):
+            m.d.sync += row.eq(Mux(last_row, 0, row + 1))
+        with m.If(self.issues & last_row):
+            m.d.sync += [step.eq(Mux(last_step, 0, step + 1)), scan.eq(Mux(last_scan, 0, scan + 1))]
+            with m.If(last_scan):
+                m.d.sync += bank.eq(~bank)
+        group, output, sends = self._scan(m, row)
+        clears = Signal(name="clears")
+        releases = Signal(name="releases")
+        m.d.sync += [
+            issued.valid.eq(self.issues),
+            issued.bank.eq(bank),
+            issued.group.eq(group),
+            clears.eq(last_scan),
+            releases.eq(last_scan & last_row),
+            tags.row.eq(row),
+            tags.end.eq(last_row),
+            tags.bad.eq(self.bad.bit_select(bank, 1)),
+            tags.first.eq(step == 0),
+            tags.last.eq(last_step),
+            tags.output.eq(output),
+            tags.sends.eq(sends),
+        ]
+
+        # One cycle after the read, clear what was read.
+        m.d.comb += self.row.eq(tags.row)
+        m.d.sync += [
+            self.read.eq(self.issues << bank),
+            self.clear_row.eq(Mux(self.running, tags.row, row)),
+            self.clear.eq(Mux(self.running, (issued.valid & clears) << issued.bank, (1 << BANKS) - 1)),
+            self.release.eq((issued.valid & releases) << issued.bank),
+        ]
+        return m
+
+    def _scan(self, m: Module, row: Signal) -> tuple[Value, Value, Value]:
+        """Group of `row`, row part of the address under which it leaves, and whether it sends: see `Scan`."""
+        scan = self.mapping.scan
+        if scan.group_rows == 1:
+            return row, row, Const(1)
+        turns = {"inside": scan.window**2, "x": scan.width, "y": scan.height, "group": scan.groups}
+        counters = {name: Signal(range(max(2, size)), name=f"scan_{name}") for name, size in turns.items()}
+        moves = self.issues
+        for name, size in turns.items():
+            ends = counters[name] == size - 1
+            with m.If(moves):
+                m.d.sync += counters[name].eq(Mux(ends, 0, counters[name] + 1))
+            moves &= ends
+        output = Cat(counters["x"][: scan.x_bits], counters["y"][: scan.y_bits], counters["group"])
+        sends = counters["inside"] == scan.window**2 - 1 if scan.joined else Const(1)
+        return counters["group"], output, sends
