@@ -11,7 +11,7 @@ _FAULTS = {
         ("leftovers stay", 'for left in cache.glob(f"{MAKING}*"):', "for left in ():", "nobody sweeps"),
         ("unlocked making", "held = lock_folder(folder)", "held = None", "a living process's folder is swept"),
         ("executable bit", ' + " x" * os.access(path, os.X_OK)', "", "a program that cannot run counts as whole"),
-        ("newest removed", "sorted(ages, key=ages.__getitem__)", "sorted(ages)", "not the least recently used"),
+        ("newest removed", "key=ages.__getitem__)", "key=ages.__getitem__, reverse=True)", "not the oldest"),
         ("use does not count", "os.utime(entry)", "pass", "an entry in use ages"),
         ("templates left out", 'origin.parent.rglob("*")', 'origin.parent.rglob("*.py")', "sources without templates"),
         ("full disk", "if error.errno not in STORAGE:", "if True:", "a traceback for a full disk"),

@@ -113,9 +113,9 @@ def test_a_lock_that_was_waited_for_keeps_others_out(tmp_path):
         time.sleep(0.1)  # it waits for the file that is about to be removed
     holds.wait()
     with locked(tmp_path / "lock", wait=False) as ours:
-        assert not ours
-    done.set()
+        done.set()
     thread.join()
+    assert not ours
 
 
 def test_a_folder_is_locked_until_closed(tmp_path):
