@@ -6,7 +6,7 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .fire import FireUnit, output_value_shape
+from .fire import FireUnit
 from .latency import BANKS
 from .loading import load_ports
 from .mapping import LayerMapping
@@ -14,6 +14,7 @@ from .pe import ProcessingElement, value_shape
 from .placing import locate, located_layout
 from .serialiser import Serialiser
 from .streams import event_layout
+from .update import output_value_shape
 
 
 class Core(wiring.Component):

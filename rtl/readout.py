@@ -10,11 +10,11 @@ from amaranth.lib.wiring import In, Out
 from ..bits import signed_bits
 from ..quantize.interface import SUM_BITS
 from ..quantize.network import QuantizedNetwork
-from .fire import output_value_shape
 from .latency import BANKS
 from .mapping import LayerMapping
 from .memory import read_port, write_port
 from .streams import event_layout
+from .update import output_value_shape
 
 WORD_BITS = SUM_BITS
 FLIP_FLOP_BITS = 256  # sums of no more bits stay in flip-flops where there is no LUT RAM
@@ -134,11 +134,15 @@ class Readout(wiring.Component):
             ]
             sums.append(read.data)
         m.d.comb += total.eq(Mux(first, 0, Mux(add_bank, sums[1], sums[0])) + value)
-        m.d.sync += shown.eq(next_shown)
+        # Whether that class has a sum is read with it: the comparison below begins at a register.
+        shown_exists = Signal(name="shown_exists")
+        m.d.sync += [shown.eq(next_shown), shown_exists.eq(present_sending.bit_select(next_shown, 1))]
+        with m.If(taken & frame_ends):
+            m.d.sync += shown_exists.eq(present[0])
 
         # All sums are looked at once while the largest is found, and once more while they are sent.
         current = Signal(signed(self.sum_bits), name="current")
-        m.d.comb += current.eq(Mux(present_sending.bit_select(shown, 1), Mux(bank, sums[0], sums[1]), 0))
+        m.d.comb += current.eq(Mux(shown_exists, Mux(bank, sums[0], sums[1]), 0))
         with m.If(searching):
             m.d.comb += next_shown.eq(count + 1)
             m.d.sync += count.eq(count + 1)
