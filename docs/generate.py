@@ -100,8 +100,11 @@ def root_page(name: str) -> str:
 # Hooks
 
 
+def on_startup(command: str, dirty: bool) -> None:
+    lay_out_packages()  # before the plugins are set up: mkdocstrings passes over folders that are not there
+
+
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    lay_out_packages()
     sections = {next(iter(section)): next(iter(section.values())) for section in config.nav or []}
     sections["Reference"].insert(0, {"Commands": "cli.md"})
     by_package: dict[str, list[dict[str, str]]] = {}
