@@ -12,7 +12,7 @@ from amaranth.lib import io
 from ..errors import require
 from .loading import RAM_VERILOG, image
 from .mapping import Mapping
-from .serial import SerialAccelerator
+from .serial import SerialAccelerator, check_design
 
 RESET_CYCLES = 1 << 10  # block RAMs of the iCE40 are not ready before 10 microseconds
 BAUD = 1_000_000
@@ -78,6 +78,7 @@ def board_of(device: str) -> Board:
 
 def board_design(mapping: Mapping, board: Board) -> Design:
     """The accelerator on `board`: Verilog and pins."""
+    check_design(mapping, board.divisor)
     platform = board.make_platform()
     plan = platform.prepare(BoardTop(mapping, board), "board", debug_verilog=True)
     verilog = {name: _text(text) for name, text in plan.files.items() if name.endswith(".debug.v")}

@@ -9,6 +9,6 @@
 `Receiver` and `Transmitter` are those of `rtl/uart.py`, `PacketSender` is a part of `Answers`.
 """
 
-from .accelerator import SerialAccelerator, identity
+from .accelerator import SerialAccelerator, check_design, identity
 
-__all__ = ["SerialAccelerator", "identity"]
+__all__ = ["SerialAccelerator", "check_design", "identity"]

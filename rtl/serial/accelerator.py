@@ -28,6 +28,14 @@ def identity(mapping: Mapping) -> Identity:
     )
 
 
+def check_design(mapping: Mapping, divisor: int) -> None:
+    """Raise `UserError` for what a serial line cannot serve: spikes, fast bits, more than packets can carry."""
+    kind = mapping.network.input.kind
+    require(kind == "static", "input kind of a board's network", kind, "static")
+    require(divisor >= SHORTEST_BIT, "cycles of a serial bit", divisor, f"at least {SHORTEST_BIT}")
+    identity(mapping)
+
+
 class SerialAccelerator(wiring.Component):
     """The datapath behind two serial pins.
 
@@ -43,10 +51,11 @@ class SerialAccelerator(wiring.Component):
     is. Throughput: that of the line, or of the datapath if it is the slower. Stalls: none on `rx`.
     """
 
+    def __new__(cls, mapping: Mapping, divisor: int) -> SerialAccelerator:
+        check_design(mapping, divisor)  # before there is an object: Amaranth warns of one that is never elaborated
+        return super().__new__(cls, mapping, divisor)
+
     def __init__(self, mapping: Mapping, divisor: int):
-        kind = mapping.network.input.kind
-        require(kind == "static", "input kind of a board's network", kind, "static")
-        require(divisor >= SHORTEST_BIT, "cycles of a serial bit", divisor, f"at least {SHORTEST_BIT}")
         self.mapping = mapping
         self.divisor = divisor
         self.identity = identity(mapping)
