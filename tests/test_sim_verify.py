@@ -80,6 +80,14 @@ def test_trusted_verilog_is_compiled_as_it_is():
     assert found.passed
 
 
+def test_trust_ends_with_its_run(monkeypatch):
+    monkeypatch.setattr(verilated, "CORES", verilated.CORES[1:])  # those of the stand-in: found at the first try
+    text = added('initial $c("/* once */");')
+    assert verilated.build(text, MAPPING, quick=True, trusted=True).trusted
+    with pytest.raises(UserError, match=r"uses [$]c, which"):
+        verilated.build(text, MAPPING, quick=True)
+
+
 def test_the_command_refuses_unless_trusted(tmp_path):
     NETWORK.save(tmp_path / "network.npz")
     np.save(tmp_path / "frames.npy", FRAMES)
