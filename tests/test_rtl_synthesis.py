@@ -117,7 +117,7 @@ def test_memories_of_a_small_design_become_block_ram(tmp_path):
     for memory in memories.values():
         assert memory.is_block_ram or not memory.is_large, memory
     for pe in range(2):
-        name = f"accelerator.datapath.core0.pe{pe}.pointers"
+        name = f"accelerator.datapath.core0.pe{pe}.lookup.pointers"
         assert memories[name].words == 784
         assert memories[name].is_block_ram
     assert (tmp_path / "netlist.v").is_file()
@@ -132,7 +132,7 @@ def test_written_memories_of_more_words_than_small_ones_are_no_lut_ram(tmp_path)
         (tmp_path / name).write_text(text)
     synthesis._yosys(design, target, tmp_path, lambda line: None)
     memories = {m.name: m for m in synthesis.memories_of(tmp_path)}
-    bank = memories["accelerator.datapath.core0.pe0.bank0"]
+    bank = memories["accelerator.datapath.core0.pe0.accumulators.bank0"]
     assert target.small_ram[0] < bank.words <= synthesis.SMALL_RAM_WORDS
     assert bank.is_block_ram
 
