@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .verilated import Model
 
 PATIENCE = 1_000_000
+MOST_STALLED = 0.99  # a beat then waits for 100 cycles on average, far from PATIENCE
 REST = 4096  # idle cycles between frames that are sent apart
 WIDEST_MEMBRANE = 32  # bits: the driver holds membranes as int32
 
@@ -40,7 +41,8 @@ class Stalls:
 
     def __post_init__(self) -> None:
         for name, density in (("density_in", self.density_in), ("density_out", self.density_out)):
-            require(0 <= density < 1, f"stalls.{name}", density, "at least 0, less than 1")
+            accepted = f"0 to {MOST_STALLED}; with more, slow is not told from stuck"
+            require(0 <= density <= MOST_STALLED, f"stalls.{name}", density, accepted)
         require(0 <= self.seed < 1 << 31, "stalls.seed", self.seed, f"0 to {(1 << 31) - 1}")
 
     @property

@@ -202,7 +202,10 @@ def test_the_cache_is_shared_by_processes_and_failures_leave_nothing(cache, tmp_
     assert set(cache.glob("model-*/")) == before
 
 
-@pytest.mark.parametrize(("field", "value"), [("density_in", 1.0), ("density_out", -0.1), ("seed", -1)])
+OUTSIDE = (("density_in", 1.0), ("density_in", 0.999999), ("density_out", 0.9901), ("density_out", -0.1), ("seed", -1))
+
+
+@pytest.mark.parametrize(("field", "value"), OUTSIDE)
 def test_stalls_out_of_range(field, value):
     with pytest.raises(UserError, match=field):
         replace(verilated.Stalls(), **{field: value})

@@ -95,7 +95,9 @@ def generate(network: Path, output: Path, header: Path | None, wanted: Wanted) -
 @images_option
 @click.option("--images", type=int, help=f"The first so many test images. [default: {FIRST_BATCH}]")
 @click.option("--all", "every", is_flag=True, help="All test images.")
-@click.option("--stalls", default=0.0, type=float, help="Probability of a stall on both streams, in each cycle.")
+@click.option(
+    "--stalls", default=0.0, type=float, help="Probability of a stall in each cycle, both streams; at most 0.99."
+)
 @click.option("--seed", default=0, type=int, help="Of the stalls.")
 @click.option("--jobs", type=int, callback=at_least(1), help="Drivers side by side; default: one on each core.")
 @click.option("--trusted", is_flag=True, help="VERILOG may run commands and touch files; nothing confines it.")
