@@ -35,6 +35,7 @@ from gradrtl.quantize.qat import Row, fine_tune
 from gradrtl.quantize.rounding import Formats
 from gradrtl.quantize.sweep import Method, csv, markdown, plot, sweep
 from gradrtl.sim import engine
+from gradrtl.steps.place import with_rates
 
 OUT = Path("build/quantise")
 SEEDS = (0, 1, 2)
@@ -120,7 +121,7 @@ def networks(percent: tuple[str, ...], seed: tuple[int, ...], epochs: int) -> No
                 found[s] = QuantizedNetwork.load(folder / f"{way}-{BITS}bit.npz")
                 tests[way].append(100 * accuracy(found[s], test))
         best = max(seed, key=lambda s: accuracy(found[s], held_out))
-        found[best].save(f"networks/{name}.npz")
+        with_rates(found[best], train.frames).save(f"networks/{name}.npz")
         kept = [sum(n.notes["synapses"]["kept"]) / sum(n.notes["synapses"]["places"]) for n in found.values()]
         lines.append(f"| `{name}` | {spread([100 * k for k in kept])} | ")
         lines[-1] += " | ".join(spread(values) for values in tests.values()) + f" | {best} |"

@@ -47,7 +47,10 @@ def test_networks(programme: ModuleType) -> None:
         )
         assert done.exit_code == 0
         assert "| `mnist-5pct` |" in done.output
-    assert QuantizedNetwork.load("networks/mnist-5pct.npz").layers[0].weight_bits == 4
+    made = QuantizedNetwork.load("networks/mnist-5pct.npz")
+    assert made.layers[0].weight_bits == 4
+    assert made.rates is not None
+    assert [rates.size for rates in made.rates] == [16, 12]
     (tuned,) = Path("build/quantise/mnist-5pct").rglob("fine-tuned-4bit.npz")
     assert QuantizedNetwork.load(tuned).notes["qat"]["seed"] == 0
     assert not list(Path().rglob("*.pt"))
