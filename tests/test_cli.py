@@ -188,12 +188,16 @@ def test_demo_leaves_everything_in_one_folder_and_does_not_repeat_itself(tmp_pat
     assert "mismatches" in output
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["figures"]["mismatches"] == 0
+    assert all(f"note: {note}\n" in output for note in manifest["figures"]["notes"])
     assert manifest["figures"]["images_rtl"] == 2
     assert set(manifest["artifacts"]) < {path.name for path in out.iterdir()}
     assert gradrtl(*words).output.count("unchanged") == 6
+    manifest["figures"]["notes"] = ["something to know"]
+    (out / "manifest.json").write_text(json.dumps(manifest))
     (out / "report.html").unlink()
     gradrtl("report", str(out))
     assert (out / "report.html").read_text().count("<img") == 4
+    assert "Note: something to know." in (out / "report.html").read_text()
 
 
 @pytest.mark.parametrize(
@@ -214,6 +218,7 @@ def test_demo_leaves_everything_in_one_folder_and_does_not_repeat_itself(tmp_pat
         (["generate", NETWORK, "-o", "/dev/null/gradrtl.v"], "/dev/null"),
         (["verify", NETWORK, "absent.v", *DATA], "verilog is absent.v"),
         (["verify", NETWORK, *DATA, "--stalls", "1.5"], "stall"),
+        (["verify", NETWORK, *DATA, "--stalls", "0.999999"], "0 to 0.99; with more, slow is not told from stuck"),
         (["quantize", "absent.npz"], "absent.npz"),
         (["quantize", str(ROOT / "checkpoints/mnist-mlp-1-s0.npz"), "--bits", "9", *DATA], "9"),
         (["quantize", str(ROOT / "checkpoints/mnist-mlp-1-s0.npz"), "--connectivity", "1.5", *DATA], "connectivity"),

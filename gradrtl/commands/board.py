@@ -113,6 +113,7 @@ def run(network: Path, port: str, wanted: Wanted, folder: Path | None, images: i
     from ..rtl.loading import image
     from ..rtl.serial import identity
     from ..steps.frames import labelled_frames
+    from ..steps.notes import require_labels
 
     found = QuantizedNetwork.load(network)
     if wanted.device:
@@ -120,6 +121,7 @@ def run(network: Path, port: str, wanted: Wanted, folder: Path | None, images: i
     with open_line(port, BAUD) as line:
         mapping = placed(found, wanted)
         frames, labels = labelled_frames(found, folder, images)
+        require_labels(found, labels)
         host = Host(line, BAUD)
         if host.identify() != identity(mapping):
             raise LineError(

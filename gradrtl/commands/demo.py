@@ -74,3 +74,5 @@ def _show(figures: dict[str, Any]) -> None:
     ):
         table.add_row(name, value)
     Console().print(table)
+    for note in figures["notes"]:
+        click.echo(f"note: {note}")

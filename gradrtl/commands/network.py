@@ -36,6 +36,7 @@ def info(network: Path, wanted: Wanted) -> None:
     from ..quantize.network import QuantizedNetwork
     from ..rtl.devices import DEVICES
     from ..rtl.devices import device as find
+    from ..steps.notes import on_rates
     from ..steps.place import fits_of
 
     found = QuantizedNetwork.load(network)
@@ -60,6 +61,8 @@ def info(network: Path, wanted: Wanted) -> None:
         fits = fits_of(found, devices, wanted, advance)
     for fit in fits:
         click.echo(str(fit))
+    for note in on_rates(found):
+        click.echo(f"note: {note}")
     click.echo(f"steps {found.steps}, classes {found.classes}, read-out {found.readout.kind}")
     click.echo(f"digest {found.digest}")
 
@@ -76,10 +79,12 @@ def simulate(network: Path, folder: Path | None, images: int | None, threads: in
     """Run the test images through the bit-accurate simulator."""
     from ..quantize.network import QuantizedNetwork
     from ..steps.frames import labelled_frames
+    from ..steps.notes import require_labels
     from ..steps.simulate import simulate as run
 
     found = QuantizedNetwork.load(network)
     frames, labels = labelled_frames(found, folder, images)
+    require_labels(found, labels)
     with bar("simulating", len(frames)) as advance:
         made = run(found, frames, threads, advance)
     say = speaker(output)
@@ -90,6 +95,8 @@ def simulate(network: Path, folder: Path | None, images: int | None, threads: in
         f"energy, an estimate from published figures: {made.energy:.1f} nJ per frame, "
         f"dense network {made.dense_energy:.1f} nJ"
     )
+    for note in made.notes(found, labels):
+        say(f"note: {note}")
     if output is not None:
         with output_file(output) as path:
             made.save(path)

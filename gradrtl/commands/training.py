@@ -93,7 +93,7 @@ def quantize(
     from ..quantize.rounding import Formats
     from ..steps.frames import frames_for
     from ..steps.place import with_rates
-    from ..steps.quantise import accuracy, quantise
+    from ..steps.quantise import judged, quantise
 
     formats = Formats(bits, input_bits, per_channel, membrane_fraction, membrane_bits, decay_bits)
     trained = Checkpoint.load(checkpoint)
@@ -123,5 +123,8 @@ def quantize(
         made.save(path)
     if resume is not None:
         resume.unlink(missing_ok=True)  # only now is it no longer needed
-    say(f"{bits}-bit weights, test accuracy {100 * accuracy(made, test):.2f} %, digest {made.digest[:16]}")
+    accuracy, notes = judged(made, test)
+    say(f"{bits}-bit weights, test accuracy {100 * accuracy:.2f} %, digest {made.digest[:16]}")
+    for note in notes:
+        say(f"note: {note}")
     say(f"wrote {output}")

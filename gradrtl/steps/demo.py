@@ -39,7 +39,7 @@ VERILOG, CYCLES, COMPARISON, REPORT = "gradrtl.v", "cycles.npz", "comparison.jso
 # The packages whose sources decide what each step makes.
 TRAINING = ("gradrtl.model", "gradrtl.steps.train")
 QUANTISING = ("gradrtl.model", "gradrtl.quantize", "gradrtl.steps.quantise")
-SIMULATING = ("gradrtl.quantize", "gradrtl.sim", "gradrtl.steps.simulate")
+SIMULATING = ("gradrtl.quantize", "gradrtl.sim", "gradrtl.steps.notes", "gradrtl.steps.simulate")
 HARDWARE = ("gradrtl.quantize", "gradrtl.rtl", "gradrtl.sim", "gradrtl.steps")
 
 Bar = Callable[[str, int], AbstractContextManager[Callable[..., None]]]
@@ -129,10 +129,14 @@ class Chain:
         return {"weight_bits": self.settings.bits, "connectivity_quantised": made.connectivity}
 
     def simulate(self) -> dict[str, Any]:
-        made = simulate(QuantizedNetwork.load(self.file(NETWORK)), self.test.frames)
+        network = QuantizedNetwork.load(self.file(NETWORK))
+        made = simulate(network, self.test.frames)
         with whole(self.file(SIMULATION)) as part:
             made.save(part)
-        return {"accuracy_quantised": made.accuracy(self.test.labels)}
+        return {
+            "accuracy_quantised": made.accuracy(self.test.labels),
+            "notes": made.notes(network, self.test.labels),
+        }
 
     def generate(self) -> dict[str, Any]:
         mapping = self.mapping()

@@ -15,6 +15,7 @@ from ..quantize.ptq import quantize as post_training
 from ..quantize.rounding import Formats
 from ..quantize.thinning import thinned
 from ..sim import engine
+from .notes import on_answers, on_rates
 
 SEARCH_IMAGES = 10_000  # training images on which a search of the scales scores its candidates
 
@@ -78,4 +79,12 @@ def quantise(
 
 def accuracy(network: QuantizedNetwork, data: Dataset) -> float:
     """Fraction of `data` that the integers classify right."""
-    return float((engine.run(network, data.frames).classes == data.labels).mean())
+    return judged(network, data)[0]
+
+
+def judged(network: QuantizedNetwork, data: Dataset) -> tuple[float, list[str]]:
+    """`accuracy`, and notes on a network that has gone silent or answers one class."""
+    made = engine.run(network, data.frames)
+    return float((made.classes == data.labels).mean()), on_rates(network) + on_answers(
+        made.classes, made.counts, data.labels
+    )

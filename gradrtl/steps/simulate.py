@@ -12,6 +12,7 @@ from ..quantize.network import QuantizedNetwork
 from ..sim import engine
 from ..sim.energy import dense, estimate
 from ..sim.operations import count
+from . import notes
 
 BLOCK = 2000  # frames from one advance of the progress to the next
 COUNTED_IMAGES = 1000  # frames whose operations are counted
@@ -34,6 +35,14 @@ class Simulation:
 
     def accuracy(self, labels: np.ndarray) -> float:
         return float((self.classes == labels).mean())
+
+    def notes(self, network: QuantizedNetwork, labels: np.ndarray | None = None) -> list[str]:
+        """What is right and hardly useful: silence, one answer for nearly everything, energy above the dense one's."""
+        return [
+            *notes.on_events(network, self.events),
+            *notes.on_answers(self.classes, self.sums, labels),
+            *notes.on_energy(self.energy, self.dense_energy),
+        ]
 
     def save(self, path: Path) -> None:
         """Write classes and sums to `path`, a .npz file."""

@@ -1,0 +1,56 @@
+"""What a user should know of a result that is right but hardly useful: each a line of text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..errors import require
+from ..quantize.network import QuantizedNetwork
+
+ONE_CLASS = 0.95  # fraction of the images from which on a network answers one class for nearly everything
+FEWEST_IMAGES = 20  # fewer say nothing about that
+
+
+def require_labels(network: QuantizedNetwork, labels: np.ndarray) -> None:
+    """`UserError` if a label is none of the network's classes: no accuracy could be told."""
+    largest = int(labels.max(initial=0))
+    accepted = f"less than {network.classes}, the classes of the network; take the data set it was trained on"
+    require(largest < network.classes, "largest label", largest, accepted)
+
+
+def on_events(network: QuantizedNetwork, events: Sequence[float]) -> list[str]:
+    """Of layers that no event reaches; `events`: per frame, by layer."""
+    for index, (layer, arriving) in enumerate(zip(network.layers, events, strict=True)):
+        if not arriving:
+            why = f"layer {network.layers[index - 1].name} has gone silent" if index else "all pixels are 0"
+            return [f"no event reaches layer {layer.name}: {why}"]
+    return []
+
+
+def on_rates(network: QuantizedNetwork) -> list[str]:
+    """The same by the event rates in the network's file, if it has any."""
+    return on_events(network, [float(rates.sum()) for rates in network.rates or ()]) if network.rates else []
+
+
+def on_answers(classes: np.ndarray, sums: np.ndarray, labels: np.ndarray | None = None) -> list[str]:
+    """Of answers, int64 `[n]`, that are nearly all the same while the labels are not, and of `sums` that are all 0."""
+    if len(classes) and not sums.any():
+        return [f"the output layer has gone silent: all sums of {len(classes)} images are 0"]
+    if len(classes) < FEWEST_IMAGES:
+        return []
+    most = int(np.bincount(classes).argmax())
+    fraction = float((classes == most).mean())
+    expected = 0.0 if labels is None else float((labels == most).mean())
+    if fraction < ONE_CLASS or expected >= ONE_CLASS:
+        return []
+    told = "" if labels is None else f", the label of {100 * expected:.1f} %"
+    return [f"the network answers class {most} for {100 * fraction:.1f} % of {len(classes)} images{told}"]
+
+
+def on_energy(energy: float, dense: float) -> list[str]:
+    """Of an estimate, in nanojoules per frame, above that of the dense network."""
+    if energy <= dense:
+        return []
+    return [f"the energy estimate is {energy / dense:.1f} times the dense network's: too many events or time steps"]
