@@ -18,6 +18,7 @@ from gradrtl.rtl.packets import (
 )
 
 WAIT = 0.005  # seconds that a read without bytes takes
+PATIENT = 1000.0  # seconds of the board's time after which a host hangs
 
 Fault = Callable[[Packet], list[Packet]]  # an answer becomes those that are sent
 
@@ -58,6 +59,7 @@ class FakeBoard:
 
     def read(self, size: int) -> bytes:
         self.now += 0 if self.out else WAIT
+        assert self.now < PATIENT, "the host hangs"
         data, self.out = self.out[:size], self.out[size:]
         return data
 

@@ -23,7 +23,7 @@ from gradrtl.quantize.network import QuantizedNetwork
 from gradrtl.quantize.placement import Placement
 from gradrtl.rtl.loading import image
 from gradrtl.rtl.mapping import Mapping, map_network
-from gradrtl.rtl.packets import ANSWER, END, FRAME, IDENTIFY, LOAD, LOAD_HEADER, LOAD_WORDS, Packet
+from gradrtl.rtl.packets import ANSWER, END, FRAME, FRAMES_AHEAD, IDENTIFY, LOAD, LOAD_HEADER, LOAD_WORDS, TURN, Packet
 from gradrtl.rtl.serial import identity
 from gradrtl.rtl.verilog import generate_serial
 from gradrtl.sim import engine, reference
@@ -127,6 +127,27 @@ def test_an_overtaken_request_is_repeated_at_once(board):
     assert host.statistics.repeated == 1
 
 
+def test_as_many_frames_ahead_as_the_board_takes_and_all_of_one_turn(board):
+    """The board answers only when the host has nothing more to send; 600 numbers pass two turns."""
+    held, most = [], []
+    board.fault = lambda answer: held.append(answer) or [answer] * (answer.kind != FRAME | ANSWER)
+    read = board.read
+
+    def late(size: int) -> bytes:
+        ahead = [answer for answer in held if answer.kind == FRAME | ANSWER]
+        assert len({answer.sequence >> TURN for answer in ahead}) <= 1
+        most.append(len(ahead))
+        board.out += b"".join(answer.encode() for answer in ahead)
+        held.clear()
+        return read(size)
+
+    board.read = late
+    host = Host(board)
+    assert list(host.classify(images(600))) == expected(images(600))
+    assert max(most) == FRAMES_AHEAD
+    assert host.statistics.repeated == 0
+
+
 @pytest.mark.parametrize(
     ("harmed", "counted"),
     [
@@ -184,6 +205,7 @@ def test_numbers_run_out_and_a_new_session_begins(board, monkeypatch):
     assert len(used) == len(set(used))
     assert max(number for _, number in used) == 15
     assert host.statistics.sessions == 7 == len({session for session, _ in used})
+    assert board.now < 1.0  # without waiting for an answer that nobody owes
 
 
 def words(count: int) -> np.ndarray:
