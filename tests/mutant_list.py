@@ -1098,11 +1098,11 @@ MUTANTS = (
         "after a change of session no frame is answered any more",
     ),
     Mutant(
-        "answers of the session before",
+        "acknowledged too soon",
         "rtl/serial/answers.py",
         "[due.eq(self.identify), identity_due",
         "[due.eq(due | self.identify), identity_due",
-        "an acknowledgement that is due is sent in the session that has begun",
+        "a LOAD behind an IDENTIFY is acknowledged before its words are in place",
     ),
     Mutant(
         "frames of two turns",

@@ -421,3 +421,26 @@ def test_damaged_words_are_not_loaded():
     outcome = reference.run(net, given)
     assert [a.sums for a in answers] == [tuple(row) for row in outcome.counts.tolist()]
     assert outcome.counts.any()
+
+
+@pytest.mark.rtl
+def test_words_of_another_session_or_beside_a_frame_are_not_loaded():
+    net, mapping = loadable()
+    given = frames(net, 20, 3)
+    outcome = reference.run(net, given)
+    assert outcome.counts.any()
+    zeros = [
+        LOAD_HEADER.pack(memory, first) + bytes(2 * len(words[first : first + LOAD_WORDS]))
+        for memory, words in enumerate(image(mapping))
+        for first in range(0, len(words), LOAD_WORDS)
+    ]
+    with SimulatedBoard(build(generate_serial(mapping, DIVISOR))) as board, open_line(board.port, 1_000_000) as line:
+        host = Host(line, patience=60.0)
+        host.load(image(mapping))
+        for block in zeros:
+            line.write(Packet(0x3FFF, LOAD, block, host._session ^ 1).encode())
+        frame = Packet(0x4000, FRAME, given[0].tobytes(), host._session).encode()
+        beside = b"".join(Packet(0x3FFF, LOAD, block, host._session).encode() for block in zeros[:1])
+        line.write(frame + beside)
+        answers = list(host.classify(given))
+    assert [a.sums for a in answers] == [tuple(row) for row in outcome.counts.tolist()]

@@ -164,6 +164,16 @@ def test_sessions():
             assert answer.payload == result(outcome, answer.sequence - 300)
 
 
+def test_frames_of_another_number_of_pixels_are_not_answered():
+    mapping = static_mapping()
+    image = frames(mapping.network, 1, 1)[0].tobytes()
+    outcome = reference.run(mapping.network, np.frombuffer(image, np.uint8)[None])
+    pause = bytes([END]) * 150
+    sent = [Packet(i, FRAME, given).encode() for i, given in enumerate((image[:-1], image + b"\0", b"", image))]
+    (answer,) = talk(mapping, pause.join([*sent, b""]), 1)
+    assert (answer.sequence, answer.payload) == (3, result(outcome, 0))
+
+
 @pytest.mark.parametrize("held_up", [False, True])
 def test_a_beat_held_up_too_long_makes_the_frame_bad(held_up):
     """The datapath takes no beat before the END, so that all but the last two are lost; or it takes each at once."""
