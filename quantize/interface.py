@@ -10,15 +10,17 @@ from ..shapes import LARGEST_SHAPE, shape_of
 
 PIXEL_BITS = 8
 SUM_BITS = 32  # of a word of the result packet, signed: the class, or a class's sum
-LARGEST_STEPS = 255  # of a frame
+MEMBRANES = ("membrane", "largest", "sum")  # read-outs of neurons that do not spike
+LARGEST_STEPS = 65_535  # of a frame
 
 
 @dataclass(frozen=True)
 class Input:
-    """What a frame is: `static` pixels of `bits` bits, held for all steps, or `spikes` anew at each step.
+    """What a frame is: `static` pixels of `bits` bits, held for all steps, or `spikes` or `graded` anew at each step.
 
     A static frame is uint8 `[prod(shape)]`; pixel `x` counts as `seen(x)`. A spike frame is uint8 0/1
-    `[steps, prod(shape)]`.
+    `[steps, prod(shape)]`. A graded frame has the same shape: how many events a source sends in a step, below
+    `2**bits`.
     """
 
     shape: tuple[int, ...]
@@ -26,14 +28,14 @@ class Input:
     kind: str = "static"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "kind", choice("input.kind", self.kind, ("static", "spikes")))
+        object.__setattr__(self, "kind", choice("input.kind", self.kind, ("static", "spikes", "graded")))
         object.__setattr__(self, "shape", shape_of("input.shape", self.shape))
         object.__setattr__(self, "bits", whole("input.bits", self.bits, 1, PIXEL_BITS))
 
     @property
     def largest(self) -> int:
         """Largest value of one source."""
-        return (1 << self.bits) - 1 if self.kind == "static" else 1
+        return 1 if self.kind == "spikes" else (1 << self.bits) - 1
 
     @property
     def dropped(self) -> int:
@@ -47,7 +49,10 @@ class Input:
 
 @dataclass(frozen=True)
 class Readout:
-    """What a frame's answer is made of: spike `count`s or final `membrane`s of the last layer.
+    """What a frame's answer is made of: spikes or membranes of the last layer.
+
+    `count`: how often a neuron spiked. Of neurons that do not spike: `membrane`, at the end of the frame; `largest`
+    membrane of all steps; `sum` of the membranes over all steps.
 
     Outputs are summed in runs of `group` neighbours (the voting layer); the class is the largest sum, ties to the
     lowest index.
@@ -57,5 +62,5 @@ class Readout:
     group: int = 1
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "kind", choice("readout.kind", self.kind, ("count", "membrane")))
+        object.__setattr__(self, "kind", choice("readout.kind", self.kind, ("count", *MEMBRANES)))
         object.__setattr__(self, "group", whole("readout.group", self.group, 1, LARGEST_SHAPE))

@@ -12,7 +12,7 @@ from ..bits import signed_range
 from ..checks import name, whole
 from ..errors import UserError, require
 from ..shapes import LARGEST_SHAPE, Pool, shape_of
-from .neuron import LIMIT, IntNeuron
+from .neuron import LIMIT, IntNeuron, Parameters
 from .synapses import WEIGHT_BITS, Conv, Dense
 
 LARGEST_LAYERS = 64  # of a network
@@ -43,13 +43,14 @@ class Layer:
         object.__setattr__(self, "input_shape", shape_of(f"{where} input_shape", self.input_shape))
         bits = whole(f"{where} weight_bits", self.weight_bits, WEIGHT_BITS[0], WEIGHT_BITS[-1])
         object.__setattr__(self, "weight_bits", bits)
-        weight, bias, threshold = self.synapses.weight, self.synapses.bias, self.neuron.threshold
+        weight, bias = self.synapses.weight, self.synapses.bias
         low, high = signed_range(bits)
         extremes = (int(weight.min()), int(weight.max()))
         fits = low <= extremes[0] and extremes[1] <= high
         require(fits, f"{where} weights", extremes, f"{low} to {high} at {bits} bits")
-        sizes = " or ".join(map(str, sorted({1, self.channels})))
-        require(threshold.size in (1, self.channels), f"{where} threshold size", threshold.size, sizes)
+        sizes = sorted({1, self.channels, self.neurons})
+        for field, values in self.neuron.parameters._asdict().items():
+            require(values.size in sizes, f"{where} {field} size", values.size, " or ".join(map(str, sizes)))
         extreme = max(abs(int(bias.min())), abs(int(bias.max())))
         require(extreme < LIMIT, f"{where} bias", extreme, f"less than {LIMIT} from zero")
         require(self.neurons <= LARGEST_SHAPE, f"{where} neurons", self.neurons, f"at most {LARGEST_SHAPE}")
@@ -95,6 +96,13 @@ class Layer:
         return self.connected / self.possible
 
     def per_neuron(self, values: np.ndarray) -> np.ndarray:
-        """Spread `[1]` or `[channels]` values over the neurons: `[neurons]`."""
+        """Spread `[1]`, `[channels]` or `[neurons]` values over the neurons: `[neurons]`."""
+        if values.size == self.neurons:
+            return values
         per_channel = np.broadcast_to(values, (self.channels,))
         return np.repeat(per_channel, self.neurons // self.channels)
+
+    @cached_property
+    def parameters(self) -> Parameters:
+        """The parameters of the neurons, each int64 `[neurons]`."""
+        return Parameters(*map(self.per_neuron, self.neuron.parameters))

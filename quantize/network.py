@@ -82,8 +82,9 @@ class QuantizedNetwork:
         self._check_chain()
         self._check_outputs()
         for layer, ranges in zip(self.layers, self.ranges, strict=True):
-            extreme = max(map(abs, (*ranges.potential, *ranges.membrane)))
+            extreme = max(map(abs, (*ranges.potential, *ranges.membrane, *ranges.synaptic)))
             extreme = max(extreme, *(abs(i) << layer.neuron.fraction for i in ranges.current))
+            extreme = max(extreme, ranges.adaptation[1] + int(layer.neuron.threshold.max()))
             require(extreme < LIMIT, f"layer {layer.name} largest sum", extreme, f"less than {LIMIT}")
         self._check_sums()
         if self.rates is not None:
@@ -116,7 +117,9 @@ class QuantizedNetwork:
 
     def _check_sums(self) -> None:
         """The sums of the read-out fit the words of the result packet."""
-        low, high = self.ranges[-1].membrane if self.readout.kind == "membrane" else (0, self.steps)
+        low, high = (0, 1) if self.readout.kind == "count" else self.ranges[-1].membrane
+        if self.readout.kind in ("count", "sum"):
+            low, high = low * self.steps, high * self.steps
         low, high = low * self.readout.group, high * self.readout.group
         fits = signed_range(SUM_BITS)[0] <= low and high <= signed_range(SUM_BITS)[1]
         remedy = f"{SUM_BITS} signed bits: take a smaller readout.group, a smaller fraction or fewer steps"

@@ -8,17 +8,22 @@ import numpy as np
 
 from ..bits import signed_bits
 from .layer import Layer
+from .neuron import LIMIT, IntNeuron, Parameters, Reset
 
 ROWS = 1 << 22  # weights that are looked at together: their sums need eight times the memory
+
+Bounds = tuple[int, int]  # inclusive
 
 
 @dataclass(frozen=True)
 class Ranges:
     """Proven bounds, inclusive, of a layer's numbers over all inputs and all its neurons."""
 
-    current: tuple[int, int]  # I: partial sums and the whole sum, bias included
-    potential: tuple[int, int]  # u, before the spike
-    membrane: tuple[int, int]  # v, after reset and saturation
+    current: Bounds  # I: partial sums and the whole sum, bias included
+    potential: Bounds  # u, before the spike
+    membrane: Bounds  # v, after reset and saturation
+    synaptic: Bounds = (0, 0)  # i, the synaptic current
+    adaptation: Bounds = (0, 0)  # a, above the threshold
 
     @property
     def current_bits(self) -> int:
@@ -32,32 +37,70 @@ class Ranges:
     def membrane_bits(self) -> int:
         return signed_bits(*self.membrane)
 
+    @property
+    def synaptic_bits(self) -> int:
+        return signed_bits(*self.synaptic)
+
+    @property
+    def adaptation_bits(self) -> int:
+        return signed_bits(*self.adaptation)
+
 
 def ranges_of(layer: Layer, largest: int, steps: int) -> Ranges:
     """Bounds over `steps` updates, by channel extremes, for sources of 0 to `largest`.
 
     Exact for sums, conservative for membranes.
     """
-    low, high = _current(layer, largest)
-    neuron = layer.neuron
-    thresholds = (int(neuron.threshold.min()), int(neuron.threshold.max()))
-    v_low = v_high = neuron.reset_value
-    u_low, u_high, m_low, m_high = 0, 0, v_low, v_high
+    return neuron_ranges(layer.neuron, _current(layer, largest), steps)
+
+
+def neuron_ranges(neuron: IntNeuron, current: Bounds, steps: int) -> Ranges:
+    """Bounds over `steps` updates of neurons whose sums stay within `current`: every state within an interval."""
+    low, high = (Parameters(*(int(end(values)) for values in neuron.parameters)) for end in (np.min, np.max))
+    v, i, a = (low.start_value, high.start_value), (0, 0), 0
+    all_u, all_v, all_i = (0, 0), v, (0, 0)
     for _ in range(steps):
-        a, b = neuron.step(v_low, low), neuron.step(v_high, high)
-        u_low, u_high = min(u_low, a), max(u_high, b)
-        if not neuron.spiking:
-            v_low, v_high = a, b
-        elif neuron.reset == "hard":
-            v_low = min(a, neuron.reset_value)
-            v_high = max(min(b, thresholds[1] - 1), neuron.reset_value)
-        else:
-            v_low = min(a, max(a, thresholds[0]) - thresholds[1])
-            v_high = max(min(b, thresholds[1] - 1), b - thresholds[0])
-        v_low, v_high = neuron.clipped(v_low), neuron.clipped(v_high)
-        v_high = max(v_low, v_high)
-        m_low, m_high = min(m_low, v_low), max(m_high, v_high)
-    return Ranges((low, high), (u_low, u_high), neuron.bounds or (m_low, m_high))
+        before = v, i, a
+        x = current[0] << neuron.fraction, current[1] << neuron.fraction
+        if neuron.current is not None:
+            old, kept = i, _decayed(neuron, i, low.current_factor, high.current_factor)
+            i = kept[0] + x[0], kept[1] + x[1]
+            x = i if neuron.current.enters == "new" else old
+        u = (
+            min(neuron.potential(v[0], x[0], factor) for factor in (low.factor, high.factor)),
+            max(neuron.potential(v[1], x[1], factor) for factor in (low.factor, high.factor)),
+        )
+        new = _after_spike(neuron, u, low, high, high.threshold + a)
+        new = neuron.clipped(new[0]), neuron.clipped(new[1])
+        v = _union(new, v) if neuron.refractory else (new[0], max(new))
+        if neuron.adaptation is not None:
+            shift = neuron.adaptation.shift
+            a = max(neuron.decayed(a, p.adaptation_factor, shift) for p in (low, high)) + high.adaptation_jump
+        all_u, all_v, all_i = _union(all_u, u), _union(all_v, v), _union(all_i, i)
+        if (v, i, a) == before or max(a, *map(abs, (*v, *i))) >= LIMIT:
+            break  # nothing changes any more, or the network is refused
+    return Ranges(current, all_u, neuron.bounds or all_v, all_i, (0, a))
+
+
+def _decayed(neuron: IntNeuron, i: Bounds, *factors: int) -> Bounds:
+    """Synaptic currents after their decay, for all factors between the two."""
+    assert neuron.current is not None
+    low, high = ([neuron.decayed(end, factor, neuron.current.shift) for factor in factors] for end in i)
+    return min(low), max(high)
+
+
+def _after_spike(neuron: IntNeuron, u: Bounds, low: Parameters, high: Parameters, highest: int) -> Bounds:
+    """Membranes after potentials within `u`, before saturation; `highest`: the largest threshold, `a` included."""
+    if not neuron.spiking or neuron.reset == Reset.NONE:
+        return u
+    quiet = min(u[1], highest - 1)
+    if neuron.reset == Reset.HARD:
+        return min(u[0], low.reset_value), max(quiet, high.reset_value)
+    return min(u[0], max(u[0], low.threshold) - high.reset_amount), max(quiet, u[1] - low.reset_amount)
+
+
+def _union(a: Bounds, b: Bounds) -> Bounds:
+    return min(a[0], b[0]), max(a[1], b[1])
 
 
 def _current(layer: Layer, largest: int) -> tuple[int, int]:

@@ -1,8 +1,8 @@
 """The meaning of a `QuantizedNetwork`, in plain Python integers, short enough to check by eye.
 
-Slow on purpose: no vectors, no widths, no arithmetic shared with any other machine, not even `IntNeuron.step` (a fault
-there would be in both, and be seen by nobody). It reads fields, and the shapes that follow from them. Divisions are
-Python's `//`, which rounds to minus infinity. Every other machine must equal this one.
+Slow on purpose: no vectors, no widths, no arithmetic shared with any other machine, not even `IntNeuron.update` (a
+fault there would be in both, and be seen by nobody). It reads fields, and the shapes that follow from them. Divisions
+are Python's `//`, which rounds to minus infinity. Every other machine must equal this one.
 """
 
 from __future__ import annotations
@@ -34,9 +34,8 @@ def _frame(network: QuantizedNetwork, frame: list[Any]) -> tuple[list[Any], list
     """One frame: spikes and membranes `[layer][step][neuron]`, and the sums of the read-out."""
     layers = network.layers
     fan_ins = [_fan_in(layer) for layer in layers]
-    thresholds = [_by_neuron(layer, layer.neuron.threshold.tolist()) for layer in layers]
     biases = [_by_neuron(layer, layer.synapses.bias.tolist()) for layer in layers]
-    v = [[layer.neuron.reset_value] * layer.neurons for layer in layers]
+    neurons = [_neurons(layer) for layer in layers]
     spikes: list[list[list[int]]] = [[] for _ in layers]
     membranes: list[list[list[int]]] = [[] for _ in layers]
     for t in range(network.steps):
@@ -48,47 +47,103 @@ def _frame(network: QuantizedNetwork, frame: list[Any]) -> tuple[list[Any], list
             fired = []
             for i in range(layer.neurons):
                 current = biases[index][i] + sum(w * values[j] for j, w in fan_ins[index][i])
-                v[index][i], s = _update(layer, v[index][i], current, thresholds[index][i])
-                fired.append(s)
+                fired.append(neurons[index][i].step(current))
             spikes[index].append(fired)
-            membranes[index].append(list(v[index]))
+            membranes[index].append([neuron.v for neuron in neurons[index]])
             values = _pool(layer.pool, fired, layer.shape) if layer.pool else fired
-    last = v[-1] if network.readout.kind == "membrane" else [sum(column) for column in zip(*spikes[-1], strict=True)]
+    read = _read(network.readout.kind, spikes[-1], membranes[-1])
     group = network.readout.group
-    return spikes, membranes, [sum(last[c * group : (c + 1) * group]) for c in range(network.classes)]
+    return spikes, membranes, [sum(read[c * group : (c + 1) * group]) for c in range(network.classes)]
 
 
-def _update(layer: Layer, v: int, current: int, threshold: int) -> tuple[int, int]:
-    """One neuron, one step: the new membrane and 1 if it spiked."""
-    neuron = layer.neuron
-    u = _potential(neuron, v, current)
-    s = int(neuron.spiking and u >= threshold)
-    if s:
-        u = neuron.reset_value if neuron.reset == "hard" else u - threshold
-    if neuron.membrane_bits is not None:
-        half = 2 ** (neuron.membrane_bits - 1)
-        u = max(-half, min(half - 1, u))
-    return u, s
+def _read(kind: str, spikes: list[list[int]], membranes: list[list[int]]) -> list[int]:
+    """What is read of each neuron after a frame, from its spikes or membranes `[step][neuron]`."""
+    if kind == "count":
+        return [sum(column) for column in zip(*spikes, strict=True)]
+    if kind == "membrane":
+        return membranes[-1]
+    if kind == "largest":
+        return [max(column) for column in zip(*membranes, strict=True)]
+    if kind == "sum":
+        return [sum(column) for column in zip(*membranes, strict=True)]
+    raise NotImplementedError(kind)
 
 
-def _potential(neuron: IntNeuron, v: int, current: int) -> int:
-    """The membrane `v` after its leak, with the sum `current` added."""
-    current = current * 2**neuron.fraction
-    if neuron.leak == "none":
-        return v + current
-    if neuron.leak == "shift":
-        return v - v // 2**neuron.shift + current
-    if neuron.leak == "multiply":
-        return neuron.factor * v // 2**neuron.shift + current
-    if neuron.leak == "decaying_input":
-        return v + (current - v) // 2**neuron.shift
-    raise NotImplementedError(neuron.leak)
+class _Neuron:
+    """One neuron: its own parameters, and the state of a frame."""
+
+    def __init__(self, shared: IntNeuron, own: dict[str, int]):
+        self.shared = shared
+        self.threshold, self.factor = own["threshold"], own["factor"]
+        self.reset_value, self.reset_amount = own["reset_value"], own["reset_amount"]
+        self.current_factor = own["current_factor"]
+        self.adaptation_factor, self.adaptation_jump = own["adaptation_factor"], own["adaptation_jump"]
+        self.v = own["start_value"]
+        self.i = 0  # synaptic current
+        self.a = 0  # adaptation
+        self.waiting = 0  # refractory steps that are left
+
+    def step(self, current: int) -> int:
+        """Take the sum of one step; 1 for a spike, else 0."""
+        shared = self.shared
+        x = current * 2**shared.fraction
+        if shared.current is not None:
+            old = self.i
+            self.i = self.divided(self.current_factor * old, shared.current.shift) + x
+            x = self.i if shared.current.enters == "new" else old
+        spike = 0
+        if self.waiting == 0:
+            u = self.potential(x)
+            if shared.spiking and u >= self.threshold + self.a:
+                spike = 1
+                if shared.reset == "hard":
+                    u = self.reset_value
+                elif shared.reset == "soft":
+                    u = u - self.reset_amount
+            if shared.membrane_bits is not None:
+                half = 2 ** (shared.membrane_bits - 1)
+                u = max(-half, min(half - 1, u))
+            self.v = u
+        if shared.adaptation is not None:
+            self.a = self.divided(self.adaptation_factor * self.a, shared.adaptation.shift)
+            self.a = self.a + self.adaptation_jump * spike
+        if spike:
+            self.waiting = shared.refractory
+        elif self.waiting > 0:
+            self.waiting = self.waiting - 1
+        return spike
+
+    def potential(self, x: int) -> int:
+        """The membrane after its leak, with `x` added."""
+        shared = self.shared
+        if shared.leak == "none":
+            return self.v + x
+        if shared.leak == "shift":
+            return self.v - self.divided(self.v, shared.shift) + x
+        if shared.leak == "multiply":
+            return self.divided(self.factor * self.v, shared.shift) + x
+        if shared.leak == "decaying_input":
+            return self.v + self.divided(x - self.v, shared.shift)
+        raise NotImplementedError(shared.leak)
+
+    def divided(self, value: int, shift: int) -> int:
+        """`value` over 2 to the power of `shift`, rounded."""
+        if self.shared.rounding == "floor":
+            return value // 2**shift
+        if self.shared.rounding == "nearest":
+            return (2 * value + 2**shift) // (2 * 2**shift)
+        raise NotImplementedError(self.shared.rounding)
+
+
+def _neurons(layer: Layer) -> list[_Neuron]:
+    """The neurons of a layer at the start of a frame."""
+    own = {name: _by_neuron(layer, values.tolist()) for name, values in layer.neuron.parameters._asdict().items()}
+    return [_Neuron(layer.neuron, {name: values[i] for name, values in own.items()}) for i in range(layer.neurons)]
 
 
 def _by_neuron(layer: Layer, values: list[int]) -> list[int]:
-    """One value for each neuron, of one for all or one for each channel."""
-    per_channel = layer.neurons // layer.channels
-    return [values[0 if len(values) == 1 else i // per_channel] for i in range(layer.neurons)]
+    """One value for each neuron, of one for all, one for each channel, or one for each neuron already."""
+    return [values[i * len(values) // layer.neurons] for i in range(layer.neurons)]
 
 
 def _fan_in(layer: Layer) -> list[list[tuple[int, int]]]:
