@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -229,6 +230,19 @@ class IntNeuron:
             nothing if self.adaptation is None else self.adaptation.factor,
             nothing if self.adaptation is None else self.adaptation.jump,
         )
+
+    def with_parameters(self, change: Callable[[np.ndarray], np.ndarray]) -> IntNeuron:
+        """The neuron with `change` of each of its parameters (those that it has)."""
+        changed = Parameters(*map(change, self.parameters))
+        others: dict[str, Any] = {}
+        if self.current is not None:
+            others["current"] = replace(self.current, factor=changed.current_factor)
+        if self.adaptation is not None:
+            others["adaptation"] = replace(
+                self.adaptation, factor=changed.adaptation_factor, jump=changed.adaptation_jump
+            )
+        own = ("threshold", "factor", "reset_value", "reset_amount", "start_value")
+        return replace(self, **{name: getattr(changed, name) for name in own}, **others)
 
     @property
     def bounds(self) -> tuple[int, int] | None:

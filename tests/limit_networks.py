@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from gradrtl.errors import UserError
-from gradrtl.quantize.network import LIMIT, Layer, QuantizedNetwork
+from gradrtl.quantize.network import LIMIT, IntNeuron, Layer, QuantizedNetwork
+from gradrtl.quantize.neuron import LARGEST_REFRACTORY, Adaptation, SynapticCurrent
 
 TOPS = tuple((1 << bits) - 1 for bits in range(31, 0, -1))
 
@@ -40,6 +41,14 @@ def _neuron(network: QuantizedNetwork, index: int, **given: Any) -> QuantizedNet
     return _with(network, index, replace(layer, neuron=replace(layer.neuron, **given)))
 
 
+def _by_neuron(network: QuantizedNetwork, index: int, signs: np.ndarray) -> np.ndarray:
+    """Signs, one for each channel, as one for each neuron: the first of a channel the other way round."""
+    layer = network.layers[index]
+    spread = np.repeat(signs.astype(np.int64), layer.neurons // layer.channels)
+    spread[:: layer.neurons // layer.channels] *= -1
+    return spread
+
+
 def biases(network: QuantizedNetwork, index: int, top: int, signs: np.ndarray) -> QuantizedNetwork:
     """Sums as large as they may get."""
     layer = network.layers[index]
@@ -48,25 +57,54 @@ def biases(network: QuantizedNetwork, index: int, top: int, signs: np.ndarray) -
 
 def thresholds(network: QuantizedNetwork, index: int, top: int, signs: np.ndarray) -> QuantizedNetwork:
     """Out of reach above and below: whatever spikes under a soft reset goes far up."""
-    return _neuron(network, index, threshold=signs.astype(np.int64) * min(top, LIMIT - 1))
+    return _neuron(network, index, threshold=signs.astype(np.int64) * min(top, LIMIT - 1), reset_amount=None)
 
 
 def reset_values(network: QuantizedNetwork, index: int, top: int, signs: np.ndarray) -> QuantizedNetwork:
-    return _neuron(network, index, reset="hard", membrane_bits=None, reset_value=int(signs[0]) * top)
+    """Of each neuron, where frames start as well."""
+    values = _by_neuron(network, index, signs) * top
+    given = {"membrane_bits": None, "reset_value": values, "reset_amount": None, "start_value": None}
+    return _neuron(network, index, reset="hard", **given)
+
+
+def reset_amounts(network: QuantizedNetwork, index: int, top: int, signs: np.ndarray) -> QuantizedNetwork:
+    return _neuron(network, index, reset="soft", reset_value=0, reset_amount=_by_neuron(network, index, signs) * top)
+
+
+def start_values(network: QuantizedNetwork, index: int, top: int, signs: np.ndarray) -> QuantizedNetwork:
+    return _neuron(network, index, membrane_bits=None, start_value=_by_neuron(network, index, signs) * top)
 
 
 def wide_membranes(network: QuantizedNetwork, index: int, top: int, signs: np.ndarray) -> QuantizedNetwork:
     """31 bits where membranes can get there, fewer else."""
-    return _neuron(network, index, reset_value=0, membrane_bits=top.bit_length())
+    return _neuron(network, index, reset_value=0, start_value=None, membrane_bits=top.bit_length())
 
 
 def narrow_membranes(network: QuantizedNetwork, index: int, top: int, signs: np.ndarray) -> QuantizedNetwork:
-    return _neuron(network, index, reset_value=0, membrane_bits=2)
+    return _neuron(network, index, reset_value=0, start_value=None, membrane_bits=2)
+
+
+def currents(network: QuantizedNetwork, index: int, top: int, signs: np.ndarray) -> QuantizedNetwork:
+    """Synaptic currents that never decay, of sums as large as they may get."""
+    layer = network.layers[index]
+    synapses = replace(layer.synapses, bias=signs.astype(np.int64) * top)
+    neuron = replace(layer.neuron, current=SynapticCurrent(1 << 15, 15))
+    return _with(network, index, replace(layer, synapses=synapses, neuron=neuron))
+
+
+def adaptations(network: QuantizedNetwork, index: int, top: int, signs: np.ndarray) -> QuantizedNetwork:
+    """Thresholds that a spike lifts as far as they may be."""
+    factor = (1 << 15) - (_by_neuron(network, index, signs) > 0)
+    return _neuron(network, index, adaptation=Adaptation(factor, 15, min(top, LIMIT - 1)))
+
+
+def refractory_steps(network: QuantizedNetwork, index: int, top: int, signs: np.ndarray) -> QuantizedNetwork:
+    return _neuron(network, index, refractory=min(top, LARGEST_REFRACTORY))
 
 
 def leaks(network: QuantizedNetwork, index: int, top: int, signs: np.ndarray) -> QuantizedNetwork:
-    """The largest shift, and a factor that leaves nothing out."""
-    return _neuron(network, index, leak="multiply", shift=15, factor=(1 << 15) - int(signs[0] > 0))
+    """The largest shift, and factors that leave nothing out, or hardly anything."""
+    return _neuron(network, index, leak="multiply", shift=15, factor=(1 << 15) - (signs > 0).astype(np.int64))
 
 
 def fractions(network: QuantizedNetwork, index: int, top: int, signs: np.ndarray) -> QuantizedNetwork:
@@ -79,7 +117,7 @@ def group_sums(network: QuantizedNetwork, index: int, top: int, signs: np.ndarra
     last = len(network.layers) - 1
     layer = network.layers[last]
     bias = np.full(layer.channels, top if signs[0] > 0 else -top, np.int64)
-    neuron = replace(layer.neuron, spiking=False, leak="none", reset="hard", reset_value=0, membrane_bits=None)
+    neuron = IntNeuron("none", "hard", layer.neuron.threshold, fraction=layer.neuron.fraction, spiking=False)
     layer = replace(layer, synapses=replace(layer.synapses, bias=bias), neuron=neuron)
     readout = replace(network.readout, kind="membrane", group=layer.neurons)
     return _with(network, last, layer, readout=readout)
@@ -87,5 +125,19 @@ def group_sums(network: QuantizedNetwork, index: int, top: int, signs: np.ndarra
 
 CHANGES: dict[str, Callable[[QuantizedNetwork, int, int, np.ndarray], QuantizedNetwork]] = {
     change.__name__: change
-    for change in (*(biases, thresholds, reset_values, wide_membranes, narrow_membranes, leaks, fractions, group_sums),)
+    for change in (
+        biases,
+        thresholds,
+        reset_values,
+        reset_amounts,
+        start_values,
+        wide_membranes,
+        narrow_membranes,
+        leaks,
+        currents,
+        adaptations,
+        refractory_steps,
+        fractions,
+        group_sums,
+    )
 }

@@ -7,9 +7,9 @@ failures shrink towards one small layer. Weights come from a seed in both: only 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isqrt, prod, sqrt
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from hypothesis import strategies as st
@@ -27,6 +27,8 @@ from gradrtl.quantize.network import (
     QuantizedNetwork,
     Readout,
 )
+from gradrtl.quantize.neuron import Adaptation, Reset, SynapticCurrent
+from gradrtl.quantize.ranges import ranges_of
 
 T = TypeVar("T")
 
@@ -35,15 +37,18 @@ T = TypeVar("T")
 class Options:
     """Bounds of a random network. `largest` bounds the sources and the neurons of every layer.
 
-    With `limits`, seeded networks have one number at its limit (`limit_networks.py`).
+    With `limits`, seeded networks have one number at its limit (`limit_networks.py`). With `plain`, neurons have a
+    membrane and nothing else, and no parameter but the threshold differs from one to the next.
     """
 
     dense_only: bool = False
     largest: int = 300
     most_layers: int = 4
     most_steps: int = 6
-    kinds: tuple[str, ...] = ("static", "spikes")
+    kinds: tuple[str, ...] = ("static", "spikes", "graded")
+    readouts: tuple[str, ...] = ("count", "count", "membrane", "largest", "sum")
     limits: bool = False
+    plain: bool = False
 
 
 class Choices(Protocol):
@@ -93,11 +98,12 @@ def frames(network: QuantizedNetwork, count: int, seed: int = 0) -> np.ndarray:
     sources = prod(network.input.shape)
     static = network.input.kind == "static"
     shape = (count, sources) if static else (count, network.steps, sources)
-    values = generator.integers(0, 256 if static else 2, shape, dtype=np.uint8)
+    most = 255 if static else network.input.largest
+    values = generator.integers(0, most + 1, shape, dtype=np.uint8)
     rates = generator.random((count,) + (1,) * (len(shape) - 1))
     values[generator.random(shape) > rates] = 0
     values[1:2] = 0
-    values[2:3] = 255 if static else 1
+    values[2:3] = most
     return values
 
 
@@ -105,21 +111,28 @@ def _network(choices: Choices, options: Options) -> QuantizedNetwork:
     is_map = not options.dense_only and choices.among((False, True))
     shape: tuple[int, ...] = _map(choices, options) if is_map else (_size(choices, options),)
     kind = choices.among(options.kinds)
-    given = Input(shape, choices.integer(1, 8), kind) if kind == "static" else Input(shape, kind=kind)
+    given = Input(shape, kind=kind) if kind == "spikes" else Input(shape, choices.integer(1, 8), kind)
     steps = choices.integer(1, options.most_steps)
-    kind = choices.among(("count", "membrane"))
+    kind = choices.among(options.readouts)
     layers: list[Layer] = []
-    largest = given.largest
+    largest = last_reads = given.largest
     depth = choices.integer(1, options.most_layers)
     for index in range(depth):
         is_last = index == depth - 1
         layer = _layer(choices, options, f"layer{index}", shape, largest, steps, is_last, kind == "count")
         layers.append(layer)
+        last_reads = largest
         shape = layer.output_shape
         largest = layer.pool.largest if layer.pool else 1
-    outputs = layers[-1].neurons
-    group = choices.among([n for n in range(1, outputs + 1) if outputs % n == 0])
-    return QuantizedNetwork(given, tuple(layers), steps, Readout(kind, group))
+    groups = _groups(layers[-1], kind, last_reads, steps)
+    return QuantizedNetwork(given, tuple(layers), steps, Readout(kind, choices.among(groups)))
+
+
+def _groups(last: Layer, kind: str, largest: int, steps: int) -> list[int]:
+    """Numbers of neighbouring outputs that may make a class: those that divide them, and whose sums fit 32 bits."""
+    low, high = (0, 1) if kind == "count" else ranges_of(last, largest, steps).membrane
+    most = max(abs(low), abs(high)) * (steps if kind in ("count", "sum") else 1)
+    return [n for n in range(1, last.neurons + 1) if last.neurons % n == 0 and (n == 1 or n * most < 1 << 31)]
 
 
 def _size(choices: Choices, options: Options) -> int:
@@ -169,7 +182,8 @@ def _layer(
     else:
         outputs = _size(choices, options)
         synapses = Dense(weights(outputs, prod(shape)), biases(outputs))
-    neuron = _neuron(choices, generator, synapses, largest, steps, spiking=spiking_end or not is_last)
+    scene = _Scene.of(synapses, prod(synapses.output_shape(shape)), largest, steps)
+    neuron = _neuron(choices, options, generator, scene, spiking=spiking_end or not is_last)
     return Layer(name, shape, synapses, neuron, bits, pool)
 
 
@@ -188,38 +202,58 @@ def _conv(choices: Choices, options: Options, shape: tuple[int, ...], weights: C
     )
 
 
+@dataclass(frozen=True)
+class _Scene:
+    """Where neurons stand: how many there are, how large their sums may get, and how large they are usually."""
+
+    channels: int
+    neurons: int
+    bound: int
+    spread: float
+    steps: int
+
+    @staticmethod
+    def of(synapses: Dense | Conv, neurons: int, largest: int, steps: int) -> _Scene:
+        weight = synapses.weight.astype(np.int64)
+        channels = weight.shape[0]
+        bound = int(np.abs(weight.reshape(channels, -1)).sum(1).max()) * largest + int(np.abs(synapses.bias).max()) + 1
+        spread = sqrt(float((weight**2).sum()) / channels) * largest / 2 + 1
+        return _Scene(channels, neurons, bound, spread, steps)
+
+    def sizes(self, plain: bool) -> tuple[int, ...]:
+        """How many values a parameter may have, the fewest first."""
+        return (1, self.channels) if plain else (1, self.channels, self.neurons)
+
+
 def _neuron(
-    choices: Choices,
-    generator: np.random.Generator,
-    synapses: Dense | Conv,
-    largest: int,
-    steps: int,
-    spiking: bool,
+    choices: Choices, options: Options, generator: np.random.Generator, scene: _Scene, spiking: bool
 ) -> IntNeuron:
     """Neurons whose thresholds lie where the sums do; silent and ever-firing layers now and then."""
-    weight = synapses.weight.astype(np.int64)
-    channels = weight.shape[0]
-    bound = int(np.abs(weight.reshape(channels, -1)).sum(1).max()) * largest + int(np.abs(synapses.bias).max()) + 1
-    spread = sqrt(float((weight**2).sum()) / channels) * largest / 2 + 1
+    is_plain = options.plain or choices.among((True, False))
+    has_current = not is_plain and choices.among((False, True))
     fraction = choices.integer(0, 8)
-    while (8 * steps * bound) << fraction >= LIMIT:  # every machine refuses sums that large
+    updates = scene.steps * (scene.steps if has_current else 1)
+    while (16 * updates * scene.bound) << fraction >= LIMIT and fraction > 0:  # all machines refuse sums that large
         fraction -= 1
     level = choices.among(("typical",) * 10 + ("firing", "silent"))
-    size = choices.among((1, channels))
+    size = choices.among(scene.sizes(is_plain))
     if level == "typical":
-        threshold = generator.integers(0, int(spread * choices.among((0.25, 1.0, 2.0))) + 1, size) << fraction
+        most = int(scene.spread * choices.among((0.25, 1.0, 2.0))) + 1
+        threshold = generator.integers(0, most, size) << fraction
     else:
-        threshold = np.full(size, (bound << fraction) * (1 if level == "silent" else -1))
+        threshold = np.full(size, (scene.bound << fraction) * (1 if level == "silent" else -1))
     shift = choices.integer(1, 6)
     bits = None
     if choices.among((False, True)):
-        bits = min(31, max(2, signed_bits(0, bound << fraction) - choices.integer(0, 6)))
-    reset, reset_value = choices.among(("hard", "soft")), 0
-    if reset == "hard" and choices.among((False, True)):
-        reset_value = choices.integer(-int(spread), int(spread))
-        if bits is not None:
-            reset_value = max(-(1 << bits - 1), min((1 << bits - 1) - 1, reset_value))
-    return IntNeuron(
+        bits = min(31, max(2, signed_bits(0, scene.bound << fraction) - choices.integer(0, 6)))
+    resets = (Reset.HARD, Reset.SOFT) if is_plain else tuple(Reset)
+    reset, reset_value = choices.among(resets), np.zeros(1, np.int64)
+    low, high = (-LIMIT, LIMIT) if bits is None else (-(1 << bits - 1), (1 << bits - 1) - 1)
+    spread = int(scene.spread)
+    if reset == Reset.HARD and choices.among((False, True)):
+        size = 1 if is_plain else choices.among(scene.sizes(False))
+        reset_value = generator.integers(-spread, spread + 1, size).clip(low, high)
+    plain = IntNeuron(
         leak=choices.among(("none", "shift", "multiply", "decaying_input")),
         reset=reset,
         threshold=threshold.astype(np.int64),
@@ -230,3 +264,38 @@ def _neuron(
         membrane_bits=bits,
         spiking=spiking,
     )
+    return plain if is_plain else _extended(choices, generator, scene, plain, has_current, (low, high))
+
+
+def _extended(
+    choices: Choices,
+    generator: np.random.Generator,
+    scene: _Scene,
+    plain: IntNeuron,
+    has_current: bool,
+    bounds: tuple[int, int],
+) -> IntNeuron:
+    """`plain` with more states, and with parameters that differ; some of all that, seldom everything."""
+    spread = int(scene.spread) << plain.fraction
+
+    def drawn(low: int, high: int) -> np.ndarray:
+        return generator.integers(low, high + 1, choices.among(scene.sizes(False)))
+
+    def decay() -> tuple[np.ndarray, int]:
+        shift = choices.integer(1, 12)
+        return drawn(choices.among((0, 1 << shift - 1)), 1 << shift), shift
+
+    more: dict[str, Any] = {"rounding": choices.among(("floor", "nearest"))}
+    if choices.among((False, True)):
+        more["factor"], more["shift"] = decay()
+    if choices.among((False, True)):
+        more["start_value"] = drawn(-spread, spread).clip(*bounds)
+    if plain.reset == Reset.SOFT and choices.among((False, True)):
+        more["reset_amount"] = drawn(-(spread // 4), spread)
+    if has_current:
+        more["current"] = SynapticCurrent(*decay(), choices.among(("new", "old")))
+    if plain.spiking and choices.among((False, True)):
+        more["adaptation"] = Adaptation(*decay(), drawn(0, choices.among((3, spread // 4, spread))))
+    if plain.spiking:
+        more["refractory"] = choices.among((0, 0, 1, 2, 3))
+    return replace(plain, **more)

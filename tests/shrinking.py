@@ -9,7 +9,7 @@ import numpy as np
 from random_cases import Case
 
 from gradrtl.errors import UserError
-from gradrtl.quantize.network import Dense, Input, Layer, QuantizedNetwork, Readout
+from gradrtl.quantize.network import Dense, Input, IntNeuron, Layer, QuantizedNetwork, Readout
 
 
 def shrink(one: Case, fails: Callable[[Case], bool], budget: int = 100) -> Case:
@@ -60,6 +60,10 @@ def _changes(one: Case) -> Iterator[Callable[[], Case]]:
     for index, layer in enumerate(net.layers):
         if layer.synapses.bias.any():
             yield lambda index=index, layer=layer: replace(one, network=_with(net, index, _without_bias(layer)))
+        for neuron in _plainer(layer.neuron):
+            yield lambda index=index, layer=layer, neuron=neuron: replace(
+                one, network=_with(net, index, replace(layer, neuron=neuron()))
+            )
 
 
 def _halves(size: int) -> list[slice]:
@@ -78,14 +82,40 @@ def _without_bias(layer: Layer) -> Layer:
     return replace(layer, synapses=replace(layer.synapses, bias=np.zeros_like(layer.synapses.bias)))
 
 
+def _plainer(neuron: IntNeuron) -> Iterator[Callable[[], IntNeuron]]:
+    """The neuron with a state less, with one value of a parameter for all, or with the plainer of two rules."""
+    simple: dict[str, object] = {
+        "current": None, "adaptation": None, "refractory": 0, "rounding": "floor", "membrane_bits": None, "fraction": 0,
+    }  # fmt: skip
+    for field, value in simple.items():
+        if getattr(neuron, field) != value:
+            yield lambda field=field, value=value: replace(neuron, **{field: value})
+    if any(values.size > 1 for values in neuron.parameters):
+        yield lambda: neuron.with_parameters(lambda values: values[:1].copy())
+    if neuron.start_value.any():
+        yield lambda: replace(neuron, start_value=0)
+    if neuron.reset == "hard" and neuron.reset_value.any():
+        yield lambda: replace(neuron, reset_value=0)
+    if neuron.reset == "soft" and not np.array_equal(neuron.reset_amount, neuron.threshold):
+        yield lambda: replace(neuron, reset_amount=None)
+    if neuron.reset != "hard":
+        yield lambda: replace(neuron, reset="hard", reset_amount=None)
+    if neuron.leak != "none":
+        yield lambda: replace(neuron, leak="none")
+
+
 def _keep_channels(net: QuantizedNetwork, index: int, part: slice) -> QuantizedNetwork:
     """Those channels (neurons of a dense layer) of layer `index` that `part` names."""
     layer = net.layers[index]
-    weight, bias, threshold = layer.synapses.weight, layer.synapses.bias, layer.neuron.threshold
+    weight, bias = layer.synapses.weight, layer.synapses.bias
+
+    def cut(values: np.ndarray) -> np.ndarray:
+        return values if values.size == 1 else values.reshape(layer.channels, -1)[part].ravel()
+
     kept = replace(
         layer,
         synapses=replace(layer.synapses, weight=weight[part].copy(), bias=bias[part].copy()),
-        neuron=replace(layer.neuron, threshold=threshold[part].copy() if threshold.size > 1 else threshold),
+        neuron=layer.neuron.with_parameters(cut),
     )
     layers = [*net.layers[:index], kept, *net.layers[index + 1 :]]
     readout = net.readout
