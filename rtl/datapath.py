@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..bits import unsigned_bits
 from .core import Core
+from .largest import Largest
 from .latency import BEATS_WAITING
 from .loading import load_layout
 from .mapping import Mapping
@@ -87,7 +88,11 @@ class Datapath(wiring.Component):
         else:
             wiring.connect(m, wiring.flipped(self.frames), cores[0].events)
         m.submodules.readout = readout = Readout(mapping.layers[-1], network)
-        listeners: list[Core | Readout] = [*cores[1:], readout]
+        listeners: list[Core | Readout | Largest] = [*cores[1:], readout]
+        if network.readout.kind == "largest":
+            m.submodules.largest = largest = ResetInserter(self.abort)(Largest(mapping.layers[-1], network.steps))
+            wiring.connect(m, largest.growths, readout.events)
+            listeners[-1] = largest
         for core, listener in zip(cores, listeners, strict=True):
             sent, heard = core.spikes, listener.events
             m.d.comb += [heard.valid.eq(sent.valid), sent.ready.eq(heard.ready)]

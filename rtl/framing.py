@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..bits import unsigned_bits
-from ..quantize.network import QuantizedNetwork
 from .mapping import Mapping
 from .streams import beat_layout, event_layout
 
-MARK_BIT = 31  # of a spike beat: the end of a step
-SPIKE_BITS = 32
+SPIKE_BITS = 32  # of a beat of events
+MARK_BIT = 31  # the end of a step
+COUNT_BIT = 23  # of graded events: the lowest bit of the count, which reaches up to the mark
 
 
 def pixel_beat_layout(lanes: int) -> data.StructLayout:
@@ -21,7 +21,10 @@ def pixel_beat_layout(lanes: int) -> data.StructLayout:
 
 
 def spike_beat_layout() -> data.StructLayout:
-    """A beat of `s_axis` on spike input: an address, or, with bit 31 set, the end of a step; `tlast` on the last."""
+    """A beat of `s_axis` on spike input: an address, or, with bit 31 set, the end of a step; `tlast` on the last.
+
+    On graded input the address has `COUNT_BIT` bits, and its count lies above it.
+    """
     return data.StructLayout({"data": SPIKE_BITS, "last": 1})
 
 
@@ -94,23 +97,26 @@ class Framer(wiring.Component):
 class SpikeFramer(wiring.Component):
     """Turns addresses and end-of-step marks into events, with exactly `steps` tokens a frame.
 
-    Within a step addresses ascend: a source spikes once in a step, and this is how hardware sees it. A frame is bad
-    if an address does not exist or is not above the one before it in its step, or if it has too few or too many
-    steps. Such an address is dropped, so that no sum leaves its proven range; missing steps are added, empty; what
-    comes after the last step is dropped up to `last`.
+    Within a step addresses ascend: a source comes once in a step, and this is how hardware sees it. A frame is bad
+    if an address does not exist or is not above the one before it in its step, if its count does not fit `count_bits`
+    bits, or if it has too few or too many steps. Such an address is dropped, so that no sum leaves its proven range;
+    missing steps are added, empty; what comes after the last step is dropped up to `last`. A count of 0 is no event.
+
+    `count_bits` is None for spikes, whose beats have no count.
 
     Ports: `beats` (`spike_beat_layout`), `events` (`event_layout`), `abort`, `short`, `long` as in `Framer`;
     `short` also tells of a dropped address. Latency 0, throughput a beat a cycle; each missing step costs
     a cycle. Stalls: `events.ready` low.
     """
 
-    def __init__(self, network: QuantizedNetwork, address_bits: int):
-        self.sources = network.layers[0].sources
-        self.steps = network.steps
+    def __init__(self, sources: int, steps: int, address_bits: int, count_bits: int | None = None):
+        self.sources = sources
+        self.steps = steps
+        self.count_bits = count_bits
         super().__init__(
             {
                 "beats": In(stream.Signature(spike_beat_layout())),
-                "events": Out(stream.Signature(event_layout(address_bits, 1))),
+                "events": Out(stream.Signature(event_layout(address_bits, count_bits or 1))),
                 "abort": In(1),
                 "short": Out(1),
                 "long": Out(1),
@@ -131,22 +137,28 @@ class SpikeFramer(wiring.Component):
         least = Signal(range(self.sources + 1), name="least")  # address that may come next in this step
         exists = Signal(name="exists")
         belongs = Signal(name="belongs")
+        address, count, sends, fits = word[:MARK_BIT], Const(1), belongs, Const(1)  # it is an event; its count fits
+        if self.count_bits:
+            address, count = word[:COUNT_BIT], word[COUNT_BIT:MARK_BIT]
+            sends, fits = Signal(name="sends"), Signal(name="fits")
+            m.d.comb += [fits.eq(count < 1 << self.count_bits), sends.eq(belongs & (count != 0))]
+        known = exists & (address >= least)
         ends = Signal(name="ends")
         takes = Signal(name="takes")
         token = Signal(name="token")
         m.d.comb += [
             final_step.eq(step == self.steps - 1),
             mark.eq(word[MARK_BIT]),
-            exists.eq(word[:MARK_BIT] < self.sources),
-            belongs.eq(exists & (word[:MARK_BIT] >= least)),
+            exists.eq(address < self.sources),
+            belongs.eq(known & fits if self.count_bits else known),
             ends.eq(mark | last),
             token.eq(filling | ends),
             event.end.eq(token),
             event.source.eq(Mux(token, 0, word)),
-            event["value"].eq(~token),
+            event["value"].eq(Mux(token, 0, count) if self.count_bits else ~token),
             event.bad.eq(bad | filling | ~(mark & last)),
-            self.events.valid.eq(filling | (self.beats.valid & ~dropping & (ends | belongs))),
-            self.beats.ready.eq(~filling & (dropping | self.events.ready | ~(ends | belongs))),
+            self.events.valid.eq(filling | (self.beats.valid & ~dropping & (ends | sends))),
+            self.beats.ready.eq(~filling & (dropping | self.events.ready | ~(ends | sends))),
             takes.eq(self.beats.valid & self.beats.ready & ~dropping),
             self.long.eq(takes & mark & final_step & ~last),
             self.short.eq(takes & Mux(ends, last & ~(mark & final_step), ~belongs)),
@@ -158,7 +170,7 @@ class SpikeFramer(wiring.Component):
             with m.If(ends):
                 m.d.sync += least.eq(0)
             with m.Elif(belongs):
-                m.d.sync += least.eq(word[:MARK_BIT] + 1)
+                m.d.sync += least.eq(address + 1)
         with m.If(self.events.valid & self.events.ready & token):
             m.d.sync += step.eq(Mux(final_step, 0, step + 1))
             with m.If(final_step):

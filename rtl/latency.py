@@ -32,6 +32,8 @@ CREDIT_LOADED = 2
 CREDIT_EMPTY = 1
 # A row is read, registered, updated, written: the same row is read again no sooner.
 FIRE_STAGES = 4
+# A synaptic current that enters the membrane in the same step is a stage of its own, before the potential.
+CURRENT_STAGE = 1
 
 # Every queue (`rtl/fifo.py`): from the cycle in which an entry is taken to the first in which it is offered; from the
 # cycle in which one leaves a full queue to the first in which another is taken.
@@ -44,6 +46,9 @@ LOADED = 1
 # Read-out. From the cycle in which the last beat of a packet leaves to the first in which the last token of the next
 # frame is taken. The search for the largest sum takes one cycle for each class.
 SENT = 1
+# A read-out of largest membranes: from the cycle in which an event leaves the last core to the first in which the
+# read-out can take it.
+LARGEST_STAGE = 1
 
 # Queues, in entries. On both streams of the top level: `ready`, `valid` and data come from registers. In front of the
 # first core: enough for an event a cycle.
@@ -55,6 +60,16 @@ BEATS_WAITING = 2
 def search_cycles(classes: int) -> int:
     """Cycles from the last token of a frame to the cycle before the first in which its packet is offered."""
     return classes
+
+
+def fire_stages(current: bool) -> int:
+    """Cycles after which a row may be read again; `current`: whether there is a `CURRENT_STAGE`."""
+    return FIRE_STAGES + (CURRENT_STAGE if current else 0)
+
+
+def put_out(current: bool) -> int:
+    """Cycles from the issue of a row to its offer on `rows`; `current`: whether there is a `CURRENT_STAGE`."""
+    return PUT_OUT + (CURRENT_STAGE if current else 0)
 
 
 def token_latency(convolution: bool) -> int:

@@ -9,7 +9,10 @@ import numpy as np
 from ..bits import lane_bits, signed_bits, unsigned_bits
 from ..quantize.network import Layer, Ranges
 from .convolution import Kernel
+from .latency import fire_stages, put_out
+from .parameters import Parameter, Scope
 from .scan import Scan
+from .slots import has_current_stage
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,11 @@ class LayerMapping:
     targets, weights : one int64 array for each PE
         Synapse memories, list after list: target and weight. The target is a row; in a convolution the group, and
         above it the taps of `Kernel.synapses`.
-    biases, thresholds : int64 [groups, pes]
-        Parameters of the neurons of a group; unused slots hold those of a neighbour.
+    parameters : dict
+        What the neurons read beside their sums and states, by name: see `rtl/parameters.py`.
+    every_step : bool
+        The membranes leave after every step, for a read-out of the largest or of the sum; else of silent neurons, after
+        the last.
     kernel : Kernel or None
         Address arithmetic of a convolution.
     stride_bits : int or None
@@ -67,8 +73,8 @@ class LayerMapping:
     counts: np.ndarray
     targets: tuple[np.ndarray, ...]
     weights: tuple[np.ndarray, ...]
-    biases: np.ndarray
-    thresholds: np.ndarray
+    parameters: dict[str, Parameter]
+    every_step: bool
     value_bits: int
     queue_depth: int
     row_queue_depth: int
@@ -136,6 +142,41 @@ class LayerMapping:
         return self.ranges.membrane_bits
 
     @property
+    def limit_bits(self) -> int:
+        """Width of the threshold with its adaptation, signed."""
+        threshold, adaptation = self.layer.neuron.threshold, self.ranges.adaptation[1]
+        return signed_bits(int(threshold.min()), int(threshold.max()) + adaptation)
+
+    @property
+    def states(self) -> dict[str, int]:
+        """Bits of each state that a neuron keeps beside its membrane, by name of its memory."""
+        neuron, found = self.layer.neuron, {}
+        if neuron.current is not None:
+            found["currents"] = self.ranges.synaptic_bits
+        if neuron.adaptation is not None:
+            found["adaptations"] = unsigned_bits(self.ranges.adaptation[1])
+        if neuron.refractory:
+            found["refractory"] = unsigned_bits(neuron.refractory)
+        return found
+
+    @property
+    def has_current_stage(self) -> bool:
+        return has_current_stage(self.layer)
+
+    @property
+    def fire_stages(self) -> int:
+        return fire_stages(self.has_current_stage)
+
+    @property
+    def put_out(self) -> int:
+        """Cycles from the issue of a row to its offer."""
+        return put_out(self.has_current_stage)
+
+    def parameter_bits(self, scope: Scope) -> int:
+        """Bits of a neuron's parameters of one scope."""
+        return sum(parameter.bits for parameter in self.parameters.values() if parameter.scope == scope)
+
+    @property
     def target_bits(self) -> int:
         """Width of a synapse's target: a row; in a convolution a group and taps."""
         if self.kernel is None:
@@ -180,11 +221,6 @@ class LayerMapping:
         return self.slots >= 0
 
     @property
-    def used_groups(self) -> np.ndarray:
-        """Groups that hold neurons: bool `[groups, pes]`."""
-        return self.used[:: self.scan.group_rows]
-
-    @property
     def emitted(self) -> np.ndarray:
         """What each slot sends, int64 `[rows, pes]`: its neuron, or at the end of a joined window the pooled source.
 
@@ -198,16 +234,15 @@ class LayerMapping:
     @property
     def memories(self) -> dict[str, Memories]:
         """The memories of each kind, as built."""
-        parameters = 0
-        for values in (self.biases, self.thresholds):
-            if np.unique(values[self.used_groups]).size > 1:
-                parameters += signed_bits(int(values.min()), int(values.max()))
+        row_bits = self.parameter_bits(Scope.ROW)
         return {
             "pointers": Memories(self.pes, self.counts.shape[1], self.pointer_bits),
             "synapses": Memories(self.pes, self.synapse_depth, self.synapse_bits),
             "accumulators": Memories(2 * self.pes, self.rows, self.current_bits),
             "membranes": Memories(1, self.rows, self.pes * self.membrane_bits),
-            "parameters": Memories(1, self.scan.groups, self.pes * parameters),
+            "parameters": Memories(1, self.scan.groups, self.pes * self.parameter_bits(Scope.GROUP)),
+            **({"row parameters": Memories(1, self.rows, self.pes * row_bits)} if row_bits else {}),
+            **{name: Memories(1, self.rows, self.pes * bits) for name, bits in self.states.items()},
         }
 
     def pointer_words(self, pe: int) -> np.ndarray:

@@ -13,9 +13,11 @@ from functools import cached_property
 
 import numpy as np
 
+from ..bits import unsigned_bits
 from ..quantize.network import Conv, QuantizedNetwork
 from ..quantize.placement import Placement, checked_rates
 from .layer_mapping import LayerMapping, Memories
+from .parameters import parameters_of
 from .place_convolution import place_convolution
 from .place_dense import place_dense
 from .pruning import kept_neurons
@@ -82,7 +84,7 @@ def map_network(
         rates = tuple(np.ones(layer.sources) for layer in layers)
     rates = checked_rates(tuple(rates), [layer.sources for layer in layers])
     kept = kept_neurons(network)
-    value_bits = network.input.bits if network.input.kind == "static" else 1
+    value_bits = unsigned_bits(network.input.largest)
     mapped: list[LayerMapping] = []
     for index, layer in enumerate(layers):
         before = mapped[-1] if mapped else None
@@ -93,7 +95,6 @@ def map_network(
         else:
             placed = place_dense(layer, kept[index], addresses, rates[index], pes)
         stride_bits = _stride_bits(placed.counts) if index in placement.strided else None
-        holder = np.where(placed.slots >= 0, placed.slots, kept[index][0])[:: placed.scan.group_rows]
         mapped.append(
             LayerMapping(
                 index=index,
@@ -108,8 +109,8 @@ def map_network(
                 counts=placed.counts,
                 targets=placed.targets,
                 weights=placed.weights,
-                biases=layer.per_neuron(layer.synapses.bias)[holder],
-                thresholds=layer.per_neuron(layer.neuron.threshold)[holder],
+                parameters=parameters_of(layer, placed.slots, placed.scan.group_rows),
+                every_step=index == len(layers) - 1 and network.readout.kind in ("largest", "sum"),
                 value_bits=1 if before else value_bits,
                 queue_depth=placement.queue_depth,
                 row_queue_depth=placement.row_queue_depth,

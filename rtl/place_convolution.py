@@ -24,7 +24,7 @@ def place_convolution(
     placed = np.unique(kept // (height * width))
     events = rates.reshape(layer.input_shape).sum(axis=(1, 2))
     members = [placed[m] for m in assign((layer.synapses.weight[placed] != 0).sum(axis=(2, 3)) @ events, pes)]
-    scan = Scan.of(layer, groups_needed(members, Scan.of(layer, 1)))
+    scan = Scan.of(layer, groups_needed(layer, members))
     kernel = Kernel.of(layer, scan, before.scan, before.lane_bits) if before else Kernel.of(layer, scan)
 
     live = np.flatnonzero(addresses >= 0)

@@ -18,7 +18,7 @@ def place_dense(layer: Layer, kept: np.ndarray, addresses: np.ndarray, rates: np
     """
     weight = layer.synapses.weight
     members = [kept[m] for m in assign((weight[kept] != 0) @ rates, pes)]
-    scan = Scan.of(layer, groups_needed(members, Scan.of(layer, 1)))
+    scan = Scan.of(layer, groups_needed(layer, members))
     slots = np.full((scan.rows, pes), -1, dtype=np.int64)
     live = addresses >= 0
     counts = np.zeros((pes, len(addresses)), dtype=np.int64)

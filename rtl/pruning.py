@@ -45,12 +45,16 @@ def _can_fire(layer: Layer, largest: np.ndarray, steps: int) -> np.ndarray:
         weight, largest = weight.sum(axis=(2, 3)), largest.reshape(layer.input_shape).max(axis=(1, 2))
     highest = np.repeat(weight @ largest + layer.synapses.bias, _unit(layer))
     thresholds = layer.per_neuron(layer.neuron.threshold)
-    v = np.full(layer.neurons, layer.neuron.reset_value, dtype=np.int64)
+    v, i = layer.parameters.start_value, np.zeros(layer.neurons, dtype=np.int64)
     fires = np.zeros(layer.neurons, dtype=bool)
     for _ in range(steps):
-        u = layer.neuron.step(v, highest)
+        before = v, i
+        i, x = layer.neuron.entering(i, highest, layer.parameters.current_factor)
+        u = layer.neuron.potential(v, x, layer.parameters.factor)
         fires |= u >= thresholds
         v = layer.neuron.clipped(u)
+        if (v == before[0]).all() and (i == before[1]).all():
+            break  # nothing changes any more
     return fires
 
 

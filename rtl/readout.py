@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 from ..bits import signed_bits
 from ..quantize.interface import SUM_BITS
 from ..quantize.network import QuantizedNetwork
+from .largest import growth_shape
 from .latency import BANKS
 from .mapping import LayerMapping
 from .memory import read_port, write_port
@@ -45,11 +46,12 @@ class Readout(wiring.Component):
     """
 
     def __init__(self, mapping: LayerMapping, network: QuantizedNetwork):
+        """Values are those that the last core sends; of largest membranes, their growths (`rtl/largest.py`)."""
         self.classes = network.classes
         self.group = network.readout.group
         self.steps = network.steps
         self.neurons = mapping.outputs
-        self.value = output_value_shape(mapping)
+        self.value = growth_shape(mapping) if network.readout.kind == "largest" else output_value_shape(mapping)
         self.sum_bits = sum_bits(network)
         super().__init__(
             {
@@ -175,9 +177,11 @@ class Readout(wiring.Component):
 
 
 def sum_bits(network: QuantizedNetwork) -> int:
-    """Width of a class's sum: spikes of a group over all steps, or its membranes."""
+    """Width of a class's sum: spikes of a group over all steps, or its membranes, of one step or of all."""
     group = network.readout.group
     if network.readout.kind == "count":
         return signed_bits(0, group * network.steps)
     low, high = network.ranges[-1].membrane
+    if network.readout.kind == "sum":
+        group *= network.steps
     return signed_bits(group * low, group * high)

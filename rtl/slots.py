@@ -9,7 +9,7 @@ import numpy as np
 from ..bits import lane_bits
 from ..quantize.network import Layer
 from .convolution import Kernel
-from .latency import FIRE_STAGES
+from .latency import fire_stages
 from .scan import Scan
 
 
@@ -26,9 +26,15 @@ class Slots:
     kernel: Kernel | None = None
 
 
-def groups_needed(members: list[np.ndarray], scan_of_one: Scan) -> int:
+def has_current_stage(layer: Layer) -> bool:
+    """Whether the fire unit has a stage for a synaptic current that enters the membrane in the same step."""
+    return layer.neuron.current is not None and layer.neuron.current.enters == "new"
+
+
+def groups_needed(layer: Layer, members: list[np.ndarray]) -> int:
     """Groups of the fullest PE, and as many as it takes that no row is scanned again while it is in the fire unit."""
-    return max(-(-FIRE_STAGES // scan_of_one.rows), *(len(m) for m in members))
+    rows = Scan.of(layer, 1).rows
+    return max(-(-fire_stages(has_current_stage(layer)) // rows), *(len(m) for m in members))
 
 
 def outputs(layer: Layer, placed: Slots) -> np.ndarray:

@@ -44,6 +44,12 @@ def port_members(mapping: Mapping) -> dict[str, wiring.Member]:
     }
 
 
+def _spike_framer(mapping: Mapping) -> SpikeFramer:
+    first, given = mapping.layers[0], mapping.network.input
+    counts = given.bits if given.kind == "graded" else None
+    return SpikeFramer(first.layer.sources, mapping.network.steps, first.address_bits, counts)
+
+
 class Accelerator(wiring.Component):
     """A network in hardware.
 
@@ -64,8 +70,7 @@ class Accelerator(wiring.Component):
     def __init__(self, mapping: Mapping):
         self.mapping = mapping
         self.datapath = Datapath(mapping)
-        static = mapping.network.input.kind == "static"
-        self.framer = Framer(mapping) if static else SpikeFramer(mapping.network, mapping.layers[0].address_bits)
+        self.framer = Framer(mapping) if mapping.network.input.kind == "static" else _spike_framer(mapping)
         self.map = registers(len(mapping.layers))
         self.axil = AxiLite(address_bits(mapping))
         self.channels = channels(self.axil.address_bits)

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import numpy as np
 from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from ..bits import signed_bits
 from .issue import issued_layout, tags_layout
-from .latency import BANKS, FIRE_STAGES
+from .latency import BANKS
 from .mapping import LayerMapping
 from .memory import read_port, write_port
-from .neuron import after_reset, potential, spike
+from .neuron import after_reset, decayed, next_adaptation, next_current, next_refractory, potential, scaled, spike
+from .parameters import Scope
+
+LETTERS = {"membranes": "v", "currents": "i", "adaptations": "a", "refractory": "waiting"}  # of the states' registers
 
 
 def output_value_shape(mapping: LayerMapping) -> Shape:
-    """Shape of the value that leaves with an event: the membrane in a membrane read-out, else a constant 1."""
+    """Shape of the value that leaves with an event: the membrane of a silent neuron, else a constant 1."""
     return unsigned(1) if mapping.layer.neuron.spiking else signed(mapping.membrane_bits)
 
 
@@ -33,22 +34,23 @@ def updated_layout(mapping: LayerMapping) -> data.StructLayout:
 
 
 class Update(wiring.Component):
-    """Updates a row of neurons in four stages: read, memory output, update, fire. Holds membranes and parameters.
+    """Updates a row of neurons in stages: read, memory output, update, fire. Holds states and parameters.
 
-    A frame's first step starts from the reset value. Lanes without a neuron send nothing.
+    A synaptic current that enters the membrane in the same step has a stage of its own before the update. A frame's
+    first step starts from the start value, all other states at 0. Lanes without a neuron send nothing.
 
     Ports
     -----
     issued
-        In: `issued_layout`. The same row comes again no sooner than `latency.FIRE_STAGES` cycles later.
+        In: `issued_layout`. The same row comes again no sooner than `mapping.fire_stages` cycles later.
     sums
         In: `sums_layout`, one cycle after `issued`.
     updated
-        Out: `updated_layout`. In a membrane read-out every neuron sends in the last step.
+        Out: `updated_layout`. Silent neurons all send in the last step, or with `mapping.every_step` in every one.
     stages
         Out, for traces and proofs: the stages that hold a row, the first in bit 0.
 
-    Throughput: a row a cycle. Latency: three cycles from `issued` to `updated`. Never stalls.
+    Throughput: a row a cycle. Latency: `mapping.fire_stages - 1` cycles from `issued` to `updated`. Never stalls.
     """
 
     def __init__(self, mapping: LayerMapping):
@@ -58,7 +60,7 @@ class Update(wiring.Component):
                 "issued": In(issued_layout(mapping)),
                 "sums": In(sums_layout(mapping)),
                 "updated": Out(updated_layout(mapping)),
-                "stages": Out(FIRE_STAGES),
+                "stages": Out(mapping.fire_stages),
             }
         )
 
@@ -68,83 +70,153 @@ class Update(wiring.Component):
         pes, rows = mapping.pes, mapping.rows
         membrane = signed(mapping.membrane_bits)
         issued, updated = self.issued, self.updated
-        tags2, tags3 = (Signal(tags_layout(mapping), name=f"tags{i}") for i in (2, 3))
-        valid2, valid3 = (Signal(name=f"valid{i}") for i in (2, 3))
+        fire = mapping.fire_stages  # number of the last stage; the first one is `issued`
+        update = fire - 1
+        valid = {i: Signal(name=f"valid{i}") for i in range(2, fire)}
+        tags = {i: Signal(tags_layout(mapping), name=f"tags{i}") for i in range(2, fire)}
         bank2 = Signal(name="bank2")
-        m.submodules.membranes = memory = Memory(shape=unsigned(pes * mapping.membrane_bits), depth=rows, init=[])
-        read, write = read_port(memory, "stored"), write_port(memory, "updated")
-        m.d.comb += [
-            self.stages.eq(Cat(issued.valid, valid2, valid3, updated.valid)),
-            read.addr.eq(issued.tags.row),
-            read.en.eq(issued.valid),
-        ]
-        m.d.sync += [valid2.eq(issued.valid), tags2.eq(issued.tags), bank2.eq(issued.bank)]
-        biases, thresholds = self._parameters(m)
-        thresholds3, thresholds4 = (
-            [t if isinstance(t, Const) else Signal.like(t, name=f"threshold{i}_{p}") for p, t in enumerate(thresholds)]
-            for i in (3, 4)
-        )
-        for late, early in ((thresholds4, thresholds3), (thresholds3, thresholds)):
-            m.d.sync += [new.eq(old) for new, old in zip(late, early, strict=True) if not isinstance(new, Const)]
+        states = {"membranes": membrane} | {name: unsigned(bits) for name, bits in mapping.states.items()}
+        if "currents" in states:
+            states["currents"] = signed(mapping.states["currents"])
+        m.d.comb += self.stages.eq(Cat(issued.valid, *valid.values(), updated.valid))
+        reads, writes = {}, {}
+        for name, shape in states.items():
+            m.submodules[name] = memory = Memory(shape=unsigned(pes * shape.width), depth=rows, init=[])
+            suffix = "" if name == "membranes" else f"_{name}"
+            reads[name], writes[name] = read_port(memory, f"stored{suffix}"), write_port(memory, f"updated{suffix}")
+            m.d.comb += [reads[name].addr.eq(issued.tags.row), reads[name].en.eq(issued.valid)]
+        m.d.sync += [valid[2].eq(issued.valid), tags[2].eq(issued.tags), bank2.eq(issued.bank)]
+        given = self._parameters(m)
+        for i in range(3, fire):
+            m.d.sync += [valid[i].eq(valid[i - 1]), tags[i].eq(tags[i - 1])]
+        m.d.sync += [updated.valid.eq(valid[update]), updated.tags.eq(tags[update])]
 
-        # Memory output, then update.
-        m.d.sync += [valid3.eq(valid2), tags3.eq(tags2), updated.valid.eq(valid3), updated.tags.eq(tags3)]
-        u4 = [Signal(signed(mapping.ranges.potential_bits), name=f"u4_{p}") for p in range(pes)]
+        spikes: list[Value] = []
+        new: dict[str, list[Value]] = {name: [] for name in states}
         for p in range(pes):
-            current3 = Signal(signed(mapping.current_bits), name=f"current3_{p}")
-            v3 = Signal(membrane, name=f"v3_{p}")
-            stored = read.data.word_select(p, mapping.membrane_bits).as_signed()
-            m.d.sync += [
-                current3.eq(Mux(bank2, self.sums[p][1], self.sums[p][0]) + biases[p]),
-                v3.eq(Mux(tags2.first, neuron.reset_value, stored)),
-                u4[p].eq(potential(neuron, v3, current3)),
-            ]
+            # Memory output.
+            current = Signal(signed(mapping.current_bits), name=f"current3_{p}")
+            m.d.sync += current.eq(Mux(bank2, self.sums[p][1], self.sums[p][0]) + given["bias"][2][p])
+            state = {}
+            for name, shape in states.items():
+                word = reads[name].data.word_select(p, shape.width)
+                stored = word.as_signed() if shape.signed else word
+                start = given["start_value"][2][p] if name == "membranes" else 0
+                state[name] = Signal(shape, name=f"{LETTERS[name]}3_{p}")
+                m.d.sync += state[name].eq(Mux(tags[2].first, start, stored))
 
-        # Fire.
-        spikes, membranes = [], []
-        for p in range(pes):
+            # Synaptic current.
+            x: Value = scaled(neuron, current)
+            if neuron.current is not None:
+                i = Signal(states["currents"], name=f"i4_{p}")
+                m.d.sync += i.eq(next_current(neuron, state["currents"], current, given["current_factor"][3][p]))
+                x = state["currents"]
+                if mapping.has_current_stage:
+                    x = i
+                    for name, early in state.items():
+                        state[name] = Signal.like(early, name=f"{LETTERS[name]}{update}_{p}")
+                        m.d.sync += state[name].eq(early)
+                    i = Signal.like(x, name=f"i{fire}_{p}")
+                    m.d.sync += i.eq(x)
+                new["currents"].append(i)
+
+            # Update.
+            v = state["membranes"]
+            u = Signal(signed(mapping.ranges.potential_bits), name=f"u{fire}_{p}")
+            m.d.sync += u.eq(potential(neuron, v, x, given["factor"][update][p]))
+            threshold = given["threshold"][fire][p]
+            if neuron.adaptation is not None:
+                a = state["adaptations"]
+                threshold = Signal(signed(mapping.limit_bits), name=f"limit{fire}_{p}")
+                kept = Signal.like(a, name=f"a{fire}_{p}")
+                decay = given["adaptation_factor"][update][p], neuron.adaptation.shift
+                m.d.sync += [threshold.eq(given["threshold"][update][p] + a), kept.eq(decayed(neuron, a, *decay))]
+
+            # Fire.
             used = int(mapping.used[:, p].sum())
             there = Const(used > 0, 1) if used in (0, rows) else updated.tags.row < used
             spiked = Signal(name=f"spiked_{p}")
-            v4 = Signal(membrane, name=f"v4_{p}")
-            m.d.comb += [
-                spiked.eq(spike(neuron, u4[p], thresholds4[p])),
-                v4.eq(after_reset(neuron, u4[p], thresholds4[p], spiked)),
-            ]
-            spikes.append((spiked if neuron.spiking else updated.tags.last) & there)
-            membranes.append(v4)
+            after = Signal(membrane, name=f"v{fire}_{p}")
+            fires = spike(neuron, u, threshold)
+            left = after_reset(neuron, u, given["reset_value"][fire][p], given["reset_amount"][fire][p], spiked)
+            if neuron.refractory:
+                free = Signal(name=f"free{fire}_{p}")
+                waiting = Signal.like(state["refractory"], name=f"waiting{fire}_{p}")
+                before = Signal.like(v, name=f"before{fire}_{p}")
+                m.d.sync += [
+                    free.eq(state["refractory"] == 0),
+                    waiting.eq(state["refractory"]),
+                    before.eq(v),
+                ]
+                fires, left = fires & free, Mux(free, left, before)
+                left_after = Signal.like(waiting, name=f"waiting_next_{p}")
+                m.d.comb += left_after.eq(next_refractory(neuron, waiting, spiked))
+                new["refractory"].append(left_after)
+            m.d.comb += [spiked.eq(fires), after.eq(left)]
+            if neuron.adaptation is not None:
+                adapted = Signal.like(kept, name=f"a_next_{p}")
+                m.d.comb += adapted.eq(next_adaptation(kept, given["adaptation_jump"][fire][p], spiked))
+                new["adaptations"].append(adapted)
+            new["membranes"].append(after)
+            sends = spiked if neuron.spiking else Const(1) if mapping.every_step else updated.tags.last
+            spikes.append(sends & there)
         m.d.comb += [
             updated.mask.eq(Cat(*spikes)),
-            updated.membranes.eq(Cat(*membranes)),
-            write.addr.eq(updated.tags.row),
-            write.en.eq(updated.valid),
-            write.data.eq(Cat(*membranes)),
+            updated.membranes.eq(Cat(*new["membranes"])),
         ]
+        for name, write in writes.items():
+            m.d.comb += [
+                write.addr.eq(updated.tags.row),
+                write.en.eq(updated.valid),
+                write.data.eq(Cat(*new[name])),
+            ]
         return m
 
-    def _parameters(self, m: Module) -> tuple[list[Value], list[Value]]:
-        """Biases and thresholds of the row read last cycle: constants where all neurons agree, else one memory."""
-        mapping = self.mapping
-        fields, columns = {}, {}
-        for name, values in (("bias", mapping.biases), ("threshold", mapping.thresholds)):
-            if np.unique(values[mapping.used_groups]).size > 1:
-                fields[name] = signed(signed_bits(int(values.min()), int(values.max())))
-                columns[name] = values
-        constants = [
-            Const(int(values[mapping.used_groups][0]), signed(signed_bits(int(values.min()), int(values.max()))))
-            for values in (mapping.biases, mapping.thresholds)
-        ]
-        out = [[constant] * mapping.pes for constant in constants]
-        if fields:
-            layout = data.ArrayLayout(data.StructLayout(fields), mapping.pes)
+    def _parameters(self, m: Module) -> dict[str, dict[int, list[Value]]]:
+        """Each parameter by stage and PE, from stage 2 on: constants, or words of a memory and registers behind it."""
+        mapping, issued = self.mapping, self.issued
+        update = mapping.fire_stages - 1
+        found: dict[str, dict[int, list[Value]]] = {}
+
+        def take(name: str, values: list[Value]) -> None:
+            last = {"bias": 2, "start_value": 2, "current_factor": 3, "factor": update, "adaptation_factor": update}
+            found[name] = _delayed(m, name, values, last.get(name, mapping.fire_stages))
+
+        for scope, name, address, words in (
+            (Scope.GROUP, "parameters", issued.group, mapping.scan.groups),
+            (Scope.ROW, "row_parameters", issued.tags.row, mapping.rows),
+        ):
+            stored = [parameter for parameter in mapping.parameters.values() if parameter.scope == scope]
+            if not stored:
+                continue
+            layout = data.ArrayLayout(data.StructLayout({p.name: signed(p.bits) for p in stored}), mapping.pes)
             init = [
-                [{name: int(columns[name][r, p]) for name in fields} for p in range(mapping.pes)]
-                for r in range(mapping.scan.groups)
+                [{p.name: int(p.values[word, pe]) for p in stored} for pe in range(mapping.pes)]
+                for word in range(words)
             ]
-            m.submodules.parameters = memory = Memory(shape=layout, depth=max(2, mapping.scan.groups), init=init)
-            port = read_port(memory, "parameter")
-            m.d.comb += [port.addr.eq(self.issued.group), port.en.eq(self.issued.valid)]
-            for index, name in enumerate(("bias", "threshold")):
-                if name in fields:
-                    out[index] = [port.data[p][name] for p in range(mapping.pes)]
-        return out[0], out[1]
+            m.submodules[name] = memory = Memory(shape=layout, depth=max(2, words), init=init)
+            port = read_port(memory, "parameter" if scope == Scope.GROUP else "row_parameter")
+            m.d.comb += [port.addr.eq(address), port.en.eq(issued.valid)]
+            for p in stored:
+                take(p.name, [port.data[pe][p.name] for pe in range(mapping.pes)])
+        for parameter in mapping.parameters.values():
+            if parameter.scope == Scope.LAYER:
+                shape = None if parameter.name == "start_value" else signed(parameter.bits)
+                take(parameter.name, [Const(parameter.constant, shape)] * mapping.pes)
+        for name in ("factor", "reset_value"):
+            if name not in found:
+                take(name, [Const(0)] * mapping.pes)
+        found.setdefault("reset_amount", found["threshold"])
+        found.setdefault("start_value", found["reset_value"])
+        return found
+
+
+def _delayed(m: Module, name: str, values: list[Value], last: int) -> dict[int, list[Value]]:
+    """`values` of all PEs, which come in stage 2, in each stage up to `last`."""
+    stages = {2: values}
+    for i in range(3, last + 1):
+        stages[i] = [v if isinstance(v, Const) else Signal.like(v, name=f"{name}{i}_{p}") for p, v in enumerate(values)]
+    for i in range(last, 2, -1):
+        pairs = zip(stages[i], stages[i - 1], strict=True)
+        m.d.sync += [late.eq(early) for late, early in pairs if not isinstance(late, Const)]
+    return stages

@@ -7,7 +7,8 @@ import numpy as np
 from ..quantize.network import QuantizedNetwork
 from ..rtl.mapping import Mapping
 
-END_OF_STEP = 1 << 31  # bit 31 of a word marks the end of a step; below it stands the address of a source
+END_OF_STEP = 1 << 31  # bit 31 of a word marks the end of a step; below it stands the address of a source,
+COUNT = 1 << 23  # and above that, from bit 23 on, the count of graded events
 
 
 def most_beats(mapping: Mapping) -> int:
@@ -41,9 +42,10 @@ def _pixel_beats(mapping: Mapping, frames: np.ndarray) -> np.ndarray:
 
 
 def spike_beats(network: QuantizedNetwork, frames: np.ndarray) -> list[np.ndarray]:
-    """Spike frames `[n, steps, sources]` as words: source addresses, and an end mark after each step."""
+    """Frames `[n, steps, sources]` as words: source addresses, graded ones with counts; an end mark after each step."""
     count, steps, sources = frames.shape
     marked = np.concatenate([frames, np.ones((count, steps, 1), np.uint8)], axis=2)
-    frame, _, source = np.nonzero(marked)
-    words = np.where(source == sources, END_OF_STEP, source).astype(np.uint64)
+    frame, step, source = np.nonzero(marked)
+    counts = marked[frame, step, source] * np.uint64(COUNT) if network.input.kind == "graded" else 0
+    words = np.where(source == sources, END_OF_STEP, source + counts).astype(np.uint64)
     return np.split(words, np.searchsorted(frame, np.arange(1, count)))

@@ -36,7 +36,9 @@ def events_of(mapping: Mapping, frames: np.ndarray, trace: Trace) -> tuple[Event
     require(len(trace.spikes) == len(mapping.layers), "trace layers", len(trace.spikes), f"{len(mapping.layers)}")
     found = [_input_events(mapping, frames)]
     for layer, spikes in zip(mapping.layers, trace.spikes, strict=True):
-        if not layer.layer.neuron.spiking:
+        if layer.every_step:
+            spikes = np.ones_like(spikes)
+        elif not layer.layer.neuron.spiking:
             spikes = np.zeros_like(spikes)
             spikes[:, -1] = 1  # a membrane read-out sends every membrane after the last step
         if layer.scan.joined:
@@ -48,7 +50,7 @@ def events_of(mapping: Mapping, frames: np.ndarray, trace: Trace) -> tuple[Event
 
 def _input_events(mapping: Mapping, frames: np.ndarray) -> Events:
     given = mapping.network.input
-    if given.kind == "spikes":
+    if given.kind != "static":
         sources = np.arange(frames.shape[2])[None, :]
         return _packed(frames, sources, sources)
     lanes, beats = mapping.pixels_a_beat, mapping.beats

@@ -33,6 +33,13 @@ def test_spikes_are_addresses_with_a_mark_after_each_step():
     assert most_beats(mapping) == 2 * (5 + 1)
 
 
+def test_graded_events_have_their_counts_above_the_address():
+    network = replace(NETWORK, input=Input((5,), bits=3, kind="graded"))
+    frames = np.array([[[0, 7, 0, 0, 1], [2, 0, 0, 0, 0]]], np.uint8)
+    (words,) = spike_beats(network, frames)
+    assert words.tolist() == [7 << 23 | 1, 1 << 23 | 4, END_OF_STEP, 2 << 23 | 0, END_OF_STEP]
+
+
 def test_expected_traces_follow_their_frame():
     mapping = map_network(NETWORK, (1, 1))
     trace = np.arange(2 * 2 * 3, dtype=np.int32).reshape(2, 2, 3)

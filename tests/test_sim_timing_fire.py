@@ -12,7 +12,7 @@ from gradrtl.sim.timing.fire import FIRE, give_back, issue, last_release, releas
 
 def unit(depth: int = 2):
     times = Times()
-    fires = np.array([state(SimpleNamespace(rows=4, row_queue_depth=depth), times)], FIRE)
+    fires = np.array([state(SimpleNamespace(rows=4, put_out=5, row_queue_depth=depth), times)], FIRE)
     return fires[0], np.array(times.values)
 
 

@@ -5,26 +5,28 @@ from __future__ import annotations
 import numpy as np
 
 from gradrtl.sim.timing.fifo import Times
-from gradrtl.sim.timing.readout import READOUT, send, state, take_last
+from gradrtl.sim.timing.readout import READOUT, send, state, take, take_last
 
 NOT_HELD = np.zeros(0, np.int64)
 
 
-def sums(classes: int):
+def sums(classes: int, is_largest: bool = False):
     times = Times()
-    readouts = np.array([state(classes, times)], READOUT)
+    readouts = np.array([state(classes, is_largest, times)], READOUT)
     return readouts[0], np.array(times.values)
 
 
 def test_a_packet_of_three_classes():
     """Token in 10: a beat offered in 10 + 3 + 1 = 14, four in all, each through the output queue a cycle later."""
     readout, times = sums(3)
-    assert send(readout, times, 10, NOT_HELD) == 18
+    assert take_last(readout, times, 10) == 10
+    assert send(readout, times, NOT_HELD) == 18
 
 
 def test_the_next_frame_waits_until_the_sender_is_done():
     readout, times = sums(3)
-    send(readout, times, 10, NOT_HELD)  # its last beat into the output queue in 17
+    take_last(readout, times, 10)
+    send(readout, times, NOT_HELD)  # its last beat into the output queue in 17
     assert take_last(readout, times, 12) == 18
     assert take_last(readout, times, 30) == 30
 
@@ -32,8 +34,20 @@ def test_the_next_frame_waits_until_the_sender_is_done():
 def test_a_slow_receiver_fills_the_output_queue():
     """Beats leave in 40, 41, 60, 61: the third enters in the cycle after the first has left, the fourth in 42."""
     readout, times = sums(3)
-    assert send(readout, times, 10, np.array([40, 41, 60, 61])) == 61
+    take_last(readout, times, 10)
+    assert send(readout, times, np.array([40, 41, 60, 61])) == 61
     assert take_last(readout, times, 0) == 43
     # Two of that packet left in 60 and 61: the next, whose token came in 43, enters from 61 on.
-    assert send(readout, times, 43, np.array([70, 71, 72, 73])) == 73
+    assert send(readout, times, np.array([70, 71, 72, 73])) == 73
     assert take_last(readout, times, 0) == 73
+
+
+def test_largest_membranes_have_a_stage_that_holds_a_last_token():
+    """It leaves the core in 10, the read-out takes it in 11: a packet a cycle later than of a sum."""
+    readout, times = sums(3, is_largest=True)
+    assert take_last(readout, times, 10) == 10
+    assert take(readout, times, 11) == 11
+    assert send(readout, times, NOT_HELD) == 19
+    # The next one leaves the core in 13 and waits in the stage until 19; the event behind it waits in the core.
+    assert take_last(readout, times, 13) == 13
+    assert take(readout, times, 14) == 19

@@ -13,6 +13,7 @@ from .fifo import RING, Times
 FIRE = record(
     [
         ("rows", np.int64),
+        ("put_out", np.int64),  # cycles from the issue of a row to its offer
         ("issued", np.int64),  # in `times`: the newest row
         ("credits", RING),  # the first cycles in which each credit can be used, from `at` on in order
         ("released", RING),  # the newest release of each bank, that of the bank to be filled next at `at`
@@ -22,7 +23,7 @@ FIRE = record(
 
 def state(layer: LayerMapping, times: Times) -> tuple:
     """A `FIRE` with a credit for each entry of the row queue."""
-    return layer.rows, times.one(), times.ring(layer.row_queue_depth), times.ring(BANKS)
+    return layer.rows, layer.put_out, times.one(), times.ring(layer.row_queue_depth), times.ring(BANKS)
 
 
 @kernel(borrows=True, forceinline=True)

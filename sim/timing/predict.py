@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...compiled import kernel
-from ...rtl.latency import CREDIT_EMPTY, CREDIT_LOADED, INTERVAL, LOADED, PUT_OUT
+from ...rtl.latency import CREDIT_EMPTY, CREDIT_LOADED, INTERVAL, LOADED
 from ...rtl.mapping import Mapping
 from ..events import Events
 from . import fire, framer, pe, readout, serialiser
@@ -144,7 +144,7 @@ def _state(mapping: Mapping, kind: type) -> State:
     pes = [pe.state(layer, times, lane[i], cost[i]) for i, layer in enumerate(layers)]
     fires = [fire.state(layer, times) for layer in layers]
     serialisers = [serialiser.state(times) for _ in range(len(layers) + 1)]
-    frames, sums = framer.state(times), readout.state(mapping.network.classes, times)
+    frames, sums = framer.state(times), _readout(mapping, times)
     return State(
         times=np.array(times.values, np.int64),
         lanes=_aligned(lane[-1], kind),
@@ -155,6 +155,12 @@ def _state(mapping: Mapping, kind: type) -> State:
         framer=np.array([frames], framer.FRAMER),
         readout=np.array([sums], readout.READOUT),
     )
+
+
+def _readout(mapping: Mapping, times: Times) -> tuple:
+    """A `readout.READOUT`."""
+    network = mapping.network
+    return readout.state(network.classes, network.readout.kind == "largest", times)
 
 
 def _aligned(rows: int, kind: type) -> np.ndarray:
@@ -172,7 +178,6 @@ def _run(state, work, apart, offered, drained, offers, drains, out):
     """
     times, source, sums = state.times, state.framer[0], state.readout[0]
     last = len(state.pes)
-    line = state.serialisers[last]
     base = np.int64(0)
     for n in range(out.shape[1]):
         shift = times[source.taken] + INTERVAL
@@ -198,7 +203,7 @@ def _run(state, work, apart, offered, drained, offers, drains, out):
             for layer in range(last):
                 full = _scan(state, work, layer, full, step)
         out[0, n], out[1, n] = base + times[source.first], base + times[source.taken]
-        out[2, n] = base + readout.send(sums, times, times[line.finished], drains)
+        out[2, n] = base + readout.send(sums, times, drains)
         if state.lanes.itemsize == NARROW and _latest(state) >= WIDE:
             return False
     return True
@@ -290,7 +295,7 @@ def _scan(state, work, layer, full, step):
     for r in range(unit.rows):
         events, ends = np.int64(counts[row + r]), r == unit.rows - 1
         issued = fire.issue(unit, times, issued, full)
-        put_out = issued + PUT_OUT
+        put_out = issued + unit.put_out
         if events or ends:
             loaded = serialiser.load(put_out, finished)
             fire.give_back(unit, times, loaded + CREDIT_LOADED)
@@ -301,7 +306,7 @@ def _scan(state, work, layer, full, step):
                 if ends:
                     offered = pe.take(core, times, lanes, costs, offered, TOKEN) + INTERVAL
             else:
-                offered += events * INTERVAL
+                offered = readout.take(state.readout[0], times, offered) + events * INTERVAL
                 if ends:
                     if step == work.steps - 1:
                         offered = readout.take_last(state.readout[0], times, offered)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from amaranth.hdl import Assert, Assume, Cover, Module, Mux, Signal
+from amaranth.hdl import Assert, Assume, Const, Cover, Module, Mux, Signal
 from prover import Claim, free, inner, opened, prove
 
-from gradrtl.rtl.framing import MARK_BIT, Framer, SpikeFramer
+from gradrtl.rtl.framing import COUNT_BIT, MARK_BIT, Framer, SpikeFramer
 
 
 def steady(m: Module, offered) -> None:
@@ -84,13 +84,12 @@ class FramesOfPixels(Claim):
 class FramesOfSpikes(Claim):
     """Exactly `steps` tokens for each packet that is not aborted; the last is bad if and only if the packet was."""
 
-    def __init__(self, steps: int, sources: int):
-        self.steps, self.sources = steps, sources
+    def __init__(self, steps: int, sources: int, count_bits: int | None = None):
+        self.steps, self.sources, self.count_bits = steps, sources, count_bits
 
     def body(self, m: Module) -> None:
         steps, sources = self.steps, self.sources
-        network = SimpleNamespace(layers=[SimpleNamespace(sources=sources)], steps=steps)
-        framer = SpikeFramer(network, max(1, (sources - 1).bit_length()))
+        framer = SpikeFramer(sources, steps, max(1, (sources - 1).bit_length()), self.count_bits)
         m.submodules.framer = inside = opened(framer)
         for signal in (framer.beats.payload, framer.beats.valid, framer.events.ready, framer.abort):
             free(m, signal)
@@ -110,20 +109,25 @@ class FramesOfSpikes(Claim):
         least = Signal(range(sources + 1))  # above all addresses that this step has had
         wrong = Signal()
         belongs = Signal()
+        nothing = Signal()  # a count of 0
+        address, count, largest = beat.data[:MARK_BIT], Const(1), 1
+        if self.count_bits is not None:
+            address, count, largest = beat.data[:COUNT_BIT], beat.data[COUNT_BIT:MARK_BIT], (1 << self.count_bits) - 1
         m.d.comb += [
             mark.eq(beat.data[MARK_BIT]),
-            unknown.eq(~mark & ~beat.last & (beat.data[:MARK_BIT] >= sources)),
-            wrong.eq(unknown | (~mark & ~beat.last & (beat.data[:MARK_BIT] < least))),
+            unknown.eq(~mark & ~beat.last & ((address >= sources) | (count >= largest + 1))),
+            wrong.eq(unknown | (~mark & ~beat.last & (address < least))),
+            nothing.eq(~mark & ~beat.last & (count == 0)),
             belongs.eq(~packet.void & ~over),
             ends_frame.eq(passes & sent.end & (tokens == steps - 1)),
             Assert(~(takes & owed)),
             # A beat that belongs to a frame gives one event, unless its address is wrong; an owed token is the other.
-            Assert(passes == Mux(owed, framer.events.ready, takes & belongs & ~wrong)),
+            Assert(passes == Mux(owed, framer.events.ready, takes & belongs & ~wrong & ~nothing)),
         ]
         with m.If(passes):
             m.d.comb += Assert(sent.end == (owed | mark | beat.last))
             with m.If(~sent.end):
-                m.d.comb += [Assert(sent.source == beat.data[:MARK_BIT]), Assert(sent["value"] == 1)]
+                m.d.comb += [Assert(sent.source == address), Assert(sent["value"] == count)]
         with m.If(ends_frame):
             m.d.comb += Assert(sent.bad == (malformed | owed | ~(mark & beat.last)))
         with m.If(framer.events.ready & (framer.beats.valid | owed)):
@@ -136,7 +140,7 @@ class FramesOfSpikes(Claim):
             with m.If(wrong):
                 m.d.sync += malformed.eq(1)
             with m.Elif(~mark & ~beat.last):
-                m.d.sync += least.eq(beat.data[:MARK_BIT] + 1)
+                m.d.sync += least.eq(address + 1)
             with m.If(beat.last & ~ends_frame):
                 m.d.sync += [owed.eq(1), malformed.eq(1)]
         with m.If(ends_frame):
