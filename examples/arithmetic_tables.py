@@ -15,6 +15,7 @@ import click
 import numpy as np
 
 from gradrtl.quantize.network import Dense, Input, IntNeuron, Layer, QuantizedNetwork
+from gradrtl.quantize.neuron import Adaptation, SynapticCurrent
 from gradrtl.quantize.rounding import round_weight
 from gradrtl.sim import reference
 
@@ -38,9 +39,13 @@ def leaks() -> str:
         "`decaying_input`, k = 2: `v + ((0 - v) >> 2)`": IntNeuron("decaying_input", "hard", np.array([1]), shift=2),
         "`multiply`, 3/4: `(3 * v) >> 2`": IntNeuron("multiply", "hard", np.array([1]), shift=2, factor=3),
         "`none`: `v`": IntNeuron("none", "hard", np.array([1])),
+        "`shift`, k = 2, to nearest: `v - ((v + 2) >> 2)`": IntNeuron("shift", "hard", 1, shift=2, rounding="nearest"),
+        "`multiply`, 3/4, to nearest: `(3 * v + 2) >> 2`": IntNeuron("multiply", "hard", 1, 2, 3, rounding="nearest"),
     }
-    rows = [[name, *(neuron.step(v, 0) for v in membranes)] for name, neuron in kinds.items()]
-    return table("Leaks, with I = 0: every shift rounds to minus infinity.", "v", [membranes, *rows])
+    rows = [[name, *(int(neuron.potential(v, 0, int(neuron.factor[0]))) for v in membranes)]
+            for name, neuron in kinds.items()]  # fmt: skip
+    title = "Leaks, with I = 0: a shift rounds to minus infinity, or to the nearest integer, halves up."
+    return table(title, "v", [membranes, *rows])
 
 
 def weights() -> str:
@@ -61,6 +66,8 @@ def neurons() -> str:
         "hard": IntNeuron("none", "hard", np.array([5])),
         "soft": IntNeuron("none", "soft", np.array([5])),
         "soft, 4 bits": IntNeuron("none", "soft", np.array([5]), membrane_bits=4),
+        "soft by 3": IntNeuron("none", "soft", np.array([5]), reset_amount=3),
+        "none": IntNeuron("none", "none", np.array([5])),
     }
     rows = [["spike"] + [one_step(kinds["hard"], i)[0] for i in sums]]
     rows += [[f"v, {name}", *(one_step(neuron, i)[1] for i in sums)] for name, neuron in kinds.items()]
@@ -70,11 +77,36 @@ def neurons() -> str:
 
 def one_step(neuron: IntNeuron, current: int) -> tuple[int, int]:
     """Spike and membrane after one step with this sum."""
+    spikes, membranes = several_steps(neuron, current, 1)
+    return spikes[0], membranes[0]
+
+
+def several_steps(neuron: IntNeuron, current: int, steps: int) -> tuple[list[int], list[int]]:
+    """Spikes and membranes of steps that all have this sum."""
     synapses = Dense(np.zeros((1, 1), np.int8), np.array([current]))
-    network = QuantizedNetwork(Input((1,)), (Layer("one", (1,), synapses, neuron, 2),), steps=1)
+    network = QuantizedNetwork(Input((1,)), (Layer("one", (1,), synapses, neuron, 2),), steps=steps)
     trace = reference.run(network, np.zeros((1, 1), np.uint8)).trace
     assert trace is not None
-    return int(trace.spikes[0][0, 0, 0]), int(trace.membranes[0][0, 0, 0])
+    return trace.spikes[0][0, :, 0].tolist(), trace.membranes[0][0, :, 0].tolist()
+
+
+def states() -> str:
+    """What each further state does to a neuron, step by step."""
+    steps = 8
+    common = {"leak": "none", "reset": "soft", "threshold": 8}
+    kinds = {
+        "no further state": IntNeuron(**common),
+        "synaptic current, 1/2, new": IntNeuron(**common, current=SynapticCurrent(1, 1, "new")),
+        "synaptic current, 1/2, old": IntNeuron(**common, current=SynapticCurrent(1, 1, "old")),
+        "adaptation, 1/2, jump 8": IntNeuron(**common, adaptation=Adaptation(1, 1, 8)),
+        "2 refractory steps": IntNeuron(**common, refractory=2),
+    }
+    rows: list[list] = [list(range(1, steps + 1))]
+    for name, neuron in kinds.items():
+        shown = zip(*several_steps(neuron, 4, steps), strict=True)
+        rows.append([name, *(f"{v}{' *' if spike else ''}" for spike, v in shown)])
+    title = "Membranes of a neuron whose sum is 4 in each step, threshold 8, soft reset; a star is a spike."
+    return table(title, "step", rows)
 
 
 def classes() -> str:
@@ -90,7 +122,7 @@ def classes() -> str:
 
 
 def tables() -> str:
-    return "\n\n".join((leaks(), weights(), neurons(), classes()))
+    return "\n\n".join((leaks(), weights(), neurons(), states(), classes()))
 
 
 @click.command()

@@ -18,7 +18,7 @@ from ..quantize.network import Dense, Input, IntNeuron, Layer, QuantizedNetwork
 from ..quantize.neuron import LeakKind
 from ..quantize.placement import Placement
 from .axilite import Response
-from .framing import MARK_BIT, SPIKE_BITS
+from .framing import COUNT_BIT, MARK_BIT, SPIKE_BITS
 from .mapping import Mapping, map_network
 from .readout import WORD_BITS
 from .registers import registers
@@ -75,11 +75,17 @@ A beat is taken in each cycle in which `tvalid` and `tready` are 1.
 - Within a step the addresses ascend strictly: a source spikes at most once in a step.
 - Every step has its mark, also one without spikes. `tlast` is 1 on the mark of the last step alone.
 
+## Frames of graded events
+
+As frames of spikes, but a beat that is no mark has a count: its {COUNT_BIT} lowest bits are the address, the
+{MARK_BIT - COUNT_BIT} bits from bit {COUNT_BIT} on say how many events the source has in this step. A count of 0 is no
+event; the largest is `2**bits - 1` of the network's input.
+
 ## Result packets
 
 - Each frame gets one packet on `m_axis`, in the order of the frames.
 - A packet has 1 + classes words of {WORD_BITS} bits, signed: the class, then the sum of every class (its spike count,
-  or its final membranes). `tlast` is 1 on the last word.
+  or its membranes: the last ones, the largest ones, or the sums of all). `tlast` is 1 on the last word.
 - The class is the index of the largest sum; ties go to the lowest index.
 - `tuser` is the same on all words of a packet. It is 1 if the frame was malformed.
 
@@ -88,6 +94,7 @@ A beat is taken in each cycle in which `tvalid` and `tready` are 1.
 | too few pixels or steps | missing pixels are 0, missing steps have no spikes | 0 |
 | `tlast` on an address instead of a mark | the address is dropped, and the step ends | 0 |
 | an address that does not exist, or is not above the one before it in its step | the address is dropped | 0 |
+| a count of more than `bits` bits | the event is dropped | 0 |
 | too many beats or steps | the rest is dropped up to `tlast` | 1 |
 
 The next frame is computed correctly in every case.

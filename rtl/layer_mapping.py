@@ -172,6 +172,12 @@ class LayerMapping:
         """Cycles from the issue of a row to its offer."""
         return put_out(self.has_current_stage)
 
+    @property
+    def multipliers(self) -> int:
+        """Products of two variables in each PE: of weights and values, of states and factors that are no constants."""
+        factors = [p for p in self.parameters.values() if p.name.endswith("factor") and p.scope != Scope.LAYER]
+        return (self.value_bits > 1) + len(factors)
+
     def parameter_bits(self, scope: Scope) -> int:
         """Bits of a neuron's parameters of one scope."""
         return sum(parameter.bits for parameter in self.parameters.values() if parameter.scope == scope)

@@ -73,16 +73,15 @@ def _block_rams(layer: LayerMapping, device: Device) -> int:
 
 def needs(mapping: Mapping, device: Device) -> dict[str, tuple[int, int]]:
     """What `mapping` takes of `device`, and what there is, by resource. LUTs are a rough measure."""
-    network, pes = mapping.network, [layer.pes for layer in mapping.layers]
+    pes = [layer.pes for layer in mapping.layers]
     strided = [layer for layer in mapping.layers if layer.stride_bits is not None]
     wide = sum(layer.pes for layer in strided)
     if not all(device.fits_wide(layer.synapse_depth, layer.synapse_bits) for layer in strided):
         wide = device.wide_rams + 1
-    multiplies = network.input.kind == "static" and network.input.bits > 1
     return {
         "block RAMs": (block_rams(mapping, device), device.block_rams),
         "wide RAMs": (wide, device.wide_rams),
-        "multipliers": (pes[0] if multiplies else 0, device.multipliers),
+        "multipliers": (sum(layer.pes * layer.multipliers for layer in mapping.layers), device.multipliers),
         "LUTs": (device.luts_a_pe * sum(pes), device.luts),
     }
 

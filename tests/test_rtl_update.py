@@ -139,3 +139,10 @@ def test_parameters_lie_where_their_values_differ():
     assert {"currents", "adaptations", "refractory"} <= set(memories)
     assert memories["refractory"].bits == 2
     assert "reset_amount" not in mapping_of(IntNeuron("none", "soft", 3), 2).parameters
+
+
+def test_factors_from_a_memory_take_a_multiplier_each():
+    """Beside the one of the pixels: a factor by neuron, that of the current; not the constant one of the adaptation."""
+    assert mapping_of(KINDS["everything"], 2).multipliers == 3
+    assert mapping_of(KINDS["adaptation"], 2).multipliers == 2
+    assert mapping_of(KINDS["refractory"], 2).multipliers == 1
