@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
@@ -137,12 +138,15 @@ class Host:
             self._prepare()
 
     def classify(self, images: np.ndarray) -> Iterator[Answer]:
-        """Results of `images` (uint8 `[n, sources]`), in order, as they come; several are under way at a time."""
-        sources = (self.identity or self.identify()).sources
+        """Results of `images`, in order, as they come; several are under way at a time.
+
+        Frames as the engine takes them: uint8 `[n, sources]`, or `[n, steps, sources]` of an input that is new at each
+        step.
+        """
+        size = (self.identity or self.identify()).sources
         require(images.dtype == np.uint8, "images dtype", images.dtype, "uint8")
-        require(
-            images.ndim == 2 and images.shape[1] == sources, "images shape", images.shape, f"[images, {sources} pixels]"
-        )
+        accepted = f"[images, {size} pixels], or [images, steps, sources] with so many values"
+        require(images.ndim in (2, 3) and prod(images.shape[1:]) == size, "images shape", images.shape, accepted)
         return self._results(images)
 
     def _results(self, images: np.ndarray) -> Iterator[Answer]:

@@ -17,7 +17,7 @@ SLIP), so that after any noise the next END starts afresh. Between them, numbers
 | --- | --- | --- |
 | IDENTIFY (1) | none | `Identity`; from now on the board is in the session of this request |
 | LOAD (2) | memory (1), first address (2), up to LOAD_WORDS words of 16 bits | none: the words are in place |
-| FRAME (3) | one byte per pixel, row-major | the class, then the sum of every class, 32-bit signed words |
+| FRAME (3) | a byte per pixel, row-major; or per source and step | class and sum of every class, 32-bit signed words |
 
 Rules:
 
@@ -131,7 +131,7 @@ class Decoder:
 class Identity:
     """What a board answers to IDENTIFY.
 
-    `memories`: how many wait to be loaded; `sources`: pixels per frame; `digest`: of the mapping, SHA-256. A design
+    `memories`: how many wait to be loaded; `sources`: bytes of a FRAME; `digest`: of the mapping, SHA-256. A design
     that the protocol can't carry is refused here, with `UserError`.
     """
 
@@ -144,7 +144,7 @@ class Identity:
         other = "on a serial line (gradrtl generate writes a design with AXI ports)"
         for field, value, most in (
             ("memories to load", self.memories, MAX_MEMORIES),
-            ("pixels", self.sources, MAX_SOURCES),
+            ("bytes per frame", self.sources, MAX_SOURCES),
             ("classes", self.classes, MAX_CLASSES),
         ):
             require(0 <= value <= most, field, value, f"at most {most} {other}")

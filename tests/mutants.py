@@ -88,6 +88,7 @@ UNITS = {
     "rtl/placing.py": ("test_rtl_convolution.py",),
     "rtl/serial/accelerator.py": ("test_rtl_serial.py", "test_host.py"),
     "rtl/serial/answers.py": ("test_rtl_serial_parts.py", "test_rtl_serial.py", "test_host.py"),
+    "rtl/serial/events.py": ("test_rtl_serial.py",),
     "rtl/serial/frames.py": ("test_rtl_serial.py", "test_host.py"),
     "rtl/serial/loader.py": ("test_rtl_serial_parts.py", "test_rtl_serial.py", "test_host.py"),
     "rtl/serial/receiver.py": ("test_rtl_serial_parts.py", "test_rtl_serial.py", "test_host.py"),

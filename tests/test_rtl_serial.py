@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from amaranth.sim import Simulator
@@ -24,12 +26,14 @@ from gradrtl.rtl.packets import (
     Packet,
 )
 from gradrtl.rtl.serial import SerialAccelerator, identity
+from gradrtl.rtl.serial.events import EventAssembler
 from gradrtl.rtl.serial.frames import FrameAssembler
 from gradrtl.sim import reference
 
 DIVISOR = 4
 BIT_TIMES = 10
 OPTIONS = Options(dense_only=True, largest=20, most_layers=2, most_steps=3)
+EVENTS = replace(OPTIONS, kinds=("graded",), most_steps=4)
 
 
 def talk(mapping: Mapping, sent: bytes, patience: int) -> list[Packet]:
@@ -77,7 +81,7 @@ def static_mapping() -> Mapping:
 @pytest.mark.parametrize(
     ("sources", "classes", "told"),
     [
-        (MAX_SOURCES + 1, 1, "pixels is 65532, expected at most 65531 on a serial line"),
+        (MAX_SOURCES + 1, 1, "bytes per frame is 65532, expected at most 65531 on a serial line"),
         (1, MAX_CLASSES + 1, "classes is 16382, expected at most 16381 on a serial line"),
     ],
 )
@@ -172,6 +176,77 @@ def test_frames_of_another_number_of_pixels_are_not_answered():
     sent = [Packet(i, FRAME, given).encode() for i, given in enumerate((image[:-1], image + b"\0", b"", image))]
     (answer,) = talk(mapping, pause.join([*sent, b""]), 1)
     assert (answer.sequence, answer.payload) == (3, result(outcome, 0))
+
+
+@pytest.mark.parametrize("kind", ["spikes", "graded"])
+def test_frames_of_steps_are_answered_and_damaged_ones_are_not(kind):
+    """The frame behind a damaged one, cut short in its first step, is answered as ever: no step is lost."""
+    options = replace(OPTIONS, kinds=(kind,), readouts=("count",))
+    net = network(next(s for s in range(100) if network(s, options).steps > 1), options)
+    mapping = map_network(net)
+    given = frames(net, 4, 1)
+    outcome = reference.run(net, given)
+    packets = [Packet(i, FRAME, frame.tobytes()).encode() for i, frame in enumerate(given)]
+    short = bytearray(packets[1])
+    del short[11]
+    pause = bytes([END]) * 150
+    sent = pause.join([packets[0], bytes(short), packets[1], packets[2], packets[3], b""])
+    answers = talk(mapping, sent, 1)
+    assert [(a.sequence, a.payload) for a in answers] == [(i, result(outcome, i)) for i in range(4)]
+
+
+@pytest.mark.parametrize("fault", [None, "held up", "too large", "cut short", "damaged"])
+def test_every_frame_of_events_has_all_its_tokens(fault):
+    net = network(next(s for s in range(100) if network(s, EVENTS).steps > 2), EVENTS)
+    mapping = map_network(net)
+    assembler = EventAssembler(mapping)
+    largest, shape = net.input.largest, (net.steps, net.layers[0].sources)
+    generator = np.random.default_rng(4)
+    values = generator.integers(1, largest + 1, shape) * (generator.random(shape) < 0.7)
+    values[0, 0] = largest
+    sent = values.ravel().tolist()
+    if fault == "too large":
+        sent[0] = largest + 1
+    if fault == "cut short":
+        sent = sent[:1]
+    found = []
+
+    async def run(ctx):
+        async def cycle(**inputs):
+            for name, value in inputs.items():
+                ctx.set(getattr(assembler, name), value)
+            event = assembler.events
+            if ctx.get(event.valid) and ctx.get(event.ready):
+                found.append(tuple(ctx.get(event.payload[name]) for name in ("end", "source", "value", "bad")))
+            await ctx.tick()
+            for name in inputs:
+                ctx.set(getattr(assembler, name), 0)
+
+        for _ in range(2):
+            ctx.set(assembler.events.ready, fault != "held up")
+            await cycle(open=1)
+            for byte in sent:
+                await cycle(payload=byte, payload_valid=1)
+                await cycle()
+                await cycle()
+            ctx.set(assembler.events.ready, 1)
+            await cycle(end=1, good=fault not in ("damaged", "cut short"))
+            for _ in range(net.steps + 4):
+                await cycle()
+            assert ctx.get(assembler.idle)
+
+    simulator = Simulator(assembler)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(run)
+    simulator.run()
+    tokens = [event for event in found if event[0]]
+    assert len(tokens) == 2 * net.steps
+    assert [token[3] for token in tokens[net.steps - 1 :: net.steps]] == [int(fault is not None)] * 2
+    if fault in (None, "damaged"):
+        expected = []
+        for step in values.tolist():
+            expected += [(0, source, value) for source, value in enumerate(step) if value] + [(1,)]
+        assert [event[:1] if event[0] else event[:3] for event in found] == expected * 2
 
 
 @pytest.mark.parametrize("held_up", [False, True])

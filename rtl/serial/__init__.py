@@ -1,12 +1,13 @@
 """The accelerator behind a serial port. What a packet is: `rtl/packets.py`.
 
 ```
- rx -> Receiver -> PacketReceiver -+-> FrameAssembler -> Datapath -+
+ rx -> Receiver -> PacketReceiver -+-> Assembler ------> Datapath -+
                                    +-> Loader ---------^           v
  tx <- Transmitter <- PacketSender <---------------------------- Answers
 ```
 
-`Receiver` and `Transmitter` are those of `rtl/uart.py`, `PacketSender` is a part of `Answers`.
+The assembler is `FrameAssembler` for pixels, `EventAssembler` for an input that is new at each step. `Receiver` and
+`Transmitter` are those of `rtl/uart.py`, `PacketSender` is a part of `Answers`.
 """
 
 from .accelerator import SerialAccelerator, check_design, identity

@@ -13,6 +13,7 @@ from ..mapping import Mapping
 from ..packets import FRAME, IDENTIFY, LOAD, SESSION_BITS, Identity
 from ..uart import SHORTEST_BIT, Receiver, Transmitter
 from .answers import Answers
+from .events import EventAssembler
 from .frames import FrameAssembler
 from .loader import Loader
 from .receiver import PacketReceiver
@@ -20,18 +21,17 @@ from .receiver import PacketReceiver
 
 def identity(mapping: Mapping) -> Identity:
     """What the board with `mapping` says of itself."""
+    network = mapping.network
     return Identity(
         memories=len(image(mapping)),
-        sources=mapping.layers[0].layer.sources,
+        sources=mapping.layers[0].layer.sources * (1 if network.input.kind == "static" else network.steps),
         classes=mapping.network.classes,
         digest=bytes.fromhex(mapping.digest),
     )
 
 
 def check_design(mapping: Mapping, divisor: int) -> None:
-    """Raise `UserError` for what a serial line cannot serve: spikes, fast bits, more than packets can carry."""
-    kind = mapping.network.input.kind
-    require(kind == "static", "input kind of a board's network", kind, "static")
+    """Raise `UserError` for what a serial line cannot serve: fast bits, more than packets can carry."""
     require(divisor >= SHORTEST_BIT, "cycles of a serial bit", divisor, f"at least {SHORTEST_BIT}")
     identity(mapping)
 
@@ -46,7 +46,7 @@ class SerialAccelerator(wiring.Component):
     busy
         Out: a frame is being received (for a lamp).
 
-    Static input only. Synapse memories of strided layers wait to be loaded. A request that the board can't take is
+    Synapse memories of strided layers wait to be loaded. A request that the board can't take is
     dropped, and the host repeats it: a frame while FRAMES_AHEAD are under way or in another session, a LOAD while any
     is. Throughput: that of the line, or of the datapath if it is the slower. Stalls: none on `rx`.
     """
@@ -68,10 +68,12 @@ class SerialAccelerator(wiring.Component):
         m.submodules.uart_receiver = uart_receiver = Receiver(self.divisor)
         m.submodules.uart_transmitter = uart_transmitter = Transmitter(self.divisor)
         m.submodules.receiver = receiver = PacketReceiver()
-        m.submodules.frames = frames = FrameAssembler(mapping)
+        is_static = mapping.network.input.kind == "static"
+        frames = FrameAssembler(mapping) if is_static else EventAssembler(mapping)
+        m.submodules.frames = frames
         m.submodules.answers = answers = Answers(self.identity)
         m.submodules.datapath = datapath = Datapath(mapping, loadable)
-        wiring.connect(m, frames.beats, datapath.frames)
+        wiring.connect(m, frames.beats if isinstance(frames, FrameAssembler) else frames.events, datapath.frames)
         wiring.connect(m, datapath.packets, answers.packets)
         wiring.connect(m, answers.bytes, uart_transmitter.bytes)
         session = Signal(SESSION_BITS, name="session")  # of the host that is served; 0: none yet

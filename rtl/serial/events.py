@@ -1,0 +1,101 @@
+"""The payload of a FRAME becomes events for the datapath, where the input is new at each step."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..mapping import Mapping
+from ..pe import value_shape
+from ..streams import event_layout
+
+
+class EventAssembler(wiring.Component):
+    """Payload bytes of a FRAME, one for each source and step, become events, with a token after each step.
+
+    A byte that is not 0 is an event with that value. A frame always has all its tokens. The last one waits until the
+    END has told whether the frame is good, and says so: the result of a damaged frame is dropped. A frame also counts
+    as damaged if a byte is larger than the network's input, or if the datapath holds an event up for longer than it
+    takes to receive the next byte.
+
+    Ports
+    -----
+    open
+        In: one cycle between header and payload, a frame begins; only while `idle`.
+    payload, payload_valid, end, good
+        In: from the packet receiver, of any packet.
+    events
+        Out: `event_layout`.
+    idle
+        Out: the frame before has been sent on.
+
+    Latency: an event is offered a cycle after its byte, the last token two cycles after `end`; each step that is
+    missing costs a cycle. Throughput: as the line sends. Stalls: none; see above.
+    """
+
+    def __init__(self, mapping: Mapping):
+        first = mapping.layers[0]
+        self.sources = first.layer.sources
+        self.steps = mapping.network.steps
+        self.largest = mapping.network.input.largest
+        super().__init__(
+            {
+                "open": In(1),
+                "payload": In(8),
+                "payload_valid": In(1),
+                "end": In(1),
+                "good": In(1),
+                "events": Out(stream.Signature(event_layout(first.address_bits, value_shape(first)))),
+                "idle": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        event = self.events.payload
+        opened = Signal(name="opened")
+        closing = Signal(name="closing")
+        begun = Signal(name="begun")
+        spoilt = Signal(name="spoilt")  # from the byte that did not fit or came too early on
+        token_due = Signal(name="token_due")
+        source = Signal(range(max(2, self.sources)), name="source")
+        step = Signal(range(max(2, self.steps)), name="step")
+        free = Signal(name="free")
+        fits = Signal(name="fits")
+        last_source = Signal(name="last_source")
+        last_step = Signal(name="last_step")
+        m.d.comb += [
+            free.eq(~self.events.valid | self.events.ready),
+            fits.eq(free & ~token_due & ~spoilt & (self.payload <= self.largest)),
+            last_source.eq(source == self.sources - 1),
+            last_step.eq(step == self.steps - 1),
+            self.idle.eq(~opened & ~closing & ~self.events.valid),
+        ]
+        with m.If(self.events.ready):
+            m.d.sync += self.events.valid.eq(0)
+        with m.If(self.open):
+            m.d.sync += [opened.eq(1), begun.eq(0), spoilt.eq(0), source.eq(0), step.eq(0)]
+        with m.If(opened & self.payload_valid):
+            m.d.sync += begun.eq(1)
+            with m.If(fits):
+                m.d.sync += [
+                    self.events.valid.eq(self.payload != 0),
+                    event.source.eq(source),
+                    event["value"].eq(self.payload),
+                    event.end.eq(0),
+                    source.eq(source + 1),
+                ]
+                with m.If(last_source):
+                    m.d.sync += [source.eq(0), token_due.eq(~last_step)]
+            with m.Else():
+                m.d.sync += spoilt.eq(1)
+        with m.Elif(free & (token_due | closing)):
+            m.d.sync += [self.events.valid.eq(1), event.end.eq(1), event.bad.eq(spoilt), token_due.eq(0)]
+            with m.If(last_step):
+                m.d.sync += closing.eq(0)
+            with m.Else():
+                m.d.sync += step.eq(step + 1)
+        with m.If(opened & self.end):
+            m.d.sync += [opened.eq(0), closing.eq(begun), spoilt.eq(spoilt | ~self.good)]
+        return m
