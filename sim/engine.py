@@ -24,7 +24,7 @@ Tracing = bool | Literal["spikes"]
 def run(
     network: QuantizedNetwork, frames: np.ndarray, *, trace: Tracing = False, threads: int | None = None
 ) -> Outcome:
-    """Run `frames`, uint8 `[n, sources]` (static) or `[n, steps, sources]` (spikes).
+    """Run `frames`, uint8 `[n, sources]` (static) or `[n, steps, sources]` (spikes, graded).
 
     Memory beyond frames and results does not grow with `n`; a trace takes 5 bytes a neuron, step and frame, so use
     `blocks` for many. `trace="spikes"` leaves the membranes out: a fifth of the memory and faster. `threads`: None for
@@ -34,8 +34,12 @@ def run(
     threads = threads or len(os.sched_getaffinity(0))
     require(threads >= 1, "threads", threads, "at least 1")
     program = compile_network(network, membranes=trace is True)
-    count, neurons = len(frames), program.place.size
-    by_step = np.ascontiguousarray(frames).reshape(count, 1 if program.held else network.steps, program.pixel.size)
+    count, neurons = len(frames), program.neurons.size
+    nowhere = np.empty((count, 0, 0), np.uint8)
+    if network.input.kind == "static":
+        held, by_step = np.ascontiguousarray(frames)[:, None], nowhere
+    else:
+        held, by_step = nowhere, np.ascontiguousarray(frames)
     sums = np.zeros((count, network.classes), np.int64)
     full, nothing = (count, network.steps, neurons), (0, 0, 0)
     spikes = np.empty(full if trace else nothing, np.uint8)
@@ -43,7 +47,7 @@ def run(
     claimed = np.zeros(1, np.int64)
 
     def work() -> None:
-        kernels.run_blocks(program, by_step, claimed, sums, spikes, membranes)
+        kernels.run_blocks(program, held, by_step, claimed, sums, spikes, membranes)
 
     others = min(threads, -(-count // kernels.LANES)) - 1
     with ThreadPoolExecutor(max(1, others)) as pool:

@@ -8,91 +8,156 @@ today's vectors that beats following one frame's events, because a block of fram
 from __future__ import annotations
 
 from threading import Lock
+from typing import NamedTuple
 
 import numpy as np
 from numba import types
 
 from ..compiled import kernel
 from ..quantize.network import LeakKind
+from ..quantize.neuron import Reset
 from .geometry import NOWHERE
-from .program import ADD, ASSIGN, OR, VOTE
+from .program import ADD, ASSIGN, LARGEST, MEMBRANE, SUM, VOTE
 from .vectors import cast, instruction, larger, rows, select, smaller
 
 LANES = 64
 NONE, SHIFT, MULTIPLY, DECAYING_INPUT = (
     kind.code for kind in (LeakKind.NONE, LeakKind.SHIFT, LeakKind.MULTIPLY, LeakKind.DECAYING_INPUT)
 )
+HARD, SOFT = Reset.HARD.code, Reset.SOFT.code
+NO_EDGE = -1
 TILE = 256  # columns that are transposed at a time
 load, store, fill = rows(LANES)
 assert LANES == 4**3, "_to_columns and _to_rows deal three times by four"
 
 
-@kernel
-def run_blocks(program, frames, claimed, sums, spikes, membranes):
-    """Run `frames`, uint8 `[n, 1 or steps, sources]`, contiguous, a block of `LANES` after another.
+class Block(NamedTuple):
+    """What a block of frames keeps: each `[n, LANES]`, in the program's integer type where no other is named."""
 
-    `claimed`, int64 `[1]`, counts the frames that are taken: threads that share it share the blocks. Adds to `sums`
-    int64 `[n, classes]`; fills `spikes` uint8 and `membranes` int32, `[n, steps, neurons]`, those that are not empty.
-    Releases the interpreter's lock. Nothing is checked: see `engine.run`.
+    buffer: np.ndarray  # uint8 or uint16: the sources of all paths
+    membrane: np.ndarray  # by neuron
+    state: np.ndarray  # beyond the membrane
+    held: np.ndarray  # sums of held sources
+    train: np.ndarray  # uint8, of the neurons that go by a table
+    largest: np.ndarray  # membranes
+    sums: np.ndarray  # int32, read out
+    spike: np.ndarray  # uint8, by neuron; empty unless they are recorded
+    reads: np.ndarray  # int64 [paths]: where the part of the buffer begins that a path reads in this step
+    writes: np.ndarray  # int64 [paths]: and the part that is written for it
+
+
+@kernel
+def run_blocks(program, held_frames, frames, claimed, sums, spikes, membranes):
+    """Run frames, a block of `LANES` after another: uint8, contiguous.
+
+    `held_frames` are `[n, 1, sources]`, those of all held inputs, `frames` `[n, steps, sources]`, those of the others.
+    `claimed`, int64 `[1]`, counts the frames that are taken: threads that share it share the blocks. Fills `sums`
+    int64 `[n, sums]`; `spikes` uint8 and `membranes` int32, `[n, steps, neurons]`, those that are not empty. Releases
+    the interpreter's lock. Nothing is checked: see `engine.run`.
     """
-    kind = program.weight.dtype
-    opening, last = program.layers[0], program.layers[-1]
-    neurons = program.place.size
-    opened = opening.channels * opening.positions
-    by_table = program.turn.size > 0  # no membranes of the first layer, only its spikes
-    train = np.empty((opened if by_table else 0, LANES), np.uint8)
-    buffer = np.zeros((last.source + last.sources, LANES), program.cell.dtype)
-    voltage = np.empty((neurons, LANES), kind)
-    current = np.empty((opened if program.held and not by_table else 0, LANES), kind)
-    votes = np.empty((program.classes, LANES), kind)
-    spike = np.empty((neurons if spikes.size else 0, LANES), np.uint8)
+    kind, neurons = program.weight.dtype, program.neurons.size
+    opened = program.populations[program.tabled].neurons if program.tabled >= 0 else 0
+    block = Block(
+        np.zeros((program.rows, LANES), program.cell.dtype),
+        np.empty((neurons, LANES), kind),
+        np.empty((program.states, LANES), kind),
+        np.empty((program.held, LANES), kind),
+        np.empty((opened, LANES), np.uint8),
+        np.empty((program.largest, LANES), kind),
+        np.empty((program.sums, LANES), np.int32),
+        np.empty((neurons if spikes.size else 0, LANES), np.uint8),
+        np.empty(program.paths.size, np.int64),
+        np.empty(program.paths.size, np.int64),
+    )
     pixels = np.empty((2, TILE, LANES), np.uint8)
     bits = np.empty((2, TILE, LANES), np.uint8)
     numbers = np.empty((2, TILE, LANES), kind)
     while True:
         base = _claim(claimed, LANES)
-        lanes = min(LANES, frames.shape[0] - base)
+        lanes = min(LANES, sums.shape[0] - base)
         if lanes <= 0:
             return
-        votes[:] = 0
-        for layer in program.layers[1:] if by_table else program.layers:
-            voltage[layer.neuron : layer.neuron + layer.channels * layer.positions] = layer.reset
+        _start(program, block)
         for step in range(program.steps):
-            if step == 0 or not program.held:
-                _enter(program, frames, base, lanes, step, pixels, buffer)
-            if by_table:
-                if step == 0:
-                    _make_trains(program, buffer, train)
-                _follow_trains(program, step, buffer, train, spike)
-            for index in range(1 if by_table else 0, program.layers.size):
-                _advance(program, index, step, buffer, voltage, current, votes, spike)
+            _turn(program, block, step)
+            for given in program.inputs:
+                if given.held and step == 0:
+                    _enter(program, given, held_frames, base, lanes, 0, pixels, block)
+                elif not given.held:
+                    _enter(program, given, frames, base, lanes, step, pixels, block)
+            for index in program.order:
+                _clear(program, program.populations[index], block)
+                if index == program.tabled:
+                    if step == 0:
+                        _make_trains(program, block)
+                    _follow_trains(program, step, block)
+                else:
+                    _advance(program, index, step, block)
+            _read(program, step, block)
             if spikes.size:
-                _record(spike, bits, spikes, base, lanes, step)
+                _record(block.spike, bits, spikes, base, lanes, step)
             if membranes.size:
-                _record(voltage, numbers, membranes, base, lanes, step)
-        if program.counting:
-            for index in range(program.classes):
-                for lane in range(lanes):
-                    sums[base + lane, index] += votes[index, lane]
-        else:
-            for neuron in range(last.neuron, neurons):
-                for lane in range(lanes):
-                    sums[base + lane, (neuron - last.neuron) // program.group] += voltage[neuron, lane]
+                _record(block.membrane, numbers, membranes, base, lanes, step)
+        for index in range(program.sums):
+            for lane in range(lanes):
+                sums[base + lane, index] = block.sums[index, lane]
+
+
+@kernel(borrows=True)
+def _start(program, block):
+    """Where frames start."""
+    kind = program.weight.dtype
+    for index in range(program.populations.size):
+        population = program.populations[index]
+        if index != program.tabled:
+            for neuron in range(population.neuron, population.neuron + population.neurons):
+                store(block.membrane, neuron, fill(program.neurons[neuron].start_value, kind))
+    block.state[:] = 0
+    block.sums[:] = 0
+    for path in program.paths:
+        if path.parts > 1:
+            block.buffer[path.source : path.source + path.parts * path.sources] = 0
+
+
+@kernel(borrows=True)
+def _turn(program, block, step):
+    """Which part of its sources each path reads in this step, and which one is written."""
+    for index in range(program.paths.size):
+        path = program.paths[index]
+        block.reads[index] = path.source + (step - path.delay) % path.parts * path.sources
+        block.writes[index] = path.source + step % path.parts * path.sources
+
+
+@kernel(borrows=True)
+def _clear(program, sender, block):
+    """Zero what several spikes of `sender` are gathered in."""
+    for edge in program.edges[sender.edge : sender.edge_end]:
+        if edge.clears:
+            begin = block.writes[edge.path]
+            block.buffer[begin : begin + program.paths[edge.path].sources] = 0
 
 
 @kernel
-def _enter(program, frames, base, lanes, step, tiles, buffer):
-    """Put a step's input, uint8 `frames[base : base + lanes, step]`, into the first layer's sources."""
-    sources = frames.shape[2]
-    for begin in range(0, sources, TILE):
-        width = min(TILE, sources - begin)
+def _enter(program, given, frames, base, lanes, step, tiles, block):
+    """Put a step's input, uint8 `frames[base : base + lanes, step]`, into the sources that it leads to."""
+    _clear(program, given, block)
+    for begin in range(0, given.sources, TILE):
+        width = min(TILE, given.sources - begin)
         packed = tiles[0].ravel()
+        column = given.column + begin
         for lane in range(lanes):
-            _copy(frames[base + lane, step, begin : begin + width], packed[lane * width : (lane + 1) * width])
+            _copy(frames[base + lane, step, column : column + width], packed[lane * width : (lane + 1) * width])
         _to_columns(tiles, width)
-        for i in range(width):
-            values = load(tiles[1], i) >> program.drop
-            store(buffer, program.pixel[begin + i], cast(values, buffer.dtype))
+        _send_tile(program, given, begin, width, tiles[1], block)
+
+
+@kernel(borrows=True)
+def _send_tile(program, given, begin, width, tile, block):
+    """What sources `begin..begin + width` of an input send: `tile`, uint8 `[TILE, LANES]`."""
+    ways, drop = _ways(program, given, block), given.drop
+    for i in range(width):
+        values = cast(load(tile, i) >> drop, program.cell.dtype)
+        _send(program, ways, begin + i, values, block)
 
 
 @kernel
@@ -109,7 +174,7 @@ def _record(state, tiles, record, base, lanes, step):
             _copy(packed[lane * width : (lane + 1) * width], record[base + lane, step, begin : begin + width])
 
 
-@kernel
+@kernel(borrows=True)
 def _copy(given, copied):
     """One row into another; a slice on the left would not become a vector loop."""
     for i in range(given.size):
@@ -138,7 +203,7 @@ def _to_rows(tiles, width):
     _gather(first, second)
 
 
-@kernel
+@kernel(borrows=True)
 def _deal(given, dealt):
     quarter = given.size // 4
     for i in range(quarter):
@@ -148,7 +213,7 @@ def _deal(given, dealt):
         dealt[4 * i + 3] = given[3 * quarter + i]
 
 
-@kernel
+@kernel(borrows=True)
 def _gather(dealt, gathered):
     quarter = dealt.size // 4
     for i in range(quarter):
@@ -158,28 +223,28 @@ def _gather(dealt, gathered):
         gathered[3 * quarter + i] = dealt[4 * i + 3]
 
 
-@kernel
-def _make_trains(program, buffer, train):
-    """The first layer's sums say which spikes come at all steps: `train`, uint8 `[neurons, LANES]`.
+@kernel(borrows=True)
+def _make_trains(program, block):
+    """The sums of the population with a table say which spikes come at all steps: `train`, uint8 `[neurons, LANES]`.
 
     A sum may need 32 bits, but `stretch` synapses of it do not: they are added in the narrow type first.
     """
-    layer = program.layers[0]
-    source = buffer[layer.source : layer.source + layer.sources]
-    for channel in range(layer.channels):
-        begin, end = program.first[channel], program.first[channel + 1]
-        for position in range(layer.positions):
-            total = fill(program.bias[channel], np.int32)
-            for at in range(begin, end, program.stretch):
+    population = program.populations[program.tabled]
+    for number in range(population.neurons):
+        total = fill(program.neurons[population.neuron + number].bias, np.int32)
+        for index in range(population.path, population.path_end):
+            walk = program.walk[program.paths[index].walk + number]
+            for at in range(walk.first, walk.end, program.stretch):
                 part = fill(0, program.weight.dtype)
-                part = _sum(program, at, min(at + program.stretch, end), program.origin[position], source, part)
+                end = min(at + program.stretch, walk.end)
+                part = _sum(program, at, end, block.reads[index] + walk.origin, block.buffer, part)
                 total = total + cast(part, np.int32)
-            store(train, channel * layer.positions + position, _look_up(program, total))
+        store(block.train, number, _look_up(program, total))
 
 
-@kernel(forceinline=True)
+@kernel(borrows=True, forceinline=True)
 def _look_up(program, total):
-    """Spike trains that the currents `total` make."""
+    """Spike trains that the sums `total` make."""
     current = cast(smaller(larger(total, program.turn[0]), program.turn[-1]), program.turn.dtype)
     found = fill(program.train[0], np.uint8)
     for index in range(1, program.turn.size):
@@ -187,52 +252,90 @@ def _look_up(program, total):
     return found
 
 
-@kernel
-def _follow_trains(program, step, buffer, train, spike):
-    """One step of a first layer whose spikes are known."""
-    layer = program.layers[0]
-    target = _targets(program, 0, buffer)
-    for neuron in range(layer.channels * layer.positions):
-        fired = (load(train, neuron) >> step) & 1
-        _send(layer, program.place[neuron], cast(fired, buffer.dtype), target)
-        if spike.size:
-            store(spike, neuron, fired)
+@kernel(borrows=True)
+def _follow_trains(program, step, block):
+    """One step of a population whose spikes are known."""
+    population = program.populations[program.tabled]
+    ways = _ways(program, population, block)
+    recorded = population.neuron if block.spike.size else -1
+    for number in range(population.neurons):
+        fired = (load(block.train, number) >> step) & 1
+        _send(program, ways, number, cast(fired, program.cell.dtype), block)
+        if recorded >= 0:
+            store(block.spike, recorded + number, fired)
 
 
-@kernel
-def _advance(program, index, step, buffer, voltage, current, votes, spike):
-    """One step of one layer: sums, membranes, spikes into the next layer's sources (or the votes)."""
-    layer = program.layers[index]
-    source = buffer[layer.source : layer.source + layer.sources]
-    target = _targets(program, index, buffer)
-    held = program.held and index == 0
-    for channel in range(layer.channels):
-        number = layer.channel + channel
-        begin, end = program.first[number], program.first[number + 1]
-        for position in range(layer.positions):
-            neuron = channel * layer.positions + position
-            if held and step > 0:
-                total = load(current, neuron)
-            else:
-                total = fill(program.bias[number], program.weight.dtype)
-                total = _sum(program, begin, end, program.origin[layer.origin + position], source, total)
-                if held:
-                    store(current, neuron, total)
-            neuron += layer.neuron
-            u = _leak(layer, total, load(voltage, neuron), program.weight.dtype)
-            fired = u >= program.threshold[number]
-            u = select(fired, u - program.threshold[number], u) if layer.soft else select(fired, layer.reset, u)
-            store(voltage, neuron, smaller(larger(u, layer.low), layer.high))
-            place = program.place[neuron]
-            if layer.entry == VOTE:
-                store(votes, place, load(votes, place) + cast(fired, votes.dtype))
-            else:
-                _send(layer, place, cast(fired, buffer.dtype), target)
-            if spike.size:
-                store(spike, neuron, cast(fired, np.uint8))
+@kernel(borrows=True)
+def _advance(program, index, step, block):
+    """One step of one population: sums, states, spikes to where they go."""
+    population = program.populations[index]
+    ways = _ways(program, population, block)
+    held, stepped, path_end = population.held, population.stepped, population.path_end
+    has_state, recorded = population.has_state, population.neuron if block.spike.size else -1
+    for number in range(population.neurons):
+        neuron = population.neuron + number
+        own = program.neurons[neuron]
+        if held >= 0 and step > 0:
+            total = load(block.held, held + number)
+        else:
+            total = fill(own.bias, program.weight.dtype)
+            if held >= 0:
+                total = _gather_from(program, population.path, stepped, number, block, total)
+                store(block.held, held + number, total)
+        total = _gather_from(program, stepped, path_end, number, block, total)
+        if has_state:
+            fired = _update(program, population, own, number, total, block)
+        else:
+            u = _leak(program, population, own, total, load(block.membrane, neuron))
+            fired = u >= own.threshold
+            store(block.membrane, neuron, _fallen(population, own, fired, u))
+        _send(program, ways, number, cast(fired, program.cell.dtype), block)
+        if recorded >= 0:
+            store(block.spike, recorded + number, cast(fired, np.uint8))
 
 
-@kernel(forceinline=True)
+@kernel(borrows=True, forceinline=True)
+def _update(program, population, own, number, total, block):
+    """States of neurons that keep more than a membrane, from their sums; their spikes."""
+    kind, neuron = program.weight.dtype, population.neuron + number
+    if population.has_current:
+        row = population.current + number
+        old = load(block.state, row)
+        new = _decayed(program, population, old, own.current_factor, population.current_shift) + total
+        store(block.state, row, new)
+        total = new if population.enters_new else old
+    before = load(block.membrane, neuron)
+    u = _leak(program, population, own, total, before)
+    threshold = fill(own.threshold, kind)
+    if population.has_adaptation:
+        threshold = threshold + load(block.state, population.adaptation + number)
+    fired = u >= threshold
+    if population.refractory > 0:
+        row = population.waiting + number
+        waiting = load(block.state, row)
+        is_free = fill(0, kind) >= waiting
+        fired = fired & is_free
+        store(block.membrane, neuron, select(is_free, _fallen(population, own, fired, u), before))
+        store(block.state, row, select(fired, population.refractory, larger(waiting - 1, 0)))
+    else:
+        store(block.membrane, neuron, _fallen(population, own, fired, u))
+    if population.has_adaptation:
+        row = population.adaptation + number
+        a = _decayed(program, population, load(block.state, row), own.adaptation_factor, population.adaptation_shift)
+        store(block.state, row, select(fired, a + own.jump, a))
+    return fired
+
+
+@kernel(borrows=True, forceinline=True)
+def _gather_from(program, first, end, number, block, total):
+    """`total` and the synapses of a population's neuron `number` in the paths `first..end`."""
+    for index in range(first, end):
+        walk = program.walk[program.paths[index].walk + number]
+        total = _sum(program, walk.first, walk.end, block.reads[index] + walk.origin, block.buffer, total)
+    return total
+
+
+@kernel(borrows=True, forceinline=True)
 def _sum(program, begin, end, origin, source, total):
     """`total` and the synapses `begin..end`."""
     for k in range(begin, end):
@@ -241,38 +344,95 @@ def _sum(program, begin, end, origin, source, total):
     return total
 
 
-@kernel(forceinline=True)
-def _leak(layer, total, v, kind):
-    """Potentials from the currents `total`: the four kinds of `quantize.network.IntNeuron`."""
-    if layer.leak == NONE:
+@kernel(borrows=True, forceinline=True)
+def _leak(program, population, own, total, v):
+    """Potentials from what enters membranes: the four kinds of `quantize.neuron.IntNeuron`."""
+    if population.leak == NONE:
         u = v + total
-    elif layer.leak == SHIFT:
-        u = v - (v >> layer.shift) + total
-    elif layer.leak == MULTIPLY:
-        u = cast((cast(v, np.int64) * layer.factor) >> layer.shift, kind) + total
+    elif population.leak == SHIFT:
+        u = v - ((v + population.half) >> population.shift) + total
+    elif population.leak == MULTIPLY:
+        u = _decayed(program, population, v, own.factor, population.shift) + total
     else:
-        u = v + ((total - v) >> layer.shift)
+        u = v + ((total - v + population.half) >> population.shift)
     return u
 
 
-@kernel(forceinline=True)
-def _targets(program, index, buffer):
-    """The sources of the layer behind layer `index`, empty where a pool gathers spikes in them."""
-    layer = program.layers[index]
-    target = buffer[layer.source + layer.sources :]
-    if layer.entry == OR or layer.entry == ADD:
-        target[: program.layers[index + 1].sources] = 0
-    return target
+@kernel(borrows=True, forceinline=True)
+def _decayed(program, population, state, factor, shift):
+    """A state times `factor / 2**shift`, rounded."""
+    product = cast(state, program.wide.dtype) * factor
+    if population.nearest:
+        product = product + (1 << (shift - 1))
+    return cast(product >> shift, program.weight.dtype)
 
 
-@kernel(forceinline=True)
-def _send(layer, place, fired, target):
-    """Spikes to their place, through the pool of `layer` if it has one."""
-    if layer.entry == ASSIGN:
-        store(target, place, fired)
-    elif place != NOWHERE:
-        there = load(target, place)
-        store(target, place, there + fired if layer.entry == ADD else there | fired)
+@kernel(borrows=True, forceinline=True)
+def _fallen(population, own, fired, u):
+    """Membranes after their spikes and saturation."""
+    if population.reset == HARD:
+        u = select(fired, own.reset_value, u)
+    elif population.reset == SOFT:
+        u = select(fired, u - own.reset_amount, u)
+    return smaller(larger(u, population.low), population.high)
+
+
+@kernel(borrows=True, forceinline=True)
+def _ways(program, sender, block):
+    """The first edge of `sender`: its entry, where its places begin, its part of the buffer; the edges behind it.
+
+    Numbers that a loop need not look up again: whatever it stores, the compiler knows that they stay.
+    """
+    entry, place, row = NO_EDGE, 0, 0
+    if sender.edge < sender.edge_end:
+        edge = program.edges[sender.edge]
+        entry, place, row = edge.entry, edge.place, block.writes[edge.path]
+    return entry, place, row, sender.edge + 1, sender.edge_end
+
+
+@kernel(borrows=True, forceinline=True)
+def _send(program, ways, number, values, block):
+    """What neuron or source `number` sends, to all places that its edges lead to; `ways`: see `_ways`."""
+    entry, place, row, others, end = ways
+    _put(entry, program.place[place + number], row, values, block)
+    for index in range(others, end):
+        edge = program.edges[index]
+        _put(edge.entry, program.place[edge.place + number], block.writes[edge.path], values, block)
+
+
+@kernel(borrows=True, forceinline=True)
+def _put(entry, place, row, values, block):
+    """Values into their place in the part of the buffer that begins at `row`, or in the sums read out."""
+    if entry == ASSIGN:
+        store(block.buffer, row + place, values)
+    elif entry == VOTE:
+        store(block.sums, place, load(block.sums, place) + cast(values, np.int32))
+    elif entry != NO_EDGE and place != NOWHERE:
+        there = load(block.buffer, row + place)
+        store(block.buffer, row + place, there + values if entry == ADD else there | values)
+
+
+@kernel(borrows=True)
+def _read(program, step, block):
+    """Membranes that a read-out needs after this step."""
+    is_last = step == program.steps - 1
+    for readout in program.readouts:
+        for number in range(readout.neurons):
+            if readout.kind == SUM or (readout.kind == MEMBRANE and is_last):
+                _add_up(readout, number, load(block.membrane, readout.neuron + number), block)
+            elif readout.kind == LARGEST:
+                row, found = readout.largest + number, load(block.membrane, readout.neuron + number)
+                if step > 0:
+                    found = larger(found, load(block.largest, row))
+                store(block.largest, row, found)
+                if is_last:
+                    _add_up(readout, number, found, block)
+
+
+@kernel(borrows=True, forceinline=True)
+def _add_up(readout, number, values, block):
+    row = readout.begin + number // readout.group
+    store(block.sums, row, load(block.sums, row) + cast(values, np.int32))
 
 
 _claiming = Lock()

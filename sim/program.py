@@ -1,76 +1,153 @@
 """A `QuantizedNetwork` flattened into arrays that the compiled kernels walk.
 
-Dense and convolutional layers become one form: output channel `c` has a list of `(offset, weight)`, the neuron at
-position `p` of that channel reads source `offset + origin[p]`, and the sources lie in a buffer with the zero padding
-already around them. A dense layer is the case of one position with origin 0. Where a neuron's spike goes, through
-pool, padding or voting group, is one precomputed `place` in the next buffer.
+Spikes and pixels lie in one buffer. Each *path*, the synapses of a connection, reads a part of the buffer of its own:
+the sources of the connection with the zero padding already around them, once for each step that the connection's delay
+asks for. Neuron `n` of the population behind a path has there a list of `(offset, weight)` and reads source
+`offset + origin[n]`; a dense connection is the case of origin 0. What a neuron or an input sends goes along *edges*:
+each leads to one path, or to the sums of a read-out, and says at which `place`, behind pool, padding or voting group.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..quantize.network import Layer, LeakKind, QuantizedNetwork, Ranges
+from ..errors import require
+from ..quantize.network import Layer, LeakKind, QuantizedNetwork
+from ..quantize.neuron import Rounding
 from . import geometry
+from .trains import trains
 from .vectors import record
+from .widths import narrowest
 
 ASSIGN, OR, ADD, VOTE = range(4)  # how a spike enters its place: no pool, max, average, read-out
-TRAIN = 8  # steps that a spike train of one byte holds
-LARGEST_TABLE = 1 << 20  # bytes
+COUNT, MEMBRANE, LARGEST, SUM = range(4)  # kinds of read-outs
+READOUTS = {"count": COUNT, "membrane": MEMBRANE, "largest": LARGEST, "sum": SUM}
 PROGRAMS = 8  # that are kept
 
 
-def layer_type(kind: type) -> np.dtype:
-    """The record of a layer; membranes have the integer type `kind`."""
+def population_type(kind: type) -> np.dtype:
+    """The record of a population; states have the integer type `kind`."""
     return record(
         [
             ("leak", np.int64),  # LeakKind.code
             ("shift", np.int64),
-            ("factor", np.int64),
-            ("soft", np.bool_),  # reset by subtraction
-            ("reset", kind),  # membrane after a hard reset, and at the start of a frame
+            ("half", kind),  # what rounds a shift of the membrane
+            ("reset", np.int64),  # Reset.code
             ("low", kind),  # saturation, inclusive
             ("high", kind),
-            ("entry", np.int64),  # ASSIGN, OR, ADD or VOTE
-            ("channels", np.int64),
-            ("positions", np.int64),  # neurons of one channel
-            ("channel", np.int64),  # where this layer's part begins: in first, bias, threshold
-            ("origin", np.int64),  # in origin
-            ("neuron", np.int64),  # in place, and in all state by neuron
-            ("source", np.int64),  # in the buffer of sources
-            ("sources", np.int64),  # length of that part, padding included
+            ("has_state", np.bool_),  # of more than the membrane
+            ("has_current", np.bool_),
+            ("enters_new", np.bool_),
+            ("current_shift", np.int64),
+            ("has_adaptation", np.bool_),
+            ("adaptation_shift", np.int64),
+            ("refractory", kind),
+            ("nearest", np.bool_),  # decays round to the nearest integer
+            ("neurons", np.int64),
+            ("neuron", np.int64),  # where its part begins: in neurons, and in all state by neuron
+            ("current", np.int64),  # and in the states beyond the membrane
+            ("adaptation", np.int64),
+            ("waiting", np.int64),
+            ("held", np.int64),  # in the sums that are held over a frame; -1 if none are
+            ("path", np.int64),  # its paths: of held sources from here
+            ("stepped", np.int64),  # of sources that change from here
+            ("path_end", np.int64),
+            ("edge", np.int64),  # its edges
+            ("edge_end", np.int64),
         ]
     )
+
+
+def neuron_type(kind: type, wide: type) -> np.dtype:
+    """The record of a neuron's own parameters; products of decays have the type `wide`."""
+    return record(
+        [
+            ("bias", np.int32),  # in units of the membrane, but for a population with a table
+            ("threshold", kind),  # out of reach for a neuron that does not spike
+            ("reset_value", kind),
+            ("reset_amount", kind),
+            ("start_value", kind),
+            ("jump", kind),
+            ("factor", wide),
+            ("current_factor", wide),
+            ("adaptation_factor", wide),
+        ]
+    )
+
+
+PATH = record(
+    [
+        ("walk", np.int64),  # where its neurons begin in `walk`
+        ("source", np.int64),  # in the buffer
+        ("sources", np.int64),  # length of the part of one step, padding included
+        ("parts", np.int64),  # steps that are kept: one more than the delay, if there is one
+        ("delay", np.int64),
+    ]
+)
+WALK = record([("first", np.int32), ("end", np.int32), ("origin", np.int32)])  # a neuron's synapses in a path
+EDGE = record(
+    [
+        ("entry", np.int64),  # ASSIGN, OR, ADD or VOTE
+        ("place", np.int64),  # where the places of what it sends begin in `place`
+        ("path", np.int64),  # that it leads to
+        ("clears", np.bool_),  # its path's part of this step is zeroed first
+    ]
+)
+INPUT = record(
+    [
+        ("held", np.bool_),
+        ("column", np.int64),  # where its sources begin in the frames
+        ("sources", np.int64),
+        ("drop", np.int64),  # low bits of a static pixel that the network does not see
+        ("edge", np.int64),
+        ("edge_end", np.int64),
+    ]
+)
+READOUT = record(
+    [
+        ("kind", np.int64),  # COUNT, MEMBRANE, LARGEST or SUM
+        ("neuron", np.int64),  # the first that is read
+        ("neurons", np.int64),
+        ("group", np.int64),
+        ("begin", np.int64),  # where its sums begin
+        ("largest", np.int64),  # where its largest membranes begin
+    ]
+)
 
 
 class Program(NamedTuple):
     """Flat arrays; `kind` is int16 or int32, wide enough for every number that a run can meet.
 
-    A first layer that goes by its table has no membranes, and its sums are 32-bit in any `kind`.
+    A population that goes by its table has no membranes, and its sums are 32-bit in any `kind`.
     """
 
-    layers: np.ndarray  # layer_type(kind) [layers]
-    first: np.ndarray  # int64 [channels + 1]: where a channel's synapses begin
+    populations: np.ndarray  # population_type(kind), in the order of the network
+    order: np.ndarray  # int64: in which they are updated
+    neurons: np.ndarray  # neuron_type(kind, wide)
+    paths: np.ndarray  # PATH
+    walk: np.ndarray  # WALK [neurons of all paths]
     offset: np.ndarray  # int32 [synapses]
-    weight: np.ndarray  # kind [synapses], shifted left by the membrane fraction of a layer without a table
-    bias: np.ndarray  # int32 [channels], shifted alike
-    threshold: np.ndarray  # kind [channels]; out of reach for a layer that does not spike
-    origin: np.ndarray  # int32 [positions of all layers]
-    place: np.ndarray  # int32 [neurons]: in the next layer's part of the buffer, or in the sums read out
-    cell: np.ndarray  # empty: its type is that of a source, uint8, or uint16 for the counts of large pools
-    turn: np.ndarray  # int16 or int32 [trains]: currents from which a first-layer neuron has another spike train
-    train: np.ndarray  # uint8 [trains]: which one, bit t for step t; both are empty where not by a table
-    stretch: int  # synapses of a first layer with a table whose sum fits `kind`
-    pixel: np.ndarray  # int32 [input sources]: place of each input source
-    drop: int  # low bits of a static pixel that the network does not see
-    held: bool  # static input: the first layer's sums are made once a frame
+    weight: np.ndarray  # kind [synapses], shifted left into units of the membrane, but for a population with a table
+    edges: np.ndarray  # EDGE
+    place: np.ndarray  # int32: in a path's part of the buffer, or in the sums read out
+    inputs: np.ndarray  # INPUT
+    readouts: np.ndarray  # READOUT
+    cell: np.ndarray  # empty: its type is that of a source, uint8, or uint16 for larger counts
+    wide: np.ndarray  # empty: its type is that of products
+    turn: np.ndarray  # int16 or int32 [trains]: sums from which a neuron of `tabled` has another spike train
+    train: np.ndarray  # uint8 [trains]: which one, bit t for step t; both are empty where there is no table
+    tabled: int  # the population that goes by its table, or -1
+    stretch: int  # synapses of it whose sum fits `kind`
+    rows: int  # of the buffer
+    states: int  # rows of states beyond the membrane
+    held: int  # rows of sums that are held over a frame
+    largest: int  # rows of largest membranes
+    sums: int  # read out
     steps: int
-    classes: int
-    group: int
-    counting: bool  # read-out of spike counts, else of final membranes
 
 
 _programs: dict[tuple[str, bool], Program] = {}  # by digest of the network and `membranes`, the oldest first
@@ -86,153 +163,238 @@ def compile_network(network: QuantizedNetwork, membranes: bool = False) -> Progr
     return program
 
 
-def _flatten(network: QuantizedNetwork, membranes: bool) -> Program:
-    turn, train = _trains(network, membranes)
-    by_table = turn.size > 0
-    kind = np.int16 if _fits(network, np.iinfo(np.int16), by_table) else np.int32
-    records = np.zeros(len(network.layers), layer_type(kind))
-    lists: dict[str, list[np.ndarray]] = {
-        name: [] for name in ("fan_in", "offset", "weight", "bias", "threshold", "origin", "place")
-    }
-    places = [geometry.places(layer) for layer in network.layers]
-    group = network.readout.group
-    places.append(np.arange(network.layers[-1].neurons, dtype=np.int32) // group)
-    channel = origin = neuron = source = 0
+@dataclass(frozen=True)
+class Path:
+    """The synapses of a connection, and who sends along it: inputs, then populations, by their numbers."""
+
+    layer: Layer  # shapes and synapses
+    target: int
+    senders: tuple[tuple[int, Layer | None], ...]  # with the layer whose pool is in between
+    largest: int  # value of a source
+    held: bool = False
+    delay: int = 0
+    shift: int = 0
+
+    @property
+    def width(self) -> int:
+        """Sources, padding included."""
+        return prod(geometry.padded(self.layer))
+
+    @property
+    def parts(self) -> int:
+        """Steps that are kept: what a step writes is not what it reads."""
+        return self.delay + 1
+
+
+def _paths(network: QuantizedNetwork) -> list[Path]:
+    """All paths: by population, those of held sources first."""
+    found = []
+    before, largest = None, network.input.largest
     for index, layer in enumerate(network.layers):
-        offsets, weights, fan_in = geometry.synapses(layer)
-        origins = geometry.origins(layer)
-        tabled = by_table and index == 0
-        fraction = 0 if tabled else layer.neuron.fraction
-        lists["fan_in"].append(fan_in)
-        lists["offset"].append(offsets)
-        lists["weight"].append(weights.astype(np.int64) << fraction)
-        lists["bias"].append(layer.synapses.bias << fraction)
-        never = np.full(layer.channels, np.iinfo(kind).max)
-        lists["threshold"].append(
-            np.broadcast_to(layer.neuron.threshold, (layer.channels,)) if layer.neuron.spiking and not tabled else never
+        held = index == 0 and network.input.kind == "static"
+        found.append(Path(layer, index, ((index, before),), largest, held))
+        before, largest = layer, layer.pool.largest if layer.pool else 1
+    return found
+
+
+def _flatten(network: QuantizedNetwork, membranes: bool) -> Program:
+    paths = _paths(network)
+    table = None if membranes else _table(network, paths)
+    tabled = -1 if table is None else 0
+    turn, train = table or (np.empty(0, np.int32), np.empty(0, np.uint8))
+    kind, wide = narrowest(network, tabled)
+    first = [0, *np.cumsum([layer.neurons for layer in network.layers]).tolist()]
+    edges, senders, place = _edges(network, paths)
+    populations = np.zeros(len(network.layers), population_type(kind))
+    neurons = np.zeros(first[-1], neuron_type(kind, wide))
+    states = held = 0
+    for index, layer in enumerate(network.layers):
+        _fill(neurons[first[index] : first[index + 1]], _parameters(layer, kind, index == tabled))
+        fields, states = _states(layer, states)
+        own = [path.held for path in paths if path.target == index]
+        path = sum(path.target < index for path in paths)
+        is_held = any(own) and index != tabled
+        edge, edge_end = np.searchsorted(senders, [index + 1, index + 2])
+        _fill(
+            populations[index : index + 1],
+            {
+                **_rule(layer, kind),
+                **fields,
+                "neurons": layer.neurons,
+                "neuron": first[index],
+                "held": held if is_held else -1,
+                "path": path,
+                "stepped": path + sum(own),
+                "path_end": path + len(own),
+                "edge": edge,
+                "edge_end": edge_end,
+            },
         )
-        lists["origin"].append(origins)
-        lists["place"].append(_destinations(layer, places[index + 1]))
-        sources = prod(geometry.padded(layer))
-        records[index] = (
-            layer.neuron.leak.code,
-            layer.neuron.shift,
-            layer.neuron.factor,
-            layer.neuron.reset == "soft",
-            0 if tabled else layer.neuron.reset_value,
-            *_saturation(layer, kind),
-            _entry(layer, index == len(network.layers) - 1),
-            layer.channels,
-            origins.size,
-            channel,
-            origin,
-            neuron,
-            source,
-            sources,
-        )
-        channel += layer.channels
-        origin += origins.size
-        neuron += layer.neurons
-        source += sources
-    is_large = any(layer.pool is not None and layer.pool.largest > 255 for layer in network.layers)
-    flat = {name: np.concatenate(parts) for name, parts in lists.items()}
+        held += layer.neurons if is_held else 0
+    walk, offset, weight = _walk(network, paths, tabled)
+    path_records, rows = _placed(paths)
+    is_large = any(path.largest * len(path.senders) > 255 for path in paths)
     return Program(
-        layers=records,
-        first=np.concatenate([[0], flat["fan_in"].cumsum()]).astype(np.int64),
-        offset=flat["offset"],
-        weight=flat["weight"].astype(kind),
-        bias=flat["bias"].astype(np.int32),
-        threshold=flat["threshold"].astype(kind),
-        origin=flat["origin"],
-        place=flat["place"],
+        populations=populations,
+        order=np.arange(len(network.layers)),
+        neurons=neurons,
+        paths=path_records,
+        walk=walk,
+        offset=offset,
+        weight=weight.astype(kind),
+        edges=edges,
+        place=place,
+        inputs=_inputs(network, senders),
+        readouts=_readouts(network, first),
         cell=np.empty(0, np.uint16 if is_large else np.uint8),
+        wide=np.empty(0, wide),
         turn=turn,
         train=train,
-        stretch=_stretch(network, np.iinfo(kind)),
-        pixel=places[0],
-        drop=network.input.dropped,
-        held=network.input.kind == "static",
+        tabled=tabled,
+        stretch=_stretch(network, paths, np.iinfo(kind)),
+        rows=rows,
+        states=states,
+        held=held,
+        largest=network.layers[-1].neurons if network.readout.kind == "largest" else 0,
+        sums=network.classes,
         steps=network.steps,
-        classes=network.classes,
-        group=group,
-        counting=network.readout.kind == "count",
     )
 
 
-def _trains(network: QuantizedNetwork, membranes: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Spike train of every current that the first layer can meet, as the `turn` and `train` of `Program`.
-
-    Under static input a neuron's current is the same at every step, so its spikes are a function of the current, if all
-    neurons of the layer have one threshold. The function has few steps. The first train is that of all currents below
-    the second turn, whatever the first turn is: one less than the second, so that all may fit 16 bits.
-    """
-    nothing = np.empty(0, np.int32), np.empty(0, np.uint8)
-    layer = network.layers[0]
-    one_threshold = np.unique(layer.neuron.threshold).size == 1
-    if membranes or network.input.kind != "static" or network.steps > TRAIN:
-        return nothing
-    low, high = network.ranges[0].current
-    if len(network.layers) == 1 or not one_threshold or high - low >= LARGEST_TABLE:
-        return nothing
-    neuron, threshold = layer.neuron, int(layer.neuron.threshold[0])
-    current = np.arange(low, high + 1, dtype=np.int64)
-    v = np.full(current.size, neuron.reset_value, np.int64)
-    trains = np.zeros(current.size, np.uint8)
-    for step in range(network.steps):
-        u = neuron.step(v, current)
-        spikes = (u >= threshold) & neuron.spiking
-        v = neuron.after_reset(u, threshold, spikes)
-        trains |= spikes.astype(np.uint8) << np.uint8(step)
-    changes = 1 + np.flatnonzero(np.diff(trains))
-    turn = current[np.concatenate([changes[:1] - 1, changes])] if changes.size else np.zeros(1, np.int64)
-    kind = np.int16 if np.abs(turn).max() <= np.iinfo(np.int16).max else np.int32
-    return turn.astype(kind), trains[np.concatenate([[0], changes])]
+def _table(network: QuantizedNetwork, paths: list[Path]) -> tuple[np.ndarray, np.ndarray] | None:
+    """That of the first population, if all that it reads is held."""
+    if not all(path.held for path in paths if path.target == 0):
+        return None
+    return trains(network.layers[0].neuron, network.ranges[0].current, network.steps)
 
 
-def _fits(network: QuantizedNetwork, limits: np.iinfo, by_table: bool) -> bool:
-    """Whether no intermediate result of the kernels leaves `limits`."""
-    if network.steps * network.readout.group > limits.max:
-        return False
-    stepped = list(zip(network.layers, network.ranges, strict=True))[by_table:]
-    return all(_extreme(*pair) < limits.max for pair in stepped)
+def _fill(records: np.ndarray, fields: dict[str, Any]) -> None:
+    for name, values in fields.items():
+        records[name] = values
 
 
-def _stretch(network: QuantizedNetwork, limits: np.iinfo) -> int:
-    """How many synapses of the first layer have a sum within `limits` whatever their sources."""
-    weight = int(np.abs(network.layers[0].synapses.weight.astype(np.int64)).max())
-    return limits.max // max(1, weight * network.input.largest)
+def _rule(layer: Layer, kind: type) -> dict[str, Any]:
+    """What the neurons of a population have in common."""
+    neuron, limits = layer.neuron, np.iinfo(kind)
+    low, high = neuron.bounds or (limits.min, limits.max)
+    current, adaptation = neuron.current, neuron.adaptation
+    return {
+        "leak": neuron.leak.code,
+        "shift": neuron.shift,
+        "half": neuron.rounding.half(neuron.shift) if neuron.leak != LeakKind.MULTIPLY else 0,
+        "reset": neuron.reset.code,
+        "low": max(limits.min, low),
+        "high": min(limits.max, high),
+        "has_state": neuron.has_state,
+        "has_current": current is not None,
+        "enters_new": current is not None and current.enters == "new",
+        "current_shift": current.shift if current else 1,
+        "has_adaptation": adaptation is not None,
+        "adaptation_shift": adaptation.shift if adaptation else 1,
+        "refractory": neuron.refractory,
+        "nearest": neuron.rounding == Rounding.NEAREST,
+    }
 
 
-def _extreme(layer: Layer, ranges: Ranges) -> int:
-    """Bound on the magnitude of every number that an update of `layer` makes."""
-    neuron = layer.neuron
-    current = max(map(abs, ranges.current)) << neuron.fraction
-    membrane = max(map(abs, ranges.membrane))
-    potential = max(map(abs, ranges.potential))
-    threshold = int(np.abs(neuron.threshold).max()) if neuron.spiking else 0
-    difference = current + membrane if neuron.leak == LeakKind.DECAYING_INPUT else 0
-    subtracted = potential + threshold if neuron.reset == "soft" else 0
-    weight = int(np.abs(layer.synapses.weight.astype(np.int64)).max()) << neuron.fraction
-    return max(current, membrane, potential, threshold, difference, subtracted, weight)
+def _states(layer: Layer, states: int) -> tuple[dict[str, Any], int]:
+    """Where a population's states beyond the membrane begin, if there are `states` rows before; rows up to its end."""
+    neuron, found = layer.neuron, {}
+    kept = neuron.current is not None, neuron.adaptation is not None, neuron.refractory > 0
+    for name, is_kept in zip(("current", "adaptation", "waiting"), kept, strict=True):
+        found[name] = states
+        states += layer.neurons if is_kept else 0
+    return found, states
 
 
-def _saturation(layer: Layer, kind: type) -> tuple[int, int]:
-    limits = np.iinfo(kind)
-    low, high = layer.neuron.bounds or (limits.min, limits.max)
-    return max(limits.min, low), min(limits.max, high)
+def _parameters(layer: Layer, kind: type, tabled: bool) -> dict[str, Any]:
+    """The fields of a population's neurons; with a table only their biases matter, unshifted."""
+    bias = layer.per_neuron(layer.synapses.bias)
+    if tabled:
+        return {"bias": bias}
+    own = layer.parameters
+    return {
+        "bias": bias << layer.neuron.fraction,
+        "threshold": own.threshold if layer.neuron.spiking else np.iinfo(kind).max,
+        "reset_value": own.reset_value,
+        "reset_amount": own.reset_amount,
+        "start_value": own.start_value,
+        "jump": own.adaptation_jump,
+        "factor": own.factor,
+        "current_factor": own.current_factor,
+        "adaptation_factor": own.adaptation_factor,
+    }
 
 
-def _entry(layer: Layer, is_last: bool) -> int:
-    if is_last:
-        return VOTE
-    if layer.pool is None:
-        return ASSIGN
-    return OR if layer.pool.kind == "max" else ADD
+def _walk(network: QuantizedNetwork, paths: list[Path], tabled: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The synapses of each neuron in each path; all offsets, and all weights."""
+    walks, offsets, weights, before = [], [], [], 0
+    for path in paths:
+        offset, weight, fan_in = geometry.synapses(path.layer)
+        origin = geometry.origins(path.layer)
+        ends = before + fan_in.cumsum()
+        walk = np.empty(fan_in.size * origin.size, WALK)
+        walk["first"], walk["end"] = np.repeat(ends - fan_in, origin.size), np.repeat(ends, origin.size)
+        walk["origin"] = np.tile(origin, fan_in.size)
+        walks.append(walk)
+        offsets.append(offset)
+        fraction = 0 if path.target == tabled else network.layers[path.target].neuron.fraction
+        weights.append(weight.astype(np.int64) << (path.shift + fraction))
+        before += offset.size
+    require(before < 1 << 31, "synapses", before, "at most 2,147,483,647")
+    return np.concatenate(walks), np.concatenate(offsets), np.concatenate(weights)
 
 
-def _destinations(layer: Layer, places: np.ndarray) -> np.ndarray:
-    """Place of each neuron's spike in the next buffer, whose sources lie at `places`."""
-    if layer.pool is None:
-        return places
-    target = geometry.pooled(layer.pool, layer.shape)
-    return np.where(target == geometry.NOWHERE, geometry.NOWHERE, places[target])
+def _placed(paths: list[Path]) -> tuple[np.ndarray, int]:
+    """The records of `paths`, and the rows of the buffer that they read."""
+    found, walk, row = np.zeros(len(paths), PATH), 0, 0
+    for number, path in enumerate(paths):
+        found[number] = walk, row, path.width, path.parts, path.delay
+        walk += path.layer.neurons
+        row += path.width * path.parts
+    return found, row
+
+
+def _edges(network: QuantizedNetwork, paths: list[Path]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """All edges by who sends: their records, and int64 the numbers of the senders; and the places that they lead to."""
+    found: list[tuple[int, tuple[int, int, bool], np.ndarray]] = []
+    for number, path in enumerate(paths):
+        places = geometry.places(path.layer)
+        for turn, (sender, pool) in enumerate(path.senders):
+            entry = ASSIGN if len(path.senders) == 1 else ADD
+            target = places
+            if pool is not None and pool.pool is not None:
+                entry = OR if pool.pool.kind == "max" else ADD
+                into = geometry.pooled(pool.pool, pool.shape)
+                target = np.where(into == geometry.NOWHERE, geometry.NOWHERE, places[into])
+            found.append((sender, (entry, number, turn == 0 and entry != ASSIGN), target))
+    if network.readout.kind == "count":
+        last = network.layers[-1]
+        voted = np.arange(last.neurons, dtype=np.int32) // network.readout.group
+        found.append((len(network.layers), (VOTE, 0, False), voted))
+    found.sort(key=lambda edge: edge[0])
+    records, begin = np.zeros(len(found), EDGE), 0
+    for number, (_, (entry, path_number, clears), target) in enumerate(found):
+        records[number] = entry, begin, path_number, clears
+        begin += target.size
+    return records, np.array([edge[0] for edge in found]), np.concatenate([edge[2] for edge in found])
+
+
+def _inputs(network: QuantizedNetwork, senders: np.ndarray) -> np.ndarray:
+    found = np.zeros(1, INPUT)
+    edge, edge_end = np.searchsorted(senders, [0, 1])
+    found[0] = network.input.kind == "static", 0, prod(network.input.shape), network.input.dropped, edge, edge_end
+    return found
+
+
+def _readouts(network: QuantizedNetwork, first: list[int]) -> np.ndarray:
+    found = np.zeros(1, READOUT)
+    readout, last = network.readout, network.layers[-1]
+    found[0] = READOUTS[readout.kind], first[-2], last.neurons, readout.group, 0, 0
+    return found
+
+
+def _stretch(network: QuantizedNetwork, paths: list[Path], limits: np.iinfo) -> int:
+    """How many synapses of the first population have a sum within `limits` whatever their sources."""
+    own = [path for path in paths if path.target == 0]
+    most = max(int(np.abs(path.layer.synapses.weight.astype(np.int64)).max()) * path.largest for path in own)
+    return limits.max // max(1, most)

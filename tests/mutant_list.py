@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from mutant import Mutant
 from mutant_list_quantize import QUANTIZE
+from mutant_list_sim import SIM
 from mutant_list_verify import VERIFY
 
 __all__ = ["MUTANTS", "Mutant"]
 
 MUTANTS = (
     *QUANTIZE,
+    *SIM,
     *VERIFY,
     # The neuron.
     Mutant(
@@ -2179,90 +2181,6 @@ MUTANTS = (
         "spikes[:, -1] = 1",
         "spikes[:, 0] = 1",
         "a membrane read-out sends after the first step",
-    ),
-    Mutant(
-        "soft reset not bounded",
-        "sim/program.py",
-        'subtracted = potential + threshold if neuron.reset == "soft" else 0',
-        "subtracted = 0",
-        "16 bits are taken for a soft reset that passes them",
-    ),
-    Mutant(
-        "decay not bounded",
-        "sim/program.py",
-        "difference = current + membrane if neuron.leak == LeakKind.DECAYING_INPUT else 0",
-        "difference = 0",
-        "16 bits are taken for a difference that passes them",
-    ),
-    Mutant(
-        "window of 256 in a byte",
-        "sim/program.py",
-        "layer.pool.largest > 255",
-        "layer.pool.largest > 256",
-        "256 spikes of a window wrap to none",
-    ),
-    Mutant(
-        "votes not bounded",
-        "sim/program.py",
-        "if network.steps * network.readout.group > limits.max:",
-        "if network.readout.group > limits.max:",
-        "votes of all steps pass 16 bits",
-    ),
-    Mutant(
-        "stretch too long",
-        "sim/program.py",
-        "return limits.max // max(1, weight * network.input.largest)",
-        "return 4 * limits.max // max(1, weight * network.input.largest)",
-        "a first layer's part of a sum passes 16 bits",
-    ),
-    Mutant(
-        "table of one threshold",
-        "sim/program.py",
-        "one_threshold = np.unique(layer.neuron.threshold).size == 1",
-        "one_threshold = layer.neuron.threshold.size > 0",
-        "a table is made for neurons of several thresholds",
-    ),
-    Mutant(
-        "turns of 16 bits",
-        "sim/program.py",
-        "np.abs(turn).max() <= np.iinfo(np.int16).max",
-        "np.abs(turn).max() <= np.iinfo(np.uint16).max",
-        "currents of a table wrap",
-    ),
-    Mutant(
-        "strict in the engine",
-        "sim/kernels.py",
-        "fired = u >= program.threshold[number]",
-        "fired = u >= program.threshold[number] + 1",
-        "a neuron at its threshold does not fire",
-    ),
-    Mutant(
-        "no lower bound",
-        "sim/kernels.py",
-        "smaller(larger(u, layer.low), layer.high)",
-        "smaller(u, layer.high)",
-        "membranes do not saturate below",
-    ),
-    Mutant(
-        "average of one",
-        "sim/kernels.py",
-        "there + fired if layer.entry == ADD else there | fired",
-        "there | fired",
-        "an average pool's window counts one spike",
-    ),
-    Mutant(
-        "first step for ever",
-        "sim/kernels.py",
-        "(load(train, neuron) >> step) & 1",
-        "load(train, neuron) & 1",
-        "a spike train repeats its first step",
-    ),
-    Mutant(
-        "groups interleaved",
-        "sim/kernels.py",
-        "(neuron - last.neuron) // program.group",
-        "(neuron - last.neuron) % program.classes",
-        "membranes are summed by stride, not by neighbours",
     ),
     Mutant(
         "average pool's events once",

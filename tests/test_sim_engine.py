@@ -77,12 +77,20 @@ def test_recipe_covers_every_kind():
     assert {type(layer.synapses) for layer in layers} == {Dense, Conv}
     assert {layer.pool and layer.pool.kind for layer in layers} == {None, "max", "average"}
     assert {layer.neuron.leak for layer in layers} == {"none", "shift", "multiply", "decaying_input"}
-    assert {layer.neuron.reset for layer in layers} == {"hard", "soft"}
+    assert {layer.neuron.reset for layer in layers} == {"hard", "soft", "none"}
+    assert {layer.neuron.rounding for layer in layers} == {"floor", "nearest"}
+    assert {layer.neuron.refractory for layer in layers} == {0, 1, 2, 3}
+    assert {layer.neuron.current and layer.neuron.current.enters for layer in layers} == {None, "new", "old"}
+    assert {layer.neuron.adaptation is None for layer in layers} == {True, False}
+    sizes = [(values.size, layer) for layer in layers for values in layer.neuron.parameters]
+    assert any(layer.channels < size == layer.neurons for size, layer in sizes)
+    assert any(1 < size == layer.channels < layer.neurons for size, layer in sizes)
     assert {layer.weight_bits for layer in layers} == set(range(2, 9))
     assert {layer.neuron.membrane_bits is None for layer in layers} == {True, False}
-    assert {network.input.kind for network in networks} == {"static", "spikes"}
-    assert {network.readout.kind for network in networks} == {"count", "membrane"}
+    assert {network.input.kind for network in networks} == {"static", "spikes", "graded"}
+    assert {network.readout.kind for network in networks} == {"count", "membrane", "largest", "sum"}
     assert {compile_network(network).weight.dtype for network in networks} == {np.dtype("i2"), np.dtype("i4")}
+    assert {compile_network(network).wide.dtype for network in networks} == {np.dtype("i4"), np.dtype("i8")}
     assert any(layer.neurons == 1 for layer in layers)
     assert any(not layer.synapses.weight.any() for layer in layers)
 
@@ -245,8 +253,8 @@ def test_operations_are_those_of_the_reference(seed):
                         values = reference._pool(before.pool, values, before.shape)
                 elif network.input.kind == "static":
                     values = [int(pixel >> 8 - network.input.bits > 0) for pixel in frames[frame]]
-                else:
-                    values = frames[frame, step].tolist()
+                else:  # a graded event is one event, whatever its count
+                    values = (frames[frame, step] > 0).tolist()
                 assert counted.events[index][frame, step] == sum(values)
                 synaptic = sum(value * reached for value, reached in zip(values, fan_outs[index], strict=True))
                 assert counted.synaptic[index][frame, step] == synaptic

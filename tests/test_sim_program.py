@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from gradrtl.quantize.network import Conv, Dense, Input, IntNeuron, Layer, Pool, QuantizedNetwork, Readout
+from gradrtl.quantize.neuron import Adaptation, SynapticCurrent
 from gradrtl.sim import engine, reference
 from gradrtl.sim.program import compile_network
+
+PLAIN = IntNeuron("none", "hard", np.array([500]))
 
 
 def one(weight: list[list[int]], neuron: IntNeuron, steps: int = 4, bias: int = 0, group: int = 1) -> QuantizedNetwork:
@@ -46,13 +49,46 @@ def test_a_decay_towards_the_input_that_passes_16_bits(bias, kind):
     same_as_reference(network, np.ones((2, 4, 1), np.uint8))
 
 
-@pytest.mark.parametrize(("neurons", "kind"), [(128, "i2"), (129, "i4")])
-def test_votes_that_pass_16_bits(neurons, kind):
-    """255 steps of 128 votes for a class are 32,640, of 129 they are 32,895."""
+@pytest.mark.parametrize("neurons", [128, 129])
+def test_votes_that_pass_16_bits(neurons):
+    """255 steps of 128 votes for a class are 32,640, of 129 they are 32,895; membranes stay narrow."""
     network = one([[1]] * neurons, IntNeuron("none", "hard", np.array([1])), 255, bias=1, group=neurons)
-    assert compile_network(network).weight.dtype == np.dtype(kind)
+    assert compile_network(network).weight.dtype == np.dtype("i2")
     counts = engine.run(network, np.ones((1, 255, 1), np.uint8), threads=1).counts
     assert counts.tolist() == [[255 * neurons]]
+
+
+FAR = np.array([30_000])
+SHORT = replace(PLAIN, membrane_bits=12)
+SLOW = replace(PLAIN, leak="shift", shift=15, start_value=20_000)
+EMPTY = replace(PLAIN, leak="multiply")
+WIDE = {  # steps; a neuron of which one number passes 16 bits, and one of which it does not
+    "start": (12, replace(PLAIN, start_value=32_767), replace(PLAIN, start_value=31_000)),
+    "amount": (12, *(replace(SHORT, reset="soft", reset_amount=n) for n in (32_000, 30_000))),
+    "rounding": (12, replace(SLOW, rounding="nearest"), SLOW),
+    "threshold": (12, *(replace(PLAIN, adaptation=Adaptation(0, 1, n)) for n in (32_400, 32_000))),
+    "high": (12, *(replace(PLAIN, threshold=FAR, adaptation=Adaptation(0, 1, n)) for n in (2_800, 2_700))),
+    "current": (180, *(replace(EMPTY, current=SynapticCurrent(n, 15)) for n in (1 << 15, 1 << 14))),
+}
+
+
+@pytest.mark.parametrize("name", WIDE)
+def test_every_number_of_a_neuron_counts(name):
+    """One neuron in 32 bits, another in 16."""
+    steps, *neurons = WIDE[name]
+    for neuron, kind in zip(neurons, ("i4", "i2"), strict=True):
+        network = one([[100], [-100]], neuron, steps=steps, bias=100)
+        assert compile_network(network).weight.dtype == np.dtype(kind)
+        same_as_reference(network, np.ones((2, steps, 1), np.uint8))
+
+
+def test_products_of_decays_that_pass_32_bits():
+    """A membrane of 16 bits and more times a factor of 15: a product of 32 bits wraps, and 64 hold it."""
+    for start, kind in ((65_534, "i4"), (65_600, "i8")):
+        neuron = IntNeuron("multiply", "none", FAR, 15, (1 << 15) - 1, start_value=start)
+        network = one([[1], [-1]], neuron)
+        assert compile_network(network).wide.dtype == np.dtype(kind)
+        same_as_reference(network, np.ones((2, 4, 1), np.uint8))
 
 
 @pytest.mark.parametrize(("size", "kind"), [(15, "u1"), (16, "u2")])
@@ -90,6 +126,18 @@ def test_a_table_of_currents_of_any_size(threshold):
     assert program.weight.dtype == np.dtype("i2")
     assert program.stretch * 127 * 7 <= np.iinfo(np.int16).max
     assert program.stretch < 600  # a sum is made of several parts
+    same_as_reference(network, bright(network))
+
+
+def test_a_table_of_neurons_with_more_states():
+    """The spikes are a function of the sum still."""
+    first, second = pixels([20_000]).layers
+    states = {"current": SynapticCurrent(3, 2), "adaptation": Adaptation(7, 3, 9_000), "refractory": 2}
+    neuron = replace(first.neuron, **states, rounding="nearest", start_value=-4_000)
+    network = replace(pixels([20_000]), layers=(replace(first, neuron=neuron), second))
+    program = compile_network(network)
+    assert program.turn.size > 3
+    assert program.states == 0 or program.tabled == 0
     same_as_reference(network, bright(network))
 
 

@@ -1,0 +1,69 @@
+"""Which integers are wide enough for a run: proven from the ranges of a network, before anything runs."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..quantize.network import Layer, LeakKind, QuantizedNetwork, Ranges
+from ..quantize.neuron import LIMIT
+
+
+def narrowest(network: QuantizedNetwork, tabled: int) -> tuple[type, type]:
+    """Types of the numbers of a run and of the products of its decays: int16 or int32, and int32 or int64.
+
+    Population number `tabled` (-1: none) goes by its table: its membranes are never made.
+    """
+    made = [
+        (layer, ranges)
+        for index, (layer, ranges) in enumerate(zip(network.layers, network.ranges, strict=True))
+        if index != tabled
+    ]
+    kind = np.int16 if all(extreme(*pair) < np.iinfo(np.int16).max for pair in made) else np.int32
+    wide = np.int32 if all(largest_product(*pair) <= np.iinfo(np.int32).max for pair in made) else np.int64
+    return kind, wide
+
+
+def extreme(layer: Layer, ranges: Ranges) -> int:
+    """Bound on the magnitude of every number that an update of `layer` makes, products aside.
+
+    What is made for all neurons and kept for some counts as well: a soft reset is made where nothing spikes.
+    """
+    neuron = layer.neuron
+    sums = _magnitude(ranges.current) << neuron.fraction
+    membrane, potential = _magnitude(ranges.membrane), _magnitude(ranges.potential)
+    synaptic = _magnitude(ranges.synaptic)
+    half = neuron.rounding.half(neuron.shift)
+    entering = sums if neuron.current is None else synaptic
+    found = [sums, membrane, potential, synaptic, int(ranges.adaptation[1])]
+    found += [_largest(neuron.start_value), _largest(neuron.reset_value)]
+    found += [potential + _largest(neuron.reset_amount), neuron.refractory]
+    if neuron.spiking:
+        found += [_largest(neuron.threshold) + int(ranges.adaptation[1]), _largest(neuron.parameters.adaptation_jump)]
+    if neuron.leak == LeakKind.DECAYING_INPUT:
+        found.append(entering + membrane + half)
+    if neuron.leak == LeakKind.SHIFT:
+        found.append(membrane + half)
+    weight = _largest(layer.synapses.weight.astype(np.int64)) << neuron.fraction
+    return max(*found, weight)
+
+
+def largest_product(layer: Layer, ranges: Ranges) -> int:
+    """Bound on the magnitude of a state times the factor of its decay, with what rounds it."""
+    neuron, found = layer.neuron, [0]
+    decays = [(_magnitude(ranges.membrane), neuron.factor, neuron.shift)] * (neuron.leak == LeakKind.MULTIPLY)
+    if neuron.current is not None:
+        decays.append((_magnitude(ranges.synaptic), neuron.current.factor, neuron.current.shift))
+    if neuron.adaptation is not None:
+        decays.append((int(ranges.adaptation[1]), neuron.adaptation.factor, neuron.adaptation.shift))
+    for state, factor, shift in decays:
+        found.append(state * _largest(factor) + neuron.rounding.half(shift))
+    assert max(found) < LIMIT << 17, "a state below LIMIT times a factor of 16 bits"
+    return max(found)
+
+
+def _magnitude(bounds: tuple[int, int]) -> int:
+    return max(map(abs, bounds))
+
+
+def _largest(values: np.ndarray) -> int:
+    return int(np.abs(values).max())
