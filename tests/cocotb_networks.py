@@ -1,10 +1,11 @@
-"""The two small networks of the cocotb regression, and how they are placed: the same for runner and test bench."""
+"""The three small networks of the cocotb regression, and how they are placed: the same for runner and test bench."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from gradrtl.quantize.network import Dense, Input, IntNeuron, Layer, QuantizedNetwork, Readout
+from gradrtl.quantize.neuron import Adaptation, SynapticCurrent
 from gradrtl.quantize.placement import Placement
 from gradrtl.rtl.mapping import Mapping, map_network
 
@@ -37,6 +38,34 @@ def spike_network() -> QuantizedNetwork:
         ),
         steps=3,
         readout=Readout("membrane", 2),
+    )
+
+
+def graded_network() -> QuantizedNetwork:
+    """Counts in, the largest membranes out; neurons with all states, their parameters by neuron."""
+    generator = np.random.default_rng(9)
+    hidden = IntNeuron(
+        "multiply",
+        "soft",
+        generator.integers(8, 40, 17),
+        shift=4,
+        factor=generator.integers(8, 17, 17),
+        reset_amount=20,
+        start_value=generator.integers(-9, 10, 17),
+        rounding="nearest",
+        current=SynapticCurrent(generator.integers(0, 9, 17), 3),
+        adaptation=Adaptation(3, 2, generator.integers(0, 30, 17)),
+        refractory=1,
+    )
+    out = IntNeuron("multiply", "none", 0, 3, 7, spiking=False, current=SynapticCurrent(1, 1, "old"))
+    return QuantizedNetwork(
+        Input((20,), bits=3, kind="graded"),
+        (
+            Layer("hidden", (20,), dense(generator, 17, 20, 0.5, 3), hidden, 4),
+            Layer("out", (17,), dense(generator, 6, 17, 0.7, 2), out, 4),
+        ),
+        steps=4,
+        readout=Readout("largest", 2),
     )
 
 

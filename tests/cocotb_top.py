@@ -16,20 +16,21 @@ from axi import Lite, Sink, Source, unsigned
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, FallingEdge, ReadOnly, with_timeout
 from cocotb.utils import get_sim_time
-from cocotb_networks import placed, spike_network, static_network
+from cocotb_networks import graded_network, placed, spike_network, static_network
 from coverage_bins import Coverage
 from rtl_bench import beats_of
 
 from gradrtl import __version__
 from gradrtl.rtl.axilite import Response
-from gradrtl.rtl.framing import MARK_BIT
+from gradrtl.rtl.framing import COUNT_BIT, MARK_BIT
 from gradrtl.rtl.mapping import Mapping
 from gradrtl.rtl.registers import MAGIC, registers
 from gradrtl.sim import reference
 from gradrtl.sim.operations import count
 
 STATIC = "static" in cocotb.plusargs
-NETWORK = static_network() if STATIC else spike_network()
+GRADED = "graded" in cocotb.plusargs
+NETWORK = static_network() if STATIC else graded_network() if GRADED else spike_network()
 MAPPING: Mapping = placed(NETWORK)
 MAP = {register.name: register.address for register in registers(len(MAPPING.layers))}
 PERIOD = 10
@@ -41,7 +42,8 @@ COMMON = (
     "error bit cleared", "data before address", "frame taken while another is computed",
 )  # fmt: skip
 KINDS = ("one beat",) if STATIC else ("unknown spike address", "last without mark", "marks only", "address twice")
-COVERED = Coverage(*COMMON, *KINDS)
+COUNTS = ("count too large", "count of 0") if GRADED else ()
+COVERED = Coverage(*COMMON, *KINDS, *COUNTS)
 
 
 @dataclass
@@ -104,7 +106,7 @@ class Bench:
 
     def frame(self) -> np.ndarray:
         shape = (NETWORK.layers[0].sources,) if STATIC else (NETWORK.steps, NETWORK.layers[0].sources)
-        values = self.numbers.integers(0, 256 if STATIC else 2, shape, dtype=np.uint8)
+        values = self.numbers.integers(0, 256 if STATIC else NETWORK.input.largest + 1, shape, dtype=np.uint8)
         values[self.numbers.random(shape) < self.numbers.random()] = 0
         return values
 
@@ -176,7 +178,7 @@ class Bench:
 
 
 def again() -> str:
-    kind = "static" if STATIC else "spikes"
+    kind = NETWORK.input.kind
     return f"repeat with: python -m pytest tests/test_cocotb_top.py -k {kind}"
 
 
@@ -242,6 +244,14 @@ async def malformed_spikes(dut):
             at = bench.random.choice(spikes)
             frames += [Sent([*sent.beats[: at + 1], *sent.beats[at:]], sent.seen, True), bench.good()]
             COVERED.hit("address twice")
+        if GRADED:
+            for count, case in ((NETWORK.input.largest + 1, "count too large"), (0, "count of 0")):
+                sent = bench.good()
+                sent.seen[-1, -1] = 0
+                beat = (count << COUNT_BIT | sources - 1, 0)
+                beats = beats_of(MAPPING, sent.seen)
+                frames += [Sent([*beats[:-1], beat, beats[-1]], sent.seen, count > 0), bench.good()]
+                COVERED.hit(case)
     for case in KINDS[:-1]:
         COVERED.hit(case)
     await bench.exchange(frames)

@@ -6,7 +6,7 @@ import numpy as np
 from amaranth.sim import Simulator
 
 from gradrtl.rtl.axilite import Response
-from gradrtl.rtl.framing import MARK_BIT
+from gradrtl.rtl.framing import COUNT_BIT, MARK_BIT
 from gradrtl.rtl.mapping import Mapping
 from gradrtl.rtl.top import Accelerator
 
@@ -16,8 +16,12 @@ Beat = tuple[int, int]  # s_axis_tdata, s_axis_tlast
 
 def beats_of(mapping: Mapping, frame: np.ndarray) -> list[Beat]:
     """One frame as it goes over `s_axis`; the padding of the last beat is filled with ones, which must not matter."""
-    if mapping.network.input.kind == "spikes":
-        words = [w for step in frame for w in [*np.flatnonzero(step).tolist(), 1 << MARK_BIT]]
+    kind = mapping.network.input.kind
+    if kind != "static":
+        words = []
+        for step in frame.tolist():
+            shown = [(source, count if kind == "graded" else 0) for source, count in enumerate(step) if count]
+            words += [*(count << COUNT_BIT | source for source, count in shown), 1 << MARK_BIT]
     else:
         lanes = mapping.pixels_a_beat
         padded = np.full(mapping.beats * lanes, 255, np.uint8)

@@ -60,7 +60,7 @@ def _changes(one: Case) -> Iterator[Callable[[], Case]]:
     for index, layer in enumerate(net.layers):
         if layer.synapses.bias.any():
             yield lambda index=index, layer=layer: replace(one, network=_with(net, index, _without_bias(layer)))
-        for neuron in _plainer(layer.neuron):
+        for neuron in plainer(layer.neuron):
             yield lambda index=index, layer=layer, neuron=neuron: replace(
                 one, network=_with(net, index, replace(layer, neuron=neuron()))
             )
@@ -82,7 +82,7 @@ def _without_bias(layer: Layer) -> Layer:
     return replace(layer, synapses=replace(layer.synapses, bias=np.zeros_like(layer.synapses.bias)))
 
 
-def _plainer(neuron: IntNeuron) -> Iterator[Callable[[], IntNeuron]]:
+def plainer(neuron: IntNeuron) -> Iterator[Callable[[], IntNeuron]]:
     """The neuron with a state less, with one value of a parameter for all, or with the plainer of two rules."""
     simple: dict[str, object] = {
         "current": None, "adaptation": None, "refractory": 0, "rounding": "floor", "membrane_bits": None, "fraction": 0,

@@ -14,7 +14,7 @@ import soak
 from click.testing import CliRunner
 from random_cases import Case, Finding, case, check
 from random_networks import Options
-from shrinking import shrink, simpler
+from shrinking import plainer, shrink, simpler
 
 from gradrtl.cli import main
 from gradrtl.quantize.network import Conv, QuantizedNetwork
@@ -166,5 +166,6 @@ def has_largest_weight(one: Case) -> bool:
 def size(one: Case) -> int:
     network: QuantizedNetwork = one.network
     synapses = sum(layer.synapses.weight.size + np.count_nonzero(layer.synapses.bias) for layer in network.layers)
+    kinds = sum(1 for layer in network.layers for _ in plainer(layer.neuron))
     depths = abs(one.queue_depth - 16) + abs(one.row_queue_depth - 8) + abs(one.pixels_a_beat - 4)
-    return one.frames.size + synapses + network.steps + sum(one.pes) + depths
+    return one.frames.size + synapses + kinds + network.steps + sum(one.pes) + depths

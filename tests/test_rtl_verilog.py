@@ -16,21 +16,23 @@ from pathlib import Path
 import amaranth.tracer
 import numpy as np
 import pytest
+from cocotb_networks import graded_network, placed
 from icarus import LANGUAGES, needs_icarus, packets
 from random_cases import Case
 from random_networks import Options, frames, network
 
 import gradrtl
+from gradrtl.quantize.neuron import Reset
 from gradrtl.rtl.mapping import map_network
 from gradrtl.rtl.synthesis import tool
 from gradrtl.rtl.verilog import TOP, generate, generate_serial
-from gradrtl.sim import engine
+from gradrtl.sim import engine, reference
 from gradrtl.sim.toolchain import verilator_root
 
 FRAMES = 4
-# Dense and convolutional networks, pixels and spikes, spike counts and membranes; maxima and averages over pools.
-SEEDS = (0, 1, 2, 4, 5, 6, 26, 52)
-SOME = (0, 5)
+# Dense and convolutional networks, all kinds of input, read-out, reset and pool; neurons with every state.
+SEEDS = (0, 1, 2, 4, 5, 9, 31)
+SOME = (0, 4)
 PYTHONS = ("python3.11", "python3.12", "python3.13")
 
 
@@ -48,8 +50,13 @@ def text_of(seed: int) -> str:
 
 def test_the_cases_hold_every_kind_of_network():
     networks = [a_case(seed).network for seed in SEEDS]
-    assert {net.input.kind for net in networks} == {"static", "spikes"}
-    assert {net.readout.kind for net in networks} == {"count", "membrane"}
+    assert {net.input.kind for net in networks} == {"static", "spikes", "graded"}
+    assert {net.readout.kind for net in networks} == {"count", "membrane", "largest", "sum"}
+    neurons = [layer.neuron for net in networks for layer in net.layers]
+    assert {neuron.reset for neuron in neurons} == set(Reset)
+    assert {neuron.current.enters for neuron in neurons if neuron.current} == {"new", "old"}
+    assert any(neuron.adaptation for neuron in neurons)
+    assert any(neuron.refractory for neuron in neurons)
     assert {type(layer.synapses).__name__ for net in networks for layer in net.layers} == {"Dense", "Conv"}
     assert {layer.pool.kind for net in networks for layer in net.layers if layer.pool} == {"max", "average"}
 
@@ -62,6 +69,16 @@ def test_icarus_computes_what_the_engine_computes_without_an_x(seed, language, t
     expected = engine.run(one.network, one.frames, threads=1)
     wanted = [[int(c), *map(int, sums), 0] for c, sums in zip(expected.classes, expected.counts, strict=True)]
     assert packets(tmp_path, text_of(seed), one.mapping, one.frames, language, stalled=seed % 2 == 1) == wanted
+
+
+@needs_icarus
+def test_neurons_with_all_states_give_no_x(tmp_path):
+    """Their memories hold nothing at first: what a frame starts from is not read from there."""
+    net = graded_network()
+    given = frames(net, 6, 1)
+    expected = reference.run(net, given)
+    wanted = [[int(c), *map(int, sums), 0] for c, sums in zip(expected.classes, expected.counts, strict=True)]
+    assert packets(tmp_path, generate(placed(net), "test"), placed(net), given, "2005", stalled=True) == wanted
 
 
 @pytest.mark.parametrize("seed", SEEDS)
