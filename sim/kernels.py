@@ -394,7 +394,8 @@ def _ways(program, sender, block):
 def _send(program, ways, number, values, block):
     """What neuron or source `number` sends, to all places that its edges lead to; `ways`: see `_ways`."""
     entry, place, row, others, end = ways
-    _put(entry, program.place[place + number], row, values, block)
+    if entry != NO_EDGE:
+        _put(entry, program.place[place + number], row, values, block)
     for index in range(others, end):
         edge = program.edges[index]
         _put(edge.entry, program.place[edge.place + number], block.writes[edge.path], values, block)
@@ -407,7 +408,7 @@ def _put(entry, place, row, values, block):
         store(block.buffer, row + place, values)
     elif entry == VOTE:
         store(block.sums, place, load(block.sums, place) + cast(values, np.int32))
-    elif entry != NO_EDGE and place != NOWHERE:
+    elif place != NOWHERE:
         there = load(block.buffer, row + place)
         store(block.buffer, row + place, there + values if entry == ADD else there | values)
 

@@ -35,7 +35,6 @@ def extreme(layer: Layer, ranges: Ranges) -> int:
     half = neuron.rounding.half(neuron.shift)
     entering = sums if neuron.current is None else synaptic
     found = [sums, membrane, potential, synaptic, int(ranges.adaptation[1])]
-    found += [_largest(neuron.start_value), _largest(neuron.reset_value)]
     found += [potential + _largest(neuron.reset_amount), neuron.refractory]
     if neuron.spiking:
         found += [_largest(neuron.threshold) + int(ranges.adaptation[1]), _largest(neuron.parameters.adaptation_jump)]

@@ -27,13 +27,6 @@ SIM = (
         "16 bits are taken for a rounded shift that passes them",
     ),
     Mutant(
-        "start not bounded",
-        "sim/widths.py",
-        "_largest(neuron.start_value), ",
-        "",
-        "16 bits are taken for a start that does not fit",
-    ),
-    Mutant(
         "raised threshold not bounded",
         "sim/widths.py",
         "_largest(neuron.threshold) + int(ranges.adaptation[1])",
@@ -232,8 +225,8 @@ SIM = (
     Mutant(
         "no reset is hard",
         "sim/kernels.py",
-        "    elif population.reset == SOFT:\n        u = ",
-        "    else:\n        u = ",
+        "    if population.reset == HARD:",
+        "    if population.reset != SOFT:",
         "neurons without a reset are reset",
     ),
 )

@@ -68,7 +68,7 @@ WIDE = {  # steps; a neuron of which one number passes 16 bits, and one of which
     "rounding": (12, replace(SLOW, rounding="nearest"), SLOW),
     "threshold": (12, *(replace(PLAIN, adaptation=Adaptation(0, 1, n)) for n in (32_400, 32_000))),
     "high": (12, *(replace(PLAIN, threshold=FAR, adaptation=Adaptation(0, 1, n)) for n in (2_800, 2_700))),
-    "current": (180, *(replace(EMPTY, current=SynapticCurrent(n, 15)) for n in (1 << 15, 1 << 14))),
+    "current": (164, *(replace(EMPTY, current=SynapticCurrent(n, 15, "old")) for n in (1 << 15, 1 << 14))),
 }
 
 
@@ -138,6 +138,13 @@ def test_a_table_of_neurons_with_more_states():
     program = compile_network(network)
     assert program.turn.size > 3
     assert program.states == 0 or program.tabled == 0
+    same_as_reference(network, bright(network))
+
+
+@pytest.mark.parametrize(("steps", "has_table"), [(8, True), (9, False)])
+def test_a_table_holds_the_spikes_of_eight_steps(steps, has_table):
+    network = replace(pixels([40_000]), steps=steps)
+    assert (compile_network(network).turn.size > 0) == has_table
     same_as_reference(network, bright(network))
 
 
