@@ -72,7 +72,8 @@ def times(
     rows = [iter(_rows(sent)) for sent in events]
     beats, waiting, passed, beat = Queue(2), Queue(2), LONG_AGO, -1
     finished = [LONG_AGO] * len(events)
-    output, sent = Queue(2), LONG_AGO
+    output, sent, read = Queue(2), LONG_AGO, LONG_AGO  # `read`: a frame's last token, by the read-out
+    is_largest = mapping.network.readout.kind == "largest"  # then the token has passed a stage in front of it
     found: list[list[int]] = [[], [], []]
 
     def next_beat(number: int, n: int) -> int:
@@ -119,23 +120,25 @@ def times(
                     row = [*next(rows[index + 1]), *([None] if last_row else [])]
                     core.issued = max(core.issued + 1, full + 1, min(core.credits))
                     core.credits.remove(min(core.credits))
-                    put_out = core.issued + 5
+                    current = core.layer.layer.neuron.current
+                    put_out = core.issued + (6 if current is not None and current.enters == "new" else 5)
                     if not row:
                         core.credits.append(put_out + 1)
                         continue
                     left = max(put_out + 1, finished[index + 1])
                     core.credits.append(left + 2)
                     for address in row:
-                        left = left + 1 if behind is None else behind.take(left + 1, address)
+                        left = max(left + 1, read) if behind is None else behind.take(left + 1, address)
                     if behind is None and last_row and t == steps - 1:
-                        left = max(left, sent + 1)
+                        read = max(left + is_largest, sent + 1)
+                        left = left if is_largest else read
                     finished[index + 1] = left
                 if index or not static or t == steps - 1:
                     core.release()
                 if behind is not None:
                     full = behind.full()
         found[1].append(beat)
-        sent = finished[-1] + classes
+        sent = read + classes
         for b in range(classes + 1):
             sent = max(sent + 1, output.space())
             out = sent + 1 if taken is None else int(taken[n, b])
