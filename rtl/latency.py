@@ -43,6 +43,9 @@ QUEUE_FREED = 1
 # Serialiser. From the load of a row to its first event; the others, and the token, follow one a cycle.
 LOADED = 1
 
+# Join of several ports: from the cycle in which an event is taken to the first in which it is offered.
+JOIN = 1
+
 # Read-out. From the cycle in which the last beat of a packet leaves to the first in which the last token of the next
 # frame is taken. The search for the largest sum takes one cycle for each class.
 SENT = 1

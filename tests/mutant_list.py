@@ -367,6 +367,49 @@ MUTANTS = (
         "(given.start_value != given.start_value).any()",
         "frames start from the reset value",
     ),
+    # Joins and edges.
+    Mutant(
+        "token of each port",
+        "rtl/join.py",
+        "valid & (~offered.end | is_last)",
+        "valid",
+        "a step has a token of each port",
+    ),
+    Mutant(
+        "ports side by side",
+        "rtl/join.py",
+        "sent.payload.source + port.offset",
+        "sent.payload.source",
+        "sources of different ports have the same addresses",
+    ),
+    Mutant(
+        "flag of the last port alone",
+        "rtl/join.py",
+        "m.d.sync += event.bad.eq(offered.bad | bad)",
+        "m.d.sync += event.bad.eq(offered.bad)",
+        "a malformed frame passes for a good one if it came in through the first port",
+    ),
+    Mutant(
+        "no tokens at first",
+        "rtl/edge.py",
+        "init=self.delay",
+        "init=0",
+        "a loop waits for its own first token",
+    ),
+    Mutant(
+        "frames leak through a delay",
+        "rtl/edge.py",
+        "Mux(self.masked, 0, row.mask)",
+        "row.mask",
+        "a frame begins with the spikes of the one before",
+    ),
+    Mutant(
+        "flags leak through a delay",
+        "rtl/edge.py",
+        "row.bad & ~self.masked",
+        "row.bad",
+        "the frame behind a malformed one is flagged",
+    ),
     # Largest membranes.
     Mutant(
         "largest of at least 0",

@@ -107,6 +107,8 @@ UNITS = {
     "rtl/issue.py": ("test_rtl_top.py",),
     "rtl/update.py": ("test_rtl_update.py", "test_rtl_top.py", "test_rtl_random.py"),
     "rtl/parameters.py": ("test_rtl_mapping.py", "test_rtl_update.py", "test_rtl_random.py"),
+    "rtl/join.py": ("test_rtl_join.py", "formal/test_join.py"),
+    "rtl/edge.py": ("test_rtl_edge.py",),
     "rtl/largest.py": ("test_rtl_largest.py", "test_rtl_random.py"),
     "rtl/pool.py": ("test_rtl_convolution.py",),
     "rtl/lookup.py": ("test_rtl_top.py",),

@@ -58,6 +58,7 @@ STATEFUL = [
         np.array([1]),
         shift=2,
         factor=3,
+        fraction=1,
         membrane_bits=bits,
         rounding=rounding,
         current=current,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
-from gradrtl.quantize.network import Dense, Input, IntNeuron, Layer, QuantizedNetwork, Readout
+from gradrtl.quantize.network import Conv, Dense, Input, IntNeuron, Layer, QuantizedNetwork, Readout
 from gradrtl.quantize.neuron import Adaptation, State, SynapticCurrent
 from gradrtl.rtl.mapping import LayerMapping, map_network
 from gradrtl.rtl.update import Update
@@ -98,8 +98,30 @@ def run(mapping: LayerMapping, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray
 @pytest.mark.parametrize("kind", KINDS)
 def test_states_of_all_steps(kind, pes):
     """With 2 and 4 PEs there are as few rows as there may be: each comes again as soon as its states are written."""
-    neuron = KINDS[kind]
-    mapping = mapping_of(neuron, pes)
+    follows(mapping_of(KINDS[kind], pes), pes)
+
+
+@pytest.mark.parametrize("pes", [1, 2])
+def test_parameters_of_each_row_of_a_map(pes):
+    """Neurons of a map that differ: their thresholds and factors lie in a memory that is read by row."""
+    neuron = IntNeuron("multiply", "soft", values(2, 9, 12), 3, values(0, 8, 12), reset_amount=values(1, 6, 3))
+    weight = np.random.default_rng(1).integers(-7, 8, (3, 1, 2, 2)).astype(np.int8)
+    layer = Layer("map", (1, 3, 3), Conv(weight, np.arange(3)), neuron, 4)
+    mapping = map_network(QuantizedNetwork(Input((1, 3, 3), bits=2), (layer,), STEPS), (pes,)).layers[0]
+    scopes = {name: parameter.scope for name, parameter in mapping.parameters.items()}
+    assert (scopes["threshold"], scopes["factor"], scopes["reset_amount"], scopes["bias"]) == (
+        "row",
+        "row",
+        "group",
+        "group",
+    )
+    assert mapping.memories["row parameters"].words == mapping.rows
+    follows(mapping, pes)
+
+
+def follows(mapping: LayerMapping, pes: int) -> None:
+    """The unit computes what `IntNeuron.update` does, for random accumulators."""
+    neuron = mapping.layer.neuron
     bias = mapping.layer.per_neuron(mapping.layer.synapses.bias)
     sums = np.random.default_rng(2).integers(-6, 20, (FRAMES, STEPS, mapping.rows, pes))
     masks, membranes = run(mapping, sums)
