@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module
+from collections.abc import Sequence
+
+from amaranth.hdl import Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .issue import Issue
+from .issue import Issue, Leaving
 from .latency import BANKS
 from .mapping import LayerMapping
 from .pool import Pool
@@ -39,19 +41,22 @@ class FireUnit(wiring.Component):
     rows
         Out: `row_layout`, one for each row and step, the last of a step marked `end`; must be taken at once.
     credit
-        In: `credit_layout`, credits that come back from the row queue.
+        In: `credit_layout`, credits that come back from the row queue. Those of further edges: `credit1` and so on.
+    masked
+        Out, with `rows`, a bit for each edge: the row is of one of the frame's last `delay` steps.
     update_valid, update_spikes, update_membranes
         Out: for traces; see `docs/design.md`.
 
     Throughput: a row a cycle. Latency (`rtl/latency.py`): a bank full in cycle `c` has its first row issued in
     `c + SEEN` if the unit is idle; a row issued in cycle `i` is put out in `i + PUT_OUT`. Stalls: all
-    `mapping.row_queue_depth` credits are in use. A credit returned in cycle `g` lets another row be issued in `g + 1`
+    credits of an edge are in use. A credit returned in cycle `g` lets another row be issued in `g + 1`
     if its row was empty, else in `g + 2`.
     """
 
-    def __init__(self, mapping: LayerMapping, steps: int, scans: int):
+    def __init__(self, mapping: LayerMapping, steps: int, scans: int, edges: Sequence[Leaving] = ()):
+        """`edges`: those that leave; none for one with `mapping.row_queue_depth`."""
         self.mapping = mapping
-        self.issue = Issue(mapping, steps, scans)
+        self.issue = Issue(mapping, steps, scans, edges)
         self.update = Update(mapping)
         self.pool = Pool(mapping)
         super().__init__(
@@ -72,7 +77,9 @@ class FireUnit(wiring.Component):
                 "update_valid": Out(1),
                 "update_spikes": Out(mapping.pes),
                 "update_membranes": Out(mapping.pes * mapping.membrane_bits),
+                "masked": Out(len(self.issue.edges)),
             }
+            | {f"credit{i}": In(credit_layout()) for i in range(1, len(self.issue.edges))}
         )
 
     def elaborate(self, platform: object) -> Module:
@@ -80,7 +87,7 @@ class FireUnit(wiring.Component):
         m.submodules.issue = issue = self.issue
         m.submodules.update = update = self.update
         m.submodules.pool = pool = self.pool
-        for name in ("full", "bad", "credit"):
+        for name in ("full", "bad", "credit", *(f"credit{i}" for i in range(1, len(issue.edges)))):
             m.d.comb += getattr(issue, name).eq(getattr(self, name))
         for name in ("row", "read", "clear", "clear_row", "release", "running"):
             m.d.comb += getattr(self, name).eq(getattr(issue, name))
@@ -93,5 +100,12 @@ class FireUnit(wiring.Component):
             self.update_spikes.eq(updated.mask if self.mapping.layer.neuron.spiking else 0),
             self.update_membranes.eq(updated.membranes),
         ]
+        if any(edge.delay for edge in issue.edges):
+            masked = issue.masked
+            for i in range(2, self.mapping.put_out):
+                late = Signal.like(masked, name=f"masked{i}")
+                m.d.sync += late.eq(masked)
+                masked = late
+            m.d.sync += self.masked.eq(masked)
         wiring.connect(m, pool.rows, wiring.flipped(self.rows))
         return m

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
@@ -27,8 +30,21 @@ def issued_layout(mapping: LayerMapping) -> data.StructLayout:
     return data.StructLayout({"valid": 1, "bank": 1, "group": group, "tags": tags_layout(mapping)})
 
 
+@dataclass(frozen=True)
+class Leaving:
+    """An edge that leaves a fire unit: entries of its row queue, its delay in steps."""
+
+    depth: int
+    delay: int = 0
+
+
+def _suffixes(edges: Sequence[Leaving], first: int = 0) -> list[str]:
+    """What stands behind the names of the ports of each edge: nothing for the first one, then its number."""
+    return [str(i or "") for i in range(first, first + len(edges))]
+
+
 class Issue(wiring.Component):
-    """Issues the rows of full banks in scan order, each with a credit for the row queue.
+    """Issues the rows of full banks in scan order, each with a credit for the row queue of every edge that leaves.
 
     A bank is scanned `scans` times, `steps` steps are a frame. After reset both banks are cleared, row by row. What
     goes to all PEs comes from registers.
@@ -39,17 +55,29 @@ class Issue(wiring.Component):
         See `FireUnit`.
     issued
         Out: `issued_layout`.
+    masked
+        Out, with `issued`, a bit for each edge: the step is one of the frame's last `delay`.
     issues, credits, returned
         Out, for traces and proofs: a row is issued in this cycle; free credits; a credit that counts in the next cycle.
+
+    Ports of further edges have their numbers behind them: `credit1`, `credits1`, `returned1`.
 
     Throughput: a row a cycle. Latency: a bank full in cycle `c` has its first row issued in `c + SEEN`; a row issued in
     cycle `i` is on `issued` in `i + 1` and cleared in `i + RELEASED`. Stalls: no bank is full, or no credit is free.
     """
 
-    def __init__(self, mapping: LayerMapping, steps: int, scans: int):
+    def __init__(self, mapping: LayerMapping, steps: int, scans: int, edges: Sequence[Leaving] = ()):
         self.mapping = mapping
         self.steps = steps
         self.scans = scans
+        self.edges = tuple(edges) or (Leaving(mapping.row_queue_depth),)
+        more = {}
+        for i, edge in enumerate(self.edges[1:], 1):
+            more |= {
+                f"credit{i}": In(credit_layout()),
+                f"credits{i}": Out(range(edge.depth + 1), init=edge.depth),
+                f"returned{i}": Out(1),
+            }
         super().__init__(
             {
                 "full": In(BANKS),
@@ -63,9 +91,11 @@ class Issue(wiring.Component):
                 "running": Out(1),
                 "issued": Out(issued_layout(mapping)),
                 "issues": Out(1),
-                "credits": Out(range(mapping.row_queue_depth + 1), init=mapping.row_queue_depth),
+                "credits": Out(range(self.edges[0].depth + 1), init=self.edges[0].depth),
                 "returned": Out(1),
+                "masked": Out(len(self.edges)),
             }
+            | more
         )
 
     def elaborate(self, platform: object) -> Module:
@@ -86,13 +116,18 @@ class Issue(wiring.Component):
         m.d.comb += [
             last_step.eq(step == self.steps - 1),
             last_scan.eq(scan == self.scans - 1),
-            self.issues.eq(self.running & seen.bit_select(bank, 1) & (self.credits != 0)),
+            self.issues.eq(self.running & seen.bit_select(bank, 1) & self._has_credits()),
         ]
-        m.d.sync += [
-            self.returned.eq(self.credit.loaded),
-            self.credits.eq(self.credits - self.issues + self.returned + self.credit.empty),
-            seen.eq(self.full),
-        ]
+        for suffix in _suffixes(self.edges):
+            credit, credits, returned = (getattr(self, f"{n}{suffix}") for n in ("credit", "credits", "returned"))
+            m.d.sync += [
+                returned.eq(credit.loaded),
+                credits.eq(credits - self.issues + returned + credit.empty),
+            ]
+        m.d.sync += seen.eq(self.full)
+        for i, edge in enumerate(self.edges):
+            if edge.delay:
+                m.d.sync += self.masked[i].eq(step >= self.steps - edge.delay)
         with m.If(~self.running):
             m.d.sync += self.running.eq(last_row)
         with m.If(self.issues | ~self.running):
@@ -128,6 +163,13 @@ class Issue(wiring.Component):
             self.release.eq((issued.valid & releases) << issued.bank),
         ]
         return m
+
+    def _has_credits(self) -> Value:
+        """Every edge has a credit."""
+        found = self.credits != 0
+        for suffix in _suffixes(self.edges[1:], 1):
+            found &= getattr(self, f"credits{suffix}") != 0
+        return found
 
     def _scan(self, m: Module, row: Signal) -> tuple[Value, Value, Value]:
         """Group of `row`, row part of the address under which it leaves, and whether it sends: see `Scan`."""

@@ -369,6 +369,27 @@ MUTANTS = (
     ),
     # Joins and edges.
     Mutant(
+        "credits of the first edge alone",
+        "rtl/issue.py",
+        'found &= getattr(self, f"credits{suffix}") != 0',
+        "pass",
+        "rows of a fork are lost where one edge waits",
+    ),
+    Mutant(
+        "mask a step short",
+        "rtl/issue.py",
+        "step >= self.steps - edge.delay",
+        "step > self.steps - edge.delay",
+        "the last spikes of a frame reach the next one",
+    ),
+    Mutant(
+        "mask of another row",
+        "rtl/fire.py",
+        "range(2, self.mapping.put_out)",
+        "range(2, self.mapping.put_out - 1)",
+        "the mask is a stage ahead of its row",
+    ),
+    Mutant(
         "token of each port",
         "rtl/join.py",
         "valid & (~offered.end | is_last)",
@@ -442,7 +463,7 @@ MUTANTS = (
     Mutant(
         "row issued without a credit",
         "rtl/issue.py",
-        "seen.bit_select(bank, 1) & (self.credits != 0))",
+        "seen.bit_select(bank, 1) & self._has_credits())",
         "seen.bit_select(bank, 1))",
         "rows are lost while the serialiser waits",
     ),
@@ -470,8 +491,8 @@ MUTANTS = (
     Mutant(
         "credit never given back",
         "rtl/issue.py",
-        "self.credits - self.issues + self.returned + self.credit.empty",
-        "self.credits - self.issues + self.returned",
+        "credits - self.issues + returned + credit.empty",
+        "credits - self.issues + returned",
         "silent rows use up the queue behind",
     ),
     # The serialiser.

@@ -186,6 +186,11 @@ def test_frames_of_spikes(steps, sources):
     prove(FramesOfSpikes(steps, sources), f"spikes{steps}", 2)
 
 
+@pytest.mark.parametrize("count_bits", [1, 3, 8])
+def test_frames_of_graded_events(count_bits):
+    prove(FramesOfSpikes(2, 3, count_bits), f"graded{count_bits}", 2)
+
+
 @pytest.mark.parametrize("claim", [FramesOfPixels(3), FramesOfSpikes(2, 3)], ids=["pixels", "spikes"])
 def test_every_kind_of_packet_is_reached(claim):
     prove(claim, type(claim).__name__.lower(), 8, "cover")

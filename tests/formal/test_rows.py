@@ -9,12 +9,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from amaranth.hdl import Assert, Cover, Module
-from amaranth.lib import wiring
 from prover import Claim, free, inner, opened, prove
 
 from gradrtl.quantize.network import Dense, Input, IntNeuron, Layer, QuantizedNetwork
 from gradrtl.quantize.placement import Placement
 from gradrtl.rtl.fire import FireUnit, output_value_shape
+from gradrtl.rtl.issue import Leaving
 from gradrtl.rtl.mapping import LayerMapping, map_network
 from gradrtl.rtl.serialiser import Serialiser
 
@@ -30,27 +30,39 @@ def small_layer(depth: int) -> LayerMapping:
 
 
 class CreditsKept(Claim):
-    def __init__(self, depth: int):
-        self.depth = depth
+    """One edge for each of `depths`: all get the same rows."""
+
+    def __init__(self, *depths: int):
+        self.depths = depths
 
     def body(self, m: Module) -> None:
-        mapping, depth = small_layer(self.depth), self.depth
-        fire = FireUnit(mapping, STEPS, STEPS)
+        mapping = small_layer(self.depths[0])
+        fire = FireUnit(mapping, STEPS, STEPS, [Leaving(depth, i) for i, depth in enumerate(self.depths)])
+        m.submodules.fire = fire
+        for signal in (fire.full, fire.bad, fire.sums):
+            free(m, signal)
+        for i, depth in enumerate(self.depths):
+            self.edge(m, fire, str(i or ""), depth)
+
+    def edge(self, m: Module, fire: FireUnit, number: str, depth: int) -> None:
+        """The edge with the ports `credit<number>`, and what is claimed of it."""
+        mapping = fire.mapping
         serialiser = Serialiser(
             mapping.scan.output_bits, mapping.pes, output_value_shape(mapping), depth, mapping.output_address_bits
         )
-        m.submodules.fire = fire
-        m.submodules.serialiser = behind = opened(serialiser)
-        wiring.connect(m, fire.rows, serialiser.rows)
-        m.d.comb += fire.credit.eq(serialiser.credit)
-        for signal in (fire.full, fire.bad, fire.sums, serialiser.events.ready):
-            free(m, signal)
-
-        credits, returned, stages = fire.issue.credits, fire.issue.returned, fire.update.stages
-        level = inner(behind, "queue", "level")
+        behind = opened(serialiser)
+        m.submodules[f"serialiser{number}"] = behind
+        m.d.comb += [
+            serialiser.rows.payload.eq(fire.rows.payload),
+            serialiser.rows.valid.eq(fire.rows.valid),
+            getattr(fire, f"credit{number}").eq(serialiser.credit),
+        ]
+        free(m, serialiser.events.ready)
+        credits, returned = (getattr(fire.issue, f"{name}{number}") for name in ("credits", "returned"))
+        stages, level = fire.update.stages, inner(behind, "queue", "level")
         m.d.comb += [
             Assert(~fire.issue.issues | (credits != 0)),
-            Assert(~fire.rows.valid | fire.rows.ready),  # no row comes to a full queue
+            Assert(~fire.rows.valid | serialiser.rows.ready),  # no row comes to a full queue
             Assert(sum(stages, credits + returned + fire.rows.valid + level) == depth),
             Assert(inner(behind, "queue", "room") == (level != depth)),
             Assert(inner(behind, "queue", "there") == (level != 0)),
@@ -63,6 +75,11 @@ class CreditsKept(Claim):
 @pytest.mark.parametrize("depth", [2, 3, 8])
 def test_no_credit_is_lost(depth):
     prove(CreditsKept(depth), f"rows{depth}", 2)
+
+
+@pytest.mark.parametrize("depths", [(2, 3), (3, 2, 2)])
+def test_no_credit_of_a_fork_is_lost(depths):
+    prove(CreditsKept(*depths), f"fork{'-'.join(map(str, depths))}", 2)
 
 
 def test_full_queues_are_reached():
