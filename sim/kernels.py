@@ -17,7 +17,7 @@ from ..compiled import kernel
 from ..quantize.network import LeakKind
 from ..quantize.neuron import Reset
 from .geometry import NOWHERE
-from .program import ADD, ASSIGN, LARGEST, MEMBRANE, SUM, VOTE
+from .program import ADD, ASSIGN, LARGEST, MEMBRANE, OR, SUM, VOTE
 from .vectors import cast, instruction, larger, rows, select, smaller
 
 LANES = 64
@@ -29,6 +29,18 @@ NO_EDGE = -1
 TILE = 256  # columns that are transposed at a time
 load, store, fill = rows(LANES)
 assert LANES == 4**3, "_to_columns and _to_rows deal three times by four"
+
+
+class Rule(NamedTuple):
+    """What a loop over a population looks up once: whatever it stores, the compiler knows that these stay."""
+
+    leak: int
+    shift: int
+    half: int
+    nearest: bool
+    reset: int
+    low: int
+    high: int
 
 
 class Block(NamedTuple):
@@ -111,7 +123,7 @@ def _start(program, block):
         population = program.populations[index]
         if index != program.tabled:
             for neuron in range(population.neuron, population.neuron + population.neurons):
-                store(block.membrane, neuron, fill(program.neurons[neuron].start_value, kind))
+                store(block.membrane, neuron, fill(program.rarer[neuron].start_value, kind))
     block.state[:] = 0
     block.sums[:] = 0
     for path in program.paths:
@@ -155,6 +167,12 @@ def _enter(program, given, frames, base, lanes, step, tiles, block):
 def _send_tile(program, given, begin, width, tile, block):
     """What sources `begin..begin + width` of an input send: `tile`, uint8 `[TILE, LANES]`."""
     ways, drop = _ways(program, given, block), given.drop
+    entry, place, row, others, edge_end = ways
+    if entry == ASSIGN and others == edge_end:  # the usual case: a loop with nothing else in it
+        for i in range(width):
+            values = cast(load(tile, i) >> drop, program.cell.dtype)
+            store(block.buffer, row + program.place[place + begin + i], values)
+        return
     for i in range(width):
         values = cast(load(tile, i) >> drop, program.cell.dtype)
         _send(program, ways, begin + i, values, block)
@@ -258,6 +276,20 @@ def _follow_trains(program, step, block):
     population = program.populations[program.tabled]
     ways = _ways(program, population, block)
     recorded = population.neuron if block.spike.size else -1
+    entry, place, row, others, end = ways
+    is_alone = others == end and recorded < 0  # the usual case: loops with nothing else in them
+    if is_alone and entry == ASSIGN:
+        for number in range(population.neurons):
+            fired = cast((load(block.train, number) >> step) & 1, program.cell.dtype)
+            store(block.buffer, row + program.place[place + number], fired)
+        return
+    if is_alone and entry == OR:
+        for number in range(population.neurons):
+            to = program.place[place + number]
+            if to != NOWHERE:
+                fired = cast((load(block.train, number) >> step) & 1, program.cell.dtype)
+                store(block.buffer, row + to, load(block.buffer, row + to) | fired)
+        return
     for number in range(population.neurons):
         fired = (load(block.train, number) >> step) & 1
         _send(program, ways, number, cast(fired, program.cell.dtype), block)
@@ -272,6 +304,10 @@ def _advance(program, index, step, block):
     ways = _ways(program, population, block)
     held, stepped, path_end = population.held, population.stepped, population.path_end
     has_state, recorded = population.has_state, population.neuron if block.spike.size else -1
+    rule = Rule(
+        population.leak, population.shift, population.half, population.nearest, population.reset, population.low,
+        population.high,
+    )  # fmt: skip
     for number in range(population.neurons):
         neuron = population.neuron + number
         own = program.neurons[neuron]
@@ -284,28 +320,28 @@ def _advance(program, index, step, block):
                 store(block.held, held + number, total)
         total = _gather_from(program, stepped, path_end, number, block, total)
         if has_state:
-            fired = _update(program, population, own, number, total, block)
+            fired = _update(program, population, rule, own, number, total, block)
         else:
-            u = _leak(program, population, own, total, load(block.membrane, neuron))
+            u = _leak(program, rule, neuron, total, load(block.membrane, neuron))
             fired = u >= own.threshold
-            store(block.membrane, neuron, _fallen(population, own, fired, u))
+            store(block.membrane, neuron, _fallen(rule, own, fired, u))
         _send(program, ways, number, cast(fired, program.cell.dtype), block)
         if recorded >= 0:
             store(block.spike, recorded + number, cast(fired, np.uint8))
 
 
 @kernel(borrows=True, forceinline=True)
-def _update(program, population, own, number, total, block):
+def _update(program, population, rule, own, number, total, block):
     """States of neurons that keep more than a membrane, from their sums; their spikes."""
     kind, neuron = program.weight.dtype, population.neuron + number
     if population.has_current:
         row = population.current + number
         old = load(block.state, row)
-        new = _decayed(program, population, old, own.current_factor, population.current_shift) + total
+        new = _decayed(program, rule, old, program.rarer[neuron].current_factor, population.current_shift) + total
         store(block.state, row, new)
         total = new if population.enters_new else old
     before = load(block.membrane, neuron)
-    u = _leak(program, population, own, total, before)
+    u = _leak(program, rule, neuron, total, before)
     threshold = fill(own.threshold, kind)
     if population.has_adaptation:
         threshold = threshold + load(block.state, population.adaptation + number)
@@ -315,14 +351,15 @@ def _update(program, population, own, number, total, block):
         waiting = load(block.state, row)
         is_free = fill(0, kind) >= waiting
         fired = fired & is_free
-        store(block.membrane, neuron, select(is_free, _fallen(population, own, fired, u), before))
+        store(block.membrane, neuron, select(is_free, _fallen(rule, own, fired, u), before))
         store(block.state, row, select(fired, population.refractory, larger(waiting - 1, 0)))
     else:
-        store(block.membrane, neuron, _fallen(population, own, fired, u))
+        store(block.membrane, neuron, _fallen(rule, own, fired, u))
     if population.has_adaptation:
         row = population.adaptation + number
-        a = _decayed(program, population, load(block.state, row), own.adaptation_factor, population.adaptation_shift)
-        store(block.state, row, select(fired, a + own.jump, a))
+        rarer = program.rarer[neuron]
+        a = _decayed(program, rule, load(block.state, row), rarer.adaptation_factor, population.adaptation_shift)
+        store(block.state, row, select(fired, a + rarer.jump, a))
     return fired
 
 
@@ -345,36 +382,36 @@ def _sum(program, begin, end, origin, source, total):
 
 
 @kernel(borrows=True, forceinline=True)
-def _leak(program, population, own, total, v):
+def _leak(program, rule, neuron, total, v):
     """Potentials from what enters membranes: the four kinds of `quantize.neuron.IntNeuron`."""
-    if population.leak == NONE:
+    if rule.leak == NONE:
         u = v + total
-    elif population.leak == SHIFT:
-        u = v - ((v + population.half) >> population.shift) + total
-    elif population.leak == MULTIPLY:
-        u = _decayed(program, population, v, own.factor, population.shift) + total
+    elif rule.leak == SHIFT:
+        u = v - ((v + rule.half) >> rule.shift) + total
+    elif rule.leak == MULTIPLY:
+        u = _decayed(program, rule, v, program.rarer[neuron].factor, rule.shift) + total
     else:
-        u = v + ((total - v + population.half) >> population.shift)
+        u = v + ((total - v + rule.half) >> rule.shift)
     return u
 
 
 @kernel(borrows=True, forceinline=True)
-def _decayed(program, population, state, factor, shift):
+def _decayed(program, rule, state, factor, shift):
     """A state times `factor / 2**shift`, rounded."""
     product = cast(state, program.wide.dtype) * factor
-    if population.nearest:
+    if rule.nearest:
         product = product + (1 << (shift - 1))
     return cast(product >> shift, program.weight.dtype)
 
 
 @kernel(borrows=True, forceinline=True)
-def _fallen(population, own, fired, u):
+def _fallen(rule, own, fired, u):
     """Membranes after their spikes and saturation."""
-    if population.reset == HARD:
+    if rule.reset == HARD:
         u = select(fired, own.reset_value, u)
-    elif population.reset == SOFT:
+    elif rule.reset == SOFT:
         u = select(fired, u - own.reset_amount, u)
-    return smaller(larger(u, population.low), population.high)
+    return smaller(larger(u, rule.low), rule.high)
 
 
 @kernel(borrows=True, forceinline=True)

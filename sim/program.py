@@ -62,14 +62,22 @@ def population_type(kind: type) -> np.dtype:
     )
 
 
-def neuron_type(kind: type, wide: type) -> np.dtype:
-    """The record of a neuron's own parameters; products of decays have the type `wide`."""
+def neuron_type(kind: type) -> np.dtype:
+    """The record of what every step of a neuron needs."""
     return record(
         [
             ("bias", np.int32),  # in units of the membrane, but for a population with a table
             ("threshold", kind),  # out of reach for a neuron that does not spike
             ("reset_value", kind),
             ("reset_amount", kind),
+        ]
+    )
+
+
+def rarer_type(kind: type, wide: type) -> np.dtype:
+    """The record of a neuron's other parameters, in memory of their own; products of decays have the type `wide`."""
+    return record(
+        [
             ("start_value", kind),
             ("jump", kind),
             ("factor", wide),
@@ -127,7 +135,8 @@ class Program(NamedTuple):
 
     populations: np.ndarray  # population_type(kind), in the order of the network
     order: np.ndarray  # int64: in which they are updated
-    neurons: np.ndarray  # neuron_type(kind, wide)
+    neurons: np.ndarray  # neuron_type(kind)
+    rarer: np.ndarray  # rarer_type(kind, wide), as many
     paths: np.ndarray  # PATH
     walk: np.ndarray  # WALK [neurons of all paths]
     offset: np.ndarray  # int32 [synapses]
@@ -206,10 +215,12 @@ def _flatten(network: QuantizedNetwork, membranes: bool) -> Program:
     first = [0, *np.cumsum([layer.neurons for layer in network.layers]).tolist()]
     edges, senders, place = _edges(network, paths)
     populations = np.zeros(len(network.layers), population_type(kind))
-    neurons = np.zeros(first[-1], neuron_type(kind, wide))
+    neurons, rarer = np.zeros(first[-1], neuron_type(kind)), np.zeros(first[-1], rarer_type(kind, wide))
     states = held = 0
     for index, layer in enumerate(network.layers):
-        _fill(neurons[first[index] : first[index + 1]], _parameters(layer, kind, index == tabled))
+        for records in (neurons, rarer):
+            own = records[first[index] : first[index + 1]]
+            _fill(own, {k: v for k, v in _parameters(layer, kind, index == tabled).items() if k in own.dtype.names})
         fields, states = _states(layer, states)
         own = [path.held for path in paths if path.target == index]
         path = sum(path.target < index for path in paths)
@@ -238,6 +249,7 @@ def _flatten(network: QuantizedNetwork, membranes: bool) -> Program:
         populations=populations,
         order=np.arange(len(network.layers)),
         neurons=neurons,
+        rarer=rarer,
         paths=path_records,
         walk=walk,
         offset=offset,

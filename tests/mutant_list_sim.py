@@ -99,8 +99,8 @@ SIM = (
     Mutant(
         "no lower bound",
         "sim/kernels.py",
-        "smaller(larger(u, population.low), population.high)",
-        "smaller(u, population.high)",
+        "smaller(larger(u, rule.low), rule.high)",
+        "smaller(u, rule.high)",
         "membranes do not saturate below",
     ),
     Mutant(
@@ -113,8 +113,8 @@ SIM = (
     Mutant(
         "first step for ever",
         "sim/kernels.py",
-        "(load(block.train, number) >> step) & 1",
-        "load(block.train, number) & 1",
+        "                    _follow_trains(program, step, block)\n",
+        "                    _follow_trains(program, 0, block)\n",
         "a spike train repeats its first step",
     ),
     Mutant(
@@ -169,7 +169,7 @@ SIM = (
     Mutant(
         "adaptation without jump",
         "sim/kernels.py",
-        "select(fired, a + own.jump, a)",
+        "select(fired, a + rarer.jump, a)",
         "a",
         "a spike does not raise the threshold",
     ),
@@ -183,8 +183,8 @@ SIM = (
     Mutant(
         "refractory neurons integrate",
         "sim/kernels.py",
-        "select(is_free, _fallen(population, own, fired, u), before)",
-        "_fallen(population, own, fired, u)",
+        "select(is_free, _fallen(rule, own, fired, u), before)",
+        "_fallen(rule, own, fired, u)",
         "refractory membranes move",
     ),
     Mutant(
@@ -204,14 +204,14 @@ SIM = (
     Mutant(
         "halves down",
         "sim/kernels.py",
-        "((v + population.half) >> population.shift)",
-        "((v + (population.half - 1)) >> population.shift)",
+        "((v + rule.half) >> rule.shift)",
+        "((v + (rule.half - 1)) >> rule.shift)",
         "a shift rounds halves down, a floor too far",
     ),
     Mutant(
         "start at the reset value",
         "sim/kernels.py",
-        "program.neurons[neuron].start_value",
+        "program.rarer[neuron].start_value",
         "program.neurons[neuron].reset_value",
         "frames begin where a reset ends",
     ),
@@ -225,8 +225,8 @@ SIM = (
     Mutant(
         "no reset is hard",
         "sim/kernels.py",
-        "    if population.reset == HARD:",
-        "    if population.reset != SOFT:",
+        "    if rule.reset == HARD:",
+        "    if rule.reset != SOFT:",
         "neurons without a reset are reset",
     ),
 )
