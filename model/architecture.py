@@ -10,6 +10,16 @@ A line of layers is a list of parts with hyphens between them, from the input to
     Pk     max pool of k x k after the convolution before it; APk: average pool
     Vn     last part: groups of n outputs vote for a class
 
+With a recurrent part the line is a graph (`graph.py`), and its first part the number of values at a step:
+
+    28-R128-10            images row by row, 28 values a step; 128 neurons that hear each other; 10 outputs
+    784-R128-10           the whole image, held for 8 steps
+
+    RN     N neurons, each of which hears the layer before it, and all N of them a step ago. Letters behind it:
+           c, a synaptic current; a, an adaptive threshold; s, a soft reset
+    N      N neurons that hear the layer before; as the last part outputs that do not spike, and whose membranes at the
+           end are read out. Decays are learnt, one for each layer
+
 Neurons are those of the presets (LIF, tau = 2, threshold 1, hard reset to 0) and run for 8 steps. A JSON file sets
 every field of a `description.Network`; what it leaves out takes its default, and the input shape that of the images.
 """
@@ -26,19 +36,32 @@ from typing import Any
 from ..errors import UserError, require, within
 from ..shapes import Pool
 from .description import PRESETS, ConvSpec, DenseSpec, LayerSpec, Network
+from .graph import (
+    LI,
+    AdaptationSpec,
+    ConnectionSpec,
+    CurrentSpec,
+    Graph,
+    InputSpec,
+    NeuronSpec,
+    PopulationSpec,
+    ReadoutSpec,
+)
 
-Described = Callable[[tuple[int, ...]], Network]  # from the shape of an image, (channels, height, width)
+Described = Callable[[tuple[int, ...]], Network | Graph]  # from the shape of an image, (channels, height, width)
 
 DENSE, CONV, POOL, VOTE = (
     re.compile(text) for text in (r"(\d{1,6})", r"(\d{1,6})C(\d{1,3})", r"(A?)P(\d{1,3})", r"V(\d{1,6})")
 )
+RECURRENT = re.compile(r"R(\d{1,6})([cas]*)")
+HELD_STEPS = 8
 GRAMMAR = "layers such as 784-256-10 or 32C3-P2-64C3-P2-10"
 LARGEST_FILE = 1 << 20  # bytes
 
 
-def described(network: str | Network) -> Described:
+def described(network: str | Network | Graph) -> Described:
     """What gives the description of `network`, a preset, a line of layers or a description, for images of a shape."""
-    if isinstance(network, Network):
+    if isinstance(network, Network | Graph):
         return lambda shape: network
     if network in PRESETS:
         return lambda shape: PRESETS[network]
@@ -48,6 +71,8 @@ def described(network: str | Network) -> Described:
 def parsed(text: str) -> Described:
     """What gives the description of a line of layers; `UserError` names the part that it cannot read."""
     parts = text.split("-") if isinstance(text, str) else []
+    if any(RECURRENT.fullmatch(part) for part in parts):
+        return _recurrent(text, parts)
     readable = any(DENSE.fullmatch(part) or CONV.fullmatch(part) for part in parts)
     require(readable, "network", text, f"one of {', '.join(PRESETS)}, or {GRAMMAR}")
     pixels = int(parts[0]) if DENSE.fullmatch(parts[0]) else None
@@ -84,7 +109,52 @@ def parsed(text: str) -> Described:
     return of
 
 
-def read_description(path: str | Path, shape: tuple[int, ...]) -> Network:
+def _recurrent(text: str, parts: list[str]) -> Described:
+    """What gives the graph of a line with recurrent parts."""
+    first, *rest = parts
+    require(bool(DENSE.fullmatch(first)), f"layers {text}, part 1", first, "the number of values at a step")
+    layers = []
+    for part in rest:
+        found = RECURRENT.fullmatch(part) or DENSE.fullmatch(part)
+        if found is None:
+            raise UserError.of(
+                f"layers {text}, part", part, "N, or RN with the letters c, a and s, beside a recurrent part"
+            )
+        layers.append((int(found[1]), part[0] == "R", found[2] if part[0] == "R" else ""))
+    require(not layers[-1][1], f"layers {text}, last part", rest[-1], "N, the number of outputs")
+
+    def of(shape: tuple[int, ...]) -> Graph:
+        values, seen = prod(shape), int(first)
+        row = values // shape[1]
+        is_whole = seen > 0 and values % seen == 0 and seen % row == 0
+        require(is_whole, f"layers {text}, values at a step", seen, f"{row}, a row of an image, or {values}, all of it")
+        held = seen == values
+        source, populations = InputSpec("image" if held else "rows", tuple(shape), held), []
+        before = source.name
+        for number, (neurons, recurs, letters) in enumerate(layers, start=1):
+            last = number == len(layers)
+            name = "output" if last else f"hidden{number}"
+            heard = [ConnectionSpec((before,), DenseSpec(neurons))]
+            if recurs:
+                heard.append(ConnectionSpec((name,), DenseSpec(neurons), delay=1))
+            neuron = LI if last else _hidden(letters)
+            populations.append(PopulationSpec(name, tuple(heard), neuron, bias=True))
+            before = name
+        steps = HELD_STEPS if held else values // seen
+        return Graph(text, (source,), tuple(populations), ReadoutSpec("output", "membrane"), steps)
+
+    return of
+
+
+def _hidden(letters: str) -> NeuronSpec:
+    """The neuron of a hidden part, from its letters."""
+    current = CurrentSpec() if "c" in letters else None
+    adaptation = AdaptationSpec() if "a" in letters else None
+    reset = "soft" if "s" in letters else "hard"
+    return NeuronSpec(0.8, reset=reset, current=current, adaptation=adaptation, learnt="population")
+
+
+def read_description(path: str | Path, shape: tuple[int, ...]) -> Network | Graph:
     """The description in a JSON file, for images of `shape`.
 
     Raises
@@ -100,6 +170,8 @@ def read_description(path: str | Path, shape: tuple[int, ...]) -> Network:
     except (ValueError, RecursionError) as error:
         raise UserError(f"network description {path}: not JSON ({error})") from None
     require(isinstance(body, dict), f"network description {path}", type(body).__name__, "an object with layers")
+    if "populations" in body:
+        return _read_graph(path, shape, body)
     own = Network(path.stem, tuple(shape), (LayerSpec(DenseSpec(1)),)).to_json() | {"layers": []} | body
     if isinstance(own["layers"], list):
         own["layers"] = [_filled(layer) for layer in own["layers"]]
@@ -107,6 +179,17 @@ def read_description(path: str | Path, shape: tuple[int, ...]) -> Network:
         found = Network.from_json(own)
     fits = found.input_shape == tuple(shape)
     require(fits, f"{path} input_shape", found.input_shape, f"{tuple(shape)}, the shape of the images")
+    return found
+
+
+def _read_graph(path: Path, shape: tuple[int, ...], body: dict[str, Any]) -> Graph:
+    """A graph from a JSON file. The images' shape is that of its inputs where these have none."""
+    own = {"name": path.stem} | body
+    if isinstance(own.get("inputs"), list):
+        own["inputs"] = [{"shape": shape} | part if isinstance(part, dict) else part for part in own["inputs"]]
+    with within(str(path)):
+        found = Graph.from_json(own)
+    require(found.input_shape == tuple(shape), f"{path} input shape", found.input_shape, f"{tuple(shape)}, the images'")
     return found
 
 

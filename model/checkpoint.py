@@ -11,10 +11,12 @@ import numpy as np
 from .. import archive
 from ..checks import fields
 from ..errors import require, within
-from .connectivity import Census, census
+from .connectivity import Census, census, census_of_graph
 from .description import ConvSpec, Network
+from .graph import Graph
 
 KIND = "checkpoint"
+GRAPHS = 2  # version of the header of graphs; that of a chain has none
 NORM = ("gain", "shift", "mean", "variance")
 
 
@@ -23,10 +25,14 @@ class Checkpoint:
     """`arrays` are float32: `layer<i>.weight`; where the layer has them `layer<i>.bias`, `layer<i>.norm.gain`,
     `.shift`, `.mean`, `.variance` (batch normalisation: `(x - mean) / sqrt(variance + 1e-5) * gain + shift`).
 
+    Of a graph: `population<p>.connection<c>.weight`, numbered in the order of the description; where the population
+    has them `population<p>.bias`, `.norm.gain` and so on (of the sum of its connections, before the bias), and the
+    learnt `population<p>.decay`, `.current.decay`, `.adaptation.decay`, `[1]`, `[channels]` or `[neurons]`.
+
     A dense weight is `[out, in]`, a convolution's `[out, in, kh, kw]`; zero is a connection that is not there.
     """
 
-    network: Network
+    network: Network | Graph
     arrays: dict[str, np.ndarray]
     config: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)  # one row an epoch
@@ -53,12 +59,16 @@ class Checkpoint:
 
     @property
     def weights(self) -> list[np.ndarray]:
-        """The weights, one array a layer."""
+        """The weights, one array a layer, or for a graph a connection."""
+        if isinstance(self.network, Graph):
+            return [self.arrays[name] for name in self.network.weight_shapes]
         return [self.arrays[f"layer{index}.weight"] for index in range(len(self.network.layers))]
 
     @property
     def census(self) -> Census:
         """Its connections, counted."""
+        if isinstance(self.network, Graph):
+            return census_of_graph(self.network, self.weights)
         spontaneous = []
         for index, layer in enumerate(self.network.layers):
             has_bias = layer.synapses.bias or layer.batch_norm
@@ -74,6 +84,7 @@ class Checkpoint:
             "figures": self.figures,
             "command": self.command,
             **({"made_from": self.made_from} if self.made_from else {}),  # older files have none
+            **({"version": GRAPHS} if isinstance(self.network, Graph) else {}),
         }
         return archive.save(path, KIND, header, self.arrays)
 
@@ -87,25 +98,30 @@ class Checkpoint:
 
 def _read(header: dict[str, Any], claims: archive.Claims) -> dict[str, Any]:
     """The fields of a checkpoint but for its arrays, if these claim to be what its network needs."""
-    fields("header", header, ("network", "config", "history", "figures", "command"), ("made_from",))
-    network = Network.from_json(header["network"])
+    fields("header", header, ("network", "config", "history", "figures", "command"), ("made_from", "version"))
+    version = header.get("version", 1)
+    require(version in (1, GRAPHS), "version", version, f"at most {GRAPHS}: a newer gradrtl wrote this file")
+    network = (Network if version == 1 else Graph).from_json(header["network"])
     _check(network, {name: (claim.dtype, claim.shape) for name, claim in claims.items()})
-    return {**header, "network": network}
+    return {**{name: value for name, value in header.items() if name != "version"}, "network": network}
 
 
-def _check(network: Network, arrays: dict[str, tuple[np.dtype, tuple[int, ...]]]) -> None:
+def _check(network: Network | Graph, arrays: dict[str, tuple[np.dtype, tuple[int, ...]]]) -> None:
     """Names, types and shapes of a checkpoint's arrays are those of `network`; else `UserError`."""
-    expected = _array_shapes(network)
+    expected = array_shapes(network)
     missing, unknown = sorted(expected.keys() - arrays.keys()), sorted(arrays.keys() - expected.keys())
-    require(not missing, "checkpoint arrays", f"without {missing[:1]}", f"those of its {len(network.layers)} layers")
-    require(not unknown, "checkpoint arrays", f"with {unknown[:1]}", f"those of its {len(network.layers)} layers")
+    require(not missing, "checkpoint arrays", f"without {missing[:1]}", f"the {len(expected)} of its network")
+    require(not unknown, "checkpoint arrays", f"with {unknown[:1]}", f"the {len(expected)} of its network")
     for name, wanted in expected.items():
         dtype, shape = arrays[name]
         require(dtype == np.float32, f"checkpoint {name} dtype", dtype, "float32")
         require(shape == wanted, f"checkpoint {name} shape", shape, f"{wanted}")
 
 
-def _array_shapes(network: Network) -> dict[str, tuple[int, ...]]:
+def array_shapes(network: Network | Graph) -> dict[str, tuple[int, ...]]:
+    """Name and shape of each array of a checkpoint of `network`."""
+    if isinstance(network, Graph):
+        return _arrays_of_graph(network)
     shapes: dict[str, tuple[int, ...]] = {}
     for index, (layer, shape) in enumerate(zip(network.layers, network.weight_shapes, strict=True)):
         shapes[f"layer{index}.weight"] = shape
@@ -114,4 +130,17 @@ def _array_shapes(network: Network) -> dict[str, tuple[int, ...]]:
             shapes[f"layer{index}.bias"] = (channels,)
         if layer.batch_norm:
             shapes |= {f"layer{index}.norm.{name}": (channels,) for name in NORM}
+    return shapes
+
+
+def _arrays_of_graph(graph: Graph) -> dict[str, tuple[int, ...]]:
+    shapes = dict(graph.weight_shapes)
+    for number, population in enumerate(graph.populations):
+        where, channels = f"population{number}", (graph.channels(population.name),)
+        if population.bias:
+            shapes[f"{where}.bias"] = channels
+        if population.batch_norm:
+            shapes |= {f"{where}.norm.{name}": channels for name in NORM}
+        if population.neuron.learnt != "fixed":
+            shapes |= {f"{where}.{name}": (graph.decay_size(population),) for name in population.neuron.decays}
     return shapes

@@ -8,6 +8,7 @@ from typing import Any
 from ..errors import UserError, require
 from .architecture import described
 from .description import Network
+from .graph import Graph
 from .held_out import usually_held_out
 from .settings import above, at_least, below, between, check, one_of, setting
 
@@ -28,7 +29,7 @@ class TrainConfig:
     `network` is the name of a preset, layers as `architecture.py` reads them (`784-256-10`), or a description.
     """
 
-    network: str | Network = setting("mnist-mlp", "A preset, layers such as 784-256-10, or a description.")  # noqa: RUF009
+    network: str | Network | Graph = setting("mnist-mlp", "A preset, layers such as 784-256-10, or a description.")  # noqa: RUF009
     recipe: str = setting("gradr-quota", "How the network becomes sparse.", one_of(RECIPES))
     connectivity: float | None = setting(
         0.05, "Wanted fraction of non-zero weights; None for the recipes gradr and dense.", above(0, 1)
@@ -63,6 +64,11 @@ class TrainConfig:
         0.05, "Augmentation: largest shift, as a fraction of the image's side.", between(0, 0.5, " of the image")
     )
     flip: bool = setting(False, "Augmentation: mirror half of the images.")
+    loss: str | None = setting(
+        None,
+        "What training makes small; None: rate (squared errors) where spikes are counted, else cross-entropy.",
+        one_of(("rate", "cross-entropy")),
+    )
     precision: str = setting("float32", "Number format of the matrix products.", one_of(("float32", "bfloat16")))
     steps: int | None = setting(None, "Time steps T per image; None: the network's own.", between(1, 255))
     images: int | None = setting(None, "Training images used, the first ones; None: all.", at_least(1))
@@ -102,7 +108,7 @@ class TrainConfig:
         """Epochs with a constant learning rate, before it falls."""
         return round((self.rewire if self.constant is None else self.constant) * self.epochs)
 
-    def description(self, shape: tuple[int, ...]) -> Network:
+    def description(self, shape: tuple[int, ...]) -> Network | Graph:
         """The network that this configuration trains on images of `shape`, `(channels, height, width)`."""
         found = described(self.network)(shape)
         return found if self.steps is None else replace(found, steps=self.steps)
@@ -120,7 +126,8 @@ class TrainConfig:
         try:
             network = body.get("network")
             if isinstance(network, dict):
-                body = body | {"network": Network.from_json(network)}
+                kind = Graph if "populations" in network else Network
+                body = body | {"network": kind.from_json(network)}
             return TrainConfig(**body)
         except TypeError as error:
             raise UserError(f"training configuration: {error}") from None

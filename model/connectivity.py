@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .graph import Graph
+
 
 @dataclass(frozen=True)
 class Census:
@@ -57,3 +59,42 @@ def census(weights: list[np.ndarray], spontaneous: list[np.ndarray] | None = Non
         for index, mask in enumerate(useful)
     )
     return Census(sum(mask.size for mask in masks), living, tuple(int(m.sum()) for m in useful), dead)
+
+
+def census_of_graph(graph: Graph, weights: list[np.ndarray]) -> Census:
+    """Count the connections of a graph; `weights`, one a connection, are in the order of `graph.weight_shapes`.
+
+    Dead are channels that no input reaches and no bias moves, or that reach no output.
+    """
+    masks = [weight.reshape(*weight.shape[:2], -1) != 0 for weight in weights]  # [out, in, kernel]
+    edges = [
+        (population.name, connection.sources) for population in graph.populations for connection in population.inputs
+    ]
+    inputs = {part.name: part.name for part in graph.inputs}
+    channels = {name: shape[0] for name, shape in graph.shapes.items()}
+    reached, heard = {}, {}
+    for population in graph.populations:
+        start = population.neuron.start_value or 0.0
+        moves = population.bias or population.batch_norm or start != 0
+        reached[population.name] = np.full(channels[population.name], moves)
+        heard[population.name] = np.full(channels[population.name], population.name == graph.readout.source)
+    for name in inputs:
+        reached[name], heard[name] = np.ones(channels[name], bool), np.zeros(channels[name], bool)
+    grouped = [mask.reshape(len(mask), channels[sources[0]], -1).any(axis=2) for mask, (_, sources) in
+               zip(masks, edges, strict=True)]  # fmt: skip
+    for _ in range(sum(channels.values())):
+        before = sum(int(values.sum()) for values in (*reached.values(), *heard.values()))
+        for mask, (target, sources) in zip(grouped, edges, strict=True):
+            seen = np.any([reached[source] for source in sources], axis=0)
+            reached[target] |= mask[:, seen].any(axis=1)
+            for source in sources:
+                heard[source] |= mask[heard[target]].any(axis=0)
+        if before == sum(int(values.sum()) for values in (*reached.values(), *heard.values())):
+            break
+    useful = []
+    for mask, (target, sources) in zip(masks, edges, strict=True):
+        seen = np.any([reached[source] for source in sources], axis=0)
+        lives = heard[target][:, None] & seen[None, :]
+        useful.append(int(mask.reshape(len(mask), len(seen), -1)[lives].sum()))
+    dead = tuple(int((~(reached[p.name] & heard[p.name])).sum()) for p in graph.populations)
+    return Census(sum(mask.size for mask in masks), tuple(int(mask.sum()) for mask in masks), tuple(useful), dead)

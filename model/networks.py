@@ -17,9 +17,9 @@ from ..errors import require
 from . import fused
 from .checkpoint import Checkpoint
 from .description import ConvSpec, LayerSpec, Network
+from .graph import Graph
+from .graph_network import NORM_ARRAYS, GraphNetwork
 from .neurons import fire, max_pool
-
-NORM_ARRAYS = {"gain": "weight", "shift": "bias", "mean": "running_mean", "variance": "running_var"}
 
 
 class SpikingLayer(nn.Module):
@@ -100,6 +100,28 @@ class SpikingNetwork(nn.Module):
         pairs = zip(description.layers, description.shapes[:-1], strict=True)
         self.layers = nn.ModuleList(SpikingLayer(layer, shape, description.steps) for layer, shape in pairs)
 
+    @property
+    def weighted(self) -> list[tuple[str, Any, bool]]:
+        """For each layer the name of its weights, the module that holds them, and whether it is the last."""
+        last = len(self.layers) - 1
+        return [(f"layer{index}.weight", layer.synapses, index == last) for index, layer in enumerate(self.layers)]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps: weights, biases and batch normalisation of each layer, named `layer<i>.<what>`."""
+        found: dict[str, Tensor] = {}
+        layers: list[Any] = list(self.layers)
+        for index, layer in enumerate(layers):
+            tensors = {"weight": layer.synapses.weight, "bias": layer.synapses.bias}
+            if layer.norm is not None:
+                tensors |= {f"norm.{name}": getattr(layer.norm, attribute) for name, attribute in NORM_ARRAYS.items()}
+            found |= {f"layer{index}.{name}": tensor for name, tensor in tensors.items() if tensor is not None}
+        return found
+
+    def load(self, name: str, values: Tensor) -> None:
+        """Put one of `tensors()` back."""
+        with torch.no_grad():
+            self.tensors()[name].copy_(values)
+
     def forward(self, images: Tensor, layer_rates: bool = False) -> Tensor | tuple[Tensor, list[Tensor]]:
         x = images.unsqueeze(0) / 255  # no offset: a black pixel is no event
         rates = []
@@ -111,38 +133,27 @@ class SpikingNetwork(nn.Module):
         return (votes, rates) if layer_rates else votes
 
 
-def arrays_of(network: SpikingNetwork) -> dict[str, np.ndarray]:
-    """Weights, biases and batch normalisation of each layer, float32, named `layer<i>.<what>`."""
-    arrays = {}
-    for index, layer in enumerate(_layers(network)):
-        tensors = {"weight": layer.synapses.weight, "bias": layer.synapses.bias}
-        if layer.norm is not None:
-            tensors |= {f"norm.{name}": getattr(layer.norm, attribute) for name, attribute in NORM_ARRAYS.items()}
-        for name, tensor in tensors.items():
-            if tensor is not None:
-                arrays[f"layer{index}.{name}"] = tensor.detach().float().cpu().numpy() + 0.0  # no negative zeros
-    return arrays
+def module_of(description: Network | Graph) -> SpikingNetwork | GraphNetwork:
+    """The torch module of a description, with random weights."""
+    return GraphNetwork(description) if isinstance(description, Graph) else SpikingNetwork(description)
 
 
-def load_arrays(network: SpikingNetwork, arrays: dict[str, np.ndarray]) -> None:
+def arrays_of(network: SpikingNetwork | GraphNetwork) -> dict[str, np.ndarray]:
+    """All that a checkpoint keeps of a network, float32, under the names of `checkpoint.array_shapes`."""
+    tensors = network.tensors()
+    return {name: tensor.detach().float().cpu().numpy() + 0.0 for name, tensor in tensors.items()}  # no negative zeros
+
+
+def load_arrays(network: SpikingNetwork | GraphNetwork, arrays: dict[str, np.ndarray]) -> None:
     """Put `arrays`, as `arrays_of` names them, into a network without parametrisations."""
-    known = arrays_of(network)
+    known = network.tensors()
     require(known.keys() == arrays.keys(), "weights", sorted(arrays), f"{sorted(known)}")
-    for index, layer in enumerate(_layers(network)):
-        targets = {"weight": layer.synapses.weight, "bias": layer.synapses.bias}
-        targets |= {f"norm.{name}": getattr(layer.norm, attribute, None) for name, attribute in NORM_ARRAYS.items()}
-        for name, tensor in targets.items():
-            if tensor is not None:
-                with torch.no_grad():
-                    tensor.copy_(torch.from_numpy(arrays[f"layer{index}.{name}"]))
+    for name, values in arrays.items():
+        network.load(name, torch.from_numpy(values))
 
 
-def _layers(network: SpikingNetwork) -> list[Any]:
-    return list(network.layers)
-
-
-def network_of(checkpoint: Checkpoint) -> SpikingNetwork:
+def network_of(checkpoint: Checkpoint) -> SpikingNetwork | GraphNetwork:
     """The trained network of a checkpoint, in evaluation mode."""
-    network = SpikingNetwork(checkpoint.network)
+    network = module_of(checkpoint.network)
     load_arrays(network, checkpoint.arrays)
     return network.eval()

@@ -14,8 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from ..errors import require
 from .config import TrainConfig
 from .gradr import AlphaControl, Prior, rewire, theta_of
+from .graph_network import GraphNetwork
 from .networks import SpikingNetwork
 
 QUOTA_INTERVAL = 150  # steps between two enforcements of a quota
@@ -69,9 +71,12 @@ class Recipe:
     was trained further than the freeze is rebuilt by `freeze()` at once, then `load_state_dict`.
     """
 
-    def __init__(self, network: SpikingNetwork, config: TrainConfig) -> None:
+    def __init__(self, network: SpikingNetwork | GraphNetwork, config: TrainConfig) -> None:
+        is_chain = isinstance(network, SpikingNetwork)
+        require(is_chain or config.hidden == 1, "hidden", config.hidden, "1 for a network that is a graph")
         self.config = config
-        self.synapses: list[Any] = [layer.synapses for layer in network.layers]
+        self.synapses: list[Any] = [synapses for _, synapses, _ in network.weighted]
+        self.to_outputs = [to_outputs for _, _, to_outputs in network.weighted]
         sizes = [layer.weight.numel() for layer in self.synapses]
         self.weights = sum(sizes)
         self.densities = densities(sizes, config.connectivity or 1.0, config.spread)
@@ -120,7 +125,7 @@ class GradRAlone(Recipe):
             rewire(layer)
 
     def attach(self, optimizer: torch.optim.Optimizer) -> None:
-        scales = [1.0] * (len(self.synapses) - 1) + [self.config.output_alpha]
+        scales = [self.config.output_alpha if to_outputs else 1.0 for to_outputs in self.to_outputs]
         self.prior = Prior(self.synapses, optimizer, self.config.alpha, self.config.p, scales)
 
     def after_step(self, step: int, of: int) -> None:
@@ -158,8 +163,9 @@ class GradRQuota(GradRAlone):
     def after_step(self, step: int, of: int) -> None:
         super().after_step(step, of)
         if step % QUOTA_INTERVAL == 0 or step == of:
-            for layer, following in pairwise(self.synapses):
-                close_weakest(layer, following, cubic(step / of, self.config.hidden))
+            if self.config.hidden < 1:
+                for layer, following in pairwise(self.synapses):
+                    close_weakest(layer, following, cubic(step / of, self.config.hidden))
             below = self.config.margin * self.config.lr
             for layer, density in zip(self.synapses, self.densities, strict=True):
                 theta = theta_of(layer).detach()

@@ -29,8 +29,11 @@ from .augment import Augment
 from .checkpoint import Checkpoint
 from .config import TrainConfig
 from .data import Dataset, split
+from .description import Network
+from .graph import Graph
+from .graph_network import GraphNetwork
 from .memory import keep_freed_memory
-from .networks import SpikingNetwork, arrays_of
+from .networks import SpikingNetwork, arrays_of, module_of
 from .recipes import KINDS, Recipe
 from .workers import join
 
@@ -58,6 +61,27 @@ def rate_loss(rates: Tensor, labels: Tensor) -> Tensor:
     return functional.mse_loss(rates, functional.one_hot(labels, rates.shape[1]).to(rates.dtype))
 
 
+Loss = Callable[[Tensor, Tensor], Tensor]  # of outputs `[batch, classes]` and labels `[batch]`
+
+
+def loss_of(name: str | None, description: Network | Graph) -> Loss:
+    """The loss called `name`: `rate`, or `cross-entropy`, of membranes as they are and of rates as numbers of spikes.
+
+    None: `rate` where spikes are counted, else `cross-entropy`.
+
+    Raises
+    ------
+    UserError
+        `rate`, for a network that is read out in membranes.
+    """
+    counts = isinstance(description, Network) or description.readout.kind == "count"
+    require(counts or name != "rate", "loss", name, "cross-entropy for a network that is read out in membranes")
+    if name == "rate" or (name is None and counts):
+        return rate_loss
+    factor = description.steps if counts else 1
+    return lambda outputs, labels: functional.cross_entropy(factor * outputs, labels)
+
+
 def activity(rates: list[Tensor]) -> Tensor:
     """Mean squared firing rate of all hidden neurons, from each layer's `[batch, *shape]`; 0 where none are hidden.
 
@@ -67,12 +91,14 @@ def activity(rates: list[Tensor]) -> Tensor:
     return torch.cat(hidden, dim=1).square().mean() if hidden else torch.zeros(())
 
 
-def objective(network: Callable[..., Any], images: Tensor, labels: Tensor, spike_cost: float) -> Tensor:
+def objective(
+    network: Callable[..., Any], images: Tensor, labels: Tensor, spike_cost: float, loss: Loss = rate_loss
+) -> Tensor:
     """What training makes small on a batch: `rate_loss`, and `spike_cost` times the `activity` of hidden neurons."""
     if not spike_cost:
-        return rate_loss(network(images), labels)
+        return loss(network(images), labels)
     rates, layers = network(images, layer_rates=True)
-    return rate_loss(rates, labels) + spike_cost * activity(layers)
+    return loss(rates, labels) + spike_cost * activity(layers)
 
 
 def learning_rate(step: int, constant: int, total: int) -> float:
@@ -98,11 +124,17 @@ def batches(
 
 
 @torch.no_grad()
-def evaluate(network: nn.Module, data: Dataset, batch: int = 500, device: torch.device | str = "cpu") -> Evaluation:
+def evaluate(
+    network: nn.Module,
+    data: Dataset,
+    batch: int = 500,
+    device: torch.device | str = "cpu",
+    loss: Loss = rate_loss,
+) -> Evaluation:
     """Accuracy, loss and firing rates of a network; ties go to the lowest class, as in hardware."""
     was_training = network.training
     network.eval()
-    correct, loss = 0, 0.0
+    correct, total = 0, 0.0
     sums: list[Tensor] = []
     for start in range(0, len(data), batch):
         part = data[start : start + batch]
@@ -110,11 +142,11 @@ def evaluate(network: nn.Module, data: Dataset, batch: int = 500, device: torch.
         labels = torch.from_numpy(part.labels).long().to(device)
         rates, layers = network(images, layer_rates=True)
         correct += int((first_largest(rates) == labels.cpu()).sum())
-        loss += float(rate_loss(rates, labels)) * len(part)
+        total += float(loss(rates, labels)) * len(part)
         totals = [layer.sum(dim=0) for layer in layers]
         sums = [a + b for a, b in zip(sums, totals, strict=True)] if sums else totals
     network.train(was_training)
-    return Evaluation(correct / len(data), loss / len(data), [s.cpu().numpy() / len(data) for s in sums])
+    return Evaluation(correct / len(data), total / len(data), [s.cpu().numpy() / len(data) for s in sums])
 
 
 def first_largest(rates: Tensor) -> Tensor:
@@ -177,7 +209,8 @@ def _train(
     augment = Augment(config.rotation, config.shift, config.flip)
 
     torch.manual_seed(config.seed)
-    network = SpikingNetwork(description).to(workers.device)
+    network = module_of(description).to(workers.device)
+    by_loss = loss_of(config.loss, description)
     recipe = Recipe(network, config)
     optimizer: torch.optim.Optimizer
     forward: nn.Module
@@ -229,7 +262,8 @@ def _train(
                 for group in optimizer.param_groups:
                     group["lr"] = config.lr * learning_rate(number, constant, config.epochs * per_epoch)
                 with torch.autocast(workers.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-                    loss = objective(forward, workers.share(images), workers.share(labels), config.spike_cost)
+                    own = workers.share(images), workers.share(labels)
+                    loss = objective(forward, *own, config.spike_cost, by_loss)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -238,7 +272,7 @@ def _train(
                 total_loss += float(loss.detach())
                 bars.advance(bar)
             after = [weight != 0 for weight in _weights(network)]
-            evaluation = evaluate(network, validation, device=workers.device)
+            evaluation = evaluate(network, validation, device=workers.device, loss=by_loss)
             row = {"epoch": epoch + 1, "loss": total_loss / per_epoch, "validation": evaluation.accuracy}
             history.append(row | _changes(before, after) | {"silent": evaluation.silent} | recipe.state())
             if on_epoch is not None and workers.leads:
@@ -249,7 +283,7 @@ def _train(
 
     made_from = {name: identity[name] for name in resume.MADE_FROM}
     result = Checkpoint(description, arrays_of(network), config.to_json(), history, {}, command, made_from)
-    evaluation = evaluate(network, validation, device=workers.device)
+    evaluation = evaluate(network, validation, device=workers.device, loss=by_loss)
     return replace(result, figures=_figures(result, evaluation, time.monotonic() - began))
 
 
@@ -282,6 +316,6 @@ def _optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer
     return torch.optim.Adam(network.parameters(), lr=config.lr, fused=True)
 
 
-def _weights(network: SpikingNetwork) -> list[np.ndarray]:
+def _weights(network: SpikingNetwork | GraphNetwork) -> list[np.ndarray]:
     arrays = arrays_of(network)
-    return [arrays[f"layer{index}.weight"] for index in range(len(network.layers))]
+    return [arrays[name] for name, _, _ in network.weighted]

@@ -153,6 +153,8 @@ def fold(checkpoint: Checkpoint, *, mean: ArrayLike = 0.0, std: ArrayLike = 1.0)
         A layer has no synapse or numbers that are not finite, or a folding would not be exact.
     """
     network, arrays = checkpoint.network, checkpoint.arrays
+    if not isinstance(network, description.Network):
+        raise UserError.of("checkpoint network", f"the graph {network.name}", "a chain of layers")
     layers = []
     source_unit = 1.0
     for index, (layer, shape) in enumerate(zip(network.layers, network.shapes[:-1], strict=True)):

@@ -1800,8 +1800,8 @@ MUTANTS = (
     Mutant(
         "quota every step",
         "model/recipes.py",
-        "if step % QUOTA_INTERVAL == 0 or step == of:\n            for layer, following",
-        "if True:\n            for layer, following",
+        "if step % QUOTA_INTERVAL == 0 or step == of:\n            if self.config.hidden",
+        "if True:\n            if self.config.hidden",
         "the quota is enforced after each step",
     ),
     Mutant(

@@ -1,0 +1,297 @@
+"""A `Graph` as a torch module.
+
+Populations that hear each other over a cycle run step by step together; all others, and those whose only cycles are
+dense connections to themselves, run over all steps at once (`recurrent.py`). Tensors over time are
+`[steps, batch, ...]`, or `[1, batch, ...]` where they are the same at every step.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from . import dynamics, recurrent
+from .description import DenseSpec
+from .graph import FASTEST, SLOWEST, ConnectionSpec, Graph, NeuronSpec, PopulationSpec, weight_name
+from .neurons import max_pool
+from .sequences import strips
+
+NORM_ARRAYS = {"gain": "weight", "shift": "bias", "mean": "running_mean", "variance": "running_var"}
+DECAYS = ("decay", "current.decay", "adaptation.decay")  # the rows of `Decays.forward`
+
+
+class Decays(nn.Module):
+    """The decays of a population, `[3, neurons]`; what is learnt is a sigmoid between `FASTEST` and `SLOWEST`."""
+
+    def __init__(self, neuron: NeuronSpec, size: int, neurons: int) -> None:
+        super().__init__()
+        self.neuron, self.neurons = neuron, neurons
+        self.raw = nn.ParameterDict()
+        if neuron.learnt != "fixed":
+            for name, value in neuron.decays.items():
+                self.raw[name.replace(".", "_")] = nn.Parameter(_raw(torch.full((size,), value)))
+
+    def values(self) -> dict[str, Tensor]:
+        """The learnt decays by name, each `[size]`."""
+        return {name: _bounded(self.raw[key]) for name in DECAYS if (key := name.replace(".", "_")) in self.raw}
+
+    def load(self, name: str, values: Tensor) -> None:
+        with torch.no_grad():
+            self.raw[name.replace(".", "_")].copy_(_raw(values))
+
+    def forward(self) -> Tensor:
+        fixed, learnt = self.neuron.decays, self.values()
+        rows = []
+        for name in DECAYS:
+            values = learnt.get(name)
+            if values is None:
+                rows.append(torch.full((self.neurons,), fixed.get(name, 0.0), device=self.device))
+            else:
+                rows.append(values.repeat_interleave(self.neurons // len(values)))
+        return torch.stack(rows)
+
+    @property
+    def device(self) -> torch.device:
+        return next((p.device for p in self.parameters()), torch.device("cpu"))
+
+
+def _bounded(raw: Tensor) -> Tensor:
+    return FASTEST + (SLOWEST - FASTEST) * torch.sigmoid(raw)
+
+
+def _raw(values: Tensor) -> Tensor:
+    return torch.logit((values - FASTEST) / (SLOWEST - FASTEST), eps=1e-6)
+
+
+class Population(nn.Module):
+    """The parameters of a population: `synapses`, one module a connection; `bias`; `norm`; `decays`."""
+
+    def __init__(self, graph: Graph, population: PopulationSpec) -> None:
+        super().__init__()
+        self.spec = population
+        self.shape = graph.shapes[population.name]
+        channels, neurons = graph.channels(population.name), prod(self.shape)
+        self.synapses = nn.ModuleList()
+        for connection in population.inputs:
+            seen = connection.source_shape(graph.shapes)
+            if isinstance(connection.synapses, DenseSpec):
+                self.synapses.append(nn.Linear(prod(seen), connection.synapses.outputs, bias=False))
+            else:
+                conv = connection.synapses
+                self.synapses.append(
+                    nn.Conv2d(seen[0], conv.channels, conv.kernel, conv.stride, conv.padding, bias=False)
+                )
+        self.bias = nn.Parameter(torch.zeros(channels)) if population.bias else None
+        self.norm: nn.BatchNorm1d | nn.BatchNorm2d | None = None
+        if population.batch_norm:
+            self.norm = (nn.BatchNorm2d if len(self.shape) == 3 else nn.BatchNorm1d)(channels)
+        self.decays = Decays(population.neuron, graph.decay_size(population), neurons)
+
+    def synapse(self, index: int, x: Tensor) -> Tensor:
+        """The current of a connection, `[n, *shape]`, from what its synapses see, `[n, ...]`."""
+        is_dense = isinstance(self.spec.inputs[index].synapses, DenseSpec)
+        found: Tensor = self.synapses[index](x.flatten(1) if is_dense else x)
+        return found
+
+    def finish(self, total: Tensor) -> Tensor:
+        """The sum of a population, `[n, *shape]`, from that of its connections: normalised, and with its bias."""
+        if self.norm is not None:
+            total = self.norm(total)
+        if self.bias is not None:
+            total = total + self.bias.reshape(-1, *[1] * (len(self.shape) - 1))
+        return total
+
+
+class GraphNetwork(nn.Module):
+    """uint8 images `[batch, channels, height, width]` -> outputs `[batch, classes]`: the class is the largest.
+
+    Outputs are firing rates, 0 to 1, for the read-out `count`; else membranes: the last, the largest, or for `sum`
+    their mean over the steps. With `layer_rates=True` also the firing rates of each population, `[batch, *shape]`, in
+    the order of the description but the read-out's last; of one that does not spike, `[batch, 0]`.
+    """
+
+    def __init__(self, description: Graph) -> None:
+        super().__init__()
+        self.description = description
+        self.populations = nn.ModuleList(Population(description, spec) for spec in description.populations)
+        self.index = {spec.name: index for index, spec in enumerate(description.populations)}
+
+    @property
+    def weighted(self) -> list[tuple[str, Any, bool]]:
+        """For each connection, in the order of the description: the name of its weights, the module that holds them,
+        and whether it leads to the population that is read out."""
+        source = self.description.readout.source
+        return [
+            (weight_name(number, index), synapses, population.spec.name == source)
+            for number, population in enumerate(self._all)
+            for index, synapses in enumerate(population.synapses)
+        ]
+
+    @property
+    def _all(self) -> list[Population]:
+        return [population for population in self.populations if isinstance(population, Population)]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps, by name; learnt decays as they are used."""
+        found = {}
+        for number, population in enumerate(self._all):
+            where = f"population{number}"
+            for index, synapses in enumerate(population.synapses):
+                weight = synapses.weight
+                assert isinstance(weight, Tensor)
+                found[weight_name(number, index)] = weight
+            if population.bias is not None:
+                found[f"{where}.bias"] = population.bias
+            if population.norm is not None:
+                for name, attribute in NORM_ARRAYS.items():
+                    found[f"{where}.norm.{name}"] = getattr(population.norm, attribute)
+            for name, values in population.decays.values().items():
+                found[f"{where}.{name}"] = values
+        return found
+
+    def load(self, name: str, values: Tensor) -> None:
+        """Put one of `tensors()` back."""
+        where, _, what = name.partition(".")
+        population = self._all[int(where.removeprefix("population"))]
+        if what in DECAYS:
+            population.decays.load(what, values)
+            return
+        with torch.no_grad():
+            self.tensors()[name].copy_(values)
+
+    def forward(self, images: Tensor, layer_rates: bool = False) -> Tensor | tuple[Tensor, list[Tensor]]:
+        graph = self.description
+        outputs: dict[str, Tensor] = {}
+        potentials: dict[str, Tensor] = {}
+        pixels = images.float() / 255  # no offset: a black pixel is no event
+        for part in graph.inputs:
+            outputs[part.name] = pixels[None] if part.held else strips(pixels, graph.steps).transpose(0, 1)
+        for group in graph.components:
+            members = [self._all[self.index[name]] for name in group]
+            on_cpu = images.device.type == "cpu"
+            if on_cpu and len(members) == 1 and self._runs_at_once(members[0]):
+                self._at_once(members[0], outputs, potentials)
+            else:
+                self._step_by_step(members, outputs, potentials)
+        found = self._read(outputs[graph.readout.source])
+        if not layer_rates:
+            return found
+        order = sorted(graph.populations, key=lambda spec: spec.name == graph.readout.source)
+        none = found.new_zeros((len(found), 0))
+        rates = [outputs[spec.name].mean(dim=0) if spec.neuron.spiking else none for spec in order]
+        return found, rates
+
+    def _read(self, x: Tensor) -> Tensor:
+        """Outputs from spikes or membranes `[steps, batch, ...]` of the population that is read out."""
+        readout = self.description.readout
+        if readout.kind == "membrane":
+            found = x[-1]
+        elif readout.kind == "largest":
+            found = x.amax(dim=0)
+        else:
+            found = x.mean(dim=0)
+        outputs = found.float().flatten(1)
+        return outputs.unflatten(1, (-1, readout.group)).mean(dim=2)
+
+    @staticmethod
+    def _runs_at_once(population: Population) -> bool:
+        """Whether all that a population hears from itself are dense connections of their own."""
+        name = population.spec.name
+        own = [connection for connection in population.spec.inputs if name in connection.sources]
+        return all(isinstance(c.synapses, DenseSpec) and c.sources == (name,) and c.pool is None for c in own)
+
+    def _at_once(self, population: Population, outputs: dict[str, Tensor], potentials: dict[str, Tensor]) -> None:
+        spec, graph = population.spec, self.description
+        others = [index for index, c in enumerate(spec.inputs) if spec.name not in c.sources]
+        total = self._total(population, others, outputs, potentials)
+        modules: list[Any] = list(population.synapses)
+        loops = [
+            (synapses.weight, connection.delay)
+            for synapses, connection in zip(modules, spec.inputs, strict=True)
+            if spec.name in connection.sources
+        ]
+        current = total.flatten(2).float()
+        found, u = recurrent.run(current, spec.neuron, graph.steps, population.decays().to(current.dtype), loops)
+        outputs[spec.name] = found.unflatten(2, population.shape)
+        potentials[spec.name] = u.unflatten(2, population.shape)
+
+    def _total(
+        self, population: Population, indices: list[int], outputs: dict[str, Tensor], potentials: dict[str, Tensor]
+    ) -> Tensor:
+        """The sum of some connections of a population over all steps, `[steps or 1, batch, *shape]`."""
+        total = None
+        for index in indices:
+            x = self._seen(population.spec.inputs[index], outputs, potentials)
+            current = population.synapse(index, x.flatten(0, 1)).unflatten(0, x.shape[:2])
+            total = current if total is None else total + current
+        if total is None:  # heard from itself alone
+            some = next(iter(outputs.values()))
+            total = torch.zeros((1, some.shape[1], *population.shape), device=some.device)
+        return population.finish(total.flatten(0, 1)).unflatten(0, total.shape[:2])
+
+    def _seen(self, connection: ConnectionSpec, outputs: dict[str, Tensor], potentials: dict[str, Tensor]) -> Tensor:
+        """What the synapses of a connection see over all steps, `[steps or 1, batch, ...]`."""
+        total = None
+        for source in connection.sources:
+            x = outputs[source]
+            if (pool := connection.pool) is not None:
+                if pool.kind == "average":
+                    x = functional.avg_pool2d(x.flatten(0, 1), pool.size).unflatten(0, x.shape[:2])
+                else:
+                    x = max_pool(x, potentials.get(source, x), pool.size)
+            total = x if total is None else total + x
+        assert total is not None
+        if connection.delay:
+            silent = torch.zeros_like(total[:1]).expand(min(connection.delay, len(total)), *total.shape[1:])
+            total = torch.cat([silent, total[: len(total) - len(silent)]])
+        return total
+
+    def _step_by_step(
+        self, members: list[Population], outputs: dict[str, Tensor], potentials: dict[str, Tensor]
+    ) -> None:
+        """Run populations of one component, each step by its definition."""
+        names = [population.spec.name for population in members]
+        outer: list[Tensor] = []
+        inner: list[list[int]] = []
+        for population in members:
+            within = [i for i, c in enumerate(population.spec.inputs) if set(c.sources) & set(names)]
+            others = [i for i in range(len(population.spec.inputs)) if i not in within]
+            outer.append(self._total(population, others, outputs, potentials))
+            inner.append(within)
+        states = [dynamics.start(p.spec.neuron, o[0].flatten(1).float()) for p, o in zip(members, outer, strict=True)]
+        decays = [dynamics.Parameters(*population.decays()) for population in members]
+        made: dict[str, list[Tensor]] = {name: [] for name in names}
+        reached: dict[str, list[Tensor]] = {name: [] for name in names}
+        for t in range(self.description.steps):
+            for number, population in enumerate(members):
+                total = outer[number][0 if len(outer[number]) == 1 else t]
+                for index in inner[number]:
+                    connection = population.spec.inputs[index]
+                    if t >= connection.delay:
+                        then = t - connection.delay
+                        now = {s: self._at(s, then, made, outputs) for s in connection.sources}
+                        reach = {s: reached[s][then][None] for s in connection.sources if s in reached}
+                        seen = self._seen(ConnectionSpec(connection.sources, connection.synapses, 0, connection.pool),
+                                          now, reach)  # fmt: skip
+                        total = total + population.synapse(index, seen[0])
+                spec = population.spec
+                u, spikes, states[number] = dynamics.step(
+                    total.flatten(1).float(), states[number], spec.neuron, decays[number]
+                )
+                found = spikes if spec.neuron.spiking else states[number].membrane
+                made[spec.name].append(found.unflatten(1, population.shape))
+                reached[spec.name].append(u.detach().unflatten(1, population.shape))
+        for name in names:
+            outputs[name], potentials[name] = torch.stack(made[name]), torch.stack(reached[name])
+
+    @staticmethod
+    def _at(source: str, t: int, made: dict[str, list[Tensor]], outputs: dict[str, Tensor]) -> Tensor:
+        """The output of a source at a step, `[1, batch, ...]`."""
+        if source in made:
+            return made[source][t][None]
+        x = outputs[source]
+        return x if len(x) == 1 else x[t : t + 1]
