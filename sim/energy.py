@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from math import exp, log
 
 from ..bits import signed_bits
-from ..quantize.network import QuantizedNetwork
+from ..quantize.network import Layer, QuantizedNetwork, Ranges
 from .operations import Operations
 
 SOURCE = "M. Horowitz, ISSCC 2014, pp. 10-14, 45 nm, 0.9 V"
@@ -79,7 +79,8 @@ def estimate(network: QuantizedNetwork, operations: Operations) -> Estimate:
 
     An event reads one pointer. A synaptic operation reads a synapse (target and weight) and reads, adds to and writes
     a sum; the first layer's, on pixels of more than a bit, multiplies too. A neuron's step reads its sum, reads and
-    writes its membrane, and takes three additions: leak, sum, comparison. Each layer has memories of its own.
+    writes its membrane, and takes three additions: leak, sum, comparison. A graded event is one event: its count is
+    multiplied. Each layer has memories of its own. `_states` tells of neurons that keep more than a membrane.
     """
     items = []
     for index, (layer, ranges) in enumerate(zip(network.layers, network.ranges, strict=True)):
@@ -107,8 +108,32 @@ def estimate(network: QuantizedNetwork, operations: Operations) -> Estimate:
                 access(membrane, membrane * layer.neurons),
             ),
             Item(f"{layer.name} neuron additions", 3 * updates, potential, addition(potential)),
+            *_states(layer, ranges, updates),
         ]
     return Estimate(tuple(items))
+
+
+def _states(layer: Layer, ranges: Ranges, updates: int) -> list[Item]:
+    """What neurons take that keep more than a membrane: each state is read and written in every step.
+
+    A synaptic current is multiplied and has the sum added; an adaptation is multiplied, has its jump added and is added
+    to the threshold; refractory steps are counted down.
+    """
+    neuron, found = layer.neuron, []
+    kinds: list[tuple[str, int, int, int]] = []  # bits, bits of the factor, additions
+    if neuron.current is not None:
+        kinds.append(("current", ranges.synaptic_bits, neuron.current.shift + 1, 1))
+    if neuron.adaptation is not None:
+        kinds.append(("adaptation", ranges.adaptation_bits, neuron.adaptation.shift + 1, 2))
+    if neuron.refractory:
+        kinds.append(("refractory", neuron.refractory.bit_length(), 0, 1))
+    for name, bits, factor, additions in kinds:
+        title, memory = f"{layer.name} {name}", access(bits, bits * layer.neurons)
+        found.append(Item(f"{title} reads and writes", 2 * updates, bits, memory))
+        found.append(Item(f"{title} additions", additions * updates, bits, addition(bits)))
+        if factor:
+            found.append(Item(f"{title} multiplications", updates, bits, multiplication(bits, factor)))
+    return found
 
 
 def dense(network: QuantizedNetwork, bits: int | None = 8) -> Estimate:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from gradrtl.quantize.network import Conv, Dense, Input, IntNeuron, Layer, QuantizedNetwork
+from gradrtl.quantize.neuron import Adaptation, SynapticCurrent
 from gradrtl.sim import energy, operations
 
 
@@ -49,6 +52,31 @@ def test_counts_of_a_small_network():
         "only additions": 6,
         "only activation reads and writes": 5,
     }
+
+
+def test_states_beyond_the_membrane_cost_more():
+    """Three neurons in three steps: nine updates."""
+    plain = network([[1, 2], [0, 3], [5, 0]])
+    layer = plain.layers[0]
+    states = {"current": SynapticCurrent(3, 2), "adaptation": Adaptation(3, 2, 5), "refractory": 2}
+    given = replace(plain, layers=(replace(layer, neuron=replace(layer.neuron, **states)),))
+    estimates = [
+        energy.estimate(each, operations.count(each, np.array([[0, 9]], np.uint8), threads=1))
+        for each in (plain, given)
+    ]
+    known = {item.name for item in estimates[0].items}
+    items = {item.name.removeprefix("only "): item.count for item in estimates[1].items if item.name not in known}
+    assert items == {
+        "current reads and writes": 18,
+        "current additions": 9,
+        "current multiplications": 9,
+        "adaptation reads and writes": 18,
+        "adaptation additions": 18,
+        "adaptation multiplications": 9,
+        "refractory reads and writes": 18,
+        "refractory additions": 9,
+    }
+    assert estimates[0].nanojoules < estimates[1].nanojoules
 
 
 def test_black_frames_cost_less_and_floats_cost_more():
