@@ -188,6 +188,6 @@ def largest_integer(network: QuantizedNetwork) -> int:
     for layer, ranges in zip(network.layers, network.ranges, strict=True):
         membrane = max(map(abs, (*ranges.potential, *ranges.membrane)))
         bounds.append((max(map(abs, ranges.current)) << layer.neuron.fraction) + membrane)
-        bounds.append(membrane * max(1, layer.neuron.factor))
+        bounds.append(membrane * max(1, int(layer.neuron.parameters.factor.max())))
         bounds.append(membrane + int(np.abs(layer.neuron.threshold).max()))
     return max(bounds)

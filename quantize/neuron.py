@@ -189,14 +189,15 @@ class IntNeuron:
         take("factor", _factors("neuron.factor", self.factor, self.shift))
         take("fraction", whole("neuron.fraction", self.fraction, 0, 8))
         take("spiking", flag("neuron.spiking", self.spiking))
-        take("reset_value", parameter("neuron.reset_value", self.reset_value))
-        is_used = self.reset == Reset.HARD or not self.reset_value.any()
-        require(is_used, "neuron.reset_value", _shown(self.reset_value), f"0 with the reset {self.reset}")
+        value = parameter("neuron.reset_value", self.reset_value)
+        is_used = self.reset == Reset.HARD or not value.any()
+        require(is_used, "neuron.reset_value", _shown(value), f"0 with the reset {self.reset}")
+        take("reset_value", value)
         is_soft = self.reset == Reset.SOFT
         amount = (self.threshold if is_soft else 0) if self.reset_amount is None else self.reset_amount
-        take("reset_amount", parameter("neuron.reset_amount", amount))
-        is_used = is_soft or not self.reset_amount.any()
-        require(is_used, "neuron.reset_amount", _shown(self.reset_amount), f"0 with the reset {self.reset}")
+        value = parameter("neuron.reset_amount", amount)
+        require(is_soft or not value.any(), "neuron.reset_amount", _shown(value), f"0 with the reset {self.reset}")
+        take("reset_amount", value)
         start = self.reset_value if self.start_value is None else self.start_value
         take("start_value", parameter("neuron.start_value", start))
         for name, kind in (("current", SynapticCurrent), ("adaptation", Adaptation)):

@@ -22,6 +22,7 @@ from ..errors import require
 from ..model import description
 from .fold import FloatLayer, FloatNetwork
 from .network import LIMIT, WEIGHT_BITS, Conv, Dense, Input, IntNeuron, Layer, LeakKind, QuantizedNetwork
+from .neuron import Reset
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,7 @@ def assemble(
         last = layer is network.layers[-1]
         neuron = IntNeuron(
             leak=leak.kind,
-            reset=layer.neuron.reset,
+            reset=Reset(layer.neuron.reset),
             threshold=values.threshold,
             shift=leak.shift,
             factor=leak.factor,

@@ -219,8 +219,8 @@ def _flatten(network: QuantizedNetwork, membranes: bool) -> Program:
     states = held = 0
     for index, layer in enumerate(network.layers):
         for records in (neurons, rarer):
-            own = records[first[index] : first[index + 1]]
-            _fill(own, {k: v for k, v in _parameters(layer, kind, index == tabled).items() if k in own.dtype.names})
+            part, parameters = records[first[index] : first[index + 1]], _parameters(layer, kind, index == tabled)
+            _fill(part, {name: values for name, values in parameters.items() if name in records.dtype.names})
         fields, states = _states(layer, states)
         own = [path.held for path in paths if path.target == index]
         path = sum(path.target < index for path in paths)

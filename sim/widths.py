@@ -28,16 +28,16 @@ def extreme(layer: Layer, ranges: Ranges) -> int:
 
     What is made for all neurons and kept for some counts as well: a soft reset is made where nothing spikes.
     """
-    neuron = layer.neuron
+    neuron, own = layer.neuron, layer.neuron.parameters
     sums = _magnitude(ranges.current) << neuron.fraction
     membrane, potential = _magnitude(ranges.membrane), _magnitude(ranges.potential)
     synaptic = _magnitude(ranges.synaptic)
     half = neuron.rounding.half(neuron.shift)
     entering = sums if neuron.current is None else synaptic
     found = [sums, membrane, potential, synaptic, int(ranges.adaptation[1])]
-    found += [potential + _largest(neuron.reset_amount), neuron.refractory]
+    found += [potential + _largest(own.reset_amount), neuron.refractory]
     if neuron.spiking:
-        found += [_largest(neuron.threshold) + int(ranges.adaptation[1]), _largest(neuron.parameters.adaptation_jump)]
+        found += [_largest(own.threshold) + int(ranges.adaptation[1]), _largest(own.adaptation_jump)]
     if neuron.leak == LeakKind.DECAYING_INPUT:
         found.append(entering + membrane + half)
     if neuron.leak == LeakKind.SHIFT:
@@ -49,7 +49,9 @@ def extreme(layer: Layer, ranges: Ranges) -> int:
 def largest_product(layer: Layer, ranges: Ranges) -> int:
     """Bound on the magnitude of a state times the factor of its decay, with what rounds it."""
     neuron, found = layer.neuron, [0]
-    decays = [(_magnitude(ranges.membrane), neuron.factor, neuron.shift)] * (neuron.leak == LeakKind.MULTIPLY)
+    decays = [(_magnitude(ranges.membrane), neuron.parameters.factor, neuron.shift)] * (
+        neuron.leak == LeakKind.MULTIPLY
+    )
     if neuron.current is not None:
         decays.append((_magnitude(ranges.synaptic), neuron.current.factor, neuron.current.shift))
     if neuron.adaptation is not None:

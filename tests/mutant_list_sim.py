@@ -8,7 +8,7 @@ SIM = (
     Mutant(
         "soft reset not bounded",
         "sim/widths.py",
-        "potential + _largest(neuron.reset_amount)",
+        "potential + _largest(own.reset_amount)",
         "potential",
         "16 bits are taken for a soft reset that passes them",
     ),
@@ -29,8 +29,8 @@ SIM = (
     Mutant(
         "raised threshold not bounded",
         "sim/widths.py",
-        "_largest(neuron.threshold) + int(ranges.adaptation[1])",
-        "_largest(neuron.threshold)",
+        "_largest(own.threshold) + int(ranges.adaptation[1])",
+        "_largest(own.threshold)",
         "16 bits are taken for a raised threshold that passes them",
     ),
     Mutant(
