@@ -15,7 +15,8 @@ from .outcome import Trace
 class Operations:
     """Counts by layer: `events[l]` and `synaptic[l]` are int64 `[frames, steps]`.
 
-    An event is a nonzero pixel, or a spike that arrives; a spike of a max pool's window arrives once for the window,
+    An event is a nonzero pixel, or a spike that arrives; a graded event is one event, whatever its count, as it is one
+    multiplication for each synapse in the hardware. A spike of a max pool's window arrives once for the window,
     in an average pool every spike arrives. A synaptic operation is one event at one nonzero synapse. A first layer
     that reads static pixels adds them up once a frame: its arrays are `[frames, 1]`.
     """
