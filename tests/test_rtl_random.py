@@ -13,12 +13,14 @@ import pytest
 import soak
 from click.testing import CliRunner
 from random_cases import Case, Finding, case, check
-from random_networks import Options
+from random_networks import Options, frames
 from shrinking import plainer, shrink, simpler
 
 from gradrtl.cli import main
-from gradrtl.quantize.network import Conv, QuantizedNetwork
+from gradrtl.quantize.interface import LARGEST_STEPS
+from gradrtl.quantize.network import Conv, Dense, Input, IntNeuron, Layer, QuantizedNetwork, Readout
 from gradrtl.rtl.verilog import generate, header
+from gradrtl.sim import engine
 
 CACHE = Path(__file__).parent.parent / "build" / "cache"
 SMALL = Options(dense_only=True, largest=80, most_layers=3)
@@ -30,6 +32,18 @@ def test_all_machines_agree(seed):
     finding = check(case(seed, SMALL), CACHE, seed)
     assert finding.wrong is None, f"{finding.wrong}; repeat with: python -m pytest tests/test_rtl_random.py -k {seed}"
     assert finding.membranes > 0
+
+
+@pytest.mark.rtl
+@pytest.mark.parametrize(("kind", "readout"), [("static", "sum"), ("spikes", "count")])
+def test_as_many_steps_as_there_may_be(kind, readout):
+    """Sums and counts of 65,535 steps, a cycle for each row of each."""
+    neuron = IntNeuron("multiply", "soft", 7, 4, 15, spiking=readout == "count", refractory=int(readout == "count"))
+    layer = Layer("only", (2,), Dense(np.array([[3, -2], [7, 1]], np.int8), np.array([1, -1])), neuron, 4)
+    net = QuantizedNetwork(Input((2,), 2, kind), (layer,), LARGEST_STEPS, Readout(readout))
+    given = frames(net, 3)
+    assert check(Case(net, given, (2,)), CACHE).wrong is None
+    assert engine.run(net, given).counts.max() >= LARGEST_STEPS // 2
 
 
 @pytest.mark.rtl
