@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from .edge import Edge
 from .fire import FireUnit
+from .issue import Leaving
+from .join import Join, Port
 from .latency import BANKS
 from .loading import load_ports
 from .mapping import LayerMapping
@@ -23,10 +28,11 @@ class Core(wiring.Component):
     Ports
     -----
     events
-        In: events and end-of-step tokens, broadcast to all PEs: taken when no PE's queue is full.
+        In: events and end-of-step tokens, broadcast to all PEs: taken when no PE's queue is full. Those of further
+        ports are `events1` and so on; a `Join` takes them one after another.
     spikes
         Out: this layer's events and tokens, addresses in scan order; in a membrane read-out the membranes, as events
-        of the last step.
+        of the last step. Those of further edges are `spikes1` and so on, each with a delay of its own (`Edge`).
     load_write, load_address, load_word
         In, if `loadable`: a word for the synapse memory of the PE whose bit is set.
 
@@ -35,31 +41,45 @@ class Core(wiring.Component):
     loaded PE, its rows, its spikes; see `sim/timing/`, which is exact.
     """
 
-    def __init__(self, mapping: LayerMapping, steps: int, static: bool, loadable: bool = False):
+    def __init__(
+        self,
+        mapping: LayerMapping,
+        steps: int,
+        static: bool,
+        loadable: bool = False,
+        ports: Sequence[Port] = (),
+        leaving: Sequence[Leaving] = (),
+    ):
+        """`ports`: joined streams, none for one as wide as the mapping's addresses; `leaving`: see `FireUnit`."""
         self.mapping = mapping
         self.loadable = loadable
         self.steps = steps
         self.static = static
+        self.ports = tuple(ports) or (Port(mapping.address_bits, value_shape(mapping)),)
+        self.leaving = tuple(leaving) or (Leaving(mapping.row_queue_depth),)
+        self.fire = FireUnit(mapping, steps, steps if static else 1, self.leaving)
+        spikes = stream.Signature(event_layout(mapping.output_address_bits, output_value_shape(mapping)))
         super().__init__(
             {
-                "events": In(stream.Signature(event_layout(mapping.address_bits, value_shape(mapping)))),
-                "spikes": Out(stream.Signature(event_layout(mapping.output_address_bits, output_value_shape(mapping)))),
+                f"events{i or ''}": In(stream.Signature(event_layout(port.address_bits, port.value)))
+                for i, port in enumerate(self.ports)
             }
+            | {f"spikes{i or ''}": Out(spikes) for i in range(len(self.leaving))}
             | (load_ports(mapping, mapping.pes) if loadable else {})
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         mapping = self.mapping
-        m.submodules.fire = fire = FireUnit(mapping, self.steps, self.steps if self.static else 1)
-        m.submodules.serialiser = serialiser = Serialiser(
-            mapping.scan.output_bits,
-            mapping.pes,
-            output_value_shape(mapping),
-            mapping.row_queue_depth,
-            mapping.output_address_bits,
-        )
-        event = self.events.payload
+        m.submodules.fire = fire = self.fire
+        serialisers = [self._serialiser(m, i) for i in range(len(self.leaving))]
+        events = self.events
+        if len(self.ports) > 1:
+            m.submodules.join = join = Join(self.ports, mapping.address_bits, value_shape(mapping))
+            for i in range(len(self.ports)):
+                wiring.connect(m, wiring.flipped(getattr(self, f"events{i or ''}")), getattr(join, f"port{i}"))
+            events = join.events
+        event = events.payload
         located = Signal(located_layout(mapping, value_shape(mapping)), name="located")
         m.d.comb += [located[name].eq(event[name]) for name in ("value", "end", "bad")]
         locate(m, mapping, event.source, located)
@@ -68,7 +88,7 @@ class Core(wiring.Component):
             m.submodules[f"pe{p}"] = pe
             m.d.comb += [
                 pe.events.payload.eq(located),
-                pe.events.valid.eq(self.events.valid & self.events.ready),
+                pe.events.valid.eq(events.valid & events.ready),
                 pe.row.eq(fire.row),
                 pe.read.eq(fire.read),
                 pe.clear.eq(fire.clear),
@@ -86,13 +106,12 @@ class Core(wiring.Component):
         cleared = Signal(name="cleared")
         m.d.sync += cleared.eq(fire.running)
         m.d.comb += [
-            self.events.ready.eq(cleared & Cat(pe.events.ready for pe in pes).all()),
+            events.ready.eq(cleared & Cat(pe.events.ready for pe in pes).all()),
             fire.bad.eq(pes[0].bad),
-            fire.credit.eq(serialiser.credit),
+            *(getattr(fire, f"credit{i or ''}").eq(one.credit) for i, one in enumerate(serialisers)),
         ]
         m.d.comb += [fire.full[b].eq(Cat(pe.full[b] for pe in pes).all()) for b in range(BANKS)]
-        wiring.connect(m, fire.rows, serialiser.rows)
-        wiring.connect(m, serialiser.events, wiring.flipped(self.spikes))
+        self._fork(m, fire, serialisers)
 
         fire_valid = Signal(name="fire_valid")
         fire_spikes = Signal.like(fire.update_spikes, name="fire_spikes")
@@ -103,3 +122,26 @@ class Core(wiring.Component):
             fire_membranes.eq(fire.update_membranes),
         ]
         return m
+
+    def _serialiser(self, m: Module, number: int) -> Serialiser | Edge:
+        """What is behind the fire unit on the edge `number`."""
+        mapping, edge = self.mapping, self.leaving[number]
+        sizes = mapping.scan.output_bits, mapping.pes, output_value_shape(mapping), edge.depth
+        made: Serialiser | Edge
+        if edge.delay:
+            made = Edge(*sizes, mapping.output_address_bits, edge.delay)
+        else:
+            made = Serialiser(*sizes, mapping.output_address_bits)
+        m.submodules[f"serialiser{number or ''}"] = made
+        return made
+
+    def _fork(self, m: Module, fire: FireUnit, serialisers: Sequence[Serialiser | Edge]) -> None:
+        """Every edge gets every row: with its credit there is space for it."""
+        for i, one in enumerate(serialisers):
+            if len(serialisers) == 1:
+                wiring.connect(m, fire.rows, one.rows)
+            else:
+                m.d.comb += [one.rows.payload.eq(fire.rows.payload), one.rows.valid.eq(fire.rows.valid)]
+            if isinstance(one, Edge):
+                m.d.comb += one.masked.eq(fire.masked[i])
+            wiring.connect(m, one.events, wiring.flipped(getattr(self, f"spikes{i or ''}")))
