@@ -66,6 +66,13 @@ CONVOLUTIONAL: dict[str, TrainConfig] = {
     ),
 }
 
+# MNIST row by row, 28 steps of 28 pixels: a recurrent network with synaptic currents, 250 neurons in all
+RECURRENT: dict[str, TrainConfig] = {
+    "mnist-rows-20": replace(
+        SPARSEST, network="28-R240c-10", precision="float32", epochs=60, dense=0.1, rewire=0.6, connectivity=0.2
+    ),
+}
+
 # mnist-conv from dense to sparse, in short trainings: percent connectivity
 SHORT = replace(SPARSEST, network="mnist-conv", epochs=9, rewire=2 / 3, lr=3e-3)
 CURVE = {
@@ -96,7 +103,7 @@ COMPARED: dict[str, dict[str, TrainConfig]] = {
 def runs() -> dict[str, TrainConfig]:
     """All runs by name, in the order in which they are made."""
     committed = {f"{name}-s{seed}": replace(config, seed=seed) for seed in SEEDS for name, config in COMMITTED.items()}
-    once = {f"{name}-s0": config for name, config in (CONVOLUTIONAL | CURVE).items()}
+    once = {f"{name}-s0": config for name, config in (CONVOLUTIONAL | RECURRENT | CURVE).items()}
     once["mnist-conv-20-s1"] = replace(CONVOLUTIONAL["mnist-conv-20"], seed=1)  # the better on held-out images is kept
     compared = {
         f"{recipe}-{which}-s{seed}": replace(config, seed=seed, epochs=EPOCHS)

@@ -231,7 +231,7 @@ class Graph:
             object.__setattr__(self, field, values)
         if not isinstance(self.readout, ReadoutSpec):
             raise UserError.of("network.readout", type(self.readout).__name__, "a ReadoutSpec")
-        names = [part.name for part in (*self.inputs, *self.populations)]
+        names = [part.name for part in self.inputs] + [population.name for population in self.populations]
         twice = next((each for each in names if names.count(each) > 1), None)
         require(twice is None, "network name", twice, "each name once")
         self._check_connections(names)

@@ -44,6 +44,7 @@ def run(
 
 class _Run(torch.autograd.Function):
     @staticmethod
+    @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)
     def forward(
         ctx: Any,
         current: Tensor,
@@ -78,6 +79,7 @@ class _Run(torch.autograd.Function):
         return (spikes if neuron.spiking else v), u
 
     @staticmethod
+    @torch.amp.custom_bwd(device_type="cpu")
     def backward(ctx: Any, gradient: Tensor | None, _: Tensor | None) -> tuple[Any, ...]:
         decays, start, u, v, spikes, i, a, free, *loops = ctx.saved_tensors
         steps, images, neurons = u.shape

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mutant import Mutant
+from mutant_list_model import MODEL
 from mutant_list_quantize import QUANTIZE
 from mutant_list_sim import SIM
 from mutant_list_verify import VERIFY
@@ -10,6 +11,7 @@ from mutant_list_verify import VERIFY
 __all__ = ["MUTANTS", "Mutant"]
 
 MUTANTS = (
+    *MODEL,
     *QUANTIZE,
     *SIM,
     *VERIFY,

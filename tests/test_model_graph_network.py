@@ -297,6 +297,17 @@ def test_training_resumes_and_learns(tmp_path: Path) -> None:
     assert TrainConfig.from_json(config.to_json()) == config
 
 
+def test_bfloat16_is_for_matrix_products_alone() -> None:
+    torch.manual_seed(0)
+    network = lively(GRAPHS["self"])
+    pixels = images(network.description)
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = network(pixels)
+    assert outputs.dtype == torch.float32
+    outputs.sum().backward()
+    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in network.parameters())
+
+
 def test_losses() -> None:
     membranes, counts = GRAPHS["self"], GRAPHS["two"]
     outputs, labels = torch.tensor([[0.5, 0.25], [0.0, 1.0]]), torch.tensor([0, 0])

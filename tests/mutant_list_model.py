@@ -1,0 +1,148 @@
+"""Single faults in the training of graphs; see `mutant.py`."""
+
+from __future__ import annotations
+
+from mutant import Mutant
+
+MODEL = (
+    Mutant(
+        "float twin takes the old current",
+        "model/dynamics.py",
+        'x = i if neuron.current.enters == "new" else state.current',
+        "x = state.current",
+        "the synaptic current enters the membrane a step late",
+    ),
+    Mutant(
+        "float twin never rests",
+        "model/dynamics.py",
+        "free = (state.refractory == 0).to(u.dtype)",
+        "free = torch.ones_like(u)",
+        "refractory neurons move and fire",
+    ),
+    Mutant(
+        "float twin adapts at once",
+        "model/dynamics.py",
+        "Spike.apply(u - neuron.threshold - state.adaptation)",
+        "Spike.apply(u - neuron.threshold)",
+        "adaptation does not raise the threshold",
+    ),
+    Mutant(
+        "fast current decays as the membrane",
+        "model/recurrent_kernels.py",
+        "_decayed(decays[1], held, current[b], i[t, b])",
+        "_decayed(decays[0], held, current[b], i[t, b])",
+        "the synaptic current has the membrane's decay",
+    ),
+    Mutant(
+        "fast gradient without adaptation",
+        "model/recurrent_kernels.py",
+        "                _minus(to_u, to_a)\n",
+        "                pass\n",
+        "adaptation's effect on later spikes does not reach its past",
+    ),
+    Mutant(
+        "fast gradient through rest",
+        "model/recurrent_kernels.py",
+        "            to_v += kept\n",
+        "            pass\n",
+        "the gradient of a membrane that is kept is lost",
+    ),
+    Mutant(
+        "fast gradient of an old current",
+        "model/recurrent_kernels.py",
+        "        if enters == 2:\n            to_i += to_u",
+        "        if enters == 3:\n            to_i += to_u",
+        "a current that enters a step late has no gradient",
+    ),
+    Mutant(
+        "loop a step late",
+        "model/recurrent.py",
+        "total = torch.addmm(total, spikes[t - delay], weight.t())",
+        "total = torch.addmm(total, spikes[max(0, t - delay - 1)], weight.t())",
+        "a population hears itself a step later than it should",
+    ),
+    Mutant(
+        "loop without gradient",
+        "model/recurrent.py",
+        "gradient[t - delay].addmm_(to_current[t], weight)",
+        "pass",
+        "no gradient flows back over a recurrent connection",
+    ),
+    Mutant(
+        "delay loses the first steps",
+        "model/graph_network.py",
+        "total = torch.cat([silent, total[: len(total) - len(silent)]])",
+        "total = torch.cat([total[len(silent) :], silent])",
+        "a delayed connection hears what is to come",
+    ),
+    Mutant(
+        "sources do not add",
+        "model/graph_network.py",
+        "            total = x if total is None else total + x\n",
+        "            total = x\n",
+        "of several sources of a connection the last alone is heard",
+    ),
+    Mutant(
+        "connections do not add",
+        "model/graph_network.py",
+        "            total = current if total is None else total + current\n",
+        "            total = current\n",
+        "of several connections of a population the last alone is heard",
+    ),
+    Mutant(
+        "read-out of the first membrane",
+        "model/graph_network.py",
+        "found = x[-1]",
+        "found = x[0]",
+        "the read-out sees the membranes of the first step",
+    ),
+    Mutant(
+        "learnt decays up to one",
+        "model/graph_network.py",
+        "return FASTEST + (SLOWEST - FASTEST) * torch.sigmoid(raw)",
+        "return FASTEST + torch.sigmoid(raw)",
+        "learnt decays leave the range that integers hold",
+    ),
+    Mutant(
+        "cycle without delay",
+        "model/graph.py",
+        "for s in c.sources} & hears.keys()",
+        "for s in c.sources if s != population.name} & hears.keys()",
+        "a population may hear itself without delay",
+    ),
+    Mutant(
+        "two components in one",
+        "model/graph.py",
+        "or (n in reach[one] and one in reach[n])",
+        "or one in reach[n]",
+        "populations that hear a recurrent one are run with it",
+    ),
+    Mutant(
+        "shapes of connections differ",
+        "model/graph.py",
+        'require(found == shape, "output shape"',
+        'require(True, "output shape"',
+        "two connections of a population may have different shapes",
+    ),
+    Mutant(
+        "useful without listeners",
+        "model/connectivity.py",
+        "lives = heard[target][:, None] & seen[None, :]",
+        "lives = np.ones_like(heard[target])[:, None] & seen[None, :]",
+        "connections of neurons that nobody hears count as useful",
+    ),
+    Mutant(
+        "strips across the image",
+        "model/sequences.py",
+        "order = (0, 2, 1, 3, 4)",
+        "order = (0, 3, 1, 2, 4)",
+        "strips take every n-th row",
+    ),
+    Mutant(
+        "cross-entropy of rates",
+        "model/train.py",
+        "factor = description.steps if counts else 1",
+        "factor = 1",
+        "cross-entropy sees rates, not numbers of spikes",
+    ),
+)
