@@ -558,8 +558,8 @@ MUTANTS = (
     Mutant(
         "repeated broadcast",
         "rtl/core.py",
-        "pe.events.valid.eq(self.events.valid & self.events.ready)",
-        "pe.events.valid.eq(self.events.valid)",
+        "pe.events.valid.eq(events.valid & events.ready)",
+        "pe.events.valid.eq(events.valid)",
         "elements with room take an event more than once",
     ),
     Mutant(
@@ -572,8 +572,8 @@ MUTANTS = (
     Mutant(
         "events while clearing",
         "rtl/core.py",
-        "self.events.ready.eq(cleared & Cat(",
-        "self.events.ready.eq(Cat(",
+        " events.ready.eq(cleared & Cat(",
+        " events.ready.eq(Cat(",
         "events are taken before the banks are cleared",
     ),
     # Framing.

@@ -148,7 +148,7 @@ def test_cycles_of_a_step(kind, pes):
                 assert taken == latency + most
             busy = max(busy, most - mapping.rows + 1)
     assert found.any()
-    assert busy > 0 or pes != NEURONS
+    assert busy > 0 or pes != NEURONS or kind != "LIF"
 
 
 def _spikes(mapping: LayerMapping, spikes: np.ndarray, address: int) -> bool:
