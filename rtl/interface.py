@@ -15,7 +15,7 @@ from amaranth.lib.wiring import In
 
 from ..files import write_text
 from ..quantize.network import Dense, Input, IntNeuron, Layer, QuantizedNetwork
-from ..quantize.neuron import LeakKind
+from ..quantize.neuron import LeakKind, Reset
 from ..quantize.placement import Placement
 from .axilite import Response
 from .framing import COUNT_BIT, MARK_BIT, SPIKE_BITS
@@ -116,7 +116,7 @@ a bit. Counters wrap. This is the map of a network of two layers; each further l
 
 def example(kind: str, pixels: int, layers: int = 2) -> Mapping:
     """A small network of `layers` layers, placed."""
-    neuron = IntNeuron(LeakKind.NONE, "hard", np.array([1]))
+    neuron = IntNeuron(LeakKind.NONE, Reset.HARD, np.array([1]))
     dense = Dense(np.ones((4, 4), np.int8), np.zeros(4, np.int64))
     made = tuple(Layer(f"layer{i}", (4,), dense, neuron, 2) for i in range(layers))
     network = QuantizedNetwork(Input((4,), kind=kind), made, 2)

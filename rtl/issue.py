@@ -71,7 +71,7 @@ class Issue(wiring.Component):
         self.steps = steps
         self.scans = scans
         self.edges = tuple(edges) or (Leaving(mapping.row_queue_depth),)
-        more = {}
+        more: dict[str, wiring.Member] = {}
         for i, edge in enumerate(self.edges[1:], 1):
             more |= {
                 f"credit{i}": In(credit_layout()),

@@ -195,7 +195,7 @@ def test_frames_of_steps_are_answered_and_damaged_ones_are_not(kind):
     assert [(a.sequence, a.payload) for a in answers] == [(i, result(outcome, i)) for i in range(4)]
 
 
-@pytest.mark.parametrize("fault", [None, "held up", "too large", "cut short", "damaged"])
+@pytest.mark.parametrize("fault", [None, "held up", "held up for a byte", "too large", "cut short", "damaged"])
 def test_every_frame_of_events_has_all_its_tokens(fault):
     net = network(next(s for s in range(100) if network(s, EVENTS).steps > 2), EVENTS)
     mapping = map_network(net)
@@ -225,7 +225,9 @@ def test_every_frame_of_events_has_all_its_tokens(fault):
         for _ in range(2):
             ctx.set(assembler.events.ready, fault != "held up")
             await cycle(open=1)
-            for byte in sent:
+            for number, byte in enumerate(sent):
+                if fault == "held up for a byte":
+                    ctx.set(assembler.events.ready, number > 1)
                 await cycle(payload=byte, payload_valid=1)
                 await cycle()
                 await cycle()
