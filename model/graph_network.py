@@ -27,9 +27,12 @@ DECAYS = ("decay", "current.decay", "adaptation.decay")  # the rows of `Decays.f
 class Decays(nn.Module):
     """The decays of a population, `[3, neurons]`; what is learnt is a sigmoid between `FASTEST` and `SLOWEST`."""
 
+    fixed: Tensor
+
     def __init__(self, neuron: NeuronSpec, size: int, neurons: int) -> None:
         super().__init__()
         self.neuron, self.neurons = neuron, neurons
+        self.register_buffer("fixed", torch.tensor([neuron.decays.get(name, 0.0) for name in DECAYS]), persistent=False)
         self.raw = nn.ParameterDict()
         if neuron.learnt != "fixed":
             for name, value in neuron.decays.items():
@@ -44,19 +47,9 @@ class Decays(nn.Module):
             self.raw[name.replace(".", "_")].copy_(_raw(values))
 
     def forward(self) -> Tensor:
-        fixed, learnt = self.neuron.decays, self.values()
-        rows = []
-        for name in DECAYS:
-            values = learnt.get(name)
-            if values is None:
-                rows.append(torch.full((self.neurons,), fixed.get(name, 0.0), device=self.device))
-            else:
-                rows.append(values.repeat_interleave(self.neurons // len(values)))
-        return torch.stack(rows)
-
-    @property
-    def device(self) -> torch.device:
-        return next((p.device for p in self.parameters()), torch.device("cpu"))
+        learnt = self.values()
+        rows = [learnt.get(name, fixed.reshape(1)) for name, fixed in zip(DECAYS, self.fixed, strict=True)]
+        return torch.stack([values.repeat_interleave(self.neurons // len(values)) for values in rows])
 
 
 def _bounded(raw: Tensor) -> Tensor:

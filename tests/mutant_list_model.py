@@ -111,11 +111,11 @@ MODEL = (
         "a population may hear itself without delay",
     ),
     Mutant(
-        "two components in one",
+        "components as described",
         "model/graph.py",
-        "or (n in reach[one] and one in reach[n])",
-        "or one in reach[n]",
-        "populations that hear a recurrent one are run with it",
+        "return tuple(found)",
+        "return tuple(groups)",
+        "a population is run before one that it hears with a delay",
     ),
     Mutant(
         "shapes of connections differ",

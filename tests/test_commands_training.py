@@ -124,6 +124,18 @@ def test_every_field_reaches_the_training(data: Path, tmp_path: Path) -> None:
     assert made.network.steps == 3
 
 
+def test_a_graph_is_trained(data: Path, tmp_path: Path) -> None:
+    line = ["train", "--layers", "6-R8c-4", "--epochs", 1, "--batch", 30, "--rewire", 1.0, "--connectivity", 0.5]
+    line += ["--data", data, "--out"]
+    gradrtl(*line, tmp_path)
+    made = Checkpoint.load(tmp_path / "checkpoint.npz")
+    assert (made.network.steps, len(made.weights)) == (5, 3)
+    assert "already complete" in gradrtl(*line, tmp_path).output
+    assert "loss is rate, expected cross-entropy" in gradrtl(*line, tmp_path / "other", "--loss", "rate", code=2).output
+    refused = gradrtl("quantize", tmp_path / "checkpoint.npz", "--data", data, code=2)
+    assert "the graph 6-R8c-4, expected a chain of layers" in refused.output
+
+
 def test_every_field_reaches_the_fine_tuning(data: Path, trained: Path, tmp_path: Path) -> None:
     wanted = {
         "epochs": 1, "lr": 0.002, "scale_lr": 0.003, "spike_cost": 0.1, "batch": 25, "rotation": 2.0, "shift": 0.1,

@@ -81,10 +81,13 @@ def test_shapes_and_order() -> None:
     assert RESIDUAL.shapes["second"] == (2, 6, 5)
     assert list(RESIDUAL.weight_shapes.values()) == [(2, 2, 3, 3), (2, 2, 3, 3), (3, 12)]
     assert RESIDUAL.classes == 3
-    late = graph(
-        PopulationSpec("a", (heard("b"),)), PopulationSpec("b", (heard("rows"),)), PopulationSpec("c", (heard("a"),))
-    )
-    assert late.components == (("b",), ("a",), ("c",)), "described in any order"
+    for delay in (0, 1):
+        late = graph(
+            PopulationSpec("a", (heard("b", delay=delay),)),
+            PopulationSpec("b", (heard("rows"),)),
+            PopulationSpec("c", (heard("a"),)),
+        )
+        assert late.components == (("b",), ("a",), ("c",)), "described in any order"
 
 
 @pytest.mark.parametrize(
