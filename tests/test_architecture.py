@@ -42,6 +42,7 @@ PLAIN = (
     "latency",
     "mapping",
     "layer_mapping",
+    "parameters",
     "slots",
     "place_dense",
     "place_convolution",
