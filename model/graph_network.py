@@ -1,12 +1,14 @@
 """A `Graph` as a torch module.
 
 Populations that hear each other over a cycle run step by step together; all others, and those whose only cycles are
-dense connections to themselves, run over all steps at once (`recurrent.py`). Tensors over time are
-`[steps, batch, ...]`, or `[1, batch, ...]` where they are the same at every step.
+dense connections to themselves, run over all steps at once: maps of plain neurons with their normalisation and max pool
+(`fused.py`), others in `recurrent.py`. Tensors over time are `[steps, batch, ...]`, or `[1, batch, ...]` where they are
+the same at every step.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -14,13 +16,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from . import dynamics, recurrent
-from .description import DenseSpec
+from . import dynamics, fused, recurrent
+from .description import DenseSpec, FloatNeuron
 from .graph import FASTEST, SLOWEST, ConnectionSpec, Graph, NeuronSpec, PopulationSpec, weight_name
 from .neurons import max_pool
 from .sequences import strips
 
 NORM_ARRAYS = {"gain": "weight", "shift": "bias", "mean": "running_mean", "variance": "running_var"}
+Outputs = dict[tuple[str, int], Tensor]  # of an input or population, after a max pool of so many; 1: without
 DECAYS = ("decay", "current.decay", "adaptation.decay")  # the rows of `Decays.forward`
 
 
@@ -75,9 +78,8 @@ class Population(nn.Module):
                 self.synapses.append(nn.Linear(prod(seen), connection.synapses.outputs, bias=False))
             else:
                 conv = connection.synapses
-                self.synapses.append(
-                    nn.Conv2d(seen[0], conv.channels, conv.kernel, conv.stride, conv.padding, bias=False)
-                )
+                maps = nn.Conv2d(seen[0], conv.channels, conv.kernel, conv.stride, conv.padding, bias=False)
+                self.synapses.append(maps.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
         self.bias = nn.Parameter(torch.zeros(channels)) if population.bias else None
         self.norm: nn.BatchNorm1d | nn.BatchNorm2d | None = None
         if population.batch_norm:
@@ -89,6 +91,10 @@ class Population(nn.Module):
         is_dense = isinstance(self.spec.inputs[index].synapses, DenseSpec)
         found: Tensor = self.synapses[index](x.flatten(1) if is_dense else x)
         return found
+
+    def over_time(self, total: Tensor) -> Tensor:
+        """`finish` of sums over time, `[steps or 1, batch, *shape]`."""
+        return self.finish(total.flatten(0, 1)).unflatten(0, total.shape[:2])
 
     def finish(self, total: Tensor) -> Tensor:
         """The sum of a population, `[n, *shape]`, from that of its connections: normalised, and with its bias."""
@@ -112,6 +118,7 @@ class GraphNetwork(nn.Module):
         self.description = description
         self.populations = nn.ModuleList(Population(description, spec) for spec in description.populations)
         self.index = {spec.name: index for index, spec in enumerate(description.populations)}
+        self.pools = {spec.name: _pool_of(description, spec) for spec in description.populations}
 
     @property
     def weighted(self) -> list[tuple[str, Any, bool]]:
@@ -158,25 +165,31 @@ class GraphNetwork(nn.Module):
 
     def forward(self, images: Tensor, layer_rates: bool = False) -> Tensor | tuple[Tensor, list[Tensor]]:
         graph = self.description
-        outputs: dict[str, Tensor] = {}
+        outputs: Outputs = {}
         potentials: dict[str, Tensor] = {}
+        rates: dict[str, Tensor] = {}
         pixels = images.float() / 255  # no offset: a black pixel is no event
         for part in graph.inputs:
-            outputs[part.name] = pixels[None] if part.held else strips(pixels, graph.steps).transpose(0, 1)
+            outputs[part.name, 1] = pixels[None] if part.held else strips(pixels, graph.steps).transpose(0, 1)
         for group in graph.components:
             members = [self._all[self.index[name]] for name in group]
             on_cpu = images.device.type == "cpu"
-            if on_cpu and len(members) == 1 and self._runs_at_once(members[0]):
+            if on_cpu and len(members) == 1 and self.pools[group[0]]:
+                self._maps(members[0], outputs, potentials, rates if layer_rates else None)
+            elif on_cpu and len(members) == 1 and self._runs_at_once(members[0]):
                 self._at_once(members[0], outputs, potentials)
             else:
                 self._step_by_step(members, outputs, potentials)
-        found = self._read(outputs[graph.readout.source])
+        found = self._read(outputs[graph.readout.source, 1])
         if not layer_rates:
             return found
         order = sorted(graph.populations, key=lambda spec: spec.name == graph.readout.source)
-        none = found.new_zeros((len(found), 0))
-        rates = [outputs[spec.name].mean(dim=0) if spec.neuron.spiking else none for spec in order]
-        return found, rates
+        for spec in order:
+            if not spec.neuron.spiking:
+                rates[spec.name] = found.new_zeros((len(found), 0))
+            elif spec.name not in rates:
+                rates[spec.name] = outputs[spec.name, 1].mean(dim=0)
+        return found, [rates[spec.name] for spec in order]
 
     def _read(self, x: Tensor) -> Tensor:
         """Outputs from spikes or membranes `[steps, batch, ...]` of the population that is read out."""
@@ -197,10 +210,26 @@ class GraphNetwork(nn.Module):
         own = [connection for connection in population.spec.inputs if name in connection.sources]
         return all(isinstance(c.synapses, DenseSpec) and c.sources == (name,) and c.pool is None for c in own)
 
-    def _at_once(self, population: Population, outputs: dict[str, Tensor], potentials: dict[str, Tensor]) -> None:
+    def _maps(
+        self,
+        population: Population,
+        outputs: Outputs,
+        potentials: dict[str, Tensor],
+        rates: dict[str, Tensor] | None,
+    ) -> None:
+        """Run maps of plain neurons: with their normalisation, and the max pool that all hear them through."""
+        spec, size = population.spec, self.pools[population.spec.name]
+        total = self._sum(population, list(range(len(spec.inputs))), outputs, potentials)
+        x, steps = total.permute(0, 1, 3, 4, 2), self.description.steps
+        spikes, found = fused.fire(x, population.norm, plain(spec.neuron), steps, size, rates is not None)
+        outputs[spec.name, size] = spikes.permute(0, 1, 4, 2, 3)
+        if rates is not None and found is not None:
+            rates[spec.name] = found.permute(0, 3, 1, 2)
+
+    def _at_once(self, population: Population, outputs: Outputs, potentials: dict[str, Tensor]) -> None:
         spec, graph = population.spec, self.description
         others = [index for index, c in enumerate(spec.inputs) if spec.name not in c.sources]
-        total = self._total(population, others, outputs, potentials)
+        total = population.over_time(self._sum(population, others, outputs, potentials))
         modules: list[Any] = list(population.synapses)
         loops = [
             (synapses.weight, connection.delay)
@@ -209,11 +238,11 @@ class GraphNetwork(nn.Module):
         ]
         current = total.flatten(2).float()
         found, u = recurrent.run(current, spec.neuron, graph.steps, population.decays().to(current.dtype), loops)
-        outputs[spec.name] = found.unflatten(2, population.shape)
+        outputs[spec.name, 1] = found.unflatten(2, population.shape)
         potentials[spec.name] = u.unflatten(2, population.shape)
 
-    def _total(
-        self, population: Population, indices: list[int], outputs: dict[str, Tensor], potentials: dict[str, Tensor]
+    def _sum(
+        self, population: Population, indices: list[int], outputs: Outputs, potentials: dict[str, Tensor]
     ) -> Tensor:
         """The sum of some connections of a population over all steps, `[steps or 1, batch, *shape]`."""
         total = None
@@ -224,18 +253,24 @@ class GraphNetwork(nn.Module):
         if total is None:  # heard from itself alone
             some = next(iter(outputs.values()))
             total = torch.zeros((1, some.shape[1], *population.shape), device=some.device)
-        return population.finish(total.flatten(0, 1)).unflatten(0, total.shape[:2])
+        return total
 
-    def _seen(self, connection: ConnectionSpec, outputs: dict[str, Tensor], potentials: dict[str, Tensor]) -> Tensor:
+    @staticmethod
+    def _seen(connection: ConnectionSpec, outputs: Outputs, potentials: dict[str, Tensor]) -> Tensor:
         """What the synapses of a connection see over all steps, `[steps or 1, batch, ...]`."""
         total = None
         for source in connection.sources:
-            x = outputs[source]
-            if (pool := connection.pool) is not None:
-                if pool.kind == "average":
-                    x = functional.avg_pool2d(x.flatten(0, 1), pool.size).unflatten(0, x.shape[:2])
-                else:
-                    x = max_pool(x, potentials.get(source, x), pool.size)
+            pool = connection.pool
+            if pool is None:
+                x = outputs[source, 1]
+            elif pool.kind == "average":
+                x = outputs[source, 1]
+                x = functional.avg_pool2d(x.flatten(0, 1), pool.size).unflatten(0, x.shape[:2])
+            else:
+                if (source, pool.size) not in outputs:
+                    x = outputs[source, 1]
+                    outputs[source, pool.size] = max_pool(x, potentials.get(source, x), pool.size)
+                x = outputs[source, pool.size]
             total = x if total is None else total + x
         assert total is not None
         if connection.delay:
@@ -243,9 +278,7 @@ class GraphNetwork(nn.Module):
             total = torch.cat([silent, total[: len(total) - len(silent)]])
         return total
 
-    def _step_by_step(
-        self, members: list[Population], outputs: dict[str, Tensor], potentials: dict[str, Tensor]
-    ) -> None:
+    def _step_by_step(self, members: list[Population], outputs: Outputs, potentials: dict[str, Tensor]) -> None:
         """Run populations of one component, each step by its definition."""
         names = [population.spec.name for population in members]
         outer: list[Tensor] = []
@@ -253,7 +286,7 @@ class GraphNetwork(nn.Module):
         for population in members:
             within = [i for i, c in enumerate(population.spec.inputs) if set(c.sources) & set(names)]
             others = [i for i in range(len(population.spec.inputs)) if i not in within]
-            outer.append(self._total(population, others, outputs, potentials))
+            outer.append(population.over_time(self._sum(population, others, outputs, potentials)))
             inner.append(within)
         states = [dynamics.start(p.spec.neuron, o[0].flatten(1).float()) for p, o in zip(members, outer, strict=True)]
         decays = [dynamics.Parameters(*population.decays()) for population in members]
@@ -265,12 +298,8 @@ class GraphNetwork(nn.Module):
                 for index in inner[number]:
                     connection = population.spec.inputs[index]
                     if t >= connection.delay:
-                        then = t - connection.delay
-                        now = {s: self._at(s, then, made, outputs) for s in connection.sources}
-                        reach = {s: reached[s][then][None] for s in connection.sources if s in reached}
-                        seen = self._seen(ConnectionSpec(connection.sources, connection.synapses, 0, connection.pool),
-                                          now, reach)  # fmt: skip
-                        total = total + population.synapse(index, seen[0])
+                        seen = self._seen_at(connection, t - connection.delay, made, reached, outputs, potentials)
+                        total = total + population.synapse(index, seen)
                 spec = population.spec
                 u, spikes, states[number] = dynamics.step(
                     total.flatten(1).float(), states[number], spec.neuron, decays[number]
@@ -279,12 +308,43 @@ class GraphNetwork(nn.Module):
                 made[spec.name].append(found.unflatten(1, population.shape))
                 reached[spec.name].append(u.detach().unflatten(1, population.shape))
         for name in names:
-            outputs[name], potentials[name] = torch.stack(made[name]), torch.stack(reached[name])
+            outputs[name, 1], potentials[name] = torch.stack(made[name]), torch.stack(reached[name])
 
-    @staticmethod
-    def _at(source: str, t: int, made: dict[str, list[Tensor]], outputs: dict[str, Tensor]) -> Tensor:
-        """The output of a source at a step, `[1, batch, ...]`."""
-        if source in made:
-            return made[source][t][None]
-        x = outputs[source]
-        return x if len(x) == 1 else x[t : t + 1]
+    def _seen_at(
+        self,
+        connection: ConnectionSpec,
+        t: int,
+        made: dict[str, list[Tensor]],
+        reached: dict[str, list[Tensor]],
+        outputs: Outputs,
+        potentials: dict[str, Tensor],
+    ) -> Tensor:
+        """What the synapses of a connection see of step `t`, `[batch, ...]`; `made` and `reached` are known so far."""
+        now: Outputs = {(source, 1): values[t][None] for source, values in made.items() if len(values) > t}
+        for (source, size), x in outputs.items():
+            now[source, size] = x if len(x) == 1 else x[t : t + 1]
+        reach = {source: values[t][None] for source, values in reached.items() if len(values) > t}
+        reach |= {source: u[t : t + 1] for source, u in potentials.items()}
+        return self._seen(replace(connection, delay=0), now, reach)[0]
+
+
+def plain(neuron: NeuronSpec) -> FloatNeuron:
+    """A neuron without further states, as `fused.py` knows it."""
+    kind, tau = ("if", 2.0) if neuron.decay == 1 else ("lif", 1 / (1 - neuron.decay))
+    return FloatNeuron(kind, tau, False, neuron.threshold, neuron.reset, neuron.reset_value)
+
+
+def _pool_of(graph: Graph, spec: PopulationSpec) -> int:
+    """Size of the max pool that all hear maps of plain neurons through, 1 for none; 0 for what is more than those."""
+    neuron = spec.neuron
+    more = neuron.current or neuron.adaptation or neuron.refractory or neuron.learnt != "fixed" or not neuron.spiking
+    known = neuron.reset != "none" and neuron.decay > 0 and neuron.threshold > neuron.reset_value
+    start = neuron.start_value in (None, neuron.reset_value) and neuron.reset_amount in (None, neuron.threshold)
+    is_plain = len(graph.shapes[spec.name]) == 3 and not graph.is_recurrent(spec.name) and not spec.bias
+    if more or not known or not start or not is_plain:
+        return 0
+    heard = [c.pool for p in graph.populations for c in p.inputs if spec.name in c.sources]
+    sizes = {pool.size if pool is not None and pool.kind == "max" else 1 for pool in heard}
+    if spec.name == graph.readout.source:
+        sizes.add(1)
+    return sizes.pop() if len(sizes) == 1 else 0

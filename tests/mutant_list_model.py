@@ -90,6 +90,13 @@ MODEL = (
         "of several connections of a population the last alone is heard",
     ),
     Mutant(
+        "pooled for all",
+        "model/graph_network.py",
+        "return sizes.pop() if len(sizes) == 1 else 0",
+        "return max(sizes)",
+        "maps that are heard with and without a pool are put out pooled alone",
+    ),
+    Mutant(
         "read-out of the first membrane",
         "model/graph_network.py",
         "found = x[-1]",

@@ -86,6 +86,19 @@ GRAPHS = {
         ReadoutSpec("out", "sum"),
         steps=4,
     ),
+    "maps": Graph(
+        "maps",
+        (IMAGE,),
+        (
+            PopulationSpec("a", (conv("image"),), batch_norm=True),
+            PopulationSpec("b", (conv("a"), conv("image")), NeuronSpec(0.75, reset="soft")),
+            PopulationSpec("c", (conv("a", "b", delay=1),), NeuronSpec(1.0, reset_value=-0.5), batch_norm=True),
+            PopulationSpec("d", (conv("c", pool=Pool("max", 2)),), batch_norm=True),
+            PopulationSpec("out", (dense("d", outputs=3), dense("c", outputs=3, pool=Pool("max", 2), delay=2)), LI),
+        ),
+        ReadoutSpec("out", "sum"),
+        steps=4,
+    ),
     "loop of maps": Graph(
         "loop of maps",
         (InputSpec("rows", (2, 12, 4), held=False),),
@@ -168,6 +181,20 @@ def test_a_graph_does_what_its_description_says(name: str) -> None:
     for spec, rate in zip(graph.populations, rates, strict=True):
         assert torch.allclose(rate, expected[spec.name].mean(dim=0)) if spec.neuron.spiking else rate.shape == (4, 0)
     assert all(values.any() for name, values in expected.items() if name != graph.readout.source)
+
+
+def test_maps_of_plain_neurons_are_one_operation() -> None:
+    network = lively(GRAPHS["maps"])
+    assert network.pools == {"a": 1, "b": 1, "c": 2, "d": 1, "out": 0}
+    pixels = images(network.description)
+    fast = network(pixels)
+    of_fast = torch.autograd.grad(fast.square().sum(), list(network.parameters()))
+    network.pools = dict.fromkeys(network.pools, 0)
+    slow = network(pixels)
+    of_slow = torch.autograd.grad(slow.square().sum(), list(network.parameters()))
+    assert torch.allclose(fast, slow, atol=1e-5)
+    for found, expected in zip(of_fast, of_slow, strict=True):
+        assert torch.allclose(found, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
 
 
 @pytest.mark.parametrize("name", GRAPHS)
