@@ -18,9 +18,12 @@ from pathlib import Path
 import torch
 
 from ..errors import require
+from ..shapes import Pool
 from . import data
 from .checkpoint import Checkpoint
 from .config import TrainConfig
+from .description import ConvSpec, DenseSpec
+from .graph import ConnectionSpec, Graph, InputSpec, PopulationSpec, ReadoutSpec
 from .held_out import HELD_OUT
 from .networks import network_of
 from .train import Row, evaluate, train
@@ -66,6 +69,37 @@ CONVOLUTIONAL: dict[str, TrainConfig] = {
     ),
 }
 
+
+def deep_maps(name: str, residual: bool) -> Graph:
+    """Five convolutions and an output layer, each on the layer before it; `residual`: and on the one before that."""
+    populations: list[PopulationSpec] = []
+    for depth in range(1, 7):
+        pool = Pool("max", 2) if depth in (2, 6) else None
+        sources = [f"maps{n}" for n in ((depth - 1, depth - 2) if residual and depth > 3 else (depth - 1,))]
+        if depth == 1:
+            sources = ["image"]
+        synapses = DenseSpec(10) if depth == 6 else ConvSpec(16)
+        heard = ConnectionSpec(tuple(sources), synapses, pool=pool)
+        own = "output" if depth == 6 else f"maps{depth}"
+        populations.append(PopulationSpec(own, (heard,), batch_norm=depth < 6))
+    return Graph(name, (InputSpec("image", (1, 28, 28)),), tuple(populations), ReadoutSpec("output"), steps=4)
+
+
+# a residual network, and the chain of as many synapses: the same but for the spikes that are added
+DEEP: dict[str, TrainConfig] = {
+    f"mnist-{kind}-20": replace(
+        SPARSEST,
+        network=deep_maps(kind, kind == "residual"),
+        precision="float32",
+        epochs=15,
+        dense=0.2,
+        rewire=0.6,
+        connectivity=0.2,
+        lr=3e-3,
+    )
+    for kind in ("residual", "plain")
+}
+
 # MNIST row by row, 28 steps of 28 pixels: a recurrent network with synaptic currents, 250 neurons in all
 RECURRENT: dict[str, TrainConfig] = {
     "mnist-rows-20": replace(
@@ -103,7 +137,7 @@ COMPARED: dict[str, dict[str, TrainConfig]] = {
 def runs() -> dict[str, TrainConfig]:
     """All runs by name, in the order in which they are made."""
     committed = {f"{name}-s{seed}": replace(config, seed=seed) for seed in SEEDS for name, config in COMMITTED.items()}
-    once = {f"{name}-s0": config for name, config in (CONVOLUTIONAL | RECURRENT | CURVE).items()}
+    once = {f"{name}-s0": config for name, config in (CONVOLUTIONAL | RECURRENT | DEEP | CURVE).items()}
     once["mnist-conv-20-s1"] = replace(CONVOLUTIONAL["mnist-conv-20"], seed=1)  # the better on held-out images is kept
     compared = {
         f"{recipe}-{which}-s{seed}": replace(config, seed=seed, epochs=EPOCHS)

@@ -12,6 +12,7 @@ from gradrtl.errors import UserError
 from gradrtl.model import campaign
 from gradrtl.model.checkpoint import Checkpoint
 from gradrtl.model.config import TrainConfig
+from gradrtl.model.graph import Graph
 
 CHECKPOINTS = Path(__file__).parent.parent / "checkpoints"
 
@@ -33,6 +34,19 @@ def test_committed(path: Path) -> None:
     assert checkpoint.census.connectivity == checkpoint.figures["connectivity"]
     assert checkpoint.census.useful_connectivity == checkpoint.figures["useful_connectivity"]
     assert len(checkpoint.history) == checkpoint.config["epochs"]
+
+
+def test_residual_and_plain_differ_in_what_is_added_alone() -> None:
+    residual, plain = (campaign.DEEP[f"mnist-{kind}-20"] for kind in ("residual", "plain"))
+    assert replace(residual, network=plain.network) == plain
+    assert isinstance(residual.network, Graph)
+    assert isinstance(plain.network, Graph)
+    assert residual.network.weight_shapes == plain.network.weight_shapes
+    added = [population.inputs[0].sources for population in residual.network.populations]
+    assert [sources[:1] for sources in added] == [
+        population.inputs[0].sources for population in plain.network.populations
+    ]
+    assert [len(sources) for sources in added] == [1, 1, 1, 2, 2, 2]
 
 
 def test_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
