@@ -14,7 +14,7 @@ def random_mlp(connectivity: float = 0.05, seed: int = 0, pixel_bits: int = 8) -
     generator = np.random.default_rng(seed)
     hidden = _dense("hidden", generator, (784,), 800, connectivity, ((1 << pixel_bits) - 1) * 6)
     output = _dense("output", generator, (800,), 10, min(1.0, 2 * connectivity), 4)
-    return QuantizedNetwork(Input((1, 28, 28), pixel_bits), (hidden, output), steps=8)
+    return QuantizedNetwork.chain(Input((1, 28, 28), pixel_bits), (hidden, output), steps=8)
 
 
 def random_cifar10_paper(connectivity: float = CIFAR10_CONNECTIVITY, seed: int = 0) -> QuantizedNetwork:
@@ -32,7 +32,7 @@ def random_cifar10_paper(connectivity: float = CIFAR10_CONNECTIVITY, seed: int =
         shape = layers[-1].output_shape
     layers.append(_dense("hidden", generator, shape, 2048, connectivity, 6))
     layers.append(_dense("votes", generator, (2048,), 100, connectivity, 2))
-    return QuantizedNetwork(Input((3, 32, 32)), tuple(layers), 8, Readout("count", 10))
+    return QuantizedNetwork.chain(Input((3, 32, 32)), tuple(layers), 8, Readout("count", 10))
 
 
 def _dense(

@@ -84,7 +84,7 @@ def one_step(neuron: IntNeuron, current: int) -> tuple[int, int]:
 def several_steps(neuron: IntNeuron, current: int, steps: int) -> tuple[list[int], list[int]]:
     """Spikes and membranes of steps that all have this sum."""
     synapses = Dense(np.zeros((1, 1), np.int8), np.array([current]))
-    network = QuantizedNetwork(Input((1,)), (Layer("one", (1,), synapses, neuron, 2),), steps=steps)
+    network = QuantizedNetwork.chain(Input((1,)), (Layer("one", (1,), synapses, neuron, 2),), steps=steps)
     trace = reference.run(network, np.zeros((1, 1), np.uint8)).trace
     assert trace is not None
     return trace.spikes[0][0, :, 0].tolist(), trace.membranes[0][0, :, 0].tolist()

@@ -28,7 +28,7 @@ from .errors import UserError, require, within
 from .files import whole
 
 FORMAT = "gradrtl"
-VERSION = 1
+VERSION = 1  # of a kind of content, unless it says otherwise
 LARGEST_TOTAL = 1 << 28  # bytes of all members together, unpacked
 LARGEST_HEADER = 1 << 22  # bytes of JSON
 LARGEST_DIRECTORY = 1 << 20  # bytes of the zip's list of members
@@ -60,8 +60,10 @@ def digest(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
     return sha.hexdigest()
 
 
-def save(path: str | Path, kind: str, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
-    """Write an archive of `kind` and return its digest; the file appears whole or not at all.
+def save(
+    path: str | Path, kind: str, header: dict[str, Any], arrays: dict[str, np.ndarray], version: int = VERSION
+) -> str:
+    """Write an archive of `kind` and `version` and return its digest; the file appears whole or not at all.
 
     Raises
     ------
@@ -71,7 +73,7 @@ def save(path: str | Path, kind: str, header: dict[str, Any], arrays: dict[str, 
     for name, array in arrays.items():
         require(array.dtype.kind in NUMBERS, f"{kind} array {name} dtype", array.dtype, "numbers")
     body = {"content": header, "kind": kind}
-    envelope = {"format": FORMAT, "version": VERSION, "digest": digest(body, arrays), **body}
+    envelope = {"format": FORMAT, "version": version, "digest": digest(body, arrays), **body}
     encoded = _json(envelope).encode()
     require(len(encoded) <= LARGEST_HEADER, f"{kind} header", f"{len(encoded)} bytes", f"at most {LARGEST_HEADER}")
     members = {"header": np.frombuffer(encoded, dtype=np.uint8), **arrays}
@@ -86,11 +88,12 @@ def save(path: str | Path, kind: str, header: dict[str, Any], arrays: dict[str, 
 
 
 def load(
-    path: str | Path, kind: str, read: Callable[[dict[str, Any], Claims], Read]
+    path: str | Path, kind: str, read: Callable[[dict[str, Any], Claims], Read], newest: int = VERSION
 ) -> tuple[Read, dict[str, np.ndarray]]:
     """Read an archive of `kind`: what `read` makes of its header and of what its arrays claim to be, and the arrays.
 
-    `read` raises `UserError` where header or claims are wrong; nothing but the header is unpacked before.
+    `read` raises `UserError` where header or claims are wrong; nothing but the header is unpacked before. Versions 1 to
+    `newest` are read.
 
     Raises
     ------
@@ -106,7 +109,7 @@ def load(
                 _check_directory(file)
                 with zipfile.ZipFile(file) as archive:
                     members = _members(archive)
-                    envelope = _envelope(archive, members, kind)
+                    envelope = _envelope(archive, members, kind, newest)
                     claims = {name: _claim(archive, info) for name, info in members.items() if name != "header"}
                     found = read(envelope["content"], claims)
                     arrays = {name: _unpacked(archive, members[name]) for name in claims}
@@ -165,7 +168,7 @@ def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     return members
 
 
-def _envelope(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], kind: str) -> dict[str, Any]:
+def _envelope(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], kind: str, newest: int) -> dict[str, Any]:
     """The header of an archive of `kind`, its digest not compared."""
     claim = _claim(archive, members["header"])
     require(claim.dtype == np.uint8, "header dtype", claim.dtype, "uint8")
@@ -173,7 +176,8 @@ def _envelope(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], kin
     if not isinstance(envelope, dict) or envelope.get("format") != FORMAT:
         raise UserError(f"not a {FORMAT} archive")
     version = envelope.get("version")
-    require(type(version) is int and version == VERSION, "version", version, f"{VERSION}, what this program reads")
+    known = " or ".join(map(str, range(1, newest + 1)))
+    require(type(version) is int and 1 <= version <= newest, "version", version, f"{known}, what this program reads")
     require(envelope.get("kind") == kind, "kind", envelope.get("kind"), kind)
     require(isinstance(envelope.get("content"), dict), "content", envelope.get("content"), "an object")
     require(isinstance(envelope.get("digest"), str), "digest", envelope.get("digest"), "text")

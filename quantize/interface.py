@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..checks import choice, whole
+from ..checks import choice, name, whole
 from ..shapes import LARGEST_SHAPE, shape_of
 
 PIXEL_BITS = 8
@@ -26,8 +26,10 @@ class Input:
     shape: tuple[int, ...]
     bits: int = PIXEL_BITS
     kind: str = "static"
+    name: str = "input"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "name", name("input.name", self.name))
         object.__setattr__(self, "kind", choice("input.kind", self.kind, ("static", "spikes", "graded")))
         object.__setattr__(self, "shape", shape_of("input.shape", self.shape))
         object.__setattr__(self, "bits", whole("input.bits", self.bits, 1, PIXEL_BITS))
@@ -49,7 +51,7 @@ class Input:
 
 @dataclass(frozen=True)
 class Readout:
-    """What a frame's answer is made of: spikes or membranes of the last layer.
+    """What a frame's answer is made of: spikes or membranes of the population `source`, "" for the last.
 
     `count`: how often a neuron spiked. Of neurons that do not spike: `membrane`, at the end of the frame; `largest`
     membrane of all steps; `sum` of the membranes over all steps.
@@ -60,7 +62,9 @@ class Readout:
 
     kind: str = "count"
     group: int = 1
+    source: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kind", choice("readout.kind", self.kind, ("count", *MEMBRANES)))
+        object.__setattr__(self, "source", name("readout.source", self.source, least=0))
         object.__setattr__(self, "group", whole("readout.group", self.group, 1, LARGEST_SHAPE))

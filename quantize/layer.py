@@ -1,4 +1,4 @@
-"""`Layer`: synapses, neurons and an optional pool, and what is connected."""
+"""`Layer`: a population of a chain, with the synapses from the layer before it and a pool behind it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from math import prod
 
 import numpy as np
 
-from ..bits import signed_range
-from ..checks import name, whole
-from ..errors import UserError, require
-from ..shapes import LARGEST_SHAPE, Pool, shape_of
-from .neuron import LIMIT, IntNeuron, Parameters
-from .synapses import WEIGHT_BITS, Conv, Dense
+from ..checks import name
+from ..shapes import Pool, shape_of
+from .neuron import IntNeuron, Parameters
+from .population import checked_neurons, checked_weights, kinds, spread
+from .synapses import Conv, Dense
 
 LARGEST_LAYERS = 64  # of a network
 
@@ -32,28 +31,11 @@ class Layer:
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", name("layer name", self.name))
         where = f"layer {self.name}"
-        for field, value, kinds in (
-            ("synapses", self.synapses, (Dense, Conv)),
-            ("neuron", self.neuron, (IntNeuron,)),
-            ("pool", self.pool, (Pool, type(None))),
-        ):
-            if not isinstance(value, kinds):
-                accepted = " or ".join(kind.__name__ for kind in kinds)
-                raise UserError.of(f"{where} {field}", type(value).__name__, f"a {accepted}")
+        synapses, neuron, pool = (self.synapses, (Dense, Conv)), (self.neuron, (IntNeuron,)), (Pool, type(None))
+        kinds(where, {"synapses": synapses, "neuron": neuron, "pool": (self.pool, pool)})
         object.__setattr__(self, "input_shape", shape_of(f"{where} input_shape", self.input_shape))
-        bits = whole(f"{where} weight_bits", self.weight_bits, WEIGHT_BITS[0], WEIGHT_BITS[-1])
-        object.__setattr__(self, "weight_bits", bits)
-        weight, bias = self.synapses.weight, self.synapses.bias
-        low, high = signed_range(bits)
-        extremes = (int(weight.min()), int(weight.max()))
-        fits = low <= extremes[0] and extremes[1] <= high
-        require(fits, f"{where} weights", extremes, f"{low} to {high} at {bits} bits")
-        sizes = sorted({1, self.channels, self.neurons})
-        for field, values in self.neuron.parameters._asdict().items():
-            require(values.size in sizes, f"{where} {field} size", values.size, " or ".join(map(str, sizes)))
-        extreme = max(abs(int(bias.min())), abs(int(bias.max())))
-        require(extreme < LIMIT, f"{where} bias", extreme, f"less than {LIMIT} from zero")
-        require(self.neurons <= LARGEST_SHAPE, f"{where} neurons", self.neurons, f"at most {LARGEST_SHAPE}")
+        object.__setattr__(self, "weight_bits", checked_weights(where, self.synapses, self.weight_bits))
+        checked_neurons(where, self.neuron, self.synapses.bias, self.channels, self.neurons)
         if self.pool is not None:
             self.pool.output_shape(self.shape)
 
@@ -97,10 +79,7 @@ class Layer:
 
     def per_neuron(self, values: np.ndarray) -> np.ndarray:
         """Spread `[1]`, `[channels]` or `[neurons]` values over the neurons: `[neurons]`."""
-        if values.size == self.neurons:
-            return values
-        per_channel = np.broadcast_to(values, (self.channels,))
-        return np.repeat(per_channel, self.neurons // self.channels)
+        return spread(values, self.channels, self.neurons)
 
     @cached_property
     def parameters(self) -> Parameters:

@@ -35,15 +35,17 @@ class Living:
                 weight[np.ix_(rows, columns)] = layer.synapses.weight
                 bias = np.zeros(len(weight), np.int64)
                 bias[rows] = layer.synapses.bias
-                threshold = layer.neuron.threshold
-                if threshold.size > 1:
-                    threshold = np.full(len(weight), threshold.max())
-                    threshold[rows] = layer.neuron.threshold
-                neuron = replace(layer.neuron, threshold=threshold)
+                own = {}
+                for field in ("threshold", "reset_amount"):
+                    given = getattr(layer.neuron, field)
+                    if given.size > 1:
+                        own[field] = np.full(len(weight), given.max())
+                        own[field][rows] = given
+                neuron = replace(layer.neuron, **own)
                 layer = replace(layer, input_shape=trained.input_shape, synapses=Dense(weight, bias), neuron=neuron)
             layers.append(layer)
         counted = {**found.notes["synapses"], **places_of(self.whole)}
-        return replace(found, layers=tuple(layers), notes={**found.notes, "synapses": counted})
+        return found.changed(layers=tuple(layers), notes={**found.notes, "synapses": counted})
 
 
 def without_dead(network: FloatNetwork) -> Living:

@@ -1,15 +1,20 @@
 """`QuantizedNetwork`: the frozen integers that simulators and hardware agree on.
 
-A network is a chain of layers. Each layer integrates its input through its synapses (`Dense` or `Conv`), updates one
-kind of `IntNeuron`, and may pool its spikes. The meaning of every field is the arithmetic contract of `docs/design.md`,
-section 2, written out in `sim/reference.py`. All widths that simulators and hardware need are derived here and in
-`ranges.py`, once. The parts stand in files of their own; all are imported from here.
+A network is a graph: inputs, populations of one kind of `IntNeuron` each, connections between them, and read-outs. The
+meaning of every field is the arithmetic contract of `docs/design.md`, section 2, written out in `sim/reference.py`. All
+widths that simulators and hardware need are derived here and in `ranges.py`, once. The parts stand in files of their
+own; all are imported from here.
+
+A chain is a graph in which every population has one connection, from the population before it or from the input:
+`QuantizedNetwork.chain` makes one from `Layer`s, and `layers` gives them back.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import count
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -17,127 +22,263 @@ from typing import Any
 import numpy as np
 
 from .. import archive
-from ..bits import signed_range
 from ..checks import whole
-from ..errors import UserError, require, within
+from ..errors import require, within
 from ..shapes import Pool
-from . import network_file
+from . import network_file, network_file_1
+from .graph import Edge, Graph
 from .interface import LARGEST_STEPS, PIXEL_BITS, SUM_BITS, Input, Readout
 from .layer import LARGEST_LAYERS, Layer
-from .neuron import LIMIT, IntNeuron, LeakKind
+from .neuron import LIMIT, Adaptation, IntNeuron, LeakKind, Parameters, Reset, Rounding, State, SynapticCurrent
 from .placement import Placement, checked_rates
-from .ranges import Ranges, ranges_of
+from .population import Connection, Population, kinds
+from .ranges import Ranges, ranges_of_graph
 from .synapses import WEIGHT_BITS, Conv, Dense
 
 __all__ = [
     "LIMIT",
     "PIXEL_BITS",
     "WEIGHT_BITS",
+    "Adaptation",
+    "Connection",
     "Conv",
     "Dense",
+    "Edge",
     "Input",
     "IntNeuron",
     "Layer",
     "LeakKind",
+    "Parameters",
     "Pool",
+    "Population",
     "QuantizedNetwork",
     "Ranges",
     "Readout",
+    "Reset",
+    "Rounding",
+    "State",
+    "SynapticCurrent",
 ]
 
 
 @dataclass(frozen=True)
 class QuantizedNetwork:
-    """A validated chain of layers of integers.
+    """A validated graph of integers.
 
-    What follows `readout` is not part of the network's meaning, nor of its `digest`: `notes` is free JSON (scales,
+    What follows `readouts` is not part of the network's meaning, nor of its `digest`: `notes` is free JSON (scales,
     provenance) that no machine reads; `rates` and `placement` say how the network is best placed, where that is known.
 
+    populations
+        In any order; simulators and hardware update them in the order of `order`.
+    readouts
+        The class of a frame is decided by the first.
     rates
-        For each layer float64 `[sources]`: mean events per frame of each source, measured on training data.
+        For each connection, in the order of `edges`, float64 `[sources]`: mean events per frame of each source,
+        measured on training data.
     """
 
-    input: Input
-    layers: tuple[Layer, ...]
+    inputs: tuple[Input, ...]
+    populations: tuple[Population, ...]
     steps: int
-    readout: Readout = field(default_factory=Readout)
+    readouts: tuple[Readout, ...] = (Readout(),)
     notes: dict[str, Any] = field(default_factory=dict)
     rates: tuple[np.ndarray, ...] | None = None
     placement: Placement | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "steps", whole("steps", self.steps, 1, LARGEST_STEPS))
-        for name, kinds in (
-            ("input", Input),
-            ("layers", (tuple, list)),
-            ("readout", Readout),
-            ("notes", dict),
-            ("placement", (Placement, type(None))),
-        ):
-            value = getattr(self, name)
-            if not isinstance(value, kinds):
-                raise UserError.of(name, type(value).__name__, str(QuantizedNetwork.__annotations__[name]))
-        object.__setattr__(self, "layers", tuple(self.layers))
-        require(1 <= len(self.layers) <= LARGEST_LAYERS, "layers", len(self.layers), f"1 to {LARGEST_LAYERS}")
-        self._check_chain()
-        self._check_outputs()
-        for layer, ranges in zip(self.layers, self.ranges, strict=True):
+        def take(name: str, value: object) -> None:
+            object.__setattr__(self, name, value)
+
+        take("steps", whole("steps", self.steps, 1, LARGEST_STEPS))
+        for name, kind in (("inputs", Input), ("populations", Population), ("readouts", Readout)):
+            given = getattr(self, name)
+            given = (given,) if isinstance(given, kind) else given
+            kinds("network", {name: (given, (tuple, list))})
+            for item in given:
+                kinds("network", {name: (item, (kind,))})
+            take(name, tuple(given))
+            require(1 <= len(given) <= LARGEST_LAYERS, name, len(given), f"1 to {LARGEST_LAYERS}")
+        kinds("network", {"notes": (self.notes, (dict,)), "placement": (self.placement, (Placement, type(None)))})
+        last = self.populations[-1].name
+        take("readouts", tuple(replace(given, source=given.source or last) for given in self.readouts))
+        self._check_readouts()
+        for population, ranges in zip(self.populations, self.ranges, strict=True):
             extreme = max(map(abs, (*ranges.potential, *ranges.membrane, *ranges.synaptic)))
-            extreme = max(extreme, *(abs(i) << layer.neuron.fraction for i in ranges.current))
-            extreme = max(extreme, ranges.adaptation[1] + int(layer.neuron.threshold.max()))
-            require(extreme < LIMIT, f"layer {layer.name} largest sum", extreme, f"less than {LIMIT}")
+            extreme = max(extreme, *(abs(i) << population.neuron.fraction for i in ranges.current))
+            extreme = max(extreme, ranges.adaptation[1] + int(population.neuron.threshold.max()))
+            require(extreme < LIMIT, f"population {population.name} largest sum", extreme, f"less than {LIMIT}")
         self._check_sums()
         if self.rates is not None:
-            object.__setattr__(self, "rates", checked_rates(self.rates, [layer.sources for layer in self.layers]))
+            take("rates", checked_rates(self.rates, [edge.sources for edge in self.edges]))
         if self.placement is not None:
-            self.placement.check(len(self.layers))
+            self.placement.check(len(self.populations))
 
-    def _check_chain(self) -> None:
-        """Each layer reads what the one before it puts out."""
-        shape = self.input.shape
-        for layer in self.layers:
-            require(isinstance(layer, Layer), "layers", type(layer).__name__, "layers, each a Layer")
-            flat = layer.input_shape if isinstance(layer.synapses, Conv) else (prod(layer.input_shape),)
-            seen = shape if isinstance(layer.synapses, Conv) else (prod(shape),)
+    @staticmethod
+    def chain(
+        input: Input,
+        layers: Sequence[Layer],
+        steps: int,
+        readout: Readout | None = None,
+        notes: dict[str, Any] | None = None,
+        rates: tuple[np.ndarray, ...] | None = None,
+        placement: Placement | None = None,
+    ) -> QuantizedNetwork:
+        """The graph of `layers`, each of which reads what the one before it, or the input, puts out."""
+        kinds("network", {"input": (input, (Input,)), "layers": (layers, (tuple, list))})
+        require(1 <= len(layers) <= LARGEST_LAYERS, "layers", len(layers), f"1 to {LARGEST_LAYERS}")
+        populations: list[Population] = []
+        for layer in layers:
+            kinds("network", {"layers": (layer, (Layer,))})
+        given, *names = _unique([input.name, *(layer.name for layer in layers)])
+        source, shape, pool = given, input.shape, None
+        for title, layer in zip(names, layers, strict=True):
+            seen = pool.output_shape(shape) if pool else shape
+            convolves = isinstance(layer.synapses, Conv)
+            fits = layer.input_shape == seen if convolves else prod(layer.input_shape) == prod(seen)
+            require(fits, f"layer {layer.name} input_shape", layer.input_shape, f"{seen}, from the layer before")
+            without = replace(layer.synapses, bias=None)
+            connection = Connection(source, without, layer.weight_bits, pool=pool)
+            bias = layer.synapses.bias
+            populations.append(Population(title, layer.shape, layer.neuron, bias, (connection,)))
+            source, shape, pool = title, layer.shape, layer.pool
+        require(pool is None, f"layer {layers[-1].name} pool", pool, "none: the last layer is read out as it is")
+        read = replace(readout or Readout(), source=source)
+        inputs = (replace(input, name=given),)
+        return QuantizedNetwork(inputs, tuple(populations), steps, (read,), notes or {}, rates, placement)
+
+    def changed(self, **changes: Any) -> QuantizedNetwork:
+        """A chain with other arguments of `chain`; `rates` and `placement` are kept unless they are among them."""
+        arguments = {"input": self.input, "layers": self.layers, "readout": self.readout}
+        others = {name: getattr(self, name) for name in ("steps", "notes", "rates", "placement")}
+        return QuantizedNetwork.chain(**{**arguments, **others, **changes})
+
+    def _check_readouts(self) -> None:
+        """Each read-out has its population, which spikes if spikes are counted; silent ones are only read out."""
+        sources: dict[str, str] = {}
+        for readout in self.readouts:
+            where = f"readout of {readout.source}"
+            known = {population.name: population for population in self.populations}
+            require(readout.source in known, "readout source", readout.source, f"one of {', '.join(known)}")
+            require(readout.source not in sources, "readout source", readout.source, "populations, each read once")
+            sources[readout.source] = readout.kind
+            population = known[readout.source]
+            outputs = population.neurons
             require(
-                flat == seen, f"layer {layer.name} input_shape", layer.input_shape, f"{shape}, from the layer before"
+                outputs % readout.group == 0, f"{where} group", readout.group, f"a divisor of {outputs}, its neurons"
             )
-            shape = layer.output_shape
-
-    def _check_outputs(self) -> None:
-        """The last layer is what the read-out needs; only it may be silent."""
-        last = self.layers[-1]
-        require(last.pool is None, f"layer {last.name} pool", last.pool, "none: the last layer is read out as it is")
-        outputs, group = last.neurons, self.readout.group
-        require(outputs % group == 0, "readout.group", group, f"a divisor of the {outputs} outputs")
-        spiking = self.readout.kind == "count"
-        require(last.neuron.spiking == spiking, f"layer {last.name} spiking", last.neuron.spiking, str(spiking))
-        for layer in self.layers[:-1]:
-            require(layer.neuron.spiking, f"layer {layer.name} spiking", False, "True: only the last may be silent")
+            wanted = readout.kind == "count"
+            spiking = population.neuron.spiking
+            require(spiking == wanted, f"population {population.name} spiking", spiking, f"{wanted} for {readout.kind}")
+        for population in self.populations:
+            require(
+                population.neuron.spiking or population.name in sources,
+                f"population {population.name} spiking", False, "True, or a read-out of its membranes",
+            )  # fmt: skip
 
     def _check_sums(self) -> None:
-        """The sums of the read-out fit the words of the result packet."""
-        low, high = (0, 1) if self.readout.kind == "count" else self.ranges[-1].membrane
-        if self.readout.kind in ("count", "sum"):
-            low, high = low * self.steps, high * self.steps
-        low, high = low * self.readout.group, high * self.readout.group
-        fits = signed_range(SUM_BITS)[0] <= low and high <= signed_range(SUM_BITS)[1]
-        remedy = f"{SUM_BITS} signed bits: take a smaller readout.group, a smaller fraction or fewer steps"
-        require(fits, "sum of a class", f"{low} to {high}", remedy)
+        """The sums of the read-outs fit the words of the result packet."""
+        for readout, ranges in zip(self.readouts, self.readout_ranges, strict=True):
+            low, high = (bound * readout.group for bound in ranges)
+            fits = low >= -(1 << SUM_BITS - 1) and high < 1 << SUM_BITS - 1
+            remedy = f"{SUM_BITS} signed bits: take a smaller readout.group, a smaller fraction or fewer steps"
+            require(fits, "sum of a class", f"{low} to {high}", remedy)
+
+    @cached_property
+    def graph(self) -> Graph:
+        """How the populations are connected; `UserError` where they cannot be so."""
+        return Graph(self.inputs, self.populations)
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """Indices of the populations in the order in which a step updates them."""
+        return self.graph.order
+
+    @property
+    def edges(self) -> tuple[Edge, ...]:
+        """All connections, by population and then in the population's own order."""
+        return self.graph.edges
+
+    def consumers(self, name: str) -> tuple[Edge, ...]:
+        """The connections that read the input or population `name`."""
+        return tuple(edge for edge in self.edges if name in edge.connection.sources)
+
+    def population(self, name: str) -> Population:
+        """The population `name`."""
+        return self.populations[self.graph.index[name]]
+
+    @cached_property
+    def readout_ranges(self) -> tuple[tuple[int, int], ...]:
+        """For each read-out, bounds of what is read of one neuron."""
+        found = []
+        for readout in self.readouts:
+            low, high = (0, 1) if readout.kind == "count" else self.ranges[self.graph.index[readout.source]].membrane
+            times = self.steps if readout.kind in ("count", "sum") else 1
+            found.append((low * times, high * times))
+        return tuple(found)
+
+    @cached_property
+    def classes_of(self) -> tuple[int, ...]:
+        """For each read-out, the number of its sums."""
+        return tuple(self.population(readout.source).neurons // readout.group for readout in self.readouts)
 
     @property
     def classes(self) -> int:
-        return self.layers[-1].neurons // self.readout.group
+        """Classes among which the first read-out decides."""
+        return self.classes_of[0]
+
+    @cached_property
+    def is_chain(self) -> bool:
+        """Whether `layers` can tell the whole network."""
+        names = (self.inputs[0].name, *(population.name for population in self.populations))
+        chained = all(
+            len(population.inputs) == 1
+            and population.inputs[0].sources == (source,)
+            and population.inputs[0].delay == population.inputs[0].shift == 0
+            for population, source in zip(self.populations, names[:-1], strict=True)
+        )
+        return chained and len(self.inputs) == len(self.readouts) == 1 and self.readouts[0].source == names[-1]
+
+    def _chain_only(self, what: str) -> None:
+        require(self.is_chain, "network", "a graph", f"a chain of layers, of which {what} can be asked")
+
+    @property
+    def input(self) -> Input:
+        """The input of a chain."""
+        self._chain_only("the input")
+        return self.inputs[0]
+
+    @property
+    def readout(self) -> Readout:
+        """The read-out of a chain."""
+        self._chain_only("the read-out")
+        return self.readouts[0]
+
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers of a chain; `UserError` for other graphs."""
+        self._chain_only("the layers")
+        pools = [population.inputs[0].pool for population in self.populations[1:]]
+        return tuple(
+            Layer(
+                population.name,
+                edge.input_shape,
+                replace(edge.synapses, bias=population.bias),
+                population.neuron,
+                edge.connection.weight_bits,
+                pool,
+            )
+            for population, edge, pool in zip(self.populations, self.edges, [*pools, None], strict=True)
+        )
 
     @property
     def connected(self) -> int:
-        """Weights that are not zero, of all layers."""
-        return sum(layer.connected for layer in self.layers)
+        """Weights that are not zero, of all connections."""
+        return sum(edge.connected for edge in self.edges)
 
     @property
     def possible(self) -> int:
-        """Weights of all layers, zeros included."""
-        return sum(layer.possible for layer in self.layers)
+        """Weights of all connections, zeros included."""
+        return sum(edge.possible for edge in self.edges)
 
     @property
     def connectivity(self) -> float:
@@ -147,24 +288,30 @@ class QuantizedNetwork:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of everything that has a meaning (`notes`, `rates` and `placement` left out)."""
-        return archive.digest(*network_file.content(self, meaning=True))
+        return archive.digest(*(network_file_1.content(self) or network_file.content(self, meaning=True)))
 
     @cached_property
     def ranges(self) -> tuple[Ranges, ...]:
-        """Proven bounds, one for each layer."""
-        largest, found = self.input.largest, []
-        for layer in self.layers:
-            found.append(ranges_of(layer, largest, self.steps))
-            largest = layer.pool.largest if layer.pool else 1
-        return tuple(found)
+        """Proven bounds, one for each population."""
+        return ranges_of_graph(self.graph, self.steps)
 
     def save(self, path: str | Path) -> str:
         """Write the network to `path`; returns the file's digest (that of notes, rates and placement included)."""
-        return archive.save(path, network_file.KIND, *network_file.content(self))
+        return archive.save(path, network_file.KIND, *network_file.content(self), version=network_file.VERSION)
 
     @staticmethod
     def load(path: str | Path) -> QuantizedNetwork:
         """Read a network; `UserError` names what is wrong with a file that is not one."""
-        plan, arrays = archive.load(path, network_file.KIND, network_file.read)
+        plan, arrays = archive.load(path, network_file.KIND, network_file.read, network_file.VERSION)
         with within(f"{network_file.KIND} file {path}"):
-            return QuantizedNetwork(**network_file.fields_of(plan, arrays))
+            made = plan.network(arrays)
+            return QuantizedNetwork.chain(**made) if "layers" in made else QuantizedNetwork(**made)
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    """`names`, those that came before with a number behind them."""
+    taken: list[str] = []
+    for name in names:
+        numbered = (f"{name} ({number})" for number in count(2))
+        taken.append(name if name not in taken else next(other for other in numbered if other not in taken))
+    return taken

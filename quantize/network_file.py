@@ -1,12 +1,13 @@
 """Network files: a `QuantizedNetwork` as a JSON header and arrays, and back.
 
-A header is read in full before an array is unpacked (`read`): the types and ranges of all fields, the shapes through
-the chain of layers, and that the arrays of the file are those that the header speaks of.
+A header is read in full before an array is unpacked (`read`): the types and ranges of all fields, and that the arrays
+of the file are those that the header speaks of, of the shapes that follow from it. Files of version 1 are read too.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -16,166 +17,250 @@ from ..archive import Claim, Claims
 from ..checks import fields, items, name, whole
 from ..errors import UserError, require, within
 from ..shapes import Conv2dGeometry, Pool, shape_of
+from . import network_file_1
 from .interface import LARGEST_STEPS, Input, Readout
-from .layer import LARGEST_LAYERS, Layer
-from .neuron import IntNeuron
+from .layer import LARGEST_LAYERS
+from .neuron import Adaptation, IntNeuron, Parameters, SynapticCurrent
 from .placement import Placement
-from .synapses import WEIGHT_BITS, Conv, Dense
+from .population import LARGEST_FAN, Connection, Population
+from .synapses import Conv, Dense
 
 if TYPE_CHECKING:
     from .network import QuantizedNetwork
 
 KIND = "network"
-NEURON = ("leak", "reset", "shift", "factor", "reset_value", "fraction", "membrane_bits", "spiking")
+VERSION = 2
+NEURON = ("leak", "reset", "shift", "fraction", "membrane_bits", "spiking", "rounding", "refractory")
+CONNECTION = ("sources", "synapses", "weight_bits", "delay", "shift", "pool")
 
 
 def content(network: QuantizedNetwork, meaning: bool = False) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Header and arrays of a network file; with `meaning`, those that the digest is of, notes and placing left out."""
-    layers, arrays = [], {}
-    for index, layer in enumerate(network.layers):
-        synapses, neuron = layer.synapses, layer.neuron
-        arrays[f"layer{index}.weight"] = synapses.weight
-        arrays[f"layer{index}.bias"] = synapses.bias
-        arrays[f"layer{index}.threshold"] = neuron.threshold
-        geometry: dict[str, Any] = {"kind": "dense"}
-        if isinstance(synapses, Conv):
-            geometry = {"kind": "conv", "stride": list(synapses.stride), "padding": list(synapses.padding)}
-        layers.append(
+    arrays: dict[str, np.ndarray] = {}
+    populations = []
+    for number, population in enumerate(network.populations):
+        own = f"population{number}"
+        arrays[f"{own}.bias"] = population.bias
+        for field in parameters_of(population.neuron):
+            arrays[f"{own}.{field}"] = getattr(population.neuron.parameters, field)
+        for index, connection in enumerate(population.inputs):
+            arrays[f"{own}.input{index}.weight"] = connection.synapses.weight
+        populations.append(
             {
-                "name": layer.name,
-                "input_shape": list(layer.input_shape),
-                "weight_bits": layer.weight_bits,
-                "synapses": geometry,
-                "neuron": {field: getattr(neuron, field) for field in NEURON},
-                "pool": {"kind": layer.pool.kind, "size": layer.pool.size} if layer.pool else None,
+                "name": population.name,
+                "shape": list(population.shape),
+                "neuron": _neuron_header(population.neuron),
+                "inputs": [_connection_header(connection) for connection in population.inputs],
             }
         )
     header = {
-        "input": {"shape": list(network.input.shape), "bits": network.input.bits, "kind": network.input.kind},
-        "layers": layers,
+        "inputs": [
+            {"name": one.name, "shape": list(one.shape), "bits": one.bits, "kind": one.kind} for one in network.inputs
+        ],
+        "populations": populations,
+        "readouts": [{"kind": one.kind, "group": one.group, "source": one.source} for one in network.readouts],
         "steps": network.steps,
-        "readout": {"kind": network.readout.kind, "group": network.readout.group},
         "notes": {} if meaning else network.notes,
     }
     if meaning:
         return header, arrays
-    for index, rates in enumerate(network.rates or ()):
-        arrays[f"layer{index}.rates"] = rates
+    for edge, rates in zip(network.edges, network.rates or (), strict=bool(network.rates)):
+        arrays[f"population{edge.population}.input{edge.index}.rates"] = rates
     if network.placement is not None:
         header["placement"] = network.placement.to_json()
     return header, arrays
 
 
+def parameters_of(neuron: IntNeuron) -> tuple[str, ...]:
+    """The parameters that have a meaning for `neuron`, and so an array in the file."""
+    without = {"current_factor"} if neuron.current is None else set()
+    without |= {"adaptation_factor", "adaptation_jump"} if neuron.adaptation is None else set()
+    return tuple(field for field in Parameters._fields if field not in without)
+
+
+def _neuron_header(neuron: IntNeuron) -> dict[str, Any]:
+    current, adaptation = neuron.current, neuron.adaptation
+    return {
+        **{field: getattr(neuron, field) for field in NEURON},
+        "current": {"shift": current.shift, "enters": current.enters} if current else None,
+        "adaptation": {"shift": adaptation.shift} if adaptation else None,
+    }
+
+
+def _connection_header(connection: Connection) -> dict[str, Any]:
+    synapses, pool = connection.synapses, connection.pool
+    geometry: dict[str, Any] = {"kind": "dense"}
+    if isinstance(synapses, Conv):
+        geometry = {"kind": "conv", "stride": list(synapses.stride), "padding": list(synapses.padding)}
+    return {
+        "sources": list(connection.sources),
+        "synapses": geometry,
+        "weight_bits": connection.weight_bits,
+        "delay": connection.delay,
+        "shift": connection.shift,
+        "pool": {"kind": pool.kind, "size": pool.size} if pool else None,
+    }
+
+
 @dataclass(frozen=True)
-class LayerPlan:
-    """A layer of a file but for its arrays: `neuron` has another threshold; `geometry` is None for a dense layer."""
+class ConnectionPlan:
+    """A connection of a file but for its weights: `geometry` is None for dense synapses."""
+
+    fields: dict[str, Any]  # arguments of `Connection`
+    geometry: Conv2dGeometry | None
+
+    def connection(self, weight: np.ndarray) -> Connection:
+        if self.geometry is None:
+            return Connection(synapses=Dense(weight), **self.fields)
+        synapses = Conv(weight, stride=self.geometry.stride, padding=self.geometry.padding)
+        return Connection(synapses=synapses, **self.fields)
+
+
+@dataclass(frozen=True)
+class PopulationPlan:
+    """A population of a file but for its arrays."""
 
     name: str
-    input_shape: tuple[int, ...]
-    geometry: Conv2dGeometry | None
-    neuron: IntNeuron
-    weight_bits: int
-    pool: Pool | None
+    shape: tuple[int, ...]
+    neuron: dict[str, Any]  # as in the header, checked
+    inputs: tuple[ConnectionPlan, ...]
 
-    def layer(self, weight: np.ndarray, bias: np.ndarray, threshold: np.ndarray) -> Layer:
-        synapses: Dense | Conv
-        if self.geometry is None:
-            synapses = Dense(weight, bias)
-        else:
-            synapses = Conv(weight, bias, self.geometry.stride, self.geometry.padding)
-        neuron = replace(self.neuron, threshold=threshold)
-        return Layer(self.name, self.input_shape, synapses, neuron, self.weight_bits, self.pool)
+    def population(self, own: str, arrays: dict[str, np.ndarray]) -> Population:
+        """The population whose arrays have names that begin with `own`."""
+        given = {field: arrays[f"{own}.{field}"] for field in Parameters._fields if f"{own}.{field}" in arrays}
+        inputs = (made.connection(arrays[f"{own}.input{i}.weight"]) for i, made in enumerate(self.inputs))
+        return Population(self.name, self.shape, neuron_of(self.neuron, given), arrays[f"{own}.bias"], tuple(inputs))
 
 
 @dataclass(frozen=True)
 class Plan:
     """A network file but for its arrays, its fields checked one by one."""
 
-    layers: tuple[LayerPlan, ...]
-    others: dict[str, Any]  # fields of `QuantizedNetwork`
+    populations: tuple[PopulationPlan, ...]
+    others: dict[str, Any]  # arguments of `QuantizedNetwork`
     with_rates: bool
 
+    def network(self, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+        """The arguments of `QuantizedNetwork` that the arrays of the file complete."""
+        made = [plan.population(f"population{n}", arrays) for n, plan in enumerate(self.populations)]
+        rates = None
+        if self.with_rates:
+            numbered = ((n, i) for n, plan in enumerate(self.populations) for i in range(len(plan.inputs)))
+            rates = tuple(arrays[f"population{n}.input{i}.rates"] for n, i in numbered)
+        return {**self.others, "populations": tuple(made), "rates": rates}
 
-def read(header: dict[str, Any], claims: Claims) -> Plan:
+
+def neuron_of(header: dict[str, Any], parameters: Mapping[str, Any]) -> IntNeuron:
+    """The neuron of a header and its parameters; where one is missing, 0."""
+    given = {field: parameters.get(field, 0) for field in Parameters._fields}
+    current, adaptation = header["current"], header["adaptation"]
+    return IntNeuron(
+        **{field: header[field] for field in NEURON},
+        **{field: given[field] for field in ("threshold", "factor", "reset_value", "reset_amount", "start_value")},
+        current=SynapticCurrent(given["current_factor"], **current) if current else None,
+        adaptation=Adaptation(given["adaptation_factor"], adaptation["shift"], given["adaptation_jump"])
+        if adaptation
+        else None,
+    )
+
+
+def read(header: dict[str, Any], claims: Claims) -> Plan | network_file_1.Plan:
     """What a file's header says, if its arrays claim to be what follows from that; else `UserError`."""
-    fields("header", header, ("input", "layers", "steps", "readout", "notes"), ("placement",))
-    given = fields("input", header["input"], ("shape", "bits", "kind"))
-    readout = fields("readout", header["readout"], ("kind", "group"))
-    placement = header.get("placement")
+    if "layers" in header:
+        return network_file_1.read(header, claims)
+    fields("header", header, ("inputs", "populations", "readouts", "steps", "notes"), ("placement",))
     if not isinstance(header["notes"], dict):
         raise UserError.of("notes", header["notes"], "an object")
+    placement = header.get("placement")
+    inputs, readouts = [], []
+    for number, entry in enumerate(items("inputs", header["inputs"], LARGEST_LAYERS)):
+        with within(f"inputs[{number}]"):
+            inputs.append(Input(**fields("input", entry, ("name", "shape", "bits", "kind"))))
+    for number, entry in enumerate(items("readouts", header["readouts"], LARGEST_LAYERS)):
+        with within(f"readouts[{number}]"):
+            readouts.append(Readout(**fields("readout", entry, ("kind", "group", "source"))))
     others = {
-        "input": Input(given["shape"], given["bits"], given["kind"]),
+        "inputs": tuple(inputs),
+        "readouts": tuple(readouts),
         "steps": whole("steps", header["steps"], 1, LARGEST_STEPS),
-        "readout": Readout(readout["kind"], readout["group"]),
         "notes": header["notes"],
         "placement": None if placement is None else Placement.from_json(placement),
     }
-    with_rates = "layer0.rates" in claims
-    entries = items("layers", header["layers"], LARGEST_LAYERS)
-    require(len(entries) >= 1, "layers", 0, f"1 to {LARGEST_LAYERS}")
-    parts = ("weight", "bias", "threshold", *(("rates",) if with_rates else ()))
-    expected = {f"layer{index}.{part}" for index in range(len(entries)) for part in parts}
-    missing, unknown = sorted(expected - set(claims)), sorted(set(claims) - expected)
-    require(not missing, "arrays", f"incomplete: {missing[:1]} is missing", f"those of {len(entries)} layers")
-    require(not unknown, "arrays", unknown[:1], f"those of {len(entries)} layers")
-    layers = []
-    for index, entry in enumerate(entries):
-        with within(f"layers[{index}]"):
-            layers.append(_layer(entry, {part: claims[f"layer{index}.{part}"] for part in parts}))
-    return Plan(tuple(layers), others, with_rates)
+    entries = items("populations", header["populations"], LARGEST_LAYERS)
+    shapes = {one.name: one.shape for one in inputs}
+    for number, entry in enumerate(entries):
+        with within(f"populations[{number}]"):
+            fields("population", entry, ("name", "shape", "neuron", "inputs"))
+            shapes[name("name", entry["name"])] = shape_of("shape", entry["shape"])
+    with_rates = "population0.input0.rates" in claims
+    left = dict(claims)
+    plans = []
+    for number, entry in enumerate(entries):
+        with within(f"populations[{number}]"):
+            plans.append(_population(entry, f"population{number}", shapes, left, with_rates))
+    require(not left, "arrays", sorted(left)[:1], "those of the populations")
+    return Plan(tuple(plans), others, with_rates)
 
 
-def fields_of(plan: Plan, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    """The fields of the `QuantizedNetwork` that `plan` and the arrays of its file make."""
-    numbers = range(len(plan.layers))
-    layers = [
-        layer.layer(*(arrays[f"layer{index}.{part}"] for part in ("weight", "bias", "threshold")))
-        for index, layer in zip(numbers, plan.layers, strict=True)
-    ]
-    rates = tuple(arrays[f"layer{index}.rates"] for index in numbers) if plan.with_rates else None
-    return {**plan.others, "layers": tuple(layers), "rates": rates}
+def _population(
+    entry: Any, own: str, shapes: dict[str, tuple[int, ...]], claims: Claims, rates: bool
+) -> PopulationPlan:
+    """A population's header; takes its arrays, of names that begin with `own`, out of `claims`."""
+    neuron = fields("neuron", entry["neuron"], (*NEURON, "current", "adaptation"))
+    for field, names in (("current", ("shift", "enters")), ("adaptation", ("shift",))):
+        if neuron[field] is not None:
+            fields(f"neuron.{field}", neuron[field], names)
+    shape = shapes[entry["name"]]
+    sizes = [(size,) for size in sorted({1, shape[0], prod(shape)})]
+    for field in ("bias", *parameters_of(neuron_of(neuron, {}))):
+        _taken(claims, f"{own}.{field}", np.int64, sizes)
+    inputs = []
+    for index, given in enumerate(items("inputs", entry["inputs"], LARGEST_FAN)):
+        with within(f"inputs[{index}]"):
+            inputs.append(_connection(given, f"{own}.input{index}", shape, shapes, claims, rates))
+    return PopulationPlan(entry["name"], shape, neuron, tuple(inputs))
 
 
-def _layer(entry: Any, claims: dict[str, Claim]) -> LayerPlan:
-    """A layer's header, and whether its arrays claim to be what it needs."""
-    fields("layer", entry, ("name", "input_shape", "weight_bits", "synapses", "neuron", "pool"))
-    shape = shape_of("input_shape", entry["input_shape"])
+def _connection(
+    entry: Any, own: str, shape: tuple[int, ...], shapes: dict[str, tuple[int, ...]], claims: Claims, rates: bool
+) -> ConnectionPlan:
+    """A connection's header, into a population of `shape`, from sources of `shapes`."""
+    fields("connection", entry, CONNECTION)
+    sources = tuple(name("source", source) for source in items("sources", entry["sources"], LARGEST_FAN))
+    for source in sources:
+        require(source in shapes, "source", source, f"one of {', '.join(shapes)}")
+    require(len(sources) > 0, "sources", 0, f"1 to {LARGEST_FAN} names")
+    pool = entry["pool"]
+    pool = Pool(**fields("pool", pool, ("kind", "size"))) if pool is not None else None
+    seen = pool.output_shape(shapes[sources[0]]) if pool else shapes[sources[0]]
     synapses = entry["synapses"]
     kind = synapses.get("kind") if isinstance(synapses, dict) else None
     if not isinstance(kind, str) or kind not in ("dense", "conv"):
         raise UserError.of("synapses", kind if isinstance(synapses, dict) else synapses, "dense or conv")
-    convolves = kind == "conv"
-    fields("synapses", synapses, ("kind", "stride", "padding") if convolves else ("kind",))
-    weight = claims["weight"]
-    rank = 4 if convolves else 2
-    require(len(weight.shape) == rank, "weight dimensions", len(weight.shape), f"{rank} for {kind}")
-    out, sources = weight.shape[:2]
-    fits = sources == (shape[0] if convolves else prod(shape)) and (not convolves or len(shape) == 3)
-    require(fits, "weight shape", weight.shape, f"that of a {kind} layer behind {shape}")
     geometry = None
-    if convolves:
-        height, width = weight.shape[2:]
-        geometry = Conv2dGeometry((height, width), synapses["stride"], synapses["padding"])
-        output: tuple[int, ...] = geometry.output_shape(out, shape)
+    expected: tuple[int, ...] = (prod(shape), prod(seen))
+    if kind == "conv":
+        fields("synapses", synapses, ("kind", "stride", "padding"))
+        require(len(seen) == 3, "source shape", seen, "(channels, height, width) for conv")
+        claim = claims.get(f"{own}.weight")
+        kernel = claim.shape[2:] if claim is not None and len(claim.shape) == 4 else (1, 1)
+        geometry = Conv2dGeometry(kernel, synapses["stride"], synapses["padding"])
+        expected = (shape[0], seen[0], *kernel)
+        made = geometry.output_shape(shape[0], seen)
+        require(made == shape, "conv output shape", made, f"{shape}, that of the population")
     else:
-        output = shape_of("neurons", (out,))
-    sizes: dict[str, tuple[type, list[tuple[int, ...]]]] = {
-        "weight": (np.int8, [weight.shape]),
-        "bias": (np.int64, [(out,)]),
-        "threshold": (np.int64, [(1,), (out,)]),
-        "rates": (np.float64, [(prod(shape),)]),
-    }
-    for part, claim in claims.items():
-        dtype, shapes = sizes[part]
-        require(claim.dtype == dtype, f"{part} dtype", claim.dtype, np.dtype(dtype).name)
-        require(claim.shape in shapes, f"{part} shape", claim.shape, " or ".join(map(str, shapes)))
-    pool = None
-    if entry["pool"] is not None:
-        pool = Pool(**fields("pool", entry["pool"], ("kind", "size")))
-        pool.output_shape(output)
-    neuron = fields("neuron", entry["neuron"], ("leak", "reset"), NEURON[2:])
-    bits = whole("weight_bits", entry["weight_bits"], WEIGHT_BITS[0], WEIGHT_BITS[-1])
-    unknown = np.zeros(1, np.int64)
-    title = name("name", entry["name"])
-    return LayerPlan(title, shape, geometry, IntNeuron(threshold=unknown, **neuron), bits, pool)
+        fields("synapses", synapses, ("kind",))
+    _taken(claims, f"{own}.weight", np.int8, [expected])
+    if rates:
+        _taken(claims, f"{own}.rates", np.float64, [(prod(seen),)])
+    others = {field: entry[field] for field in ("weight_bits", "delay", "shift")}
+    return ConnectionPlan({"sources": sources, "pool": pool, **others}, geometry)
+
+
+def _taken(claims: Claims, name: str, dtype: type, shapes: list[tuple[int, ...]]) -> Claim:
+    """Take the claim `name` out of `claims`, if it is of this type and one of these shapes."""
+    require(name in claims, "arrays", f"incomplete: {name} is missing", "those of the populations")
+    claim = claims.pop(name)
+    require(claim.dtype == dtype, f"{name} dtype", claim.dtype, np.dtype(dtype).name)
+    require(claim.shape in shapes, f"{name} shape", claim.shape, " or ".join(map(str, shapes)))
+    return claim

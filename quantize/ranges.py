@@ -1,4 +1,4 @@
-"""Proven ranges of a layer's numbers, by interval arithmetic."""
+"""Proven ranges of a population's numbers, by interval arithmetic."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..bits import signed_bits
-from .layer import Layer
+from .graph import Edge, Graph
 from .neuron import LIMIT, IntNeuron, Parameters, Reset
+from .population import Population, spread
 
 ROWS = 1 << 22  # weights that are looked at together: their sums need eight times the memory
 
@@ -17,7 +18,7 @@ Bounds = tuple[int, int]  # inclusive
 
 @dataclass(frozen=True)
 class Ranges:
-    """Proven bounds, inclusive, of a layer's numbers over all inputs and all its neurons."""
+    """Proven bounds, inclusive, of a population's numbers over all inputs and all its neurons."""
 
     current: Bounds  # I: partial sums and the whole sum, bias included
     potential: Bounds  # u, before the spike
@@ -46,12 +47,12 @@ class Ranges:
         return signed_bits(*self.adaptation)
 
 
-def ranges_of(layer: Layer, largest: int, steps: int) -> Ranges:
-    """Bounds over `steps` updates, by channel extremes, for sources of 0 to `largest`.
-
-    Exact for sums, conservative for membranes.
-    """
-    return neuron_ranges(layer.neuron, _current(layer, largest), steps)
+def ranges_of_graph(graph: Graph, steps: int) -> tuple[Ranges, ...]:
+    """Bounds over `steps` updates, one for each population. Exact for sums, conservative for all else."""
+    return tuple(
+        neuron_ranges(population.neuron, _current(population, graph.into(number)), steps)
+        for number, population in enumerate(graph.populations)
+    )
 
 
 def neuron_ranges(neuron: IntNeuron, current: Bounds, steps: int) -> Ranges:
@@ -103,15 +104,25 @@ def _union(a: Bounds, b: Bounds) -> Bounds:
     return min(a[0], b[0]), max(a[1], b[1])
 
 
-def _current(layer: Layer, largest: int) -> tuple[int, int]:
+def _current(population: Population, edges: tuple[Edge, ...]) -> Bounds:
     """Smallest and largest partial sum of any neuron, its bias counted where it leads away from zero."""
-    weight, bias = layer.synapses.weight.reshape(layer.channels, -1), layer.synapses.bias
+    bias = population.per_neuron(population.bias)
+    low, high = np.minimum(bias, 0), np.maximum(bias, 0)
+    for edge in edges:
+        sums = _sums(edge.synapses.weight.reshape(edge.channels, -1))
+        negative, positive = (
+            spread(part * edge.largest << edge.connection.shift, edge.channels, edge.neurons) for part in sums
+        )
+        low, high = low + negative, high + positive
+    return int(low.min()), int(high.max())
+
+
+def _sums(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The sum of the negative and of the positive weights of each row: int64 `[rows]`."""
+    sums = np.zeros((2, len(weight)), np.int64)
     rows = max(1, ROWS // weight.shape[1])
-    lows, highs = [], []
-    for first in range(0, layer.channels, rows):
-        part, offset = weight[first : first + rows], bias[first : first + rows]
-        low = int((np.minimum(part, 0).sum(axis=1, dtype=np.int64) * largest + np.minimum(offset, 0)).min())
-        high = int((np.maximum(part, 0).sum(axis=1, dtype=np.int64) * largest + np.maximum(offset, 0)).max())
-        lows.append(low)
-        highs.append(high)
-    return min(lows), max(highs)
+    for first in range(0, len(weight), rows):
+        part = weight[first : first + rows]
+        sums[0, first : first + rows] = np.minimum(part, 0).sum(axis=1, dtype=np.int64)
+        sums[1, first : first + rows] = np.maximum(part, 0).sum(axis=1, dtype=np.int64)
+    return sums[0], sums[1]

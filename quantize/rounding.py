@@ -192,7 +192,7 @@ def assemble(
         "formats": asdict(formats),
         "synapses": {**places_of(network), "kept": kept},
     }
-    return QuantizedNetwork(
+    return QuantizedNetwork.chain(
         input=Input(network.input_shape, formats.input_bits, network.input_kind),
         layers=tuple(layers),
         steps=network.steps,

@@ -16,13 +16,13 @@ WEIGHT_BITS = range(2, 9)
 
 @dataclass(frozen=True)
 class Dense:
-    """All-to-all synapses: `weight` int8 `[out, in]`, `bias` int64 `[out]` in units of the weights.
+    """All-to-all synapses: `weight` int8 `[out, in]`, `bias` int64 `[out]` in units of the weights (None: zeros).
 
     Arrays are copied, and the copies cannot be written to.
     """
 
     weight: np.ndarray
-    bias: np.ndarray
+    bias: np.ndarray = None  # type: ignore[assignment]  # an array from then on
 
     def __post_init__(self) -> None:
         _freeze(self, "dense", 2)
@@ -35,14 +35,15 @@ class Dense:
 
 @dataclass(frozen=True)
 class Conv:
-    """Two-dimensional cross-correlation: `weight` int8 `[out, in, kh, kw]`, `bias` int64 `[out]`, zero padding.
+    """Two-dimensional cross-correlation: `weight` int8 `[out, in, kh, kw]`, zero padding.
 
     Target `(c, y, x)` sums `weight[c, d, i, j]` times source `(d, y * stride - padding + i, x * stride - padding + j)`.
+    `bias` is int64 `[out]`, or one for each target in row-major order, in units of the weights (None: zeros).
     Arrays are copied, and the copies cannot be written to.
     """
 
     weight: np.ndarray
-    bias: np.ndarray
+    bias: np.ndarray = None  # type: ignore[assignment]  # an array from then on
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int] = (0, 0)
 
@@ -66,8 +67,10 @@ class Conv:
 def _freeze(synapses: Dense | Conv, kind: str, dimensions: int) -> None:
     """Replace the arrays by copies that cannot be written to; `UserError` for other types, dimensions or sizes."""
     weight = frozen(f"{kind} weight", synapses.weight, np.int8, (dimensions,))
-    bias = frozen(f"{kind} bias", synapses.bias, np.int64, (1,))
     require(weight.size > 0, f"{kind} weight shape", weight.shape, "no empty dimension")
-    require(bias.shape == weight.shape[:1], f"{kind} bias size", bias.size, f"{len(weight)}, one an output channel")
+    given = np.zeros(len(weight), np.int64) if synapses.bias is None else synapses.bias
+    bias = frozen(f"{kind} bias", given, np.int64, (1,))
+    fits = bias.size >= len(weight) if kind == "conv" else bias.size == len(weight)
+    require(fits, f"{kind} bias size", bias.size, f"{len(weight)}, one for each output channel")
     object.__setattr__(synapses, "weight", weight)
     object.__setattr__(synapses, "bias", bias)

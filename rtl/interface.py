@@ -119,7 +119,7 @@ def example(kind: str, pixels: int, layers: int = 2) -> Mapping:
     neuron = IntNeuron(LeakKind.NONE, Reset.HARD, np.array([1]))
     dense = Dense(np.ones((4, 4), np.int8), np.zeros(4, np.int64))
     made = tuple(Layer(f"layer{i}", (4,), dense, neuron, 2) for i in range(layers))
-    network = QuantizedNetwork(Input((4,), kind=kind), made, 2)
+    network = QuantizedNetwork.chain(Input((4,), kind=kind), made, 2)
     return map_network(network, Placement((1,) * layers, pixels_a_beat=pixels))
 
 

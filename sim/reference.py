@@ -11,49 +11,67 @@ from typing import Any
 
 import numpy as np
 
-from ..quantize.network import Conv, IntNeuron, Layer, Pool, QuantizedNetwork
+from ..quantize.network import Conv, Edge, IntNeuron, Pool, Population, QuantizedNetwork
+from .frames import Frames, check
 from .outcome import Outcome, Trace
 
 
-def run(network: QuantizedNetwork, frames: np.ndarray) -> Outcome:
-    """Run `frames`, uint8 `[n, sources]` (static) or `[n, steps, sources]` (spikes), with a full trace."""
-    results = [_frame(network, frame.tolist()) for frame in frames]
-    spikes = tuple(
-        np.array([r[0][i] for r in results], dtype=np.uint8).reshape(len(results), network.steps, layer.neurons)
-        for i, layer in enumerate(network.layers)
+def run(network: QuantizedNetwork, frames: Frames) -> Outcome:
+    """Run `frames`, of the shape that each input asks for (`frames.check`), with a full trace."""
+    given = check(network, frames)
+    results = [_frame(network, [values.tolist() for values in frame]) for frame in zip(*given, strict=True)]
+    count, steps = len(given[0]), network.steps
+    spikes, membranes = (
+        tuple(
+            np.array([r[which][i] for r in results], dtype=kind).reshape(count, steps, population.neurons)
+            for i, population in enumerate(network.populations)
+        )
+        for which, kind in ((0, np.uint8), (1, np.int32))
     )
-    membranes = tuple(
-        np.array([r[1][i] for r in results], dtype=np.int32).reshape(len(results), network.steps, layer.neurons)
-        for i, layer in enumerate(network.layers)
-    )
-    counts = np.array([r[2] for r in results], dtype=np.int64).reshape(len(results), network.classes)
-    return Outcome(counts.argmax(axis=1), counts, Trace(spikes, membranes))
+    counts = np.array([r[2] for r in results], dtype=np.int64).reshape(count, sum(network.classes_of))
+    return Outcome(counts[:, : network.classes].argmax(axis=1), counts, Trace(spikes, membranes))
 
 
 def _frame(network: QuantizedNetwork, frame: list[Any]) -> tuple[list[Any], list[Any], list[int]]:
-    """One frame: spikes and membranes `[layer][step][neuron]`, and the sums of the read-out."""
-    layers = network.layers
-    fan_ins = [_fan_in(layer) for layer in layers]
-    biases = [_by_neuron(layer, layer.synapses.bias.tolist()) for layer in layers]
-    neurons = [_neurons(layer) for layer in layers]
-    spikes: list[list[list[int]]] = [[] for _ in layers]
-    membranes: list[list[list[int]]] = [[] for _ in layers]
+    """One frame, of each input: spikes and membranes `[population][step][neuron]`, and the sums of the read-outs."""
+    populations = network.populations
+    fan_ins = {(edge.population, edge.index): _fan_in(edge) for edge in network.edges}
+    biases = [_by_neuron(population, population.bias.tolist()) for population in populations]
+    neurons = [_neurons(population) for population in populations]
+    outputs: dict[str, list[list[int]]] = {one.name: [] for one in (*network.inputs, *populations)}  # [name][step]
+    membranes: list[list[list[int]]] = [[] for _ in populations]
     for t in range(network.steps):
-        if network.input.kind == "static":
-            values = [pixel // 2 ** (8 - network.input.bits) for pixel in frame]
-        else:
-            values = frame[t]
-        for index, layer in enumerate(layers):
-            fired = []
-            for i in range(layer.neurons):
-                current = biases[index][i] + sum(w * values[j] for j, w in fan_ins[index][i])
-                fired.append(neurons[index][i].step(current))
-            spikes[index].append(fired)
-            membranes[index].append([neuron.v for neuron in neurons[index]])
-            values = _pool(layer.pool, fired, layer.shape) if layer.pool else fired
-    read = _read(network.readout.kind, spikes[-1], membranes[-1])
-    group = network.readout.group
-    return spikes, membranes, [sum(read[c * group : (c + 1) * group]) for c in range(network.classes)]
+        for given, values in zip(network.inputs, frame, strict=True):
+            if given.kind == "static":
+                outputs[given.name].append([pixel // 2 ** (8 - given.bits) for pixel in values])
+            else:
+                outputs[given.name].append(values[t])
+        for number in network.order:
+            population = populations[number]
+            sums = list(biases[number])
+            for edge in network.edges:
+                before = t - edge.connection.delay
+                if edge.population == number and before >= 0:
+                    seen = _seen(edge, [outputs[source][before] for source in edge.connection.sources])
+                    for i in range(population.neurons):
+                        total = sum(w * seen[j] for j, w in fan_ins[number, edge.index][i])
+                        sums[i] = sums[i] + total * 2**edge.connection.shift
+            outputs[population.name].append([neurons[number][i].step(sums[i]) for i in range(population.neurons)])
+            membranes[number].append([neuron.v for neuron in neurons[number]])
+    spikes = [outputs[population.name] for population in populations]
+    counts: list[int] = []
+    for readout in network.readouts:
+        number = [population.name for population in populations].index(readout.source)
+        read, group = _read(readout.kind, spikes[number], membranes[number]), readout.group
+        counts = counts + [sum(read[i : i + group]) for i in range(0, len(read), group)]
+    return spikes, membranes, counts
+
+
+def _seen(edge: Edge, outputs: list[list[int]]) -> list[int]:
+    """What the synapses of a connection see: the outputs of its sources, each pooled, added."""
+    if edge.pool is not None:
+        outputs = [_pool(edge.pool, output, edge.source_shape) for output in outputs]
+    return [sum(values) for values in zip(*outputs, strict=True)]
 
 
 def _read(kind: str, spikes: list[list[int]], membranes: list[list[int]]) -> list[int]:
@@ -135,28 +153,29 @@ class _Neuron:
         raise NotImplementedError(self.shared.rounding)
 
 
-def _neurons(layer: Layer) -> list[_Neuron]:
-    """The neurons of a layer at the start of a frame."""
-    own = {name: _by_neuron(layer, values.tolist()) for name, values in layer.neuron.parameters._asdict().items()}
-    return [_Neuron(layer.neuron, {name: values[i] for name, values in own.items()}) for i in range(layer.neurons)]
+def _neurons(population: Population) -> list[_Neuron]:
+    """The neurons of a population at the start of a frame."""
+    given = population.neuron.parameters._asdict()
+    own = {name: _by_neuron(population, values.tolist()) for name, values in given.items()}
+    return [_Neuron(population.neuron, {name: own[name][i] for name in own}) for i in range(population.neurons)]
 
 
-def _by_neuron(layer: Layer, values: list[int]) -> list[int]:
+def _by_neuron(population: Population, values: list[int]) -> list[int]:
     """One value for each neuron, of one for all, one for each channel, or one for each neuron already."""
-    return [values[i * len(values) // layer.neurons] for i in range(layer.neurons)]
+    return [values[i * len(values) // population.neurons] for i in range(population.neurons)]
 
 
-def _fan_in(layer: Layer) -> list[list[tuple[int, int]]]:
+def _fan_in(edge: Edge) -> list[list[tuple[int, int]]]:
     """For each neuron, its synapses `(source, weight)`, zeros left out."""
-    weight = layer.synapses.weight.tolist()
-    if not isinstance(layer.synapses, Conv):
+    weight = edge.synapses.weight.tolist()
+    if not isinstance(edge.synapses, Conv):
         return [[(j, w) for j, w in enumerate(row) if w] for row in weight]
-    channels, height, width = layer.input_shape
-    (sy, sx), (py, px) = layer.synapses.stride, layer.synapses.padding
+    channels, height, width = edge.input_shape
+    (sy, sx), (py, px) = edge.synapses.stride, edge.synapses.padding
     found = []
-    for c in range(layer.shape[0]):
-        for y in range(layer.shape[1]):
-            for x in range(layer.shape[2]):
+    for c in range(edge.shape[0]):
+        for y in range(edge.shape[1]):
+            for x in range(edge.shape[2]):
                 synapses = []
                 for d in range(channels):
                     for i, row in enumerate(weight[c][d]):

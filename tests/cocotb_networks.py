@@ -15,7 +15,7 @@ def static_network() -> QuantizedNetwork:
     generator = np.random.default_rng(7)
     hidden = IntNeuron("decaying_input", "hard", generator.integers(300, 900, 23))
     out = IntNeuron("shift", "soft", np.array([6]), shift=2, membrane_bits=6)
-    return QuantizedNetwork(
+    return QuantizedNetwork.chain(
         Input((30,)),
         (
             Layer("hidden", (30,), dense(generator, 23, 30, 0.4, 60), hidden, 4),
@@ -30,7 +30,7 @@ def spike_network() -> QuantizedNetwork:
     generator = np.random.default_rng(8)
     hidden = IntNeuron("none", "soft", np.array([9]), fraction=1)
     out = IntNeuron("multiply", "hard", np.array([0]), shift=3, factor=7, spiking=False)
-    return QuantizedNetwork(
+    return QuantizedNetwork.chain(
         Input((20,), kind="spikes"),
         (
             Layer("hidden", (20,), dense(generator, 17, 20, 0.5, 3), hidden, 4),

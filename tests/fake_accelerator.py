@@ -42,7 +42,7 @@ def small_network(sizes: tuple[int, ...] = (11, 7, 3), steps: int = 3, seed: int
                 weight_bits=4,
             )
         )
-    return QuantizedNetwork(Input((sizes[0],)), tuple(layers), steps, Readout())
+    return QuantizedNetwork.chain(Input((sizes[0],)), tuple(layers), steps, Readout())
 
 
 def fake_verilog(mapping: Mapping) -> str:

@@ -33,7 +33,7 @@ def at_limit(network: QuantizedNetwork, seed: int) -> tuple[str, QuantizedNetwor
 
 
 def _with(network: QuantizedNetwork, index: int, layer: Layer, **others: Any) -> QuantizedNetwork:
-    return replace(network, layers=(*network.layers[:index], layer, *network.layers[index + 1 :]), **others)
+    return network.changed(layers=(*network.layers[:index], layer, *network.layers[index + 1 :]), **others)
 
 
 def _neuron(network: QuantizedNetwork, index: int, **given: Any) -> QuantizedNetwork:

@@ -124,15 +124,15 @@ def _network(choices: Choices, options: Options) -> QuantizedNetwork:
         last_reads = largest
         shape = layer.output_shape
         largest = layer.pool.largest if layer.pool else 1
-    groups = _groups(layers[-1], kind, last_reads, steps)
-    return QuantizedNetwork(given, tuple(layers), steps, Readout(kind, choices.among(groups)))
+    plain = QuantizedNetwork.chain(given, tuple(layers), steps, Readout(kind))
+    return plain.changed(readout=Readout(kind, choices.among(_groups(plain))))
 
 
-def _groups(last: Layer, kind: str, largest: int, steps: int) -> list[int]:
+def _groups(network: QuantizedNetwork) -> list[int]:
     """Numbers of neighbouring outputs that may make a class: those that divide them, and whose sums fit 32 bits."""
-    low, high = (0, 1) if kind == "count" else ranges_of(last, largest, steps).membrane
-    most = max(abs(low), abs(high)) * (steps if kind in ("count", "sum") else 1)
-    return [n for n in range(1, last.neurons + 1) if last.neurons % n == 0 and (n == 1 or n * most < 1 << 31)]
+    most = max(map(abs, network.readout_ranges[0]))
+    outputs = network.classes
+    return [n for n in range(1, outputs + 1) if outputs % n == 0 and (n == 1 or n * most < 1 << 31)]
 
 
 def _size(choices: Choices, options: Options) -> int:

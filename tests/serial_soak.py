@@ -83,7 +83,7 @@ def design(hidden: int, steps: int, placement: Placement, seed: int) -> Design:
         return Layer(name, (inputs,), Dense(weight.astype(np.int8), np.zeros(targets, np.int64)), neuron, 4)
 
     layers = (layer("hidden", hidden, SOURCES, 30), layer("out", CLASSES, hidden, 2))
-    network = QuantizedNetwork(Input((SOURCES,), 4), layers, steps)
+    network = QuantizedNetwork.chain(Input((SOURCES,), 4), layers, steps)
     mapping = map_network(network, placement)
     shape = (POOL, SOURCES)
     images = (generator.integers(0, 256, shape) * (generator.random(shape) < 0.6)).astype(np.uint8)

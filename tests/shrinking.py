@@ -9,7 +9,7 @@ import numpy as np
 from random_cases import Case
 
 from gradrtl.errors import UserError
-from gradrtl.quantize.network import Dense, Input, IntNeuron, Layer, QuantizedNetwork, Readout
+from gradrtl.quantize.network import Dense, IntNeuron, Layer, QuantizedNetwork, Readout
 
 
 def shrink(one: Case, fails: Callable[[Case], bool], budget: int = 100) -> Case:
@@ -42,7 +42,7 @@ def _changes(one: Case) -> Iterator[Callable[[], Case]]:
         yield lambda part=part: replace(one, frames=frames[part])
     if len(net.layers) > 1 and net.layers[-2].neuron.spiking:
         shorter = (*net.layers[:-2], replace(net.layers[-2], pool=None))
-        yield lambda: replace(one, network=replace(net, layers=shorter, readout=Readout()), pes=one.pes[:-1])
+        yield lambda: replace(one, network=net.changed(layers=shorter, readout=Readout()), pes=one.pes[:-1])
     for index, layer in enumerate(net.layers):
         for part in _halves(layer.channels):
             yield lambda index=index, part=part: replace(one, network=_keep_channels(net, index, part))
@@ -75,7 +75,7 @@ def _halves(size: int) -> list[slice]:
 
 
 def _with(net: QuantizedNetwork, index: int, layer: Layer) -> QuantizedNetwork:
-    return replace(net, layers=(*net.layers[:index], layer, *net.layers[index + 1 :]))
+    return net.changed(layers=(*net.layers[:index], layer, *net.layers[index + 1 :]))
 
 
 def _without_bias(layer: Layer) -> Layer:
@@ -123,16 +123,14 @@ def _keep_channels(net: QuantizedNetwork, index: int, part: slice) -> QuantizedN
         layers[index + 1] = _reading(layers[index + 1], part)
     else:
         readout = replace(readout, group=1)
-    return replace(net, layers=tuple(layers), readout=readout)
+    return net.changed(layers=tuple(layers), readout=readout)
 
 
 def _keep_sources(one: Case, part: slice) -> Case:
     """Those channels (sources, if they are no maps) of the input that `part` names."""
     net, frames = one.network, one.frames
     first = _reading(net.layers[0], part)
-    smaller = replace(
-        net, input=Input(first.input_shape, net.input.bits, net.input.kind), layers=(first, *net.layers[1:])
-    )
+    smaller = net.changed(input=replace(net.input, shape=first.input_shape), layers=(first, *net.layers[1:]))
     by_channel = frames.reshape(*frames.shape[:-1], net.input.shape[0], -1)
     return replace(one, network=smaller, frames=by_channel[..., part, :].reshape(*frames.shape[:-1], -1))
 

@@ -99,7 +99,7 @@ def test_info_gives_connectivity_and_digest():
 def test_a_convolution_becomes_hardware(tmp_path):
     synapses = Conv(np.ones((2, 1, 3, 3), np.int8), np.zeros(2, np.int64))
     layer = Layer("conv", (1, 28, 28), synapses, IntNeuron("none", "hard", np.array([9])), weight_bits=4)
-    found = QuantizedNetwork(Input((1, 28, 28)), (layer,), steps=2)
+    found = QuantizedNetwork.chain(Input((1, 28, 28)), (layer,), steps=2)
     path = tmp_path / "conv.npz"
     found.save(path)
     assert found.digest in gradrtl("info", str(path), "--device", "ecp5-85").output

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from gradrtl import archive
 from gradrtl.bits import signed_bits
 from gradrtl.errors import UserError
+from gradrtl.quantize import network_file
 from gradrtl.quantize.network import (
     Conv,
     Dense,
@@ -64,7 +65,7 @@ def conv(**given) -> Layer:
 
 def network(*layers: Layer, **given) -> QuantizedNetwork:
     chain = layers or (dense(),)
-    return QuantizedNetwork(**{"input": Input(chain[0].input_shape), "layers": chain, "steps": 2, **given})
+    return QuantizedNetwork.chain(**{"input": Input(chain[0].input_shape), "layers": chain, "steps": 2, **given})
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,7 @@ REFUSED = [
     (lambda: neuron(factor=3), r"neuron.factor is 3, expected 0 to 2\*\*shift = 2"),
     (lambda: neuron(fraction=9), "neuron.fraction is 9, expected 0 to 8"),
     (lambda: neuron(reset_value=1 << 30), "neuron.reset_value is 1073741824"),
-    (lambda: neuron(reset="soft", reset_value=1), "neuron.reset_value is 1, expected 0 if soft"),
+    (lambda: neuron(reset="soft", reset_value=1), "neuron.reset_value is 1, expected 0 with the reset soft"),
     (lambda: neuron(membrane_bits=32), "neuron.membrane_bits is 32, expected 2 to 31"),
     (lambda: neuron(membrane_bits=3, reset_value=4), "neuron.reset_value is 4, expected -4 to 3"),
     (lambda: dense(weight_bits=1), "layer dense weight_bits is 1, expected 2 to 8"),
@@ -126,7 +127,7 @@ REFUSED = [
     (lambda: dense(neuron=neuron(threshold=np.zeros(3, np.int64))), "layer dense threshold size is 3, expected 1 or 2"),
     (lambda: dense(neuron=neuron(threshold=np.array([1 << 30]))), "neuron.threshold is 1073741824"),
     (lambda: conv(pool=Pool("max", 6)), "pool.size is 6, expected at most the map size"),
-    (lambda: network(dense(), steps=0), "steps is 0, expected 1 to 255"),
+    (lambda: network(dense(), steps=0), "steps is 0, expected 1 to 65535"),
     (lambda: network(dense(), layers=()), "layers is 0, expected 1 to 64"),
     (lambda: network(dense(), input=Input((4,))), r"layer dense input_shape is \(3,\), expected \(4,\)"),
     (lambda: network(dense(), dense(name="next", sources=4)), r"layer next input_shape is \(4,\), expected \(2,\)"),
@@ -147,17 +148,17 @@ REFUSED = [
         r"conv padded input is \(1, 5999, 5999\), expected at most 16777216 sources",
     ),
     (lambda: network(conv(pool=Pool("max", 2))), "none: the last layer is read out as it is"),
-    (lambda: network(readout=Readout(group=4)), "readout.group is 4, expected a divisor of the 2 outputs"),
+    (lambda: network(readout=Readout(group=4)), "readout of dense group is 4, expected a divisor of 2, its neurons"),
     (lambda: Readout("vote"), "readout.kind is vote, expected count or membrane"),
     (lambda: Readout(group=0), "readout.group is 0"),
-    (lambda: network(readout=Readout("membrane")), "layer dense spiking is True, expected False"),
+    (lambda: network(readout=Readout("membrane")), "population dense spiking is True, expected False for membrane"),
     (
         lambda: network(dense(neuron=neuron(spiking=False)), dense(name="next", sources=2)),
-        "only the last may be silent",
+        "population dense spiking is False, expected True, or a read-out of its membranes",
     ),
     (
         lambda: network(dense(synapses=Dense(np.ones((2, 3), np.int8), np.full(2, -(1 << 29)))), steps=9),
-        "layer dense largest sum",
+        "population dense largest sum",
     ),
 ]
 
@@ -312,10 +313,10 @@ def test_refuses_other_formats(tmp_path):
 
 def test_refuses_a_future_version(tmp_path, monkeypatch):
     path = tmp_path / "network.npz"
-    monkeypatch.setattr(archive, "VERSION", 99)
+    monkeypatch.setattr(network_file, "VERSION", 99)
     network().save(path)
     monkeypatch.undo()
-    assert "version is 99, expected 1, what this program reads" in refused(path)
+    assert "version is 99, expected 1 or 2, what this program reads" in refused(path)
 
 
 HEADER = json.dumps(
@@ -448,7 +449,7 @@ def test_numbers_of_numpy_count_as_numbers(tmp_path):
         ),
         np.int64(2),
     )
-    made = QuantizedNetwork(
+    made = QuantizedNetwork.chain(
         Input([np.int32(1), 5, 7], np.int64(8)), [given], np.int64(2), Readout("count", np.int64(2))
     )
     assert made.digest == network(plain, readout=Readout("count", 2)).digest

@@ -94,7 +94,7 @@ def test_same_arguments_same_digest_other_placement_other_digest():
 def test_refuses(arguments, message):
     layer = Layer("only", (2,), Dense(np.ones((3, 2), np.int8), np.zeros(3, np.int64)), lif(), 4)
     with pytest.raises(UserError, match=message):
-        map_network(QuantizedNetwork(Input((2,)), (layer,), 2), *arguments)
+        map_network(QuantizedNetwork.chain(Input((2,)), (layer,), 2), *arguments)
 
 
 def test_a_network_brings_its_rates_and_its_placement():

@@ -151,7 +151,7 @@ def test_strided_synapses_take_wide_rams_and_queues_block_rams():
     weight[[0, 1], [0, 1]] = 0  # so that no count is the same for all sources
     layer = Layer("only", (6,), Dense(weight, np.zeros(8, np.int64)), IntNeuron("none", "hard", np.array([1])), 4)
     device = DEVICES["up5k"]
-    mapping = map_network(QuantizedNetwork(Input((6,), 4), (layer,), 2), Placement((2,), strided=(0,)))
+    mapping = map_network(QuantizedNetwork.chain(Input((6,), 4), (layer,), 2), Placement((2,), strided=(0,)))
     assert needs(mapping, device)["wide RAMs"] == (2, 4)
     # a count and a queue for each element, the queue of rows, words to load; sums of four rows are flip-flops
     assert block_rams(mapping, device) == 2 + 2 + 1 + 1

@@ -22,7 +22,7 @@ def lif(threshold: int) -> IntNeuron:
 
 def two_layers(first: list[list[int]], second: list[list[int]], threshold: int, steps: int = 1) -> QuantizedNetwork:
     hidden, out = np.array(first, np.int8), np.array(second, np.int8)
-    return QuantizedNetwork(
+    return QuantizedNetwork.chain(
         Input((hidden.shape[1],), bits=1),
         (
             Layer("hidden", (hidden.shape[1],), Dense(hidden, np.zeros(len(hidden), np.int64)), lif(threshold), 4),
@@ -50,7 +50,7 @@ def test_who_hears_only_the_silent_falls_silent_too():
     hidden = two_layers([[7, 0], [1, 1]], [[0, 7], [7, 0]], threshold=7)
     out = hidden.layers[1]
     third = Layer("last", (2,), Dense(np.array([[1, 1]], np.int8), np.zeros(1, np.int64)), lif(1), 4)
-    network = replace(hidden, layers=(hidden.layers[0], out, third))
+    network = hidden.changed(layers=(hidden.layers[0], out, third))
     assert [k.tolist() for k in kept_neurons(network)] == [[0], [1], [0]]
 
 
@@ -73,7 +73,7 @@ def test_results_are_the_same_without_them(seed):
         assert not trace.spikes[index][:, :, left_out][:, :, heard].any(), "a neuron that is heard fires"
         weight[:, left_out] = 0
         layers[index + 1] = replace(listener, synapses=Dense(weight, listener.synapses.bias))
-    without = replace(network, layers=tuple(layers))
+    without = network.changed(layers=tuple(layers))
     assert np.array_equal(engine.run(network, images).counts, engine.run(without, images).counts)
 
 
@@ -96,7 +96,7 @@ def test_convolutions_lose_channels_and_nothing_else(seed):
         if isinstance(layers[index].synapses, Conv):
             assert len(left_out) % (layers[index].neurons // layers[index].channels) == 0
         layers[index + 1] = without(layers[index + 1], layers[index], left_out)
-    deaf = replace(network, layers=tuple(layers))
+    deaf = network.changed(layers=tuple(layers))
     assert np.array_equal(engine.run(network, images).counts, engine.run(deaf, images).counts)
 
 
@@ -110,5 +110,5 @@ def test_a_silent_channel_and_an_unheard_one():
         Layer("c1", (3, 2, 2), Conv(second, nothing[:1]), lif(1), 4),
         Layer("out", (1, 2, 2), Dense(np.ones((1, 4), np.int8), nothing[:1]), lif(1), 4),
     )
-    kept = kept_neurons(QuantizedNetwork(Input((1, 4, 4), bits=1), layers, 1))
+    kept = kept_neurons(QuantizedNetwork.chain(Input((1, 4, 4), bits=1), layers, 1))
     assert [k.tolist() for k in kept] == [list(range(16, 32)), [0, 1, 2, 3], [0]]

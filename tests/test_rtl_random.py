@@ -93,7 +93,7 @@ def with_sources_reversed(network: QuantizedNetwork) -> QuantizedNetwork:
     """The same shape and widths; the first layer's weights belong to other sources."""
     first, *others = network.layers
     other = replace(first, synapses=replace(first.synapses, weight=first.synapses.weight[:, ::-1].copy()))
-    return replace(network, layers=(other, *others))
+    return network.changed(layers=(other, *others))
 
 
 @pytest.mark.parametrize("jobs", [1, 3])

@@ -20,7 +20,7 @@ def network(classes: int) -> QuantizedNetwork:
     generator = np.random.default_rng(classes)
     weights = generator.integers(-8, 8, (classes, 12)) * (generator.random((classes, 12)) < 0.5)
     neuron = IntNeuron("decaying_input", "hard", np.array([40]))
-    return QuantizedNetwork(
+    return QuantizedNetwork.chain(
         Input((12,)), (Layer("out", (12,), Dense(weights.astype(np.int8), np.zeros(classes, np.int64)), neuron, 4),), 2
     )
 

@@ -90,7 +90,7 @@ def test_a_design_that_packets_cannot_carry_is_refused_when_it_is_made(sources, 
     weight[0, 0] = 1
     dense = Dense(weight, np.zeros(classes, np.int64))
     layer = Layer("out", (sources,), dense, IntNeuron("decaying_input", "hard", np.array([1])), 4)
-    mapping = map_network(QuantizedNetwork(Input((sources,), 8), (layer,), 1))
+    mapping = map_network(QuantizedNetwork.chain(Input((sources,), 8), (layer,), 1))
     with pytest.raises(UserError, match=told):
         SerialAccelerator(mapping, DIVISOR)
     with pytest.raises(UserError, match=told):

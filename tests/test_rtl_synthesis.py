@@ -25,7 +25,7 @@ def sparse(sources: int = 784, hidden: int = 128, density: float = 0.02) -> Quan
         return Layer(name, (inputs,), Dense(weight.astype(np.int8), np.zeros(targets, np.int64)), neuron, 4)
 
     layers = (layer("hidden", hidden, sources, density, 60), layer("out", 10, hidden, 0.2, 4))
-    return QuantizedNetwork(Input((sources,), 4), layers, 4)
+    return QuantizedNetwork.chain(Input((sources,), 4), layers, 4)
 
 
 def test_block_rams_for_a_memory():

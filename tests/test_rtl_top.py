@@ -67,7 +67,7 @@ def test_random_networks(seed, stalls):
 
 def test_one_neuron_and_more_elements_than_neurons():
     layer = Layer("only", (1,), Dense(np.array([[3]], np.int8), np.zeros(1, np.int64)), lif(200), 4)
-    net = QuantizedNetwork(Input((1,)), (layer,), 3)
+    net = QuantizedNetwork.chain(Input((1,)), (layer,), 3)
     check(net, map_network(net, (5,)), np.array([[0], [255], [7]], np.uint8), 0.0, 0)
 
 
@@ -79,21 +79,21 @@ def test_extremes(threshold):
         Layer("hidden", (8,), Dense(weights[0], np.zeros(9, np.int64)), lif(threshold), 4),
         Layer("out", (9,), Dense(weights[1], np.zeros(3, np.int64)), lif(threshold), 4),
     )
-    net = QuantizedNetwork(Input((8,)), layers, 4)
+    net = QuantizedNetwork.chain(Input((8,)), layers, 4)
     check(net, map_network(net, (2, 2)), generator.integers(0, 256, (4, 8), dtype=np.uint8), 0.0, 0)
 
 
 def test_same_target_in_every_cycle_needs_forwarding():
     summing = IntNeuron("none", "hard", np.array([0]), spiking=False)  # the membrane shows every addition that is lost
     layer = Layer("only", (16,), Dense(np.full((1, 16), 7, np.int8), np.zeros(1, np.int64)), summing, 4)
-    net = QuantizedNetwork(Input((16,)), (layer,), 2, Readout("membrane"))
+    net = QuantizedNetwork.chain(Input((16,)), (layer,), 2, Readout("membrane"))
     check(net, map_network(net, Placement((1,), pixels_a_beat=8)), np.full((3, 16), 200, np.uint8), 0.0, 0)
 
 
 def test_last_run_ends_beyond_the_width_of_the_largest_start():
     weights = np.array([[5, -7], [0, 3]], np.int8)  # runs of 1 and 2 synapses: starts 0 and 1, last address 2
     layer = Layer("only", (2,), Dense(weights, np.zeros(2, np.int64)), lif(10), 4)
-    net = QuantizedNetwork(Input((2,)), (layer,), 2)
+    net = QuantizedNetwork.chain(Input((2,)), (layer,), 2)
     check(net, map_network(net, (1,)), np.array([[9, 9], [200, 255], [0, 255]], np.uint8), 0.0, 0)
 
 
@@ -121,7 +121,7 @@ CASES = [(kind, name) for kind, cases in (("spikes", SPIKES), ("static", PIXELS)
 
 def three_sources(kind: str) -> Mapping:
     layer = Layer("only", (3,), Dense(np.array([[7, -8, 7], [1, 2, 3]], np.int8), np.zeros(2, np.int64)), lif(4), 4)
-    return map_network(QuantizedNetwork(Input((3,), kind=kind), (layer,), 2), Placement((1,), pixels_a_beat=1))
+    return map_network(QuantizedNetwork.chain(Input((3,), kind=kind), (layer,), 2), Placement((1,), pixels_a_beat=1))
 
 
 def packet(words: list[int]) -> list[Beat]:

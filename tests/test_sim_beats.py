@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from fake_accelerator import small_network
 
@@ -22,7 +20,7 @@ def test_pixels_fill_beats_and_the_last_is_padded():
 
 
 def test_spikes_are_addresses_with_a_mark_after_each_step():
-    network = replace(NETWORK, input=Input((5,), kind="spikes"))
+    network = NETWORK.changed(input=Input((5,), kind="spikes"))
     frames = np.zeros((2, 2, 5), np.uint8)
     frames[0, 0, [1, 4]] = 1
     frames[1, 1, 0] = 1

@@ -28,7 +28,7 @@ def test_published_points():
 def network(weight: list[list[int]]) -> QuantizedNetwork:
     synapses = Dense(np.array(weight, np.int8), np.zeros(len(weight), np.int64))
     layer = Layer("only", (2,), synapses, IntNeuron("none", "hard", np.array([1000])), 4)
-    return QuantizedNetwork(Input((2,)), (layer,), steps=3)
+    return QuantizedNetwork.chain(Input((2,)), (layer,), steps=3)
 
 
 def test_counts_of_a_small_network():
@@ -93,7 +93,7 @@ def test_a_dense_convolution_uses_its_weights_at_every_position():
     """A kernel of 2 x 2 over two channels, at six positions of three maps."""
     synapses = Conv(np.ones((3, 2, 2, 2), np.int8), np.zeros(3, np.int64))
     layer = Layer("map", (2, 3, 4), synapses, IntNeuron("none", "hard", np.array([1])), 4)
-    given = QuantizedNetwork(Input((2, 3, 4)), (layer,), steps=1)
+    given = QuantizedNetwork.chain(Input((2, 3, 4)), (layer,), steps=1)
     items = {item.name: item.count for item in energy.dense(given).items}
     assert items["map multiplications"] == items["map weight reads"] == 8 * 3 * 6
     assert items["map activation reads and writes"] == 24 + 18

@@ -119,7 +119,7 @@ def test_first_layer_by_table_beyond_16_bits(weight, threshold, kind):
         Layer(f"fc{index}", (synapses.weight.shape[1],), synapses, neuron, bits)
         for index, (synapses, neuron, bits) in enumerate(zip((first, second), neurons, (8, 4), strict=True))
     )
-    network = QuantizedNetwork(Input((sources,)), layers, steps=8)
+    network = QuantizedNetwork.chain(Input((sources,)), layers, steps=8)
     program = compile_network(network)
     assert program.turn.size > 1
     assert program.weight.dtype == np.dtype("i2")
@@ -139,7 +139,7 @@ def small(weight: int = 1, bits: int = 8, **neuron) -> QuantizedNetwork:
     """One neuron that reads one pixel through one weight."""
     given = {"leak": "none", "reset": "hard", "threshold": np.array([1000]), **neuron}
     synapses = Dense(np.array([[weight]], np.int8), np.zeros(1, np.int64))
-    return QuantizedNetwork(Input((1,), bits), (Layer("only", (1,), synapses, IntNeuron(**given), 8),), steps=3)
+    return QuantizedNetwork.chain(Input((1,), bits), (Layer("only", (1,), synapses, IntNeuron(**given), 8),), steps=3)
 
 
 @pytest.mark.parametrize("leak", ["none", "shift", "multiply", "decaying_input"])
@@ -163,7 +163,7 @@ def test_edges_of_the_narrow_and_wide_types(leak, reset, threshold):
     synapses = Dense(weight[None], np.array([250]))
     neuron = IntNeuron(leak, reset, np.array([threshold]), shift=15, factor=1 << 15, membrane_bits=17)
     layer = Layer("only", (256,), synapses, neuron, 8)
-    network = QuantizedNetwork(Input((256,), bits=1), (layer,), steps=4)
+    network = QuantizedNetwork.chain(Input((256,), bits=1), (layer,), steps=4)
     frames = np.zeros((6, 256), np.uint8)
     frames[0, :128], frames[1, 128:], frames[2], frames[3, 64:192] = 255, 255, 255, 255
     assert_equal(network, frames)
@@ -174,7 +174,7 @@ def test_counts_of_a_large_voting_group_do_not_wrap():
     neurons, steps = 600, 200  # 120,000 votes in one class
     synapses = Dense(np.ones((neurons, 1), np.int8), np.ones(neurons, np.int64))
     layer = Layer("only", (1,), synapses, IntNeuron("none", "hard", np.array([1])), 2)
-    network = QuantizedNetwork(Input((1,)), (layer,), steps, Readout("count", neurons))
+    network = QuantizedNetwork.chain(Input((1,)), (layer,), steps, Readout("count", neurons))
     assert engine.run(network, np.zeros((1, 1), np.uint8), threads=1).counts.tolist() == [[neurons * steps]]
 
 
@@ -217,7 +217,7 @@ def test_refuses_static_frames_that_do_not_fit(frames, message):
 
 
 def test_refuses_spike_frames_that_do_not_fit():
-    network = replace(small(), input=Input((1,), kind="spikes"))
+    network = small().changed(input=Input((1,), kind="spikes"))
     with pytest.raises(UserError, match="frames largest spike is 2, expected 0 or 1"):
         engine.run(network, np.full((1, 3, 1), 2, np.uint8))
     with pytest.raises(UserError, match=r"frames shape is \(1, 1\), expected \[n, 3, 1\]"):
@@ -282,7 +282,7 @@ def test_a_pool_drops_the_border_and_counts_a_window():
         IntNeuron("none", "hard", np.array([4])),
         2,
     )
-    network = QuantizedNetwork(Input((1, 3, 3)), (first, second), steps=1)
+    network = QuantizedNetwork.chain(Input((1, 3, 3)), (first, second), steps=1)
     frames = np.full((1, 9), 9, np.uint8)
     outcome = engine.run(network, frames, trace=True)
     assert outcome.trace.spikes[1].tolist() == [[[1]]]
@@ -320,7 +320,7 @@ def test_counts_of_the_largest_average_pool_do_not_wrap():
     first = Layer("map", (1, 16, 16), ones, IntNeuron("none", "hard", np.array([1])), 2, Pool("average", 16))
     reader = Dense(np.ones((1, 1), np.int8), np.zeros(1, np.int64))
     second = Layer("sum", (1, 1, 1), reader, IntNeuron("none", "hard", np.array([256])), 2)
-    network = QuantizedNetwork(Input((1, 16, 16)), (first, second), steps=2)
+    network = QuantizedNetwork.chain(Input((1, 16, 16)), (first, second), steps=2)
     frames = np.full((2, 256), 9, np.uint8)
     frames[1, 0] = 0
     assert_equal(network, frames)

@@ -14,7 +14,7 @@ def pooled(kind: str) -> QuantizedNetwork:
     first = Layer("map", (1, 2, 2), copy, IntNeuron("none", "hard", np.array([1])), 2, Pool(kind, 2))
     reader = Dense(np.array([[1], [1], [0], [1]], np.int8), np.zeros(4, np.int64))
     second = Layer("sum", (1, 1, 1), reader, IntNeuron("none", "hard", np.array([9])), 2)
-    return QuantizedNetwork(Input((1, 2, 2)), (first, second), steps=2)
+    return QuantizedNetwork.chain(Input((1, 2, 2)), (first, second), steps=2)
 
 
 FRAMES = np.array([[9, 9, 9, 0], [0, 0, 0, 0]], np.uint8)

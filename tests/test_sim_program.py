@@ -20,7 +20,7 @@ def one(weight: list[list[int]], neuron: IntNeuron, steps: int = 4, bias: int = 
     values = np.array(weight, np.int8)
     synapses = Dense(values, np.full(len(values), bias))
     layer = Layer("only", (values.shape[1],), synapses, neuron, 8)
-    return QuantizedNetwork(Input((values.shape[1],), kind="spikes"), (layer,), steps, Readout("count", group))
+    return QuantizedNetwork.chain(Input((values.shape[1],), kind="spikes"), (layer,), steps, Readout("count", group))
 
 
 def same_as_reference(network: QuantizedNetwork, frames: np.ndarray) -> None:
@@ -97,7 +97,7 @@ def test_a_window_of_more_spikes_than_a_byte_counts(size, kind):
     first = Layer("map", (1, size, size), ones, IntNeuron("none", "hard", np.array([1])), 2, Pool("average", size))
     reader = Dense(np.ones((1, 1), np.int8), np.zeros(1, np.int64))
     second = Layer("sum", (1, 1, 1), reader, IntNeuron("none", "hard", np.array([size**2])), 2)
-    network = QuantizedNetwork(Input((1, size, size)), (first, second), steps=1)
+    network = QuantizedNetwork.chain(Input((1, size, size)), (first, second), steps=1)
     assert compile_network(network).cell.dtype == np.dtype(kind)
     assert engine.run(network, np.full((1, size**2), 1, np.uint8), threads=1).counts.tolist() == [[1]]
 
@@ -110,7 +110,7 @@ def pixels(thresholds: list[int]) -> QuantizedNetwork:
         Layer("first", (600,), first, IntNeuron("decaying_input", "hard", np.array(thresholds)), 8),
         Layer("second", (2,), second, IntNeuron("none", "hard", np.array([1])), 2),
     )
-    return QuantizedNetwork(Input((600,), bits=3), layers, steps=8)
+    return QuantizedNetwork.chain(Input((600,), bits=3), layers, steps=8)
 
 
 def bright(network: QuantizedNetwork) -> np.ndarray:

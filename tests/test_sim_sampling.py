@@ -18,7 +18,7 @@ def network(pool: Pool | None, kind: str = "static") -> QuantizedNetwork:
     first = Layer("conv", (1, 7, 7), synapses, neuron, 4, pool)
     size = int(np.prod(first.output_shape))
     last = Layer("out", (size,), Dense(np.ones((3, size), np.int8), np.zeros(3, np.int64)), neuron, 4)
-    return QuantizedNetwork(Input((1, 7, 7), kind=kind), (first, last), steps=4)
+    return QuantizedNetwork.chain(Input((1, 7, 7), kind=kind), (first, last), steps=4)
 
 
 @pytest.mark.parametrize("pool", [None, Pool("max", 2), Pool("average", 2)])

@@ -23,7 +23,7 @@ def silent(sources: int, neurons: int, steps: int, weight: int = 1, kind: str = 
     synapses = Dense(np.full((neurons, sources), weight, np.int8), np.zeros(neurons, np.int64))
     layer = Layer("only", shape or (sources,), synapses, neuron, 2)
     given = Input(shape or (sources,), kind=kind) if kind == "spikes" else Input(shape or (sources,), 1, kind)
-    return map_network(QuantizedNetwork(given, (layer,), steps), Placement((1,)))
+    return map_network(QuantizedNetwork.chain(given, (layer,), steps), Placement((1,)))
 
 
 def busy(mapping: Mapping, count: int = 1) -> tuple[Events, ...]:
@@ -78,7 +78,7 @@ def test_a_core_waits_for_its_own_bank():
     copies = Dense(np.eye(40, dtype=np.int8), np.zeros(40, np.int64))
     everything = Dense(np.ones((40, 40), np.int8), np.zeros(40, np.int64))
     layers = (Layer("copies", (40,), copies, neuron, 2), Layer("sums", (40,), everything, neuron, 2))
-    net = QuantizedNetwork(Input((40,), kind="spikes"), layers, 6)
+    net = QuantizedNetwork.chain(Input((40,), kind="spikes"), layers, 6)
     mapping = map_network(net, Placement((1, 1)))
     given = np.zeros((3, 6, 40), np.uint8)
     given[:, [0, 2, 5]] = 1

@@ -41,7 +41,7 @@ def silent(packed) -> QuantizedNetwork:
     """The sample, its first layer's threshold out of reach, with rates measured."""
     first = SAMPLE.layers[0]
     neuron = replace(first.neuron, threshold=np.array([100_000]))
-    made = replace(SAMPLE, layers=(replace(first, neuron=neuron), *SAMPLE.layers[1:]), rates=None)
+    made = SAMPLE.changed(layers=(replace(first, neuron=neuron), *SAMPLE.layers[1:]), rates=None)
     return with_rates(made, packed.frames)
 
 

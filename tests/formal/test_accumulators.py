@@ -26,7 +26,9 @@ def small_layer() -> LayerMapping:
     layer = Layer(
         "only", (3,), Dense(weights, np.zeros(4, np.int64)), IntNeuron("none", "soft", np.array([5])), weight_bits=3
     )
-    return map_network(QuantizedNetwork(Input((3,), bits=BITS), (layer,), 2), Placement((1,), queue_depth=2)).layers[0]
+    return map_network(
+        QuantizedNetwork.chain(Input((3,), bits=BITS), (layer,), 2), Placement((1,), queue_depth=2)
+    ).layers[0]
 
 
 def element(m: Module) -> tuple[ProcessingElement, Fragment]:

@@ -20,7 +20,7 @@ def network(classes: int, steps: int, group: int, spiking: bool) -> QuantizedNet
     neuron = IntNeuron("none", "soft" if spiking else "hard", np.array([1]), spiking=spiking, membrane_bits=3)
     synapses = Dense(np.ones((neurons, 1), np.int8), np.zeros(neurons, np.int64))
     readout = Readout("count" if spiking else "membrane", group)
-    return QuantizedNetwork(Input((1,), bits=1), (Layer("out", (1,), synapses, neuron, 2),), steps, readout)
+    return QuantizedNetwork.chain(Input((1,), bits=1), (Layer("out", (1,), synapses, neuron, 2),), steps, readout)
 
 
 class OnePacketEach(Claim):

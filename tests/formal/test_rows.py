@@ -25,7 +25,7 @@ def small_layer(depth: int) -> LayerMapping:
     """Two rows on two PEs, so that rows may be empty, hold one spike or two."""
     weights = np.array([[1, -2], [3, 0], [0, 2], [-3, 1]], np.int8)
     layer = Layer("only", (2,), Dense(weights, np.zeros(4, np.int64)), IntNeuron("none", "soft", np.array([2])), 3)
-    network = QuantizedNetwork(Input((2,), bits=1), (layer,), STEPS)
+    network = QuantizedNetwork.chain(Input((2,), bits=1), (layer,), STEPS)
     return map_network(network, Placement((2,), row_queue_depth=depth)).layers[0]
 
 
