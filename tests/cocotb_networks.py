@@ -58,7 +58,7 @@ def graded_network() -> QuantizedNetwork:
         refractory=1,
     )
     out = IntNeuron("multiply", "none", 0, 3, 7, spiking=False, current=SynapticCurrent(1, 1, "old"))
-    return QuantizedNetwork(
+    return QuantizedNetwork.chain(
         Input((20,), bits=3, kind="graded"),
         (
             Layer("hidden", (20,), dense(generator, 17, 20, 0.5, 3), hidden, 4),

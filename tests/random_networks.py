@@ -28,7 +28,6 @@ from gradrtl.quantize.network import (
     Readout,
 )
 from gradrtl.quantize.neuron import Adaptation, Reset, SynapticCurrent
-from gradrtl.quantize.ranges import ranges_of
 
 T = TypeVar("T")
 
@@ -115,13 +114,12 @@ def _network(choices: Choices, options: Options) -> QuantizedNetwork:
     steps = choices.integer(1, options.most_steps)
     kind = choices.among(options.readouts)
     layers: list[Layer] = []
-    largest = last_reads = given.largest
+    largest = given.largest
     depth = choices.integer(1, options.most_layers)
     for index in range(depth):
         is_last = index == depth - 1
         layer = _layer(choices, options, f"layer{index}", shape, largest, steps, is_last, kind == "count")
         layers.append(layer)
-        last_reads = largest
         shape = layer.output_shape
         largest = layer.pool.largest if layer.pool else 1
     plain = QuantizedNetwork.chain(given, tuple(layers), steps, Readout(kind))

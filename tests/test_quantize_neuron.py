@@ -90,7 +90,7 @@ def reference_sums(net, given: np.ndarray) -> np.ndarray:
     silent = IntNeuron("none", "hard", np.zeros(1, np.int64), spiking=False)
     steps = given[:, None] if net.input.kind == "static" else given
     flat = steps.reshape(-1, steps.shape[-1])
-    one = replace(net, layers=(replace(layer, neuron=silent),), steps=1, readout=replace(net.readout, kind="membrane"))
+    one = net.changed(layers=(replace(layer, neuron=silent),), steps=1, readout=replace(net.readout, kind="membrane"))
     trace = reference.run(one, flat if net.input.kind == "static" else flat[:, None]).trace
     return trace.membranes[0].astype(np.int64).reshape(*steps.shape[:2], layer.neurons)
 

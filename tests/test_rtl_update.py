@@ -53,7 +53,7 @@ KINDS = {
 def mapping_of(neuron: IntNeuron, pes: int, readout: str = "count") -> LayerMapping:
     weight = np.random.default_rng(1).integers(-7, 8, (NEURONS, 3)).astype(np.int8)
     layer = Layer("only", (3,), Dense(weight, np.arange(NEURONS)), neuron, 4)
-    network = QuantizedNetwork(Input((3,), bits=2), (layer,), STEPS, Readout(readout))
+    network = QuantizedNetwork.chain(Input((3,), bits=2), (layer,), STEPS, Readout(readout))
     return map_network(network, (pes,)).layers[0]
 
 
@@ -107,7 +107,7 @@ def test_parameters_of_each_row_of_a_map(pes):
     neuron = IntNeuron("multiply", "soft", values(2, 9, 12), 3, values(0, 8, 12), reset_amount=values(1, 6, 3))
     weight = np.random.default_rng(1).integers(-7, 8, (3, 1, 2, 2)).astype(np.int8)
     layer = Layer("map", (1, 3, 3), Conv(weight, np.arange(3)), neuron, 4)
-    mapping = map_network(QuantizedNetwork(Input((1, 3, 3), bits=2), (layer,), STEPS), (pes,)).layers[0]
+    mapping = map_network(QuantizedNetwork.chain(Input((1, 3, 3), bits=2), (layer,), STEPS), (pes,)).layers[0]
     scopes = {name: parameter.scope for name, parameter in mapping.parameters.items()}
     assert (scopes["threshold"], scopes["factor"], scopes["reset_amount"], scopes["bias"]) == (
         "row",

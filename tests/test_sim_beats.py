@@ -32,7 +32,7 @@ def test_spikes_are_addresses_with_a_mark_after_each_step():
 
 
 def test_graded_events_have_their_counts_above_the_address():
-    network = replace(NETWORK, input=Input((5,), bits=3, kind="graded"))
+    network = NETWORK.changed(input=Input((5,), bits=3, kind="graded"))
     frames = np.array([[[0, 7, 0, 0, 1], [2, 0, 0, 0, 0]]], np.uint8)
     (words,) = spike_beats(network, frames)
     assert words.tolist() == [7 << 23 | 1, 1 << 23 | 4, END_OF_STEP, 2 << 23 | 0, END_OF_STEP]

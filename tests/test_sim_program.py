@@ -134,7 +134,7 @@ def test_a_table_of_neurons_with_more_states():
     first, second = pixels([20_000]).layers
     states = {"current": SynapticCurrent(3, 2), "adaptation": Adaptation(7, 3, 9_000), "refractory": 2}
     neuron = replace(first.neuron, **states, rounding="nearest", start_value=-4_000)
-    network = replace(pixels([20_000]), layers=(replace(first, neuron=neuron), second))
+    network = pixels([20_000]).changed(layers=(replace(first, neuron=neuron), second))
     program = compile_network(network)
     assert program.turn.size > 3
     assert program.states == 0 or program.tabled == 0
