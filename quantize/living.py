@@ -35,13 +35,15 @@ class Living:
                 weight[np.ix_(rows, columns)] = layer.synapses.weight
                 bias = np.zeros(len(weight), np.int64)
                 bias[rows] = layer.synapses.bias
-                own = {}
-                for field in ("threshold", "reset_amount"):
-                    given = getattr(layer.neuron, field)
-                    if given.size > 1:
-                        own[field] = np.full(len(weight), given.max())
-                        own[field][rows] = given
-                neuron = replace(layer.neuron, **own)
+
+                def spread(given: np.ndarray, rows: np.ndarray = rows, size: int = len(weight)) -> np.ndarray:
+                    if given.size == 1:
+                        return given
+                    values = np.full(size, given.max())
+                    values[rows] = given
+                    return values
+
+                neuron = layer.neuron.with_parameters(spread)
                 layer = replace(layer, input_shape=trained.input_shape, synapses=Dense(weight, bias), neuron=neuron)
             layers.append(layer)
         counted = {**found.notes["synapses"], **places_of(self.whole)}

@@ -136,7 +136,7 @@ class QuantizedNetwork:
             convolves = isinstance(layer.synapses, Conv)
             fits = layer.input_shape == seen if convolves else prod(layer.input_shape) == prod(seen)
             require(fits, f"layer {layer.name} input_shape", layer.input_shape, f"{seen}, from the layer before")
-            without = replace(layer.synapses, bias=None)
+            without = replace(layer.synapses, bias=np.zeros(layer.channels, np.int64))
             connection = Connection(source, without, layer.weight_bits, pool=pool)
             bias = layer.synapses.bias
             populations.append(Population(title, layer.shape, layer.neuron, bias, (connection,)))

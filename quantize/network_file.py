@@ -211,7 +211,7 @@ def _population(
         if neuron[field] is not None:
             fields(f"neuron.{field}", neuron[field], names)
     shape = shapes[entry["name"]]
-    sizes = [(size,) for size in sorted({1, shape[0], prod(shape)})]
+    sizes: list[tuple[int, ...]] = [(size,) for size in sorted({1, shape[0], prod(shape)})]
     for field in ("bias", *parameters_of(neuron_of(neuron, {}))):
         _taken(claims, f"{own}.{field}", np.int64, sizes)
     inputs = []

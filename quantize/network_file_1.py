@@ -46,7 +46,7 @@ def content(network: QuantizedNetwork) -> tuple[dict[str, Any], dict[str, np.nda
         geometry: dict[str, Any] = {"kind": "dense"}
         if isinstance(synapses, Conv):
             geometry = {"kind": "conv", "stride": list(synapses.stride), "padding": list(synapses.padding)}
-        scalars = {"factor": int(neuron.factor[0]), "reset_value": int(neuron.reset_value[0])}
+        scalars = {field: int(getattr(neuron.parameters, field)[0]) for field in ("factor", "reset_value")}
         layers.append(
             {
                 "name": layer.name,
@@ -69,12 +69,12 @@ def content(network: QuantizedNetwork) -> tuple[dict[str, Any], dict[str, np.nda
 
 def _is_plain(layer: Layer) -> bool:
     """Whether version 1 can hold the neurons of `layer`."""
-    neuron = layer.neuron
-    one = neuron.factor.size == neuron.reset_value.size == 1
-    by_channel = neuron.threshold.size in (1, layer.channels) and layer.synapses.bias.size == layer.channels
+    neuron, given = layer.neuron, layer.neuron.parameters
+    one = given.factor.size == given.reset_value.size == 1
+    by_channel = given.threshold.size in (1, layer.channels) and layer.synapses.bias.size == layer.channels
     plain = not neuron.has_state and neuron.rounding == Rounding.FLOOR and neuron.reset != Reset.NONE
-    starts = np.array_equal(neuron.start_value, neuron.reset_value)
-    falls = neuron.reset != Reset.SOFT or np.array_equal(neuron.reset_amount, neuron.threshold)
+    starts = np.array_equal(given.start_value, given.reset_value)
+    falls = neuron.reset != Reset.SOFT or np.array_equal(given.reset_amount, given.threshold)
     return one and by_channel and plain and starts and falls
 
 

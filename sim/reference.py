@@ -38,7 +38,8 @@ def _frame(network: QuantizedNetwork, frame: list[Any]) -> tuple[list[Any], list
     fan_ins = {(edge.population, edge.index): _fan_in(edge) for edge in network.edges}
     biases = [_by_neuron(population, population.bias.tolist()) for population in populations]
     neurons = [_neurons(population) for population in populations]
-    outputs: dict[str, list[list[int]]] = {one.name: [] for one in (*network.inputs, *populations)}  # [name][step]
+    names = [*(given.name for given in network.inputs), *(population.name for population in populations)]
+    outputs: dict[str, list[list[int]]] = {name: [] for name in names}  # [name][step][source]
     membranes: list[list[list[int]]] = [[] for _ in populations]
     for t in range(network.steps):
         for given, values in zip(network.inputs, frame, strict=True):

@@ -40,7 +40,7 @@ def test_as_many_steps_as_there_may_be(kind, readout):
     """Sums and counts of 65,535 steps, a cycle for each row of each."""
     neuron = IntNeuron("multiply", "soft", 7, 4, 15, spiking=readout == "count", refractory=int(readout == "count"))
     layer = Layer("only", (2,), Dense(np.array([[3, -2], [7, 1]], np.int8), np.array([1, -1])), neuron, 4)
-    net = QuantizedNetwork(Input((2,), 2, kind), (layer,), LARGEST_STEPS, Readout(readout))
+    net = QuantizedNetwork.chain(Input((2,), 2, kind), (layer,), LARGEST_STEPS, Readout(readout))
     given = frames(net, 3)
     assert check(Case(net, given, (2,)), CACHE).wrong is None
     assert engine.run(net, given).counts.max() >= LARGEST_STEPS // 2

@@ -30,7 +30,7 @@ def recurrent(neuron: IntNeuron, pes: int, connectivity: float = 0.5) -> LayerMa
     size = (NEURONS, INPUTS + NEURONS)
     weight = generator.integers(-7, 8, size) * (generator.random(size) < connectivity)
     layer = Layer("loop", size[1:], Dense(weight.astype(np.int8), generator.integers(-2, 4, NEURONS)), neuron, 4)
-    alike = map_network(QuantizedNetwork(Input(size[1:], kind="spikes"), (layer,), STEPS), (pes,)).layers[0]
+    alike = map_network(QuantizedNetwork.chain(Input(size[1:], kind="spikes"), (layer,), STEPS), (pes,)).layers[0]
     own = np.where(alike.outputs >= 0, INPUTS + alike.outputs, -1)
     addresses = np.concatenate([np.arange(INPUTS), own])
     placed = place_dense(layer, np.arange(NEURONS), addresses, np.ones(layer.sources), pes)

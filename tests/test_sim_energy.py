@@ -59,7 +59,7 @@ def test_states_beyond_the_membrane_cost_more():
     plain = network([[1, 2], [0, 3], [5, 0]])
     layer = plain.layers[0]
     states = {"current": SynapticCurrent(3, 2), "adaptation": Adaptation(3, 2, 5), "refractory": 2}
-    given = replace(plain, layers=(replace(layer, neuron=replace(layer.neuron, **states)),))
+    given = plain.changed(layers=(replace(layer, neuron=replace(layer.neuron, **states)),))
     estimates = [
         energy.estimate(each, operations.count(each, np.array([[0, 9]], np.uint8), threads=1))
         for each in (plain, given)
