@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,34 @@ from ..checks import fields
 from ..errors import require, within
 from .connectivity import Census, census, census_of_graph
 from .description import ConvSpec, Network
-from .graph import Graph
+from .graph import Graph, PopulationSpec, weight_name
 
 KIND = "checkpoint"
 GRAPHS = 2  # version of the header of graphs; that of a chain has none
 NORM = ("gain", "shift", "mean", "variance")
+
+
+@dataclass(frozen=True)
+class TrainedPopulation:
+    """What was trained of a population of a graph.
+
+    weights
+        Float32, one array a connection, in the order of `spec.inputs`.
+    bias
+        Float32 `[channels]`, added after the normalisation; zeros where there is none.
+    norm
+        `gain`, `shift`, `mean` and `variance` of the sum of all connections, float32 `[channels]`; None without.
+    decays
+        Float32 `[1]`, `[channels]` or `[neurons]`: `decay`, and where the neuron has them `current.decay` and
+        `adaptation.decay`, learnt or fixed.
+    """
+
+    spec: PopulationSpec
+    shape: tuple[int, ...]
+    weights: tuple[np.ndarray, ...]
+    bias: np.ndarray
+    norm: dict[str, np.ndarray] | None
+    decays: dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -63,6 +87,30 @@ class Checkpoint:
         if isinstance(self.network, Graph):
             return [self.arrays[name] for name in self.network.weight_shapes]
         return [self.arrays[f"layer{index}.weight"] for index in range(len(self.network.layers))]
+
+    @property
+    def populations(self) -> list[TrainedPopulation]:
+        """The populations of a graph, in the order of its description, with their arrays."""
+        assert isinstance(self.network, Graph), "a chain has layers"
+        found = []
+        for number, spec in enumerate(self.network.populations):
+            of = partial("population{}.{}".format, number)
+            nothing = np.zeros(self.network.channels(spec.name), np.float32)
+            decays = {
+                name: self.arrays.get(of(name), np.array([value], np.float32))
+                for name, value in spec.neuron.decays.items()
+            }
+            found.append(
+                TrainedPopulation(
+                    spec,
+                    self.network.shapes[spec.name],
+                    tuple(self.arrays[weight_name(number, index)] for index in range(len(spec.inputs))),
+                    self.arrays.get(of("bias"), nothing),
+                    {name: self.arrays[of(f"norm.{name}")] for name in NORM} if spec.batch_norm else None,
+                    decays,
+                )
+            )
+        return found
 
     @property
     def census(self) -> Census:

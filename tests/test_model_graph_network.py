@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from gradrtl import archive
 from gradrtl.errors import UserError
-from gradrtl.model import dynamics
+from gradrtl.model import checkpoint, dynamics
 from gradrtl.model.architecture import described, read_description
 from gradrtl.model.checkpoint import Checkpoint
 from gradrtl.model.config import TrainConfig
@@ -31,7 +32,7 @@ from gradrtl.model.graph import (
     PopulationSpec,
     ReadoutSpec,
 )
-from gradrtl.model.graph_network import GraphNetwork, Population
+from gradrtl.model.graph_network import DECAYS, GraphNetwork, Population
 from gradrtl.model.networks import SpikingNetwork, arrays_of, load_arrays, module_of, network_of
 from gradrtl.model.recipes import KINDS
 from gradrtl.model.sequences import strips
@@ -224,8 +225,42 @@ def test_checkpoint(name: str, tmp_path: Path) -> None:
     assert read.network == graph
     assert torch.allclose(network_of(read)(pixels), network(pixels), atol=1e-4)
     assert read.census.connectivity == 1.0
+    for module, trained in zip(network.populations, read.populations, strict=True):
+        assert isinstance(module, Population)
+        assert trained.spec == module.spec
+        assert [w.shape for w in trained.weights] == [tuple(s.weight.shape) for s in module.synapses]  # type: ignore
+        assert len(trained.bias) == trained.shape[0]
+        assert bool(trained.bias.any()) == (module.bias is not None and bool(module.bias.any()))
+        assert (trained.norm is None) == (module.norm is None)
+        decays = dict(zip(DECAYS, module.decays().detach().numpy(), strict=True))
+        for which, values in trained.decays.items():
+            assert np.allclose(np.repeat(values, len(decays[which]) // len(values)), decays[which])
+        assert len(trained.decays) == len(trained.spec.neuron.decays)
     with pytest.raises(UserError, match=r"checkpoint population0.connection0.weight shape"):
         replace(read, arrays={**read.arrays, "population0.connection0.weight": np.zeros((1, 2), np.float32)})
+
+
+def test_versions_of_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of chains have none and stay as they were; those of graphs have one, and newer ones are refused."""
+    headers: list[dict[str, object]] = []
+    save = archive.save
+
+    def seen(path: Path, kind: str, header: dict[str, object], arrays: dict[str, np.ndarray]) -> str:
+        headers.append(header)
+        return save(path, kind, header, arrays)
+
+    monkeypatch.setattr(archive, "save", seen)
+    chain = described("24-5")((1, 6, 4))
+    Checkpoint(chain, arrays_of(module_of(chain))).save(tmp_path / "chain.npz")
+    saved = Checkpoint(GRAPHS["two"], arrays_of(module_of(GRAPHS["two"])))
+    saved.save(tmp_path / "graph.npz")
+    assert [header.get("version") for header in headers] == [None, 2]
+    assert Checkpoint.load(tmp_path / "chain.npz").network == chain
+    with monkeypatch.context() as later:
+        later.setattr(checkpoint, "GRAPHS", 3)
+        saved.save(tmp_path / "later.npz")
+    with pytest.raises(UserError, match="version is 3, expected at most 2"):
+        Checkpoint.load(tmp_path / "later.npz")
 
 
 def test_learnt_decays_stay_in_what_integers_hold() -> None:
