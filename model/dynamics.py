@@ -48,6 +48,11 @@ def start(neuron: NeuronSpec, like: Tensor) -> State:
     return State(torch.full_like(like, start_value(neuron)), nothing, nothing, nothing)
 
 
+def drive(u: Tensor, adaptation: Tensor, free: Tensor) -> Tensor:
+    """How near neurons are to a spike, without gradient: where it is the threshold or more they fire."""
+    return torch.where(free, u.detach() - adaptation.detach(), -torch.inf)
+
+
 def step(current: Tensor, state: State, neuron: NeuronSpec, parameters: Parameters) -> tuple[Tensor, Tensor, State]:
     """`(sum of a step, state) -> (potential u, spikes, state)`; neurons that do not spike have none."""
     i, x = state.current, current

@@ -19,6 +19,7 @@ from ..shapes import LARGEST_SIZE, Pool, shape_of
 from .description import ConvSpec, DenseSpec
 
 LARGEST_POPULATIONS = 64
+LARGEST_FAN = 16  # connections into one population, or sources of one connection
 LARGEST_STEPS = 65_535
 LARGEST_DELAY = 255  # steps
 LARGEST_REFRACTORY = 255  # steps
@@ -149,9 +150,10 @@ class ConnectionSpec:
     pool: Pool | None = None
 
     def __post_init__(self) -> None:
-        sources = tuple(items("connection.sources", self.sources, LARGEST_POPULATIONS))
+        sources = tuple(items("connection.sources", self.sources, LARGEST_FAN))
         object.__setattr__(self, "sources", tuple(name("connection.sources", source) for source in sources))
-        require(len(self.sources) >= 1, "connection.sources", 0, "1 or more")
+        require(len(self.sources) >= 1, "connection.sources", 0, f"1 to {LARGEST_FAN}")
+        require(len(set(self.sources)) == len(self.sources), "connection.sources", self.sources, "names, each once")
         for field, kinds in (("synapses", (DenseSpec, ConvSpec)), ("pool", (Pool, type(None)))):
             value = getattr(self, field)
             if not isinstance(value, kinds):
@@ -182,7 +184,7 @@ class PopulationSpec:
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", name("population.name", self.name))
         where = f"population {self.name}"
-        inputs = tuple(items(f"{where} inputs", self.inputs, LARGEST_POPULATIONS))
+        inputs = tuple(items(f"{where} inputs", self.inputs, LARGEST_FAN))
         require(len(inputs) >= 1, f"{where} inputs", 0, "1 or more connections")
         for connection in inputs:
             if not isinstance(connection, ConnectionSpec):
@@ -243,7 +245,7 @@ class Graph:
         self._check_inputs()
 
     def _check_connections(self, names: list[str]) -> None:
-        held = [part.name for part in self.inputs if part.held]
+        held, given = [part.name for part in self.inputs if part.held], [part.name for part in self.inputs]
         for population in self.populations:
             for index, connection in enumerate(population.inputs):
                 where = f"population {population.name} inputs[{index}]"
@@ -251,6 +253,10 @@ class Graph:
                     require(source in names, f"{where} source", source, f"one of {', '.join(names)}")
                     delayed = source in held and connection.delay > 0
                     require(not delayed, f"{where} delay", connection.delay, f"0: the input {source} is held")
+                    pooled = source in given and connection.pool is not None
+                    require(not pooled, f"{where} pool", connection.pool, "none: inputs are not pooled")
+                are_held = {source in held for source in connection.sources}
+                require(len(are_held) == 1, f"{where} sources", connection.sources, "held inputs only, or none")
 
     def _check_neurons(self) -> None:
         readout = self.readout
@@ -268,6 +274,8 @@ class Graph:
                 alone = not self.is_recurrent(population.name)
                 require(alone, f"population {population.name} batch_norm", True, "False for a recurrent population")
         heard = {source for population in self.populations for c in population.inputs for source in c.sources}
+        for part in self.inputs:
+            require(part.name in heard, f"input {part.name}", "heard by nobody", "a source of a population")
         for population in self.populations:
             used = population.name in heard or population.name == readout.source
             require(used, f"population {population.name}", "heard by nobody", "a source of another, or read out")

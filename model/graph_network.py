@@ -237,9 +237,9 @@ class GraphNetwork(nn.Module):
             if spec.name in connection.sources
         ]
         current = total.flatten(2).float()
-        found, u = recurrent.run(current, spec.neuron, graph.steps, population.decays().to(current.dtype), loops)
+        found, near = recurrent.run(current, spec.neuron, graph.steps, population.decays().to(current.dtype), loops)
         outputs[spec.name, 1] = found.unflatten(2, population.shape)
-        potentials[spec.name] = u.unflatten(2, population.shape)
+        potentials[spec.name] = near.unflatten(2, population.shape)
 
     def _sum(
         self, population: Population, indices: list[int], outputs: Outputs, potentials: dict[str, Tensor]
@@ -301,12 +301,12 @@ class GraphNetwork(nn.Module):
                         seen = self._seen_at(connection, t - connection.delay, made, reached, outputs, potentials)
                         total = total + population.synapse(index, seen)
                 spec = population.spec
-                u, spikes, states[number] = dynamics.step(
-                    total.flatten(1).float(), states[number], spec.neuron, decays[number]
-                )
+                before = states[number]
+                u, spikes, states[number] = dynamics.step(total.flatten(1).float(), before, spec.neuron, decays[number])
+                near = dynamics.drive(u, before.adaptation, before.refractory == 0)
                 found = spikes if spec.neuron.spiking else states[number].membrane
                 made[spec.name].append(found.unflatten(1, population.shape))
-                reached[spec.name].append(u.detach().unflatten(1, population.shape))
+                reached[spec.name].append(near.unflatten(1, population.shape))
         for name in names:
             outputs[name, 1], potentials[name] = torch.stack(made[name]), torch.stack(reached[name])
 

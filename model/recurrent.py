@@ -25,7 +25,7 @@ RESETS = {"hard": kernels.HARD, "soft": kernels.SOFT, "none": kernels.NONE}
 def run(
     current: Tensor, neuron: NeuronSpec, steps: int, decays: Tensor, loops: Sequence[tuple[Tensor, int]] = ()
 ) -> tuple[Tensor, Tensor]:
-    """What a population puts out, and its potentials (without gradient), both `[steps, images, neurons]`.
+    """What a population puts out, and its `dynamics.drive`, both `[steps, images, neurons]`.
 
     Put out are spikes, or membranes where the neuron does not spike.
 
@@ -73,10 +73,16 @@ class _Run(torch.autograd.Function):
                     total = torch.addmm(total, spikes[t - delay], weight.t())
             in_parts(kernels.forward, images, u[0].numel(), t, total.numpy(), *fixed, *arrays, waiting, free.numpy())
         ctx.save_for_backward(decays, start, u, v, spikes, i, a, free, *loops)
-        ctx.mark_non_differentiable(u)
+        near = u
+        if neuron.adaptation is not None or neuron.refractory:
+            nothing = u.new_zeros(())
+            near = dynamics.drive(
+                u, nothing if neuron.adaptation is None else a, free if neuron.refractory else nothing == 0
+            )
+        ctx.mark_non_differentiable(near)
         ctx.neuron, ctx.delays, ctx.static = neuron, delays, len(current) == 1
         ctx.set_materialize_grads(False)
-        return (spikes if neuron.spiking else v), u
+        return (spikes if neuron.spiking else v), near
 
     @staticmethod
     @torch.amp.custom_bwd(device_type="cpu")

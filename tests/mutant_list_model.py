@@ -27,6 +27,13 @@ MODEL = (
         "adaptation does not raise the threshold",
     ),
     Mutant(
+        "pools of resting neurons",
+        "model/dynamics.py",
+        "torch.where(free, u.detach() - adaptation.detach(), -torch.inf)",
+        "u.detach()",
+        "a max pool takes the spike of a neuron that is near its threshold but may not fire",
+    ),
+    Mutant(
         "fast current decays as the membrane",
         "model/recurrent_kernels.py",
         "_decayed(decays[1], held, current[b], i[t, b])",
