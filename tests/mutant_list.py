@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mutant import Mutant
+from mutant_list_graph import GRAPH
 from mutant_list_model import MODEL
 from mutant_list_quantize import QUANTIZE
 from mutant_list_sim import SIM
@@ -13,6 +14,7 @@ __all__ = ["MUTANTS", "Mutant"]
 MUTANTS = (
     *MODEL,
     *QUANTIZE,
+    *GRAPH,
     *SIM,
     *VERIFY,
     # The neuron.

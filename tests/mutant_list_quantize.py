@@ -134,8 +134,8 @@ QUANTIZE = (
     Mutant(
         "bias cancels a sum",
         "quantize/ranges.py",
-        "np.minimum(offset, 0)).min()",
-        "offset).min()",
+        "low, high = np.minimum(bias, 0), ",
+        "low, high = bias, ",
         "partial sums without the bias are not in the proven range",
     ),
     Mutant(
@@ -162,15 +162,15 @@ QUANTIZE = (
     Mutant(
         "sums of one output",
         "quantize/network.py",
-        "low * self.readout.group, high * self.readout.group",
-        "low, high",
+        "(bound * readout.group for bound in ranges)",
+        "(bound for bound in ranges)",
         "sums of a group that pass 32 bits are accepted",
     ),
     Mutant(
         "silent hidden layer",
         "quantize/network.py",
-        'require(layer.neuron.spiking, f"layer',
-        'require(True, f"layer',
+        "population.neuron.spiking or population.name in sources,",
+        "True,",
         "a hidden layer without spikes is accepted",
     ),
     Mutant(
@@ -190,8 +190,8 @@ QUANTIZE = (
     Mutant(
         "thresholds of the dead",
         "quantize/living.py",
-        "threshold[rows] = layer.neuron.threshold",
-        "threshold[: len(rows)] = layer.neuron.threshold",
+        "values[rows] = given",
+        "values[: len(rows)] = given",
         "thresholds go to other neurons when the dead are put back",
     ),
     Mutant(
@@ -309,7 +309,7 @@ QUANTIZE = (
     Mutant(
         "more arrays accepted",
         "quantize/network_file.py",
-        'require(not unknown, "arrays"',
+        'require(not left, "arrays"',
         'require(True, "arrays"',
         "arrays that nobody reads are unpacked",
     ),

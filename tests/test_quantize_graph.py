@@ -230,3 +230,37 @@ def test_a_chain_keeps_the_digest_of_version_1():
     assert longer.digest != chain.digest
     slower = replace(layer, neuron=replace(layer.neuron, start_value=1))
     assert chain.changed(layers=(slower,)).digest != chain.digest
+
+
+def test_a_shift_or_a_delay_makes_no_chain():
+    network = two()
+    assert network.is_chain
+    (only,) = network.populations[1].inputs
+    for other in ({"shift": 1}, {"delay": 1}):
+        last = replace(network.populations[1], inputs=(replace(only, **other),))
+        changed = replace(network, populations=(network.populations[0], last))
+        assert not changed.is_chain
+        assert changed.digest != network.digest
+
+
+def test_networks_of_different_resets_have_different_digests():
+    network = two()
+    first, last = network.populations
+    for other in (replace(first.neuron, reset_amount=3), replace(first.neuron, reset="none", reset_amount=None)):
+        changed = replace(network, populations=(replace(first, neuron=other), last))
+        assert changed.digest != network.digest
+
+
+def test_frames_of_several_inputs_are_checked():
+    spikes, pixels = Input((6,), kind="spikes"), Input((4,), name="pixels")
+    network = two(Connection("pixels", WIDE), Connection("a", WIDE), inputs=(spikes, pixels))
+    given = np.zeros((3, 3, 6), np.uint8), np.zeros((3, 4), np.uint8)
+    assert reference.run(network, given).counts.shape == (3, 2)
+    for frames, message in (
+        (given[0], "frames is ndarray, expected a NumPy array, or 2 of them"),
+        ((given[0], given[1][:2]), "frames of pixels is 2, expected 3, as of the first"),
+        ((given[0], given[1].astype(np.int64)), "frames of pixels dtype is int64, expected uint8"),
+        ((given[0] + np.uint8(2), given[1]), "frames of input largest spike is 2, expected 0 or 1"),
+    ):
+        with pytest.raises(UserError, match=message):
+            reference.run(network, frames)
