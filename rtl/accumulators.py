@@ -35,7 +35,7 @@ class Accumulators(wiring.Component):
     def __init__(self, mapping: LayerMapping, value: ShapeLike):
         self.mapping = mapping
         self.current = signed(mapping.current_bits)
-        product = signed(mapping.weight_bits + (mapping.value_bits if mapping.value_bits > 1 else 0))
+        product = signed(mapping.synapse_format.weight_bits + (mapping.value_bits if mapping.value_bits > 1 else 0))
         written = {"valid": 1, "token": 1, "bad": 1, "bank": 1, "row": mapping.row_bits, "product": product}
         super().__init__(
             {

@@ -108,8 +108,8 @@ class Kernel:
         rows, columns = self.rows, self.columns
         return (keys << rows.phase_bits | rows.phases[y]) << columns.phase_bits | columns.phases[x]
 
-    def synapses(self, weight: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """List, group, taps (row above column) and weight of every synapse of one PE, ordered by list: int64.
+    def synapses(self, weight: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:
+        """List, target (group, and taps `x` and `y`) and weight of every synapse of one PE, ordered by list: int64.
 
         `weight` is `[groups, channels, kh, kw]`, `keys` int64 `[channels]`.
         """
@@ -117,7 +117,11 @@ class Kernel:
         rows, columns = self.rows, self.columns
         phases = (i % rows.stride) << columns.phase_bits | j % columns.stride
         lists = keys[channel] << self.phase_bits | phases
-        taps = (rows.taps - 1 - i // rows.stride) << columns.tap_bits | (columns.taps - 1 - j // columns.stride)
+        target = {
+            "group": group,
+            "x": columns.taps - 1 - j // columns.stride,
+            "y": rows.taps - 1 - i // rows.stride,
+        }
         order = np.argsort(lists, kind="stable")
         values = weight[group, channel, i, j].astype(np.int64)
-        return lists[order], group[order], taps[order], values[order]
+        return lists[order], {name: value[order] for name, value in target.items()}, values[order]

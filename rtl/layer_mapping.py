@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from ..bits import lane_bits, signed_bits, unsigned_bits
 from ..quantize.network import Layer, Ranges
 from .convolution import Kernel
 from .scan import Scan
+from .synapse_format import SynapseFormat
 
 
 @dataclass(frozen=True)
@@ -43,16 +45,16 @@ class LayerMapping:
         The list of synapses that each input address goes through: its own, or in a convolution its channel's.
     starts, counts : int64 [pes, lists]
         Pointer memories: where a list begins, and how many synapses it has.
-    targets, weights : one int64 array for each PE
-        Synapse memories, list after list: target and weight. The target is a row; in a convolution the group, and
-        above it the taps of `Kernel.synapses`.
+    targets : for each PE, int64 arrays by field
+        Synapses, list after list: the fields of `SynapseFormat.synapse` that say where a synapse leads.
+    weights : one int64 array for each PE
+        The weights of these synapses.
     biases, thresholds : int64 [groups, pes]
         Parameters of the neurons of a group; unused slots hold those of a neighbour.
     kernel : Kernel or None
         Address arithmetic of a convolution.
     stride_bits : int or None
-        Where given, the synapses of list `a` begin at `a << stride_bits`: pointers are counts alone, synapse memories
-        have gaps. For large memories that cannot come with the bitstream and are loaded at start.
+        See `SynapseFormat`. Given for large memories that cannot come with the bitstream and are loaded at start.
     """
 
     index: int
@@ -65,7 +67,7 @@ class LayerMapping:
     lists: np.ndarray
     starts: np.ndarray
     counts: np.ndarray
-    targets: tuple[np.ndarray, ...]
+    targets: tuple[dict[str, np.ndarray], ...]
     weights: tuple[np.ndarray, ...]
     biases: np.ndarray
     thresholds: np.ndarray
@@ -106,26 +108,10 @@ class LayerMapping:
         """Width of the number of a list of synapses."""
         return unsigned_bits(self.counts.shape[1] - 1)
 
-    @property
-    def start_bits(self) -> int:
-        """Width of the address at which a list begins."""
-        if self.stride_bits is not None:
-            return self.list_bits + self.stride_bits
-        return unsigned_bits(int(self.starts.max()))
-
-    @property
-    def count_bits(self) -> int:
-        return unsigned_bits(int(self.counts.max()))
-
-    @property
-    def pointer_bits(self) -> int:
-        """Width of a pointer word: a count, and a start where it does not follow from the list."""
-        return self.count_bits + (self.start_bits if self.stride_bits is None else 0)
-
-    @property
-    def weight_bits(self) -> int:
-        """Width of a stored weight: the narrowest that holds those that are there."""
-        return max(signed_bits(int(w.min()), int(w.max())) if w.size else 1 for w in self.weights)
+    @cached_property
+    def synapse_format(self) -> SynapseFormat:
+        """Words of the pointer and synapse memories."""
+        return SynapseFormat.of(self.scan, self.kernel, self.weights, self.counts, self.starts, self.stride_bits)
 
     @property
     def current_bits(self) -> int:
@@ -134,18 +120,6 @@ class LayerMapping:
     @property
     def membrane_bits(self) -> int:
         return self.ranges.membrane_bits
-
-    @property
-    def target_bits(self) -> int:
-        """Width of a synapse's target: a row; in a convolution a group and taps."""
-        if self.kernel is None:
-            return self.row_bits
-        return self.scan.group_bits + self.kernel.rows.tap_bits + self.kernel.columns.tap_bits
-
-    @property
-    def synapse_bits(self) -> int:
-        """Width of a synapse word: target, then weight above it."""
-        return self.target_bits + self.weight_bits
 
     @property
     def synapse_depth(self) -> int:
@@ -161,13 +135,13 @@ class LayerMapping:
 
     def synapse_words(self, pe: int) -> np.ndarray:
         """Contents of a PE's synapse memory, int64; gaps are 0."""
-        packed = self.targets[pe] | (self.weights[pe] & (1 << self.weight_bits) - 1) << self.target_bits
+        packed = self.synapse_format.synapse.pack(**self.targets[pe], weight=self.weights[pe])
         if self.stride_bits is None:
             return packed
         ends = np.cumsum(self.counts[pe])
-        place = np.repeat(self.starts[pe] - ends + self.counts[pe], self.counts[pe]) + np.arange(packed.size)
+        addresses = np.repeat(self.starts[pe] - ends + self.counts[pe], self.counts[pe]) + np.arange(packed.size)
         words = np.zeros(self.synapse_depth, dtype=np.int64)
-        words[place] = packed
+        words[addresses] = packed
         return words
 
     @property
@@ -203,18 +177,16 @@ class LayerMapping:
             if np.unique(values[self.used_groups]).size > 1:
                 parameters += signed_bits(int(values.min()), int(values.max()))
         return {
-            "pointers": Memories(self.pes, self.counts.shape[1], self.pointer_bits),
-            "synapses": Memories(self.pes, self.synapse_depth, self.synapse_bits),
+            "pointers": Memories(self.pes, self.counts.shape[1], self.synapse_format.pointer.bits),
+            "synapses": Memories(self.pes, self.synapse_depth, self.synapse_format.synapse.bits),
             "accumulators": Memories(2 * self.pes, self.rows, self.current_bits),
             "membranes": Memories(1, self.rows, self.pes * self.membrane_bits),
             "parameters": Memories(1, self.scan.groups, self.pes * parameters),
         }
 
     def pointer_words(self, pe: int) -> np.ndarray:
-        """Contents of a PE's pointer memory, int64: the count, and above it the start unless that follows."""
-        if self.stride_bits is not None:
-            return self.counts[pe]
-        return self.counts[pe] | self.starts[pe] << self.count_bits
+        """Contents of a PE's pointer memory, int64."""
+        return self.synapse_format.pointer.pack(count=self.counts[pe], start=self.starts[pe])
 
     @property
     def single_memories(self) -> dict[str, list[Memories]]:

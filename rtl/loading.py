@@ -42,7 +42,7 @@ def load_layout(mapping: Mapping) -> data.StructLayout:
             "write": 1,
             "memory": max(1, (memories - 1).bit_length()),
             "address": max((layer.synapse_address_bits for layer in layers), default=1),
-            "word": max((layer.synapse_bits for layer in layers), default=1),
+            "word": max((layer.synapse_format.synapse.bits for layer in layers), default=1),
         }
     )
 
@@ -52,7 +52,7 @@ def load_ports(layer: LayerMapping, memories: int) -> dict[str, wiring.Member]:
     return {
         "load_write": In(memories),
         "load_address": In(layer.synapse_address_bits),
-        "load_word": In(layer.synapse_bits),
+        "load_word": In(layer.synapse_format.synapse.bits),
     }
 
 

@@ -20,6 +20,7 @@ from .place_convolution import place_convolution
 from .place_dense import place_dense
 from .pruning import kept_neurons
 from .slots import outputs
+from .synapse_format import run_starts, stride_for
 
 __all__ = ["LayerMapping", "Mapping", "Memories", "map_network"]
 
@@ -92,7 +93,7 @@ def map_network(
             placed = place_convolution(layer, kept[index], addresses, rates[index], pes, before)
         else:
             placed = place_dense(layer, kept[index], addresses, rates[index], pes)
-        stride_bits = _stride_bits(placed.counts) if index in placement.strided else None
+        stride_bits = stride_for(placed.counts) if index in placement.strided else None
         holder = np.where(placed.slots >= 0, placed.slots, kept[index][0])[:: placed.scan.group_rows]
         mapped.append(
             LayerMapping(
@@ -104,7 +105,7 @@ def map_network(
                 addresses=addresses,
                 outputs=outputs(layer, placed),
                 lists=placed.lists,
-                starts=_starts(placed.counts, stride_bits),
+                starts=run_starts(placed.counts, stride_bits),
                 counts=placed.counts,
                 targets=placed.targets,
                 weights=placed.weights,
@@ -118,16 +119,3 @@ def map_network(
             )
         )
     return Mapping(network, tuple(mapped), placement)
-
-
-def _stride_bits(counts: np.ndarray) -> int:
-    """Address bits that hold any list of synapses."""
-    return max(0, int(counts.max()) - 1).bit_length()
-
-
-def _starts(counts: np.ndarray, stride_bits: int | None) -> np.ndarray:
-    """Where each list begins in its PE's synapse memory, int64 `[pes, lists]`: behind the one before, or strided."""
-    if stride_bits is not None:
-        return np.tile(np.arange(counts.shape[1]) << stride_bits, (len(counts), 1))
-    ends = np.cumsum(counts, axis=1)
-    return np.where(counts > 0, ends - counts, 0)

@@ -6,7 +6,7 @@ A dense layer passes through unchanged. The arithmetic is that of `rtl/convoluti
 from __future__ import annotations
 
 import numpy as np
-from amaranth.hdl import Array, Cat, Const, Module, ShapeLike, Signal, Value, signed, unsigned
+from amaranth.hdl import Array, Cat, Const, Module, ShapeLike, Signal, Value, unsigned
 from amaranth.lib import data
 from amaranth.lib.memory import Memory
 
@@ -22,15 +22,6 @@ def located_layout(mapping: LayerMapping, value: ShapeLike) -> data.StructLayout
     event, kernel = event_layout(mapping.list_bits, value), mapping.kernel
     place = {"y": kernel.rows.place_bits, "x": kernel.columns.place_bits} if kernel else {}
     return data.StructLayout(event.members | place)
-
-
-def synapse_layout(mapping: LayerMapping) -> data.StructLayout:
-    """A word of a synapse memory: `LayerMapping.targets`, then the weight."""
-    kernel = mapping.kernel
-    target = {"row": mapping.row_bits}
-    if kernel is not None:
-        target = {"group": mapping.scan.group_bits, "x": kernel.columns.tap_bits, "y": kernel.rows.tap_bits}
-    return data.StructLayout(target | {"weight": signed(mapping.weight_bits)})
 
 
 def locate(m: Module, mapping: LayerMapping, source: Signal, located: data.View) -> None:

@@ -76,7 +76,7 @@ def needs(mapping: Mapping, device: Device) -> dict[str, tuple[int, int]]:
     network, pes = mapping.network, [layer.pes for layer in mapping.layers]
     strided = [layer for layer in mapping.layers if layer.stride_bits is not None]
     wide = sum(layer.pes for layer in strided)
-    if not all(device.fits_wide(layer.synapse_depth, layer.synapse_bits) for layer in strided):
+    if not all(device.fits_wide(layer.synapse_depth, layer.synapse_format.synapse.bits) for layer in strided):
         wide = device.wide_rams + 1
     multiplies = network.input.kind == "static" and network.input.bits > 1
     return {

@@ -11,8 +11,8 @@ from .latency import BANKS
 from .loading import LoadableMemory, load_ports
 from .lookup import run_layout
 from .mapping import LayerMapping
-from .memory import read_port
-from .placing import place, synapse_layout
+from .memory import read_port, word_layout
+from .placing import place
 
 
 def tags_layout(value: ShapeLike) -> data.StructLayout:
@@ -23,7 +23,7 @@ def tags_layout(value: ShapeLike) -> data.StructLayout:
 def addend_layout(mapping: LayerMapping, value: ShapeLike) -> data.StructLayout:
     """A synapse or token on its way to the accumulators: `tags_layout`, then the weight and the target row."""
     return data.StructLayout(
-        tags_layout(value).members | {"weight": signed(mapping.weight_bits), "row": mapping.row_bits}
+        tags_layout(value).members | {"weight": signed(mapping.synapse_format.weight_bits), "row": mapping.row_bits}
     )
 
 
@@ -61,7 +61,7 @@ class Reader(wiring.Component):
         fetch = {
             "valid": 1,
             "ends": 1,
-            "left": mapping.count_bits,
+            "left": mapping.synapse_format.count_bits,
             "address": mapping.synapse_address_bits,
             "bank": 1,
             "event": event,
@@ -130,19 +130,18 @@ class Reader(wiring.Component):
 
     def _synapses(self, m: Module) -> data.View:
         """The synapse at `fetch.address`, one cycle later."""
-        mapping, word = self.mapping, synapse_layout(self.mapping)
+        mapping, word = self.mapping, self.mapping.synapse_format.synapse
+        layout = word_layout(word)
         if self.loadable:
-            m.submodules.synapses = loaded = LoadableMemory(mapping.synapse_depth, mapping.synapse_bits)
+            m.submodules.synapses = loaded = LoadableMemory(mapping.synapse_depth, word.bits)
             m.d.comb += [
                 loaded.write.eq(self.load_write),
                 loaded.word.eq(self.load_word),
                 loaded.address.eq(Mux(self.load_write, self.load_address, self.fetch.address)),
             ]
-            return data.View(word, loaded.q)
-        words = mapping.synapse_words(self.pe)
-        m.submodules.synapses = memory = Memory(
-            shape=unsigned(mapping.synapse_bits), depth=max(2, len(words)), init=words.tolist()
-        )
+            return data.View(layout, loaded.q)
+        words = mapping.synapse_words(self.pe).tolist()
+        m.submodules.synapses = memory = Memory(shape=unsigned(word.bits), depth=max(2, len(words)), init=words)
         port = read_port(memory, "synapse")
         m.d.comb += [port.addr.eq(self.fetch.address), port.en.eq(1)]
-        return data.View(word, port.data)
+        return data.View(layout, port.data)

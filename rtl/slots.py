@@ -21,7 +21,7 @@ class Slots:
     slots: np.ndarray
     lists: np.ndarray
     counts: np.ndarray
-    targets: tuple[np.ndarray, ...]
+    targets: tuple[dict[str, np.ndarray], ...]
     weights: tuple[np.ndarray, ...]
     kernel: Kernel | None = None
 

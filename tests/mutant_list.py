@@ -751,6 +751,20 @@ MUTANTS = (
         "the last run wraps to the beginning of the memory",
     ),
     Mutant(
+        "sign of a weight lost",
+        "rtl/synapse_format.py",
+        "value - (value >> field.bits - 1 << field.bits if field.signed else 0)",
+        "value",
+        "negative weights are read back as large ones",
+    ),
+    Mutant(
+        "runs meet",
+        "rtl/synapse_format.py",
+        "max(0, int(counts.max()) - 1).bit_length()",
+        "max(0, int(counts.max()) // 2).bit_length()",
+        "the end of a long run is overwritten by the next list's",
+    ),
+    Mutant(
         "row read before it is written",
         "rtl/slots.py",
         "return max(-(-FIRE_STAGES // scan_of_one.rows), ",
@@ -874,8 +888,8 @@ MUTANTS = (
     Mutant(
         "kernel not turned",
         "rtl/convolution.py",
-        "(rows.taps - 1 - i // rows.stride)",
-        "(i // rows.stride)",
+        "rows.taps - 1 - i // rows.stride",
+        "i // rows.stride",
         "a convolution instead of a cross-correlation",
     ),
     Mutant(

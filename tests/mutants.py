@@ -74,6 +74,7 @@ UNITS = {
     "rtl/neuron.py": ("test_rtl_neuron.py",),
     "rtl/mapping.py": ("test_rtl_mapping.py",),
     "rtl/layer_mapping.py": ("test_rtl_mapping.py",),
+    "rtl/synapse_format.py": ("test_rtl_synapse_format.py", "test_rtl_mapping.py"),
     "rtl/slots.py": ("test_rtl_mapping.py", "test_rtl_convolution.py"),
     "rtl/place_dense.py": ("test_rtl_mapping.py",),
     "rtl/place_convolution.py": ("test_rtl_convolution.py",),

@@ -43,6 +43,7 @@ PLAIN = (
     "mapping",
     "layer_mapping",
     "slots",
+    "synapse_format",
     "place_dense",
     "place_convolution",
     "assignment",

@@ -34,16 +34,16 @@ def reached(layer: LayerMapping, address: int) -> dict[int, int]:
     number = layer.lists[address]
     for pe in range(layer.pes):
         start = layer.counts[pe, :number].sum()
-        for at in range(start, start + layer.counts[pe, number]):
-            target = int(layer.targets[pe][at])
-            taps, group = target >> layer.scan.group_bits, target & (1 << layer.scan.group_bits) - 1
-            tap_y, tap_x = divmod(taps, 1 << kernel.columns.tap_bits)
+        run = layer.synapse_words(pe)[start : start + layer.counts[pe, number]]
+        fields = layer.synapse_format.synapse.unpack(run)
+        synapses = np.stack([fields[name] for name in ("group", "x", "y", "weight")], axis=1)
+        for group, tap_x, tap_y, weight in synapses.tolist():
             row = kernel.rows.reached[kernel.rows.places[y] + tap_y]
             column = kernel.columns.reached[kernel.columns.places[x] + tap_x]
             if row >= 0 and column >= 0:
                 neuron = int(layer.slots[group * layer.scan.group_rows + row + column, pe])
                 assert neuron not in found
-                found[neuron] = int(layer.weights[pe][at])
+                found[neuron] = weight
     return found
 
 

@@ -22,7 +22,7 @@ class WholeRuns(Claim):
         m.d.comb += [begins.eq(runs.valid & runs.ready), fetches.eq(fetch.valid & ~fetch.event.end)]
 
         # What is due of the run that was begun last: cycles, and the address of the next fetch.
-        due, place = Signal(mapping.count_bits), Signal(mapping.synapse_address_bits)
+        due, place = Signal(mapping.synapse_format.count_bits), Signal(mapping.synapse_address_bits)
         event, token = Signal(len(event_of_run.as_value())), Signal()
         m.d.sync += [due.eq(Mux(fetch.valid, due - 1, due)), place.eq(place + fetches)]
         with m.If(begins):
