@@ -54,7 +54,8 @@ class Word:
 
         Raises `UserError` for a value that its field does not hold.
         """
-        packed, offset = np.int64(0), 0
+        packed: np.ndarray = np.zeros((), np.int64)
+        offset = 0
         for field in self.fields:
             given, (low, high) = np.asarray(values[field.name], np.int64), field.range
             if given.size:
@@ -63,7 +64,7 @@ class Word:
                 require(fits, f"field {field.name}", f"{least} to {most}", f"{low} to {high}")
             packed = packed | (given & (1 << field.bits) - 1) << offset
             offset += field.bits
-        return np.asarray(packed, np.int64)
+        return packed
 
     def unpack(self, words: np.ndarray) -> dict[str, np.ndarray]:
         """Inverse of `pack`: the values of every field by name, int64 `[n]` each."""
@@ -104,13 +105,10 @@ class SynapseFormat:
         stride_bits: int | None,
     ) -> SynapseFormat:
         """The narrowest format that holds the `weights` of every PE, and the `counts` and `starts` of every run."""
-        target = (Field("row", unsigned_bits(scan.rows - 1)),)
+        target = [Field("row", unsigned_bits(scan.rows - 1))]
         if kernel is not None:
-            target = (
-                Field("group", scan.group_bits),
-                Field("x", kernel.columns.tap_bits),
-                Field("y", kernel.rows.tap_bits),
-            )
+            taps = {"x": kernel.columns.tap_bits, "y": kernel.rows.tap_bits}
+            target = [Field(name, bits) for name, bits in ({"group": scan.group_bits} | taps).items()]
         weight = max(signed_bits(int(w.min()), int(w.max())) if w.size else 1 for w in weights)
         count = Field("count", unsigned_bits(int(counts.max())))
         start = () if stride_bits is not None else (Field("start", unsigned_bits(int(starts.max()))),)

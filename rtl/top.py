@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from amaranth.hdl import Cat, Module, Mux, Signal
-from amaranth.hdl._ir import PortDirection
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -150,11 +147,3 @@ class Accelerator(wiring.Component):
                 if register.name == "errors":
                     m.d.comb += cleared.eq(Mux(axil.write, strobed, 0))
         m.d.sync += values["errors"].eq((values["errors"] & ~cleared) | Cat(framer.short, framer.long))
-
-    @property
-    def ports(self) -> dict[str, Any]:
-        """Ports for Amaranth's Verilog back end, under their plain names."""
-        return {
-            name: (getattr(self, name), PortDirection.Input if member.flow == In else PortDirection.Output)
-            for name, member in self.signature.members.items()
-        }

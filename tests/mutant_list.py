@@ -738,7 +738,7 @@ MUTANTS = (
     # The mapping.
     Mutant(
         "pointer to the next run",
-        "rtl/mapping.py",
+        "rtl/synapse_format.py",
         "np.where(counts > 0, ends - counts, 0)",
         "np.where(counts > 0, ends, 0)",
         "a source's synapses are those of the source behind it",
