@@ -1,9 +1,9 @@
 """Where the synapses of a convolution lead: address arithmetic without products and divisions.
 
 A source at row `y` of its map reaches, through kernel row `i`, the target row `(y + padding - i) / stride`, where that
-is whole. So `y + padding` is split into a place `q = (y + padding) // stride` and a phase `(y + padding) % stride`:
+is whole. So `y + padding` is split into a base `q = (y + padding) // stride` and a phase `(y + padding) % stride`:
 only kernel rows of this phase count, and they reach row `q - i // stride`. A synapse holds the tap
-`taps - 1 - i // stride`; place plus tap looks up what the target row adds to the accumulator address, or that there is
+`taps - 1 - i // stride`; base plus tap looks up what the target row adds to the accumulator address, or that there is
 no such row. Columns likewise. The synapses of a channel and its phases make one list, whatever the position.
 """
 
@@ -48,7 +48,7 @@ class Axis:
         return (self.stride - 1).bit_length()
 
     @cached_property
-    def places(self) -> np.ndarray:
+    def bases(self) -> np.ndarray:
         """`q` of each source row: int64 `[size]`."""
         return (np.arange(self.size) + self.padding) // self.stride
 
@@ -58,13 +58,13 @@ class Axis:
         return (np.arange(self.size) + self.padding) % self.stride
 
     @property
-    def place_bits(self) -> int:
-        return unsigned_bits(int(self.places[-1]))
+    def base_bits(self) -> int:
+        return unsigned_bits(int(self.bases[-1]))
 
     @cached_property
     def reached(self) -> np.ndarray:
-        """Accumulator offset at each `q + tap`, -1 where no target is: int64 `[places[-1] + taps]`."""
-        table = np.full(int(self.places[-1]) + self.taps, -1, dtype=np.int64)
+        """Accumulator offset at each `q + tap`, -1 where no target is: int64 `[bases[-1] + taps]`."""
+        table = np.full(int(self.bases[-1]) + self.taps, -1, dtype=np.int64)
         target = np.arange(len(table)) - (self.taps - 1)
         exists = (target >= 0) & (target < self.targets)
         table[exists] = self.offsets[target[exists]]

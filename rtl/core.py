@@ -6,12 +6,12 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from .addressing import locate, located_layout
 from .fire import FireUnit
 from .latency import BANKS
 from .loading import load_ports
 from .mapping import LayerMapping
 from .pe import ProcessingElement, value_shape
-from .placing import locate, located_layout
 from .serialiser import Serialiser
 from .streams import event_layout
 from .update import output_value_shape

@@ -7,12 +7,12 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .accumulators import Accumulators
+from .addressing import located_layout
 from .fifo import Queue
 from .latency import BANKS
 from .loading import load_ports
 from .lookup import Lookup
 from .mapping import LayerMapping
-from .placing import located_layout
 from .reader import Reader
 
 

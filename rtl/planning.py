@@ -89,7 +89,7 @@ def needs(mapping: Mapping, device: Device) -> dict[str, tuple[int, int]]:
 
 def fits(mapping: Mapping, device: Device, share: float = 1.0) -> bool:
     """Whether `mapping` takes no more than this share of `device`."""
-    return all(taken <= share * there for taken, there in needs(mapping, device).values())
+    return all(taken <= share * available for taken, available in needs(mapping, device).values())
 
 
 def placement_for(device: Device, pes: Sequence[int]) -> Placement:

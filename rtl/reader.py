@@ -7,12 +7,12 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from .addressing import target_row
 from .latency import BANKS
 from .loading import LoadableMemory, load_ports
 from .lookup import run_layout
 from .mapping import LayerMapping
 from .memory import read_port, word_layout
-from .placing import place
 
 
 def tags_layout(value: ShapeLike) -> data.StructLayout:
@@ -120,9 +120,9 @@ class Reader(wiring.Component):
             tags.value.eq(fetch.event.value),
             event.eq(fetch.event),
         ]
-        placed, weight, row = place(m, mapping, tags, self._synapses(m), event)
+        row_tags, weight, row = target_row(m, mapping, tags, self._synapses(m), event)
         m.d.comb += [
-            *(self.addends[name].eq(placed[name]) for name in placed.shape().members),
+            *(self.addends[name].eq(row_tags[name]) for name in row_tags.shape().members),
             self.addends.weight.eq(weight),
             self.addends.row.eq(row),
         ]

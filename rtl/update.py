@@ -104,14 +104,14 @@ class Update(wiring.Component):
         spikes, membranes = [], []
         for p in range(pes):
             used = int(mapping.used[:, p].sum())
-            there = Const(used > 0, 1) if used in (0, rows) else updated.tags.row < used
+            exists = Const(used > 0, 1) if used in (0, rows) else updated.tags.row < used
             spiked = Signal(name=f"spiked_{p}")
             v4 = Signal(membrane, name=f"v4_{p}")
             m.d.comb += [
                 spiked.eq(spike(neuron, u4[p], thresholds4[p])),
                 v4.eq(after_reset(neuron, u4[p], thresholds4[p], spiked)),
             ]
-            spikes.append((spiked if neuron.spiking else updated.tags.last) & there)
+            spikes.append((spiked if neuron.spiking else updated.tags.last) & exists)
             membranes.append(v4)
         m.d.comb += [
             updated.mask.eq(Cat(*spikes)),

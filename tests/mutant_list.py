@@ -348,15 +348,15 @@ MUTANTS = (
     Mutant(
         "queue one too short",
         "rtl/fifo.py",
-        "room.eq(self.level != depth - 1)",
-        "room.eq(self.level != depth - 2)",
+        "not_full.eq(self.level != depth - 1)",
+        "not_full.eq(self.level != depth - 2)",
         "a queue is full one entry too early",
     ),
     Mutant(
         "queue drops",
         "rtl/fifo.py",
-        "gives.eq(self.o.ready & there)",
-        "gives.eq(there)",
+        "reads.eq(self.o.ready & not_empty)",
+        "reads.eq(not_empty)",
         "an entry leaves whether or not it is taken",
     ),
     Mutant(
@@ -364,7 +364,7 @@ MUTANTS = (
         "rtl/core.py",
         "pe.events.valid.eq(self.events.valid & self.events.ready)",
         "pe.events.valid.eq(self.events.valid)",
-        "elements with room take an event more than once",
+        "elements whose queue is not full take an event more than once",
     ),
     Mutant(
         "scan before all are done",
@@ -835,7 +835,7 @@ MUTANTS = (
         "@ largest",
         "who fires with its bias alone is removed",
     ),
-    # Convolution: scan, tables, places, pooled windows.
+    # Convolution: scan, tables, bases, pooled windows.
     Mutant(
         "windows columns first",
         "rtl/scan.py",
@@ -901,37 +901,37 @@ MUTANTS = (
     ),
     Mutant(
         "border not seen",
-        "rtl/placing.py",
-        "placed.valid.eq(aimed.valid & exists)",
-        "placed.valid.eq(aimed.valid)",
+        "rtl/addressing.py",
+        "row_tags.valid.eq(target_tags.valid & exists)",
+        "row_tags.valid.eq(target_tags.valid)",
         "what falls over the border is added to a row that is there",
     ),
     Mutant(
         "border of the rows alone",
-        "rtl/placing.py",
-        "_looked_up(rows.reached >= 0, aimed_y) & _looked_up(columns.reached >= 0, aimed_x)",
-        "_looked_up(rows.reached >= 0, aimed_y)",
+        "rtl/addressing.py",
+        "_looked_up(rows.reached >= 0, target_y) & _looked_up(columns.reached >= 0, target_x)",
+        "_looked_up(rows.reached >= 0, target_y)",
         "what leaves a map sideways is added to another row",
     ),
     Mutant(
         "group forgotten",
-        "rtl/placing.py",
+        "rtl/addressing.py",
         "_looked_up(starts, group)\n            + ",
         "",
         "all channels of an element add up in its first",
     ),
     Mutant(
         "weight a stage early",
-        "rtl/placing.py",
-        "weight.eq(aimed_weight)",
+        "rtl/addressing.py",
+        "weight.eq(target_weight)",
         "weight.eq(synapse.weight)",
         "a row gets the weight of the synapse behind",
     ),
     Mutant(
         "row and column exchanged",
-        "rtl/placing.py",
-        "aimed_y.eq(event.y + synapse.y)",
-        "aimed_y.eq(event.x + synapse.y)",
+        "rtl/addressing.py",
+        "target_y.eq(event.y + synapse.y)",
+        "target_y.eq(event.x + synapse.y)",
         "a map mirrored at its diagonal",
     ),
     Mutant(
@@ -959,8 +959,8 @@ MUTANTS = (
     Mutant(
         "one neuron too many",
         "rtl/assignment.py",
-        "if len(members[pe]) < room:",
-        "if len(members[pe]) <= room:",
+        "if len(members[pe]) < most:",
+        "if len(members[pe]) <= most:",
         "<= for <: an element gets a row that is not there",
     ),
     Mutant(

@@ -86,7 +86,7 @@ UNITS = {
     "rtl/verilog.py": ("test_rtl_verilog.py",),
     "rtl/scan.py": ("test_rtl_convolution.py",),
     "rtl/convolution.py": ("test_rtl_convolution.py",),
-    "rtl/placing.py": ("test_rtl_convolution.py",),
+    "rtl/addressing.py": ("test_rtl_convolution.py",),
     "rtl/serial/accelerator.py": ("test_rtl_serial.py", "test_host.py"),
     "rtl/serial/answers.py": ("test_rtl_serial_parts.py", "test_rtl_serial.py", "test_host.py"),
     "rtl/serial/frames.py": ("test_rtl_serial.py", "test_host.py"),

@@ -102,8 +102,8 @@ class PacketSender(wiring.Component):
             with m.State("header"):
                 m.d.comb += content_valid.eq(1)
                 with m.Switch(number):
-                    for place, field in enumerate((self.kind, self.length[:8], self.length[8:]), 1):
-                        with m.Case(place):
+                    for index, field in enumerate((self.kind, self.length[:8], self.length[8:]), 1):
+                        with m.Case(index):
                             m.d.comb += content.eq(field)
                     with m.Default():
                         m.d.comb += content.eq(header[:8])
