@@ -1,4 +1,4 @@
-"""One cache for everything that is made once and kept: keyed by the content of all that an entry depends on.
+"""The cache of everything that is made once and kept. Its keys are digests of all that an entry depends on.
 
 An entry is a folder. Its file `.contents` holds the SHA-256 of every other file, and is compared whenever the entry is
 handed out: a damaged entry is made again. Entries are made in folders `making-*`, locked by the process that fills
@@ -39,10 +39,11 @@ STORAGE = (
 
 
 def cached(cache: Path, kind: str, texts: Mapping[str, str], make: Callable[[Path], None]) -> Path:
-    """Folder of the entry for `texts`, filled by `make` unless it is there undamaged.
+    """Folder of the entry for `texts`. `make` fills it, unless an undamaged entry exists.
 
-    `texts` must hold all that the entry depends on: inputs, settings, versions, `sources` of packages. Of each `kind`,
-    the least recently used are removed. Raises `UserError` if the cache cannot be written: full, read-only.
+    `texts` must contain all that the entry depends on: inputs, settings, versions, `sources` of packages. Of each
+    `kind`, the least recently used entries are removed. Raises `UserError` if the cache cannot be written: full,
+    read-only.
     """
     digest = hashlib.sha256()
     for name, text in sorted(texts.items()):

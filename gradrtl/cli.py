@@ -27,7 +27,7 @@ class Failure(click.ClickException):
 
 
 class Face(click.Group):
-    """The commands of `COMMANDS`, each loaded when it is needed. Errors of packages and options take one line."""
+    """The commands of `COMMANDS`, each loaded when it is needed. Errors of packages and options are one line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -52,7 +52,7 @@ class Face(click.Group):
                 raise
             raise Failure(f"{error.name} is not installed: pip install 'gradrtl[{extra}]'") from None
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered goes nowhere
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # discard what is still buffered
             raise SystemExit(CLOSED_PIPE) from None
         except OSError as error:
             raise Failure(f"{error.filename}: {error.strerror}" if error.filename else str(error)) from None

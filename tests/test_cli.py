@@ -165,7 +165,7 @@ def test_place_writes_rates_and_the_placement(tmp_path):
     found = QuantizedNetwork.load(NETWORK)
     replace(found, rates=None).save(path)
     verilog = ["generate", str(path), "--pe", "1,1", "-o", str(tmp_path / "x.v")]
-    assert "no event rates, so all sources count alike" in gradrtl(*verilog).stderr
+    assert "no event rates, so all sources count equally" in gradrtl(*verilog).stderr
     gradrtl("place", str(path), *DATA)
     made = QuantizedNetwork.load(path)
     assert (made.digest, made.placement) == (found.digest, None)

@@ -53,12 +53,13 @@ class Point:
 
     @property
     def key(self) -> tuple[str | int, ...]:
-        """What was asked for, and what it was made from."""
+        """The settings of the point, and what it was made from."""
         return self.checkpoint, self.weights, self.bits, self.pe, self.pixels_a_beat, self.images, self.made_from
 
 
 def front(points: list[Point]) -> list[Point]:
-    """The points that no other beats: none is as good in cycles, memory and accuracy, and better in one."""
+    """The Pareto front: points for which no other is at least as good in cycles, memory and accuracy and better in one.
+    """
 
     def cost(point: Point) -> tuple[float, ...]:
         return point.cycles, point.memory_bits, -point.accuracy
@@ -72,7 +73,7 @@ def front(points: list[Point]) -> list[Point]:
 def explored(
     checkpoint: str, bits: int, pes: list[str], folder: str, beat: int | None, images: int, made_from: str
 ) -> list[Point]:
-    """The designs of one checkpoint, rounded to `bits` after training: one for each of `pes`."""
+    """The designs of one checkpoint, rounded to `bits` without fine-tuning: one for each of `pes`."""
     floats = fold(Checkpoint.load(checkpoint))
     network = quantize(floats, Formats(weight_bits=bits))
     training, test = _data(folder)
@@ -88,7 +89,7 @@ def explored(
 
 
 def _cost(network: QuantizedNetwork, pe: str, beat: int | None, frames: np.ndarray) -> tuple[float, int]:
-    """Cycles of a mean frame, back to back, and memory bits."""
+    """Mean cycles per frame, back to back, and memory bits."""
     wanted = Wanted(device=pe, pixels_a_beat=beat) if pe in DEVICES else Wanted(pe, pixels_a_beat=beat)
     mapping = place(network, wanted)
     cycles = measure(mapping, frames, threads=1).back_to_back.interval.mean()
@@ -162,7 +163,7 @@ def sweep(
     jobs: int | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[Point]:
-    """Measure every design that `out/points.csv` does not hold yet; returns all points and writes `out/pareto.svg`.
+    """Measure every design that is not yet in `out/points.csv`; returns all points and writes `out/pareto.svg`.
 
     `progress` is called with 1 for each checkpoint and width that is done.
     """
@@ -194,12 +195,13 @@ def sweep(
 
 
 def beat_of(pe: str, pixels_a_beat: int | None) -> int:
-    """Pixels on the input bus: those that are asked for, else the device's, or 4."""
+    """Pixels on the input bus: as given, else the device's, or 4."""
     return pixels_a_beat or (DEVICES[pe].pixels_a_beat if pe in DEVICES else 4)
 
 
 def _made_from(folder: Path) -> str:
-    """Digest, 16 hexadecimal digits, of the data in `folder` and of the sources that decide a point's figures."""
+    """Digest, 16 hexadecimal digits, of the data in `folder` and of the sources that determine the figures of a point.
+    """
     digest = hashlib.sha256(sources("gradrtl.model", "gradrtl.quantize", "gradrtl.rtl", "gradrtl.sim").encode())
     digest.update(sources("gradrtl.steps").encode())
     for path in sorted(path for path in folder.iterdir() if path.is_file()):
