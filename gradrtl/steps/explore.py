@@ -58,8 +58,7 @@ class Point:
 
 
 def front(points: list[Point]) -> list[Point]:
-    """The Pareto front: points for which no other is at least as good in cycles, memory and accuracy and better in one.
-    """
+    """The Pareto front: no other point is at least as good in cycles, memory and accuracy, and better in one."""
 
     def cost(point: Point) -> tuple[float, ...]:
         return point.cycles, point.memory_bits, -point.accuracy
@@ -200,8 +199,7 @@ def beat_of(pe: str, pixels_a_beat: int | None) -> int:
 
 
 def _made_from(folder: Path) -> str:
-    """Digest, 16 hexadecimal digits, of the data in `folder` and of the sources that determine the figures of a point.
-    """
+    """Digest, 16 hexadecimal digits, of the data in `folder` and of the sources that determine the figures."""
     digest = hashlib.sha256(sources("gradrtl.model", "gradrtl.quantize", "gradrtl.rtl", "gradrtl.sim").encode())
     digest.update(sources("gradrtl.steps").encode())
     for path in sorted(path for path in folder.iterdir() if path.is_file()):
