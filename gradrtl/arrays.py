@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,3 +43,11 @@ def reals(field: str, value: Any, dimensions: Iterable[int]) -> np.ndarray:
     copy = np.array(array, dtype=np.float64, order="C", subok=False)
     copy.setflags(write=False)
     return copy
+
+
+def connectivity(connected: Sequence[int], possible: int) -> float:
+    """The fraction of weights that are not zero, of all layers together.
+
+    `connected`: weights that are not zero, by layer; `possible`: all weights, zeros included.
+    """
+    return sum(connected) / possible

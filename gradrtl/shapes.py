@@ -12,6 +12,7 @@ LARGEST_SIZE = 1 << 16  # of a dimension
 LARGEST_SHAPE = 1 << 22  # sources or neurons of a layer
 LARGEST_PADDED = 1 << 24  # sources of a convolution with the zeros around them
 LARGEST_POOL = 16
+LARGEST_LAYERS = 64  # of a network
 
 
 def shape_of(field: str, value: object, dimensions: tuple[int, ...] = (1, 3)) -> tuple[int, ...]:

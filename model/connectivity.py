@@ -1,10 +1,12 @@
-"""Counting connections: what lives, what of it does anything. Plain NumPy."""
+"""Counting connections: how many weights are not zero, and which of them can change an output. Plain NumPy."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+
+from ..arrays import connectivity
 
 
 @dataclass(frozen=True)
@@ -18,11 +20,11 @@ class Census:
 
     @property
     def connectivity(self) -> float:
-        return sum(self.living) / self.total
+        return connectivity(self.living, self.total)
 
     @property
     def useful_connectivity(self) -> float:
-        return sum(self.useful) / self.total
+        return connectivity(self.useful, self.total)
 
 
 def census(weights: list[np.ndarray], spontaneous: list[np.ndarray] | None = None) -> Census:

@@ -11,9 +11,7 @@ from typing import Any
 
 from ..checks import choice, fields, flag, items, name, real, whole
 from ..errors import UserError, require, within
-from ..shapes import LARGEST_SIZE, Conv2dGeometry, Pool, shape_of
-
-LARGEST_LAYERS = 64
+from ..shapes import LARGEST_LAYERS, LARGEST_SIZE, Conv2dGeometry, Pool, shape_of
 
 
 @dataclass(frozen=True)

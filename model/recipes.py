@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from ..arrays import connectivity
 from .config import TrainConfig
 from .gradr import AlphaControl, Prior, rewire, theta_of
 from .networks import SpikingNetwork
@@ -105,9 +106,9 @@ class Recipe:
 
     @property
     def connectivity(self) -> float:
-        """Part of all weights that is not zero now."""
+        """The fraction of all weights that are not zero now."""
         with torch.no_grad():
-            return sum(int(torch.count_nonzero(layer.weight)) for layer in self.synapses) / self.weights
+            return connectivity([int(torch.count_nonzero(layer.weight)) for layer in self.synapses], self.weights)
 
 
 class GradRAlone(Recipe):

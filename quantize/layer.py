@@ -8,14 +8,13 @@ from math import prod
 
 import numpy as np
 
+from ..arrays import connectivity
 from ..bits import signed_range
 from ..checks import name, whole
 from ..errors import UserError, require
 from ..shapes import LARGEST_SHAPE, Pool, shape_of
 from .neuron import LIMIT, IntNeuron
 from .synapses import WEIGHT_BITS, Conv, Dense
-
-LARGEST_LAYERS = 64  # of a network
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ class Layer:
     @property
     def connectivity(self) -> float:
         """The fraction of weights that are not zero."""
-        return self.connected / self.possible
+        return connectivity([self.connected], self.possible)
 
     def per_neuron(self, values: np.ndarray) -> np.ndarray:
         """Spread `[1]` or `[channels]` values over the neurons: `[neurons]`."""

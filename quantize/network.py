@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 
 from .. import archive
+from ..arrays import connectivity
 from ..bits import signed_range
 from ..checks import whole
 from ..errors import UserError, require, within
-from ..shapes import Pool
+from ..shapes import LARGEST_LAYERS, Pool
 from . import network_file
 from .interface import LARGEST_STEPS, PIXEL_BITS, SUM_BITS, Input, Readout
-from .layer import LARGEST_LAYERS, Layer
+from .layer import Layer
 from .neuron import LIMIT, IntNeuron, LeakKind
 from .placement import Placement, checked_rates
 from .ranges import Ranges, ranges_of
@@ -139,7 +140,7 @@ class QuantizedNetwork:
     @property
     def connectivity(self) -> float:
         """The fraction of all weights that are not zero."""
-        return self.connected / self.possible
+        return connectivity([layer.connected for layer in self.layers], self.possible)
 
     @cached_property
     def digest(self) -> str:
