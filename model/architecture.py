@@ -11,7 +11,7 @@ A line of layers is a list of parts with hyphens between them, from the input to
     Vn     last part: groups of n outputs vote for a class
 
 Neurons are those of the presets (LIF, tau = 2, threshold 1, hard reset to 0) and run for 8 steps. A JSON file sets
-every field of a `description.Network`; what it leaves out takes its default, and the input shape that of the images.
+every field of a `description.Network`. A missing field takes its default; the input shape is that of the images.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ LARGEST_FILE = 1 << 20  # bytes
 
 
 def described(network: str | Network) -> Described:
-    """What gives the description of `network`, a preset, a line of layers or a description, for images of a shape."""
+    """A function from an image shape to the description of `network`: a preset, a line of layers or a description."""
     if isinstance(network, Network):
         return lambda shape: network
     if network in PRESETS:
@@ -46,7 +46,7 @@ def described(network: str | Network) -> Described:
 
 
 def parsed(text: str) -> Described:
-    """What gives the description of a line of layers; `UserError` names the part that it cannot read."""
+    """A function from an image shape to the description of a line of layers; `UserError` names a wrong part."""
     parts = text.split("-") if isinstance(text, str) else []
     readable = any(DENSE.fullmatch(part) or CONV.fullmatch(part) for part in parts)
     require(readable, "network", text, f"one of {', '.join(PRESETS)}, or {GRAMMAR}")
@@ -90,7 +90,7 @@ def read_description(path: str | Path, shape: tuple[int, ...]) -> Network:
     Raises
     ------
     UserError
-        The file is missing, no JSON, or holds an unknown field or a value of the wrong type or size.
+        The file is missing or not JSON, or has an unknown field or a value of the wrong type or size.
     """
     path = Path(path)
     require(path.is_file(), "network description", path, "a JSON file")
@@ -110,7 +110,7 @@ def read_description(path: str | Path, shape: tuple[int, ...]) -> Network:
     return found
 
 
-# Layers with every kind of field and its default: what a JSON file may leave out.
+# Layers with every field and its default: the fields that a JSON file may omit.
 _CONV, _DENSE = Network(
     "", (1, 2, 2), (LayerSpec(ConvSpec(1), batch_norm=False, pool=Pool()), LayerSpec(DenseSpec(1)))
 ).to_json()["layers"]
@@ -121,7 +121,7 @@ def _no_number(text: str) -> float:
 
 
 def _filled(layer: Any) -> Any:
-    """A layer of a JSON file with the fields that it leaves out. What it gives is checked by `Network.from_json`."""
+    """A layer of a JSON file, with missing fields added. `Network.from_json` checks the given ones."""
     if not isinstance(layer, dict):
         return layer
     synapses = layer.get("synapses")

@@ -20,16 +20,16 @@ NORM = ("gain", "shift", "mean", "variance")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """`arrays` are float32: `layer<i>.weight`; where the layer has them `layer<i>.bias`, `layer<i>.norm.gain`,
+    """`arrays` are float32: `layer<i>.weight`; if the layer has them, `layer<i>.bias`, `layer<i>.norm.gain`,
     `.shift`, `.mean`, `.variance` (batch normalisation: `(x - mean) / sqrt(variance + 1e-5) * gain + shift`).
 
-    A dense weight is `[out, in]`, a convolution's `[out, in, kh, kw]`; zero is a connection that is not there.
+    A dense weight is `[out, in]`, a convolution's `[out, in, kh, kw]`; zero means no connection.
     """
 
     network: Network
     arrays: dict[str, np.ndarray]
     config: dict[str, Any] = field(default_factory=dict)
-    history: list[dict[str, Any]] = field(default_factory=list)  # one row an epoch
+    history: list[dict[str, Any]] = field(default_factory=list)  # one row per epoch
     figures: dict[str, Any] = field(default_factory=dict)  # measured at the end
     command: str = ""
     made_from: dict[str, Any] = field(default_factory=dict)  # digests of data and sources, version of torch
@@ -53,12 +53,12 @@ class Checkpoint:
 
     @property
     def weights(self) -> list[np.ndarray]:
-        """The weights, one array a layer."""
+        """The weights, one array per layer."""
         return [self.arrays[f"layer{index}.weight"] for index in range(len(self.network.layers))]
 
     @property
     def census(self) -> Census:
-        """Its connections, counted."""
+        """Counts of its connections."""
         spontaneous = []
         for index, layer in enumerate(self.network.layers):
             has_bias = layer.synapses.bias or layer.batch_norm
@@ -79,14 +79,14 @@ class Checkpoint:
 
     @staticmethod
     def load(path: str | Path) -> Checkpoint:
-        """Read a checkpoint; `UserError` says what is wrong with a file that is not one."""
+        """Read a checkpoint; `UserError` if the file is not one, naming the fault."""
         given, arrays = archive.load(path, KIND, _read)
         with within(f"{KIND} file {path}"):
             return Checkpoint(arrays=arrays, **given)
 
 
 def _read(header: dict[str, Any], claims: archive.Claims) -> dict[str, Any]:
-    """The fields of a checkpoint but for its arrays, if these claim to be what its network needs."""
+    """The fields of a checkpoint except its arrays, if these have the shapes that its network needs."""
     fields("header", header, ("network", "config", "history", "figures", "command"), ("made_from",))
     network = Network.from_json(header["network"])
     _check(network, {name: (claim.dtype, claim.shape) for name, claim in claims.items()})

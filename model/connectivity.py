@@ -14,7 +14,7 @@ class Census:
     """Connections of a network. `useful` leaves out those of dead neurons, which can change no output."""
 
     total: int
-    living: tuple[int, ...]  # one a layer
+    living: tuple[int, ...]  # non-zero weights, one number per layer
     useful: tuple[int, ...]
     dead: tuple[int, ...]  # neurons (channels) that no source reaches or that reach no output
 
@@ -33,9 +33,10 @@ def census(weights: list[np.ndarray], spontaneous: list[np.ndarray] | None = Non
     Parameters
     ----------
     weights
-        One a layer, `[out, in]` or `[out, in, kh, kw]`. A dense layer after channels sees each as a run of its inputs.
+        One array per layer, `[out, in]` or `[out, in, kh, kw]`. In a dense layer after a convolution, each channel is a
+        run of adjacent inputs.
     spontaneous
-        Bool `[out]`, one a layer: neurons that may fire without any input (a bias). None: there are none.
+        Bool `[out]`, one array per layer: neurons that may fire without any input (a bias). None: there are none.
     """
     masks = [weight.reshape(*weight.shape[:2], -1) != 0 for weight in weights]  # [out, in, kernel]
     living = tuple(int(mask.sum()) for mask in masks)

@@ -1,6 +1,6 @@
-"""What a float network is, in words that JSON can carry: layers, neurons, shapes. No torch, no weights.
+"""Description of a float network: layers, neurons, shapes, and their JSON form. No torch, no weights.
 
-Its classes mirror those of `quantize/network.py`, to which a trained network is turned.
+Its classes mirror those of `quantize/network.py`, to which a trained network is converted.
 """
 
 from __future__ import annotations
@@ -124,7 +124,9 @@ class LayerSpec:
 
 @dataclass(frozen=True)
 class Network:
-    """A chain of layers under one static image, run for `steps`; outputs are counted in groups of `vote` neurons."""
+    """A chain of layers under one static image, run for `steps`; spikes of the outputs are summed over groups of `vote`
+    neurons.
+    """
 
     name: str
     input_shape: tuple[int, ...]

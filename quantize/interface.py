@@ -1,4 +1,4 @@
-"""What enters a network and what is read out of it: `Input` and `Readout`."""
+"""Input and output of a network: `Input` and `Readout`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from ..checks import choice, whole
 from ..shapes import LARGEST_SHAPE, shape_of
 
 PIXEL_BITS = 8
-SUM_BITS = 32  # of a word of the result packet, signed: the class, or a class's sum
+SUM_BITS = 32  # signed width of a word of the result packet: the class, or the sum of a class
 LARGEST_STEPS = 255  # of a frame
 
 
 @dataclass(frozen=True)
 class Input:
-    """What a frame is: `static` pixels of `bits` bits, held for all steps, or `spikes` anew at each step.
+    """The input of a frame: `static` pixels of `bits` bits, the same at all steps, or `spikes` for each step.
 
     A static frame is uint8 `[prod(shape)]`; pixel `x` counts as `seen(x)`. A spike frame is uint8 0/1
     `[steps, prod(shape)]`.
@@ -37,20 +37,20 @@ class Input:
 
     @property
     def dropped(self) -> int:
-        """Low bits of a source's value that the network does not see."""
+        """Number of low bits of a source's value that the network ignores."""
         return PIXEL_BITS - self.bits if self.kind == "static" else 0
 
     def seen(self, x: Any) -> Any:
-        """What counts of `x`, the values of sources: an integer, or an array or tensor of them."""
+        """The used bits of `x`, the values of sources: an integer, or an array or tensor of them."""
         return x >> self.dropped
 
 
 @dataclass(frozen=True)
 class Readout:
-    """What a frame's answer is made of: spike `count`s or final `membrane`s of the last layer.
+    """How a frame is classified: by spike `count`s or final `membrane`s of the last layer.
 
-    Outputs are summed in runs of `group` neighbours (the voting layer); the class is the largest sum, ties to the
-    lowest index.
+    Outputs are summed in groups of `group` neighbours (the voting layer). The class is the index of the largest sum, of
+    equal sums the lowest index.
     """
 
     kind: str = "count"

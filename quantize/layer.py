@@ -1,4 +1,4 @@
-"""`Layer`: synapses, neurons and an optional pool, and what is connected."""
+"""`Layer`: synapses, neurons and an optional pool; counts of its connections."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from .synapses import WEIGHT_BITS, Conv, Dense
 
 @dataclass(frozen=True)
 class Layer:
-    """Synapses, neurons and an optional pool. `input_shape` is what the layer before it, or the input, puts out."""
+    """Synapses, neurons and an optional pool.
+
+    `input_shape` is the output shape of the layer before it, or of the input.
+    """
 
     name: str
     input_shape: tuple[int, ...]
@@ -57,7 +60,7 @@ class Layer:
 
     @property
     def channels(self) -> int:
-        """Output channels: what thresholds and biases are given for."""
+        """Output channels: the number of biases, and of thresholds if there is more than one."""
         return self.synapses.weight.shape[0]
 
     @cached_property
@@ -75,12 +78,12 @@ class Layer:
 
     @property
     def output_shape(self) -> tuple[int, ...]:
-        """Shape of what the next layer sees, after pooling."""
+        """Shape of the next layer's input, after pooling."""
         return self.pool.output_shape(self.shape) if self.pool else self.shape
 
     @property
     def possible(self) -> int:
-        """Weights, zeros included: the connections that the layer could have."""
+        """Number of weights, zeros included."""
         return self.synapses.weight.size
 
     @cached_property

@@ -1,9 +1,9 @@
-"""`QuantizedNetwork`: the frozen integers that simulators and hardware agree on.
+"""`QuantizedNetwork`: the frozen integers that simulators and hardware share.
 
 A network is a chain of layers. Each layer integrates its input through its synapses (`Dense` or `Conv`), updates one
 kind of `IntNeuron`, and may pool its spikes. The meaning of every field is the arithmetic contract of `docs/design.md`,
 section 2, written out in `sim/reference.py`. All widths that simulators and hardware need are derived here and in
-`ranges.py`, once. The parts stand in files of their own; all are imported from here.
+`ranges.py`. The classes of the parts are in files of their own and can be imported from here.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ __all__ = [
 class QuantizedNetwork:
     """A validated chain of layers of integers.
 
-    What follows `readout` is not part of the network's meaning, nor of its `digest`: `notes` is free JSON (scales,
-    provenance) that no machine reads; `rates` and `placement` say how the network is best placed, where that is known.
+    The fields after `readout` are not part of the network's meaning, nor of its `digest`. `notes` is free JSON (scales,
+    provenance) that no program reads. `rates` and `placement` are for placing the network on hardware, if known.
 
     rates
         For each layer float64 `[sources]`: mean events per frame of each source, measured on training data.
@@ -93,7 +93,7 @@ class QuantizedNetwork:
             self.placement.check(len(self.layers))
 
     def _check_chain(self) -> None:
-        """Each layer reads what the one before it puts out."""
+        """The input of each layer has the shape of the output before it."""
         shape = self.input.shape
         for layer in self.layers:
             require(isinstance(layer, Layer), "layers", type(layer).__name__, "layers, each a Layer")
@@ -105,7 +105,7 @@ class QuantizedNetwork:
             shape = layer.output_shape
 
     def _check_outputs(self) -> None:
-        """The last layer is what the read-out needs; only it may be silent."""
+        """The last layer fits the read-out; only the last layer may be non-spiking."""
         last = self.layers[-1]
         require(last.pool is None, f"layer {last.name} pool", last.pool, "none: the last layer is read out as it is")
         outputs, group = last.neurons, self.readout.group
@@ -144,7 +144,7 @@ class QuantizedNetwork:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of everything that has a meaning (`notes`, `rates` and `placement` left out)."""
+        """SHA-256 of the network's meaning (without `notes`, `rates` and `placement`)."""
         return archive.digest(*network_file.content(self, meaning=True))
 
     @cached_property
@@ -157,12 +157,12 @@ class QuantizedNetwork:
         return tuple(found)
 
     def save(self, path: str | Path) -> str:
-        """Write the network to `path`; returns the file's digest (that of notes, rates and placement included)."""
+        """Write the network to `path`; returns the digest of the file (notes, rates and placement included)."""
         return archive.save(path, network_file.KIND, *network_file.content(self))
 
     @staticmethod
     def load(path: str | Path) -> QuantizedNetwork:
-        """Read a network; `UserError` names what is wrong with a file that is not one."""
+        """Read a network; `UserError` if the file is not one, naming the fault."""
         plan, arrays = archive.load(path, network_file.KIND, network_file.read)
         with within(f"{network_file.KIND} file {path}"):
             return QuantizedNetwork(**network_file.fields_of(plan, arrays))

@@ -1,7 +1,7 @@
 """Network files: a `QuantizedNetwork` as a JSON header and arrays, and back.
 
-A header is read in full before an array is unpacked (`read`): the types and ranges of all fields, the shapes through
-the chain of layers, and that the arrays of the file are those that the header speaks of.
+The header is checked completely before an array is unpacked (`read`): types and ranges of all fields, the shapes along
+the chain of layers, and that the file has the arrays that the header names.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ NEURON = ("leak", "reset", "shift", "factor", "reset_value", "fraction", "membra
 
 
 def content(network: QuantizedNetwork, meaning: bool = False) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Header and arrays of a network file; with `meaning`, those that the digest is of, notes and placing left out."""
+    """Header and arrays of a network file; with `meaning`, only those in the digest, without notes, rates and
+    placement.
+    """
     layers, arrays = [], {}
     for index, layer in enumerate(network.layers):
         synapses, neuron = layer.synapses, layer.neuron
@@ -68,7 +70,7 @@ def content(network: QuantizedNetwork, meaning: bool = False) -> tuple[dict[str,
 
 @dataclass(frozen=True)
 class LayerPlan:
-    """A layer of a file but for its arrays: `neuron` has another threshold; `geometry` is None for a dense layer."""
+    """A layer of a file without its arrays: `neuron` has a dummy threshold; `geometry` is None for a dense layer."""
 
     name: str
     input_shape: tuple[int, ...]
@@ -89,7 +91,7 @@ class LayerPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """A network file but for its arrays, its fields checked one by one."""
+    """A network file without its arrays; every field has been checked."""
 
     layers: tuple[LayerPlan, ...]
     others: dict[str, Any]  # fields of `QuantizedNetwork`
@@ -97,7 +99,7 @@ class Plan:
 
 
 def read(header: dict[str, Any], claims: Claims) -> Plan:
-    """What a file's header says, if its arrays claim to be what follows from that; else `UserError`."""
+    """The header of a file, if its arrays have the types and shapes that follow from it; else `UserError`."""
     fields("header", header, ("input", "layers", "steps", "readout", "notes"), ("placement",))
     given = fields("input", header["input"], ("shape", "bits", "kind"))
     readout = fields("readout", header["readout"], ("kind", "group"))
@@ -138,7 +140,7 @@ def fields_of(plan: Plan, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
 
 
 def _layer(entry: Any, claims: dict[str, Claim]) -> LayerPlan:
-    """A layer's header, and whether its arrays claim to be what it needs."""
+    """A layer's header, checked against the types and shapes of its arrays."""
     fields("layer", entry, ("name", "input_shape", "weight_bits", "synapses", "neuron", "pool"))
     shape = shape_of("input_shape", entry["input_shape"])
     synapses = entry["synapses"]

@@ -13,12 +13,12 @@ from ..bits import signed_range
 from ..checks import choice, flag, whole
 from ..errors import require
 
-LIMIT = 1 << 30  # magnitudes of thresholds, biases and sums stay below: every u fits a 32-bit integer
+LIMIT = 1 << 30  # magnitudes of thresholds, biases and sums are smaller, so every u fits a 32-bit integer
 LARGEST_MEMBRANE_BITS = 31
 
 
 class LeakKind(StrEnum):
-    """What a membrane loses in a step; `IntNeuron` gives the formulas."""
+    """How a membrane decays in a step; `IntNeuron` gives the formulas."""
 
     NONE = "none"
     SHIFT = "shift"
@@ -33,7 +33,7 @@ class LeakKind(StrEnum):
 
 @dataclass(frozen=True)
 class IntNeuron:
-    """How a layer's membranes move: `u` from `v` and the sum `I`, then spike, reset, saturation.
+    """The neuron of a layer: `u` from `v` and the sum `I`, then spike, reset, saturation.
 
     leak
         `none`: `u = v + (I << fraction)`; `shift`: `u = v - (v >> shift) + (I << fraction)`;
@@ -41,11 +41,12 @@ class IntNeuron:
         `decaying_input`: `u = v + (((I << fraction) - v) >> shift)`.
     threshold
         int64 `[channels]`, one per output channel (per neuron of a `Dense` layer), or `[1]` for all. It is copied,
-        and the copy cannot be written to. Ignored when `spiking` is False (a membrane read-out).
+        and the copy is read-only. Ignored when `spiking` is False (a membrane read-out).
     reset
-        `hard`: to `reset_value`, where a frame also starts; `soft`: `u - threshold`, a frame starts at 0.
+        `hard`: `v = reset_value` after a spike and at the start of a frame; `soft`: `v = u - threshold`, 0 at the
+        start.
     membrane_bits
-        Width of the membrane after reset; None: `exact`, proven so that nothing ever saturates.
+        Width of the membrane after reset; None: `exact`, a proven width at which nothing saturates.
     """
 
     leak: LeakKind  # or its value as text
@@ -65,7 +66,7 @@ class IntNeuron:
         take("leak", LeakKind(choice("neuron.leak", self.leak, LeakKind)))
         take("reset", choice("neuron.reset", self.reset, ("hard", "soft")))
         take("threshold", frozen("neuron.threshold", self.threshold, np.int64, (1,)))
-        require(self.threshold.size > 0, "neuron.threshold size", 0, "1, or one an output channel")
+        require(self.threshold.size > 0, "neuron.threshold size", 0, "1, or one per output channel")
         extreme = max(abs(int(self.threshold.min())), abs(int(self.threshold.max())))
         require(extreme < LIMIT, "neuron.threshold", extreme, f"less than {LIMIT} from zero")
         take("shift", whole("neuron.shift", self.shift, 1, 15))
@@ -107,6 +108,6 @@ class IntNeuron:
         return v + scaled
 
     def after_reset(self, u: Any, threshold: Any, spikes: Any) -> Any:
-        """The membranes, arrays of int64, behind the potentials `u`: reset where `spikes`, then saturated."""
+        """The membranes, arrays of int64, that follow the potentials `u`: reset where `spikes`, then saturated."""
         fallen = self.reset_value if self.reset == "hard" else u - threshold
         return self.clipped(np.where(spikes, fallen, u))

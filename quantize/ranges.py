@@ -9,7 +9,7 @@ import numpy as np
 from ..bits import signed_bits
 from .layer import Layer
 
-ROWS = 1 << 22  # weights that are looked at together: their sums need eight times the memory
+ROWS = 1 << 22  # weights that are summed at a time: the sums need eight times the memory
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def ranges_of(layer: Layer, largest: int, steps: int) -> Ranges:
 
 
 def _current(layer: Layer, largest: int) -> tuple[int, int]:
-    """Smallest and largest partial sum of any neuron, its bias counted where it leads away from zero."""
+    """Smallest and largest partial sum of any neuron; the bias counts only if it moves the bound away from zero."""
     weight, bias = layer.synapses.weight.reshape(layer.channels, -1), layer.synapses.bias
     rows = max(1, ROWS // weight.shape[1])
     lows, highs = [], []

@@ -64,10 +64,10 @@ class Conv:
 
 
 def _freeze(synapses: Dense | Conv, kind: str, dimensions: int) -> None:
-    """Replace the arrays by copies that cannot be written to; `UserError` for other types, dimensions or sizes."""
+    """Replace the arrays by read-only copies; `UserError` for wrong types, dimensions or sizes."""
     weight = frozen(f"{kind} weight", synapses.weight, np.int8, (dimensions,))
     bias = frozen(f"{kind} bias", synapses.bias, np.int64, (1,))
     require(weight.size > 0, f"{kind} weight shape", weight.shape, "no empty dimension")
-    require(bias.shape == weight.shape[:1], f"{kind} bias size", bias.size, f"{len(weight)}, one an output channel")
+    require(bias.shape == weight.shape[:1], f"{kind} bias size", bias.size, f"{len(weight)}, one per output channel")
     object.__setattr__(synapses, "weight", weight)
     object.__setattr__(synapses, "bias", bias)
