@@ -1,4 +1,4 @@
-"""Frames as the accelerator's input takes them: beats of a stream."""
+"""Frames as beats of the accelerator's input stream."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import numpy as np
 from ..quantize.network import QuantizedNetwork
 from ..rtl.mapping import Mapping
 
-END_OF_STEP = 1 << 31  # bit 31 of a word marks the end of a step; below it stands the address of a source
+END_OF_STEP = 1 << 31  # bit 31 of a word marks the end of a step; the bits below hold the address of a source
 
 
 def most_beats(mapping: Mapping) -> int:
-    """Input beats of a frame: all of them, or, of spikes, the most there can be."""
+    """Input beats per frame; for spike input, the largest number possible."""
     network = mapping.network
     return mapping.beats if network.input.kind == "static" else network.steps * (network.layers[0].sources + 1)
 

@@ -1,8 +1,8 @@
-"""Compiled loops of the engine: `LANES` frames side by side, so that every operation is one on a whole vector.
+"""Compiled loops of the engine: `LANES` frames at a time, so that every operation works on a whole vector.
 
 State is `[neurons, LANES]` in the program's integer type; sources are `[places, LANES]`, one byte each. A synapse is
-visited once for all the lanes, and a neuron's sum stays in registers over all of its synapses: on the widths of
-today's vectors that beats following one frame's events, because a block of frames leaves few sources silent.
+read once for all lanes, and a neuron's sum stays in registers over all of its synapses. With current vector widths this
+is faster than following the events of single frames, because few sources are silent in all frames of a block.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ NONE, SHIFT, MULTIPLY, DECAYING_INPUT = (
 )
 TILE = 256  # columns that are transposed at a time
 load, store, fill = rows(LANES)
-assert LANES == 4**3, "_to_columns and _to_rows deal three times by four"
+assert LANES == 4**3, "_to_columns and _to_rows transpose in three passes by four"
 
 
 @kernel
 def run_blocks(program, frames, claimed, sums, spikes, membranes):
     """Run `frames`, uint8 `[n, 1 or steps, sources]`, contiguous, a block of `LANES` after another.
 
-    `claimed`, int64 `[1]`, counts the frames that are taken: threads that share it share the blocks. Adds to `sums`
-    int64 `[n, classes]`; fills `spikes` uint8 and `membranes` int32, `[n, steps, neurons]`, those that are not empty.
-    Releases the interpreter's lock. Nothing is checked: see `engine.run`.
+    `claimed`, int64 `[1]`, counts the frames that have been claimed: threads that share it share the blocks. Adds to
+    `sums` int64 `[n, classes]`. Fills `spikes` uint8 and `membranes` int32, `[n, steps, neurons]`, unless they are
+    empty. Releases the interpreter's lock. Arguments are not checked: see `engine.run`.
     """
     kind = program.weight.dtype
     opening, last = program.layers[0], program.layers[-1]
@@ -82,7 +82,7 @@ def run_blocks(program, frames, claimed, sums, spikes, membranes):
 
 @kernel
 def _enter(program, frames, base, lanes, step, tiles, buffer):
-    """Put a step's input, uint8 `frames[base : base + lanes, step]`, into the first layer's sources."""
+    """Copy a step's input, uint8 `frames[base : base + lanes, step]`, to the first layer's sources."""
     sources = frames.shape[2]
     for begin in range(0, sources, TILE):
         width = min(TILE, sources - begin)
@@ -111,7 +111,7 @@ def _record(state, tiles, record, base, lanes, step):
 
 @kernel
 def _copy(given, copied):
-    """One row into another; a slice on the left would not become a vector loop."""
+    """Copy one row to another; a slice assignment would not become a vector loop."""
     for i in range(given.size):
         copied[i] = given[i]
 
@@ -120,8 +120,8 @@ def _copy(given, copied):
 def _to_columns(tiles, width):
     """`[LANES, width]`, packed in `tiles[0]`, to `[width, LANES]` in `tiles[1]`.
 
-    To deal out the quarters of an array in turn is to move the upper two bits of an element's row number behind its
-    column number: three times, and all six are there.
+    Interleaving the four quarters of an array moves the upper two bits of an element's row number behind its column
+    number. Three passes move all six bits.
     """
     first, second = tiles[0].ravel()[: width * LANES], tiles[1].ravel()[: width * LANES]
     _deal(first, second)
@@ -131,7 +131,7 @@ def _to_columns(tiles, width):
 
 @kernel
 def _to_rows(tiles, width):
-    """`[width, LANES]` in `tiles[0]` to `[LANES, width]`, packed in `tiles[1]`: `_to_columns` backwards."""
+    """`[width, LANES]` in `tiles[0]` to `[LANES, width]`, packed in `tiles[1]`: the inverse of `_to_columns`."""
     first, second = tiles[0].ravel()[: width * LANES], tiles[1].ravel()[: width * LANES]
     _gather(first, second)
     _gather(second, first)
@@ -160,9 +160,9 @@ def _gather(dealt, gathered):
 
 @kernel
 def _make_trains(program, buffer, train):
-    """The first layer's sums say which spikes come at all steps: `train`, uint8 `[neurons, LANES]`.
+    """Spikes of all steps from the first layer's sums: `train`, uint8 `[neurons, LANES]`.
 
-    A sum may need 32 bits, but `stretch` synapses of it do not: they are added in the narrow type first.
+    A sum may need 32 bits, but the sum of `stretch` synapses does not: these are first added in the narrow type.
     """
     layer = program.layers[0]
     source = buffer[layer.source : layer.source + layer.sources]
@@ -179,7 +179,7 @@ def _make_trains(program, buffer, train):
 
 @kernel(forceinline=True)
 def _look_up(program, total):
-    """Spike trains that the currents `total` make."""
+    """Spike trains for the currents `total`."""
     current = cast(smaller(larger(total, program.turn[0]), program.turn[-1]), program.turn.dtype)
     found = fill(program.train[0], np.uint8)
     for index in range(1, program.turn.size):
@@ -234,7 +234,7 @@ def _advance(program, index, step, buffer, voltage, current, votes, spike):
 
 @kernel(forceinline=True)
 def _sum(program, begin, end, origin, source, total):
-    """`total` and the synapses `begin..end`."""
+    """`total` plus the synapses `begin..end`."""
     for k in range(begin, end):
         values = cast(load(source, program.offset[k] + origin), program.weight.dtype)
         total = total + values * program.weight[k]
@@ -257,7 +257,7 @@ def _leak(layer, total, v, kind):
 
 @kernel(forceinline=True)
 def _targets(program, index, buffer):
-    """The sources of the layer behind layer `index`, empty where a pool gathers spikes in them."""
+    """The sources of the layer after layer `index`, set to 0 if a pool accumulates spikes in them."""
     layer = program.layers[index]
     target = buffer[layer.source + layer.sources :]
     if layer.entry == OR or layer.entry == ADD:
@@ -267,7 +267,7 @@ def _targets(program, index, buffer):
 
 @kernel(forceinline=True)
 def _send(layer, place, fired, target):
-    """Spikes to their place, through the pool of `layer` if it has one."""
+    """Write spikes to their place, through the pool of `layer` if it has one."""
     if layer.entry == ASSIGN:
         store(target, place, fired)
     elif place != NOWHERE:

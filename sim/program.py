@@ -1,9 +1,9 @@
-"""A `QuantizedNetwork` flattened into arrays that the compiled kernels walk.
+"""A `QuantizedNetwork` flattened into arrays for the compiled kernels.
 
 Dense and convolutional layers become one form: output channel `c` has a list of `(offset, weight)`, the neuron at
-position `p` of that channel reads source `offset + origin[p]`, and the sources lie in a buffer with the zero padding
-already around them. A dense layer is the case of one position with origin 0. Where a neuron's spike goes, through
-pool, padding or voting group, is one precomputed `place` in the next buffer.
+position `p` of that channel reads source `offset + origin[p]`, and the buffer of sources includes the zero padding. A
+dense layer has one position with origin 0. The target of a neuron's spike, through pool, padding or voting group, is
+one precomputed index, `place`, in the next buffer.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from ..quantize.network import Layer, LeakKind, QuantizedNetwork, Ranges
 from . import geometry
 from .vectors import record
 
-ASSIGN, OR, ADD, VOTE = range(4)  # how a spike enters its place: no pool, max, average, read-out
-TRAIN = 8  # steps that a spike train of one byte holds
+ASSIGN, OR, ADD, VOTE = range(4)  # how a spike is written to its place: no pool, max, average, read-out
+TRAIN = 8  # steps of a spike train in one byte
 LARGEST_TABLE = 1 << 20  # bytes
-PROGRAMS = 8  # that are kept
+PROGRAMS = 8  # programs that are kept
 
 
 def layer_type(kind: type) -> np.dtype:
@@ -37,7 +37,7 @@ def layer_type(kind: type) -> np.dtype:
             ("entry", np.int64),  # ASSIGN, OR, ADD or VOTE
             ("channels", np.int64),
             ("positions", np.int64),  # neurons of one channel
-            ("channel", np.int64),  # where this layer's part begins: in first, bias, threshold
+            ("channel", np.int64),  # start of this layer's part: in first, bias, threshold
             ("origin", np.int64),  # in origin
             ("neuron", np.int64),  # in place, and in all state by neuron
             ("source", np.int64),  # in the buffer of sources
@@ -47,26 +47,26 @@ def layer_type(kind: type) -> np.dtype:
 
 
 class Program(NamedTuple):
-    """Flat arrays; `kind` is int16 or int32, wide enough for every number that a run can meet.
+    """Flat arrays; `kind` is int16 or int32, wide enough for every number that can occur.
 
-    A first layer that goes by its table has no membranes, and its sums are 32-bit in any `kind`.
+    A first layer with a table of spike trains has no membranes, and its sums have 32 bits for any `kind`.
     """
 
     layers: np.ndarray  # layer_type(kind) [layers]
-    first: np.ndarray  # int64 [channels + 1]: where a channel's synapses begin
+    first: np.ndarray  # int64 [channels + 1]: start of each channel's synapses
     offset: np.ndarray  # int32 [synapses]
     weight: np.ndarray  # kind [synapses], shifted left by the membrane fraction of a layer without a table
-    bias: np.ndarray  # int32 [channels], shifted alike
-    threshold: np.ndarray  # kind [channels]; out of reach for a layer that does not spike
+    bias: np.ndarray  # int32 [channels], shifted in the same way
+    threshold: np.ndarray  # kind [channels]; never reached in a layer that does not spike
     origin: np.ndarray  # int32 [positions of all layers]
     place: np.ndarray  # int32 [neurons]: in the next layer's part of the buffer, or in the sums read out
     cell: np.ndarray  # empty: its type is that of a source, uint8, or uint16 for the counts of large pools
     turn: np.ndarray  # int16 or int32 [trains]: currents from which a first-layer neuron has another spike train
-    train: np.ndarray  # uint8 [trains]: which one, bit t for step t; both are empty where not by a table
+    train: np.ndarray  # uint8 [trains]: the spike train, bit t for step t; both arrays are empty without a table
     stretch: int  # synapses of a first layer with a table whose sum fits `kind`
     pixel: np.ndarray  # int32 [input sources]: place of each input source
-    drop: int  # low bits of a static pixel that the network does not see
-    held: bool  # static input: the first layer's sums are made once a frame
+    drop: int  # low bits of a static pixel that the network ignores
+    held: bool  # static input: the first layer's sums are computed once per frame
     steps: int
     classes: int
     group: int
@@ -77,7 +77,10 @@ _programs: dict[tuple[str, bool], Program] = {}  # by digest of the network and 
 
 
 def compile_network(network: QuantizedNetwork, membranes: bool = False) -> Program:
-    """Flatten `network`, or take what was flattened before; `membranes`: those of the first layer are wanted too."""
+    """Flatten `network`, or return the kept program.
+
+    `membranes`: with membranes of the first layer, so without a table.
+    """
     key = network.digest, membranes
     program = _programs.pop(key, None) or _flatten(network, membranes)
     _programs[key] = program
@@ -160,7 +163,7 @@ def _flatten(network: QuantizedNetwork, membranes: bool) -> Program:
 
 
 def _trains(network: QuantizedNetwork, membranes: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Spike train of every current that the first layer can meet, as the `turn` and `train` of `Program`.
+    """Spike train of every possible current of the first layer, as the `turn` and `train` of `Program`.
 
     Under static input a neuron's current is the same at every step, so its spikes are a function of the current, if all
     neurons of the layer have one threshold. The function has few steps. The first train is that of all currents below
@@ -190,7 +193,7 @@ def _trains(network: QuantizedNetwork, membranes: bool) -> tuple[np.ndarray, np.
 
 
 def _fits(network: QuantizedNetwork, limits: np.iinfo, by_table: bool) -> bool:
-    """Whether no intermediate result of the kernels leaves `limits`."""
+    """Whether all intermediate results of the kernels are within `limits`."""
     if network.steps * network.readout.group > limits.max:
         return False
     stepped = list(zip(network.layers, network.ranges, strict=True))[by_table:]
@@ -198,13 +201,13 @@ def _fits(network: QuantizedNetwork, limits: np.iinfo, by_table: bool) -> bool:
 
 
 def _stretch(network: QuantizedNetwork, limits: np.iinfo) -> int:
-    """How many synapses of the first layer have a sum within `limits` whatever their sources."""
+    """The number of first-layer synapses whose sum is within `limits` for all values of their sources."""
     weight = int(np.abs(network.layers[0].synapses.weight.astype(np.int64)).max())
     return limits.max // max(1, weight * network.input.largest)
 
 
 def _extreme(layer: Layer, ranges: Ranges) -> int:
-    """Bound on the magnitude of every number that an update of `layer` makes."""
+    """Bound on the magnitude of every number in an update of `layer`."""
     neuron = layer.neuron
     current = max(map(abs, ranges.current)) << neuron.fraction
     membrane = max(map(abs, ranges.membrane))
@@ -231,7 +234,7 @@ def _entry(layer: Layer, is_last: bool) -> int:
 
 
 def _destinations(layer: Layer, places: np.ndarray) -> np.ndarray:
-    """Place of each neuron's spike in the next buffer, whose sources lie at `places`."""
+    """Place of each neuron's spike in the next buffer, whose sources have the indices `places`."""
     if layer.pool is None:
         return places
     target = geometry.pooled(layer.pool, layer.shape)

@@ -1,8 +1,8 @@
 """The meaning of a `QuantizedNetwork`, in plain Python integers, short enough to check by eye.
 
-Slow on purpose: no vectors, no widths, no arithmetic shared with any other machine, not even `IntNeuron.step` (a fault
-there would be in both, and be seen by nobody). It reads fields, and the shapes that follow from them. Divisions are
-Python's `//`, which rounds to minus infinity. Every other machine must equal this one.
+Slow on purpose: no vectors, no widths, no arithmetic shared with other implementations, not even `IntNeuron.step` (a
+fault there would be in both, and no comparison would show it). It reads fields, and the shapes that follow from them.
+Divisions are Python's `//`, which rounds to minus infinity. All other implementations must equal this one.
 """
 
 from __future__ import annotations
@@ -86,13 +86,13 @@ def _potential(neuron: IntNeuron, v: int, current: int) -> int:
 
 
 def _by_neuron(layer: Layer, values: list[int]) -> list[int]:
-    """One value for each neuron, of one for all or one for each channel."""
+    """One value for each neuron, from one for all or one for each channel."""
     per_channel = layer.neurons // layer.channels
     return [values[0 if len(values) == 1 else i // per_channel] for i in range(layer.neurons)]
 
 
 def _fan_in(layer: Layer) -> list[list[tuple[int, int]]]:
-    """For each neuron, its synapses `(source, weight)`, zeros left out."""
+    """For each neuron, its synapses `(source, weight)`, without zeros."""
     weight = layer.synapses.weight.tolist()
     if not isinstance(layer.synapses, Conv):
         return [[(j, w) for j, w in enumerate(row) if w] for row in weight]
@@ -114,7 +114,7 @@ def _fan_in(layer: Layer) -> list[list[tuple[int, int]]]:
 
 
 def _pool(pool: Pool, fired: list[int], shape: tuple[int, ...]) -> list[int]:
-    """Spikes of a map `shape` pooled: OR (max) or number (average) of each whole window."""
+    """Pooled spikes of maps of `shape`: OR (max) or number (average) of each complete window."""
     channels, height, width = shape
     pooled = []
     for c in range(channels):

@@ -218,7 +218,10 @@ def test_demo_leaves_everything_in_one_folder_and_does_not_repeat_itself(tmp_pat
         (["generate", NETWORK, "-o", "/dev/null/gradrtl.v"], "/dev/null"),
         (["verify", NETWORK, "absent.v", *DATA], "verilog is absent.v"),
         (["verify", NETWORK, *DATA, "--stalls", "1.5"], "stall"),
-        (["verify", NETWORK, *DATA, "--stalls", "0.999999"], "0 to 0.99; with more, slow is not told from stuck"),
+        (
+            ["verify", NETWORK, *DATA, "--stalls", "0.999999"],
+            "0 to 0.99: with more, a slow design looks like one that hangs",
+        ),
         (["quantize", "absent.npz"], "absent.npz"),
         (["quantize", str(ROOT / "checkpoints/mnist-mlp-1-s0.npz"), "--bits", "9", *DATA], "9"),
         (["quantize", str(ROOT / "checkpoints/mnist-mlp-1-s0.npz"), "--connectivity", "1.5", *DATA], "connectivity"),

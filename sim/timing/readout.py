@@ -20,7 +20,7 @@ READOUT = record(
 
 
 def state(classes: int, times: Times) -> tuple:
-    """A `READOUT` of so many classes."""
+    """A `READOUT` for this number of classes."""
     return classes, search_cycles(classes), times.one(), times.ring(OUTPUT_QUEUE)
 
 
@@ -34,7 +34,7 @@ def take_last(readout, times, offered):
 def send(readout, times, last_token, drained):
     """The cycle in which the last beat of a packet leaves, whose last token was taken in cycle `last_token`.
 
-    A beat for the class and one for each sum. `drained`: the cycle in which each left, where it was not at once.
+    A beat for the class and one for each sum. `drained`: the cycle in which each left, if not at once.
     """
     sent = last_token + readout.search
     out = sent
