@@ -44,6 +44,8 @@ UNITS = {
     "gradrtl/bits.py": ("test_quantize_neuron.py",),
     "gradrtl/cache.py": ("test_cache.py",),
     "gradrtl/locks.py": ("test_locks.py",),
+    "gradrtl/steps/place.py": ("test_steps_place.py", "test_cli.py"),
+    "gradrtl/steps/explore.py": ("test_explore.py",),
     "gradrtl/processes.py": ("test_processes.py",),
     "gradrtl/checks.py": ("test_quantize_network.py",),
     "gradrtl/shapes.py": ("test_quantize_network.py",),

@@ -33,7 +33,8 @@ CHECKPOINTS = tuple(f"checkpoints/mnist-mlp-{percent}-s0.npz" for percent in (5,
 def explore(checkpoints, bits, pes, devices, images, jobs, pixels_a_beat, folder, out) -> None:
     """Sweep PEs, weight bits and CHECKPOINTS (default: the committed ones); writes points.csv and pareto.svg.
 
-    Weights are rounded without fine-tuning. Points that are already in points.csv are not measured again.
+    Weights are rounded without fine-tuning. A point that was measured before, with the same checkpoint, data and
+    sources, comes from build/cache.
     """
     from ..model.data import load
     from ..quantize.network import WEIGHT_BITS

@@ -6,12 +6,15 @@ is read.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from ..cache import remembered, sources
 from ..errors import UserError, require
 from ..model.data import load
 from ..quantize.network import QuantizedNetwork
@@ -33,6 +36,9 @@ from .frames import frames_for
 RATE_IMAGES = 1000  # training images on which event rates are measured
 PLAN_FRAMES = 100  # drawn from the rates, on which plans for a device are compared
 DEFAULT_PES = "16,auto"
+# What a plan depends on, beside the network and the device.
+FOUNDATIONS = ("gradrtl.arrays", "gradrtl.bits", "gradrtl.checks", "gradrtl.compiled", "gradrtl.shapes")
+PLANNER = (*FOUNDATIONS, "gradrtl.quantize", "gradrtl.rtl", "gradrtl.sim", "gradrtl.steps.place")
 
 
 @dataclass(frozen=True)
@@ -82,18 +88,36 @@ def place(network: QuantizedNetwork, wanted: Wanted | None = None) -> Mapping:
     if wanted.pes is not None:
         return mapped(parse_pes(wanted.pes, network, base.pixels_a_beat))
     if wanted.device is not None:
-        return mapped(planned_pes(find(wanted.device), network, base.pixels_a_beat, mapped))
+        return mapped(planned_pes(find(wanted.device), network, base))
     if network.placement is not None:
         return mapped(list(network.placement.pes))
     return mapped(parse_pes(DEFAULT_PES, network, base.pixels_a_beat))
 
 
-def planned_pes(
-    device: Device, network: QuantizedNetwork, pixels_a_beat: int, mapped: Callable[[list[int]], Mapping]
-) -> list[int]:
-    """PEs by layer for `device`: plans are compared by their cycles on frames drawn from the network's rates."""
-    cycles = cycles_on(*sample(network, rates_of(network), PLAN_FRAMES))
-    return device_pes(network, *work(network, pixels_a_beat), device, mapped, cycles)
+def planned_pes(device: Device, network: QuantizedNetwork, base: Placement) -> list[int]:
+    """PEs by layer for `device`, with everything but the PEs as in `base`: planned once, then from the cache.
+
+    Plans are compared by their cycles on frames drawn from the network's rates. Raises `UserError` if none fits.
+    """
+
+    def plan() -> dict[str, Any]:
+        frames, trace = sample(network, rates_of(network), PLAN_FRAMES)
+        loads, beats = work(network, base.pixels_a_beat)
+
+        def mapped(pes: list[int]) -> Mapping:
+            return map_network(network, replace(base, pes=tuple(pes)))
+
+        try:
+            return {"pes": device_pes(network, loads, beats, device, mapped, cycles_on(frames, trace))}
+        except UserError as error:
+            return {"refused": str(error)}
+
+    rates = hashlib.sha256(b"".join(rates.tobytes() for rates in rates_of(network))).hexdigest()
+    made_from = {"network": network.digest, "rates": rates, "base": base.line, "device": repr(device)}
+    found = remembered("plan", made_from | {"sources": sources(*PLANNER), "numpy": np.__version__}, plan)
+    if "refused" in found:
+        raise UserError(found["refused"])
+    return found["pes"]
 
 
 def cycles_on(frames: np.ndarray, trace: Trace) -> Callable[[Mapping], float]:
