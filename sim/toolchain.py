@@ -14,7 +14,7 @@ import importlib.util
 import os
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,10 +22,10 @@ from ..cache import CACHE, cached
 from ..cache import sources as sources_of
 from ..errors import UserError
 from .confinement import TOOLS, Limits, ToolError, compiler, failure, run, template
-from .screening import screened
+from .screening import TRUSTED, screened, screened_again
 
 PREFIX = "V"
-SCREENING = "gradrtl.sim.screening"  # part of the cache key: it determines what is compiled
+JUDGES = ("gradrtl.sim.screening", "gradrtl.sim.toolchain")  # part of the cache key: they determine what is compiled
 PRELUDE = "prelude.h"  # the header that every part of a model includes first
 SOURCE = "#undef VL_PCH_INCLUDED\n"  # precedes each source, so that headers of different models do not interfere
 # Sources of every program around a design: its confinement, and the functions that the design may call.
@@ -52,8 +52,12 @@ FEWER = ("-fno-dfg",)  # for a short run: it saves Verilator more time than it c
 # The compiler's garbage collector waits until this many kilobytes are in use.
 NO_COLLECTION = ("--param", "ggc-min-expand=10000", "--param", "ggc-min-heapsize=4000000")
 # A memory's contents as Yosys writes them: one assignment per word, from word 0 on.
-MEMORY = re.compile(r"^ *initial begin\n(?: *(\S+)[ ]?\[\d+\] = \d+'h[0-9a-f]+;\n)+ *end\n", re.MULTILINE)
-WORD = re.compile(r"^ *(\S+)[ ]?\[(\d+)\] = \d+'h([0-9a-f]+);$", re.MULTILINE)
+NAME = r"(\\\S+(?= )|[A-Za-z_]\w*)"
+MEMORY = re.compile(rf"^ *initial begin\n(?: *{NAME}[ ]?\[\d+\] = \d+'h[0-9a-f]+;\n)+ *end\n", re.MULTILINE)
+WORD = re.compile(rf"^ *{NAME}[ ]?\[(\d+)\] = \d+'h([0-9a-f]+);$", re.MULTILINE)
+# An entry of Verilator's list of the files that it has read.
+READ = re.compile(r'S(?:\s+\d+){6} "[^"]*" "(.*)"')
+OWN_FILES = frozenset({"design.v", "harness.v", "waivers.vlt"})
 
 
 @functools.cache
@@ -133,7 +137,7 @@ def build(
             if path.name != "model" and path.name not in memories:
                 path.unlink()
 
-    key = {"design.v": design, "trusted": str(trusted), "screening": sources_of(SCREENING), **texts, **driver}
+    key = {"design.v": design, "trusted": str(trusted), "judges": sources_of(*JUDGES), **texts, **driver}
     return cached(cache, "model", {**key, **_built_with(level)}, make) / "model"
 
 
@@ -186,6 +190,19 @@ def split_memories(verilog: str) -> tuple[str, dict[str, str]]:
     return MEMORY.sub(moved, verilog), files
 
 
+def compilable(design: str, folder: Path, expand: Callable[[str], str]) -> tuple[str, dict[str, str]]:
+    """The text of `design` as it may be compiled in `folder`, and the files of its memories.
+
+    `expand`, and errors: as for `screening.screened`.
+    """
+
+    def is_file(name: str) -> bool:
+        return "/" in name and any(os.path.lexists(folder / f"{name}{end}") for end in ("", ".v", ".sv"))
+
+    text, memories = split_memories(screened(design, expand, is_file))
+    return screened_again(text), memories
+
+
 def _write_design(folder: Path, design: str, cache: Path, limits: Limits | None) -> set[str]:
     """Write the screened `design.v` and the files of its memories; returns the names of these files.
 
@@ -196,7 +213,7 @@ def _write_design(folder: Path, design: str, cache: Path, limits: Limits | None)
         _write(folder, {"design.v": text})
         return _verilator(["-E", "design.v"], folder, cache, limits)
 
-    text, memories = split_memories(design if limits is None else screened(design, expand))
+    text, memories = split_memories(design) if limits is None else compilable(design, folder, expand)
     _write(folder, {"design.v": text, **memories})
     return set(memories)
 
@@ -236,6 +253,19 @@ def _verilate(folder: Path, prefix: str, level: str, cache: Path, limits: Limits
     files = ["waivers.vlt", "harness.v", "design.v"]
     command = ["--cc", "--prefix", prefix, "--top-module", "harness", "--Mdir", ".", *options, *files]
     _verilator(command, folder, cache, limits)
+    if limits is not None:
+        _check_read((folder / f"{prefix}__verFiles.dat").read_text())
+
+
+def _check_read(listed: str) -> None:
+    """Raise `UserError` if Verilator has read files, `listed` by itself, that are neither ours nor its own."""
+    for line in listed.splitlines():
+        if line.startswith("S"):
+            found = READ.fullmatch(line)
+            name = found[1] if found else line
+            own = name.startswith(f"{verilator_root()}/") and ".." not in name
+            if name not in OWN_FILES and not own:
+                raise UserError(f"the Verilog names the module {name}, which Verilator read from that file: {TRUSTED}")
 
 
 def _verilator(arguments: list[str], folder: Path, cache: Path, limits: Limits | None) -> str:

@@ -46,8 +46,13 @@ _FAULTS = {
     ),
     "sim/screening.py": (
         ("any task", "token[0] not in TASKS", 'token[0] == "$system"', "$c and $fopen pass"),
-        ("macros unexpanded", 'return _checked(expand(MARK.sub("", text)))', "return _checked(text)", "as it stands"),
-        ("escaped names", "|\\\\[^ \\t\\n]+|(?P<directive>", "|(?P<directive>", "an escaped name opens a comment"),
+        (
+            "macros unexpanded",
+            '_checked(expand(MARK.sub("", text)), is_file)',
+            "_checked(text, is_file)",
+            "as it stands",
+        ),
+        ("escaped names", "|(?P<escaped>\\\\[^ \\t\\n]+)|", "|(?P<escaped>none)|", "an escaped name opens a comment"),
         ("included file", "if mark is None or mark[2] not in FILES:", "if mark is None:", "an included file passes"),
         (
             "DPI behind a comment",
@@ -121,7 +126,10 @@ _FAULTS = {
     ),
     "sim/toolchain.py": (
         ("misfitting ports", 'or any(re.match(r"%Warning-', 'or False and any(re.match(r"%Warning-', "other widths"),
-        ("unscreened", "design if limits is None else screened(design, expand)", "design", "hostile Verilog compiles"),
+        ("unscreened", "split_memories(design) if limits is None", "split_memories(design) if True", "hostile Verilog"),
+        ("screened once", "screened_again(text), memories", "text, memories", "moved memories make code of comments"),
+        ("files by name", 'return "/" in name and any(', "return False and any(", "files are read as modules"),
+        ("files unchecked", "name not in OWN_FILES and not own", "False", "a file has been read as a module"),
         ("trust is kept", '"trusted": str(trusted), ', "", "what was trusted once passes from then on"),
     ),
     "sim/generated.py": (("command not in the key", '"command": command, ', "", "the text names another command"),),
