@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from mutant import Mutant
+from mutant_list_planning import PLANNING
 from mutant_list_quantize import QUANTIZE
 from mutant_list_verify import VERIFY
 
 __all__ = ["MUTANTS", "Mutant"]
 
 MUTANTS = (
+    *PLANNING,
     *QUANTIZE,
     *VERIFY,
     # The neuron.

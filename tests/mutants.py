@@ -44,11 +44,12 @@ UNITS = {
     "gradrtl/bits.py": ("test_quantize_neuron.py",),
     "gradrtl/cache.py": ("test_cache.py",),
     "gradrtl/locks.py": ("test_locks.py",),
-    "gradrtl/steps/place.py": ("test_steps_place.py", "test_cli.py"),
     "gradrtl/steps/explore.py": ("test_explore.py",),
     "gradrtl/processes.py": ("test_processes.py",),
     "gradrtl/checks.py": ("test_quantize_network.py",),
     "gradrtl/shapes.py": ("test_quantize_network.py",),
+    "gradrtl/steps/notes.py": ("test_steps_notes.py",),
+    "gradrtl/steps/place.py": ("test_steps_place.py", "test_rtl_planning.py"),
     "quantize/fold.py": ("test_quantize_fold.py",),
     "quantize/integer_module.py": ("test_quantize_integer_module.py",),
     "quantize/interface.py": ("test_quantize_network.py",),
@@ -64,6 +65,7 @@ UNITS = {
     "quantize/rounding.py": ("test_quantize_rounding.py", "test_quantize_ptq.py"),
     "quantize/thinning.py": ("test_quantize_thinning.py",),
     "sim/reference.py": ("test_sim_reference.py",),
+    "sim/sampling.py": ("test_sim_sampling.py",),
     "sim/screening.py": ("test_sim_screening.py",),
     "sim/confinement.py": ("test_sim_confinement.py", "test_sim_verify.py"),
     "sim/records.py": ("test_sim_records.py",),
@@ -76,6 +78,10 @@ UNITS = {
     "sim/templates/launch.cpp": ("test_sim_confinement.py",),
     "sim/templates/confine.h": ("test_sim_verify.py",),
     "sim/templates/driver.cpp": ("test_sim_verify.py", "test_sim_verilated.py"),
+    "rtl/c_header.py": ("test_rtl_c_header.py",),
+    "rtl/header.py": ("test_rtl_header.py",),
+    "rtl/interface.py": ("test_rtl_interface.py",),
+    "rtl/planning.py": ("test_rtl_planning.py",),
     "rtl/neuron.py": ("test_rtl_neuron.py",),
     "rtl/mapping.py": ("test_rtl_mapping.py",),
     "rtl/layer_mapping.py": ("test_rtl_mapping.py",),
@@ -104,8 +110,12 @@ UNITS = {
     "sim/board.py": ("test_sim_board.py",),
     "rtl/loading.py": ("test_rtl_loading.py", "test_host.py"),
     "rtl/uart.py": ("test_rtl_uart.py", "test_rtl_serial.py"),
-    "rtl/framing.py": ("test_rtl_top.py", "formal/test_framing.py"),
+    "rtl/framing.py": ("formal/test_framing.py", "test_rtl_top.py"),
     "rtl/top.py": ("test_rtl_top.py", "test_cocotb_top.py"),
+    "rtl/axilite.py": ("formal/test_axilite.py", "test_cocotb_top.py"),
+    "rtl/core.py": ("test_rtl_top.py",),
+    "rtl/fifo.py": ("test_rtl_top.py", "formal/test_queue.py"),
+    "rtl/serialiser.py": ("test_rtl_top.py", "formal/test_serialiser.py"),
     "rtl/datapath.py": ("test_cocotb_top.py",),
     "rtl/issue.py": ("test_rtl_top.py",),
     "rtl/update.py": ("test_rtl_top.py",),
@@ -157,7 +167,7 @@ class Copy:
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
         shutil.copytree(ROOT / "tests", folder / "tests", ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ROOT / "pyproject.toml", folder)
-        for name in ("data", "networks"):
+        for name in ("checkpoints", "data", "docs", "networks"):
             (folder / name).symlink_to(ROOT / name)
         self.kept = folder / "build" / "cache"
         self.kernels = folder / "kernels"

@@ -109,6 +109,13 @@ def test_hosts_draw_sessions_of_their_own(board):
     assert all(0 < draw_session() < 1 << 24 for _ in range(1000))
 
 
+def test_no_session_has_the_number_of_a_board_without_one(monkeypatch):
+    monkeypatch.setattr(host_module.secrets, "randbelow", lambda limit: 0)
+    assert draw_session() == 1
+    monkeypatch.setattr(host_module.secrets, "randbelow", lambda limit: limit - 1)
+    assert draw_session() == (1 << 24) - 1
+
+
 @pytest.mark.parametrize("loss", ["requests", "answers"])
 def test_what_is_lost_is_repeated_with_its_number(board, loss):
     given = images(40)
@@ -268,6 +275,48 @@ def test_a_session_that_another_host_took_is_opened_again(board):
             Host(board).identify()
     assert answers == expected(given)
     assert host.statistics.sessions >= 5
+
+
+def test_frames_repeated_in_a_new_session_are_of_one_turn(board):
+    """To open one takes 255 numbers here: one more would be of this turn, the other three of the next."""
+    board.identity = replace(board.identity, memories=1)
+    host = Host(board)
+    host.load([words((1 << TURN) * LOAD_WORDS - 2 * LOAD_WORDS)])
+    given, answers = images(12), []
+    for answer in host.classify(given):
+        answers.append(answer)
+        if len(answers) == 1:
+            board.reset()
+    assert answers == expected(given)
+    assert host.statistics.sessions == 2
+    numbers = [p.sequence for p in board.taken if p.session == board.session]
+    assert numbers.count((1 << TURN) - 2) == 1
+    assert min(p.sequence for p in board.taken if p.kind == FRAME and p.session == board.session) == 1 << TURN
+
+
+def test_answers_end_a_silence(board):
+    """Each image is lost once: twelve silences, and none of four attempts, after which a session would be opened."""
+    seen = set()
+    board.lose = lambda packet: packet.kind == FRAME and not (packet.payload in seen or seen.add(packet.payload))
+    host = Host(board)
+    assert list(host.classify(images(48))) == expected(images(48))
+    assert host.statistics.repeated == 48
+    assert host.statistics.sessions == 1
+
+
+def test_another_program_on_the_line_is_told(board):
+    board.fault = lambda answer: [replace(answer, session=answer.session ^ 1)]
+    with pytest.raises(LineError, match="8 answers to other requests came: another program may use the board"):
+        Host(board).identify()
+
+
+def test_the_version_of_another_request_does_not_count(board):
+    text = board.identity.encode()
+    other = text[:4] + bytes([3]) + text[5:]
+    board.fault = lambda answer: [replace(answer, sequence=answer.sequence + 1, payload=other), answer]
+    host = Host(board)
+    assert host.identify() == board.identity
+    assert host.statistics.stale == 1
 
 
 def test_another_board_under_way_is_told(board):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from contextlib import closing
 
+import mutants
 import pytest
 from mutant_list import MUTANTS, Mutant
 from mutants import CATCHERS, HINTS, ROOT, Copy, Report, applied, rungs
@@ -141,3 +143,19 @@ def test_the_summary_counts_by_file_and_by_kind_of_test(tmp_path):
     ]
     assert Report(tmp_path).hints[two.name] == "test_rtl_top.py::test_some"
     assert Report(tmp_path).has(one)
+
+
+def test_a_campaign_in_small(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(mutants, "FOLDER", tmp_path / "build")
+    monkeypatch.setattr(mutants, "HINTS", tmp_path / "hints.json")
+    monkeypatch.setattr(mutants, "LADDER", ())
+    monkeypatch.setattr(sys, "argv", ["mutants.py", "--only", "rtl/assignment.py", "--jobs", "2", "--keep-hints"])
+    assert mutants.main() == 0
+    told = capsys.readouterr().out
+    assert "| all | 3 | 3 |  |  |  |" in told
+    assert "3 mutants, 3 caught" in told
+    hints = json.loads((tmp_path / "hints.json").read_text())
+    assert hints["lightest first"].startswith("test_rtl_assignment.py::")
+    assert list(json.loads((tmp_path / "build/report.json").read_text())["baseline"]) == ["test_rtl_assignment.py"]
+    monkeypatch.setattr(mutants, "Copy", None)  # there is nothing left to run
+    assert mutants.main() == 0
