@@ -40,7 +40,7 @@ def info(network: Path, wanted: Wanted) -> None:
     from ..steps.place import fits_of
 
     found = QuantizedNetwork.load(network)
-    table = Table("layer", "shape", "weights", "kept", "of all", "weight", "sum", "membrane")
+    table = Table("layer", "shape", "weights", "synapses", "connectivity", "weight", "sum", "membrane")
     for layer, ranges in zip(found.layers, found.ranges, strict=True):
         table.add_row(
             layer.name,
