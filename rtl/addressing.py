@@ -1,4 +1,4 @@
-"""Convolution in hardware: an event's address becomes its list and bases, a synapse's taps become its row.
+"""Convolution in hardware: from the address of an event to its list and bases, from the taps of a synapse to its row.
 
 A dense layer passes through unchanged. The arithmetic is that of `rtl/convolution.py`.
 """
@@ -18,7 +18,7 @@ from .streams import event_layout
 
 
 def located_layout(mapping: LayerMapping, value: ShapeLike) -> data.StructLayout:
-    """An event as the PEs get it: `event_layout` with a list for source, and its bases in the map: `Axis.bases`."""
+    """An event as the PEs receive it: `event_layout` with a list as its source, and its bases (`Axis.bases`)."""
     event, kernel = event_layout(mapping.list_bits, value), mapping.kernel
     bases = {"y": kernel.rows.base_bits, "x": kernel.columns.base_bits} if kernel else {}
     return data.StructLayout(event.members | bases)
@@ -27,8 +27,8 @@ def located_layout(mapping: LayerMapping, value: ShapeLike) -> data.StructLayout
 def locate(m: Module, mapping: LayerMapping, source: Signal, located: data.View) -> None:
     """List and bases of the event at the input address `source`, in the same cycle.
 
-    Addresses that come from a scan hold group, row, column and lane. Those of the input are numbers of pixels, for
-    which a table has list and bases.
+    Addresses that come from a scan hold group, row, column and lane. Those of the input are pixel numbers; a
+    table holds their lists and bases.
     """
     kernel = mapping.kernel
     if kernel is None:
@@ -62,8 +62,8 @@ def target_row(
 ) -> tuple[data.View, Value, Value]:
     """The pipeline `stage` of a synapse of the located `event`, its weight and its row.
 
-    At once in a dense layer, `latency.CONVOLUTION` cycles later in a convolution, where `stage.valid` falls if there is
-    no such row.
+    Without delay in a dense layer, `latency.CONVOLUTION` cycles later in a convolution, where `stage.valid` is 0 if
+    there is no such row.
     """
     kernel = mapping.kernel
     if kernel is None:
@@ -97,7 +97,7 @@ def target_row(
 
 
 def _split(source: Signal, *bits: int) -> list[Value]:
-    """Fields of `source` from the lowest up, the last of which has what remains."""
+    """Fields of `source` from the lowest bit up; the last one has the remaining bits."""
     fields, at = [], 0
     for width in bits:
         fields.append(source[at : at + width])
@@ -111,7 +111,10 @@ def _phase(axis: Axis, index: Value) -> Value:
 
 
 def _looked_up(table: np.ndarray, index: Value, bits: int | None = None) -> Value:
-    """`table[index]` as a table of constants of `bits`, by default as many as needed; beyond its end its last entry."""
+    """`table[index]` as a table of constants of `bits`, by default as many as needed.
+
+    Indices beyond the end give the last entry.
+    """
     shape = unsigned(bits or unsigned_bits(int(table.max())))
     constants = [Const(int(value), shape) for value in table]
     return constants[0] if len(set(table)) == 1 else Array(constants)[index]

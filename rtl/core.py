@@ -1,4 +1,4 @@
-"""One layer in hardware: processing elements that integrate, a fire unit that scans, a serialiser that sends on."""
+"""One layer in hardware: processing elements that integrate, a fire unit that scans, a serialiser that sends."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Core(wiring.Component):
     Ports
     -----
     events
-        In: events and end-of-step tokens, broadcast to all PEs: taken when no PE's queue is full.
+        In: events and end-of-step tokens, broadcast to all PEs; taken if no PE's queue is full.
     spikes
         Out: this layer's events and tokens, addresses in scan order; in a membrane read-out the membranes, as events
         of the last step.
@@ -31,8 +31,8 @@ class Core(wiring.Component):
         In, if `loadable`: a word for the synapse memory of the PE whose bit is set.
 
     `fire_valid`, `fire_spikes`, `fire_membranes` show every update of the layer, for traces. Integration of a step
-    overlaps the scan of the step before. Throughput: a step costs the largest of its events, the synapses of its most
-    loaded PE, its rows, its spikes; see `sim/timing/`, which is exact.
+    overlaps the scan of the step before. Throughput: the cycles of a step are the largest of its events, the synapses
+    of its most loaded PE, its rows and its spikes; `sim/timing/` is exact.
     """
 
     def __init__(self, mapping: LayerMapping, steps: int, static: bool, loadable: bool = False):
@@ -82,7 +82,7 @@ class Core(wiring.Component):
                     pe.load_address.eq(self.load_address),
                     pe.load_word.eq(self.load_word),
                 ]
-        # `fire.running`, a cycle later: on the longest path, a register that drives nothing else.
+        # `fire.running`, one cycle later: it is on the longest path, so a register drives nothing else.
         cleared = Signal(name="cleared")
         m.d.sync += cleared.eq(fire.running)
         m.d.comb += [

@@ -9,19 +9,19 @@ from amaranth.lib.wiring import In, Out
 
 from .memory import read_port, write_port
 
-FLIP_FLOP_BITS = 64  # a queue of no more bits stays in flip-flops where there is no LUT RAM
+FLIP_FLOP_BITS = 64  # without LUT RAM, queues of at most this many bits are flip-flops
 
 
 class Queue(wiring.Component):
     """First-word fall-through queue of `depth` entries.
 
     Ports: `i`, `o` streams of `layout`; `level`, the number of entries. `i.ready` is `level < depth` and `o.valid` is
-    `level > 0`, each a register of its own: a full queue takes nothing in the cycle in which an entry leaves.
-    Latency: an entry taken in cycle `c` is offered in `c + 1`. Throughput: one entry a cycle.
+    `level > 0`, each a register: a full queue accepts nothing in the cycle in which an entry leaves.
+    Latency: an entry taken in cycle `c` is offered in `c + 1`. Throughput: one entry per cycle.
 
-    The entries lie in a memory that is read at once, which is LUT RAM, or in one that is read a cycle later, which may
-    be block RAM (`clocked`; default: on the iCE40, which has no LUT RAM, if there are more than `FLIP_FLOP_BITS`).
-    Nothing else differs.
+    The memory is either read in the same cycle (LUT RAM), or one cycle later (block RAM is possible). `clocked` selects
+    the latter; by default on the iCE40, which has no LUT RAM, if there are more than `FLIP_FLOP_BITS`. There is no
+    other difference.
     """
 
     def __init__(self, layout: ShapeLike, depth: int, clocked: bool | None = None):
@@ -69,7 +69,8 @@ class Queue(wiring.Component):
         read = read_port(storage, "read", "sync" if clocked else "comb")
         m.d.comb += [write.addr.eq(write_address), write.data.eq(word), write.en.eq(writes)]
         if clocked:
-            # The memory does not show yet what was written in the cycle before: an entry that is alone is offered from
+            # The memory does not yet show the entry written in the cycle before: if it is the only one, it is offered
+            # from
             # a register.
             last = Signal(len(word), name="last")
             only = Signal(name="only")

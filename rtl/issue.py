@@ -1,4 +1,4 @@
-"""Issue of the fire unit: which row is scanned when, under credit-based flow control."""
+"""Issue of the fire unit: it selects the next row, under credit-based flow control."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .streams import credit_layout
 
 
 def tags_layout(mapping: LayerMapping) -> data.StructLayout:
-    """What goes with a row through the fire unit.
+    """Tags of a row in the fire unit.
 
     `row`: its number; `output`: row part of the address under which it leaves; `end`, `bad`: last of its step, of a
     malformed frame; `first`, `last`: in the first or last step of its frame; `sends`: completes its window.
@@ -30,8 +30,8 @@ def issued_layout(mapping: LayerMapping) -> data.StructLayout:
 class Issue(wiring.Component):
     """Issues the rows of full banks in scan order, each with a credit for the row queue.
 
-    A bank is scanned `scans` times, `steps` steps are a frame. After reset both banks are cleared, row by row. What
-    goes to all PEs comes from registers.
+    A bank is scanned `scans` times; a frame has `steps` steps. After reset both banks are cleared, row by row. Outputs
+    to the PEs come from registers.
 
     Ports
     -----
@@ -42,8 +42,9 @@ class Issue(wiring.Component):
     issues, credits, returned
         Out, for traces and proofs: a row is issued in this cycle; free credits; a credit that counts in the next cycle.
 
-    Throughput: a row a cycle. Latency: a bank full in cycle `c` has its first row issued in `c + SEEN`; a row issued in
-    cycle `i` is on `issued` in `i + 1` and cleared in `i + RELEASED`. Stalls: no bank is full, or no credit is free.
+    Throughput: one row per cycle. Latency: a bank full in cycle `c` has its first row issued in `c + SEEN`; a row
+    issued in cycle `i` is on `issued` in `i + 1` and cleared in `i + RELEASED`. Stalls: no bank is full, or no credit
+    is free.
     """
 
     def __init__(self, mapping: LayerMapping, steps: int, scans: int):

@@ -1,4 +1,4 @@
-"""One layer on its processing elements: memories, their contents, and every width."""
+"""One layer on its processing elements: memories, their contents, and all widths."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .synapse_format import SynapseFormat
 
 @dataclass(frozen=True)
 class Memories:
-    """So many memories, `words` of `bits` each."""
+    """A number of equal memories, `words` of `bits` each."""
 
     number: int
     words: int
@@ -34,19 +34,19 @@ class LayerMapping:
     Attributes
     ----------
     scan : Scan
-        The order of the rows, and the addresses of what leaves.
+        The order of the rows, and the addresses of outgoing events.
     slots : int64 [rows, pes]
         The neuron (network order) at each row of each PE; -1 for an unused slot. Scan order is row by row.
     addresses : int64 [address space]
-        The source (network order) behind each input address; -1 where no event can come from.
+        The source (network order) of each input address; -1 if no event can have this address.
     outputs : int64 [address space of the next layer]
-        The same for what leaves, after pooling.
+        The same for outgoing events, after pooling.
     lists : int64 [address space]
-        The list of synapses that each input address goes through: its own, or in a convolution its channel's.
+        The list of synapses of each input address: its own, or in a convolution that of its channel.
     starts, counts : int64 [pes, lists]
-        Pointer memories: where a list begins, and how many synapses it has.
+        Pointer memories: the start and the number of synapses of each list.
     targets : for each PE, int64 arrays by field
-        Synapses, list after list: the fields of `SynapseFormat.synapse` that say where a synapse leads.
+        Synapses, list after list: the fields of `SynapseFormat.synapse` for the target.
     weights : one int64 array for each PE
         The weights of these synapses.
     biases, thresholds : int64 [groups, pes]
@@ -54,7 +54,7 @@ class LayerMapping:
     kernel : Kernel or None
         Address arithmetic of a convolution.
     stride_bits : int or None
-        See `SynapseFormat`. Given for large memories that cannot come with the bitstream and are loaded at start.
+        See `SynapseFormat`. Given for large memories without initial contents, which are loaded after power-up.
     """
 
     index: int
@@ -100,7 +100,7 @@ class LayerMapping:
 
     @property
     def output_address_bits(self) -> int:
-        """Width of an address that this layer puts out: the scan's part, then the lane."""
+        """Width of an outgoing address: the scan's part, then the lane."""
         return self.scan.output_bits + self.lane_bits
 
     @property
@@ -123,7 +123,7 @@ class LayerMapping:
 
     @property
     def synapse_depth(self) -> int:
-        """Words of the deepest synapse memory, at least 2: an address has a bit."""
+        """Words of the deepest synapse memory, at least 2, as an address has at least one bit."""
         if self.stride_bits is not None:
             return max(2, self.counts.shape[1] << self.stride_bits)
         return max(2, *(w.size for w in self.weights))
@@ -162,7 +162,7 @@ class LayerMapping:
     def emitted(self) -> np.ndarray:
         """What each slot sends, int64 `[rows, pes]`: its neuron, or at the end of a joined window the pooled source.
 
-        -1 where nothing is ever sent.
+        -1 if it never sends.
         """
         if not self.scan.joined:
             return self.slots

@@ -1,7 +1,7 @@
-"""Memories whose contents arrive after configuration, and the path on which they arrive.
+"""Memories whose contents are loaded after configuration, and the ports for loading.
 
-The UP5K's large memories have one port and no initial contents. What goes there is sent once after power-up and stays
-through every reset.
+The UP5K's large memories have one port and no initial contents. Their contents are sent once after power-up and
+survive every reset.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ endmodule
 
 
 def load_layout(mapping: Mapping) -> data.StructLayout:
-    """One word on its way to a synapse memory: `write` marks the cycle in which it is there.
+    """One word for a synapse memory: `write` is 1 in the cycle in which it is valid.
 
     `memory` counts the PEs of all strided layers, in order.
     """
@@ -48,7 +48,7 @@ def load_layout(mapping: Mapping) -> data.StructLayout:
 
 
 def load_ports(layer: LayerMapping, memories: int) -> dict[str, wiring.Member]:
-    """Ports on which words for `memories` synapse memories of one layer arrive: a bit of `load_write` for each."""
+    """Ports for loading `memories` synapse memories of one layer: one bit of `load_write` for each."""
     return {
         "load_write": In(memories),
         "load_address": In(layer.synapse_address_bits),

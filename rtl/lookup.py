@@ -1,4 +1,4 @@
-"""Lookup of a processing element: from an event to its run of synapses."""
+"""Lookup of a processing element: from an event to its list of synapses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def pointer_layout(mapping: LayerMapping) -> data.StructLayout:
 
 
 def run_layout(mapping: LayerMapping, event: ShapeLike) -> data.StructLayout:
-    """An event or token of layout `event`, with the pointer of its list; a token's pointer means nothing."""
+    """An event or token of layout `event`, with the pointer of its list; the pointer of a token has no meaning."""
     return data.StructLayout({"event": event, "pointer": pointer_layout(mapping)})
 
 
@@ -33,7 +33,7 @@ class Lookup(wiring.Component):
     runs
         Out: `run_layout`. Events without synapses are dropped.
 
-    Throughput: one event a cycle. Latency: an event accepted in cycle `a` is offered in `a + 2`, two lookup stages of
+    Throughput: one event per cycle. Latency: an event accepted in cycle `a` is offered in `a + 2`, two lookup stages of
     `latency.LOOKUP_STAGE`. Stalls: `runs.ready` low while both stages hold an event.
     """
 

@@ -1,7 +1,7 @@
-"""Mapping of a `QuantizedNetwork` onto processing elements: NumPy only, no hardware description.
+"""Mapping of a `QuantizedNetwork` to processing elements: NumPy only, no hardware description.
 
-The frozen `Mapping` is all that the generator, the timing model and the tests know about placement: which neuron sits
-in which slot, what every memory holds, how wide every number is.
+The generator, the timing model and the tests read placement only from the frozen `Mapping`: the slot of each neuron,
+the contents of each memory, and all widths.
 """
 
 from __future__ import annotations
@@ -67,11 +67,11 @@ def map_network(
     Parameters
     ----------
     placement
-        Numbers of PEs alone stand for a `Placement` of those. Default: the network's own, or else 16 PEs for the first
-        layer and 4 for each other.
+        A `Placement`, or only the numbers of PEs. Default: that of the network, or else 16 PEs for the first layer and
+        4 for each other.
     rates
-        For each layer, how often each source has an event per frame (float [sources], any unit): the loads that the
-        assignment equalises. Default: the network's own, or else all alike.
+        For each layer, the events per frame of each source (float `[sources]`, any unit), by which the assignment
+        balances the loads. Default: those of the network, or else all equal.
     """
     layers = network.layers
     placement = placement or network.placement or (16, *[4] * (len(layers) - 1))

@@ -1,6 +1,6 @@
 """Words of memories as Amaranth layouts; memory ports with names of their own.
 
-Amaranth takes a port's name from the bytecode of its caller, so that it differs from one Python to the next.
+Amaranth derives the name of a port from the bytecode of its caller, so it differs between versions of Python.
 """
 
 from __future__ import annotations

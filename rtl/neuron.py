@@ -1,7 +1,7 @@
 """The neuron of the arithmetic contract as Amaranth expressions: `IntNeuron.step`, spike, reset and saturation.
 
-Every function takes and returns signed values; the widths at the two registers, potential and membrane, are those that
-`quantize.network.Ranges` proves, so that the assignments to them truncate nothing.
+Every function takes and returns signed values. The widths of the two registers, potential and membrane, are those
+proven in `quantize.network.Ranges`, so assignments to them truncate nothing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def spike(neuron: IntNeuron, u: Value, threshold: Value) -> Value:
 
 
 def after_reset(neuron: IntNeuron, u: Value, threshold: Value, spiked: Value) -> Value:
-    """The membrane: reset where `spiked`, then clipped to `membrane_bits` if the network asks for that."""
+    """The membrane: reset where `spiked`, then clipped to `membrane_bits` if the layer has that width."""
     to = Const(neuron.reset_value, signed(32)) if neuron.reset == "hard" else u - threshold
     v = Mux(spiked, to, u)
     return v if neuron.membrane_bits is None else saturate(v, neuron.membrane_bits)

@@ -16,7 +16,7 @@ from .memory import read_port, word_layout
 
 
 def tags_layout(value: ShapeLike) -> data.StructLayout:
-    """What goes with a synapse: `valid`, or `token` for an end-of-step token; its bank, and the value of its event."""
+    """Tags of a synapse: `valid`, or `token` for an end-of-step token; its bank, and the value of its event."""
     return data.StructLayout({"valid": 1, "token": 1, "bad": 1, "bank": 1, "value": value})
 
 
@@ -28,9 +28,9 @@ def addend_layout(mapping: LayerMapping, value: ShapeLike) -> data.StructLayout:
 
 
 class Reader(wiring.Component):
-    """Reads the synapses of each run in PE `pe`, one a cycle, and finds their rows.
+    """Reads the synapses of each run in PE `pe`, one per cycle, and computes their rows.
 
-    A token closes the bank in use; what follows goes into the other bank, once the fire unit has released it.
+    A token closes the current bank. Later events go to the other bank, after the fire unit has released it.
 
     Ports
     -----
@@ -39,7 +39,8 @@ class Reader(wiring.Component):
     release
         In: bank `b` may be filled again.
     addends
-        Out: `addend_layout`, at most one a cycle; must be taken at once. `valid` and `token` exclude each other.
+        Out: `addend_layout`, at most one per cycle; must be taken in the same cycle. `valid` and `token` exclude each
+        other.
     fetch
         Out: the address in the synapse memory in this cycle, for traces and proofs: `valid` for a synapse or token,
         `ends` in the last cycle of a run, `left` cycles that follow in it, its event and bank.
@@ -48,9 +49,9 @@ class Reader(wiring.Component):
     load_write, load_address, load_word
         In, if `loadable`: see `ProcessingElement`.
 
-    Throughput: one synapse or token a cycle, without a bubble between runs. Latency: the first address of a run taken
+    Throughput: one synapse or token per cycle, without a bubble between runs. Latency: the first address of a run taken
     in cycle `h` is on `fetch` in `h + 1`, its synapse on `addends` in `h + 2`; in a convolution
-    `latency.CONVOLUTION` cycles later. Stalls: whatever follows a token, while its bank is busy.
+    `latency.CONVOLUTION` cycles later. Stalls: events after a token, while their bank is busy.
     """
 
     def __init__(self, mapping: LayerMapping, pe: int, event: data.StructLayout, loadable: bool = False):
@@ -109,7 +110,7 @@ class Reader(wiring.Component):
         with m.If(begins & run.end):
             m.d.sync += [self.bank.eq(~self.bank), self.busy.eq((self.busy & ~self.release) | (1 << self.bank))]
 
-        # The synapse word leaves its memory, its row is found.
+        # The synapse word leaves its memory, and its row is computed.
         tags = Signal(tags_layout(self.event["value"].shape), name="tags")
         event = Signal(self.event, name="event")
         m.d.sync += [

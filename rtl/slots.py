@@ -1,4 +1,4 @@
-"""Where the neurons of a layer sit, whatever its kind: rows by processing elements (PEs)."""
+"""The slots of a layer's neurons, for any kind of layer: rows by processing elements (PEs)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from .scan import Scan
 
 @dataclass(frozen=True)
 class Slots:
-    """Which neuron sits where, and each PE's synapses: what depends on the kind of layer in `LayerMapping`."""
+    """The slot of each neuron, and the synapses of each PE: the part of `LayerMapping` that depends on the kind of
+    layer.
+    """
 
     scan: Scan
     slots: np.ndarray
@@ -27,12 +29,14 @@ class Slots:
 
 
 def groups_needed(members: list[np.ndarray], scan_of_one: Scan) -> int:
-    """Groups of the fullest PE, and as many as it takes that no row is scanned again while it is in the fire unit."""
+    """Groups of the fullest PE; at least as many as needed so that no row is scanned again while it is in the fire
+    unit.
+    """
     return max(-(-FIRE_STAGES // scan_of_one.rows), *(len(m) for m in members))
 
 
 def outputs(layer: Layer, placed: Slots) -> np.ndarray:
-    """The source of the next layer behind each address that leaves, -1 where there is none."""
+    """The source of the next layer for each outgoing address, -1 if there is none."""
     scan, slots = placed.scan, placed.slots
     lanes = 1 << lane_bits(slots.shape[1])
     sources = np.full((1 << scan.y_bits + scan.x_bits) * scan.groups * lanes, -1, dtype=np.int64).reshape(-1, lanes)

@@ -1,7 +1,7 @@
-"""How the synapses of a layer lie in the memories of its PEs: the only place that states it.
+"""The format of synapses in the memories of the PEs. This is its only definition.
 
-The synapses of a list are a run of words, one behind the other, in the synapse memory; the list's word in the pointer
-memory says how many there are and, unless the runs lie at equal distances, where the run begins. Memory contents,
+The synapses of a list are a run of consecutive words in the synapse memory. The list's word in the pointer memory has
+their number and, unless the runs have equal distances, the start of the run. Memory contents,
 widths, Amaranth layouts and the tests all come from a `SynapseFormat`.
 """
 
@@ -52,7 +52,7 @@ class Word:
     def pack(self, **values: np.ndarray) -> np.ndarray:
         """Words, int64 `[n]`, from the values of every field, int64 `[n]` each.
 
-        Raises `UserError` for a value that its field does not hold.
+        Raises `UserError` for a value that does not fit its field.
         """
         packed: np.ndarray = np.zeros((), np.int64)
         offset = 0
@@ -88,7 +88,7 @@ class SynapseFormat:
     pointer : Word
         `count`, synapses of a list; above it `start`, where its run begins, unless there is a stride.
     stride_bits : int or None
-        Where given, the run of list `a` begins at `a << stride_bits`, and there are gaps between the runs.
+        If given, the run of list `a` begins at `a << stride_bits`, and there are gaps between the runs.
     """
 
     synapse: Word
@@ -104,7 +104,7 @@ class SynapseFormat:
         starts: np.ndarray,
         stride_bits: int | None,
     ) -> SynapseFormat:
-        """The narrowest format that holds the `weights` of every PE, and the `counts` and `starts` of every run."""
+        """The narrowest format for the `weights` of all PEs and the `counts` and `starts` of all runs."""
         target = [Field("row", unsigned_bits(scan.rows - 1))]
         if kernel is not None:
             taps = {"x": kernel.columns.tap_bits, "y": kernel.rows.tap_bits}
@@ -124,14 +124,14 @@ class SynapseFormat:
 
 
 def stride_for(counts: np.ndarray) -> int:
-    """The `stride_bits` at which no two runs meet. `counts`: synapses of each list, int64 `[pes, lists]`."""
+    """The smallest `stride_bits` at which no runs overlap. `counts`: synapses of each list, int64 `[pes, lists]`."""
     return max(0, int(counts.max()) - 1).bit_length()
 
 
 def run_starts(counts: np.ndarray, stride_bits: int | None) -> np.ndarray:
-    """Where the run of each list begins in its PE's synapse memory, int64 `[pes, lists]`.
+    """The start of each list's run in its PE's synapse memory, int64 `[pes, lists]`.
 
-    Without a stride a run begins where the one before it ends; empty ones are given 0.
+    Without a stride, a run begins where the one before it ends; empty runs have start 0.
     """
     if stride_bits is not None:
         return np.tile(np.arange(counts.shape[1]) << stride_bits, (len(counts), 1))

@@ -17,7 +17,7 @@ from .neuron import after_reset, potential, spike
 
 
 def output_value_shape(mapping: LayerMapping) -> Shape:
-    """Shape of the value that leaves with an event: the membrane in a membrane read-out, else a constant 1."""
+    """Shape of the value of an outgoing event: the membrane in a membrane read-out, else a constant 1."""
     return unsigned(1) if mapping.layer.neuron.spiking else signed(mapping.membrane_bits)
 
 
@@ -27,7 +27,7 @@ def sums_layout(mapping: LayerMapping) -> data.ArrayLayout:
 
 
 def updated_layout(mapping: LayerMapping) -> data.StructLayout:
-    """A row, if `valid`, after its update: lanes that send an event, new membranes, and its tags."""
+    """A row, if `valid`, after its update: lanes with an event, new membranes, and tags."""
     membranes = data.ArrayLayout(signed(mapping.membrane_bits), mapping.pes)
     return data.StructLayout({"valid": 1, "mask": mapping.pes, "membranes": membranes, "tags": tags_layout(mapping)})
 
@@ -40,7 +40,7 @@ class Update(wiring.Component):
     Ports
     -----
     issued
-        In: `issued_layout`. The same row comes again no sooner than `latency.FIRE_STAGES` cycles later.
+        In: `issued_layout`. The same row comes again at the earliest after `latency.FIRE_STAGES` cycles.
     sums
         In: `sums_layout`, one cycle after `issued`.
     updated
@@ -48,7 +48,7 @@ class Update(wiring.Component):
     stages
         Out, for traces and proofs: the stages that hold a row, the first in bit 0.
 
-    Throughput: a row a cycle. Latency: three cycles from `issued` to `updated`. Never stalls.
+    Throughput: one row per cycle. Latency: three cycles from `issued` to `updated`. Never stalls.
     """
 
     def __init__(self, mapping: LayerMapping):

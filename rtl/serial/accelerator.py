@@ -19,7 +19,7 @@ from .receiver import PacketReceiver
 
 
 def identity(mapping: Mapping) -> Identity:
-    """What the board with `mapping` says of itself."""
+    """The identity of a board with `mapping`."""
     return Identity(
         memories=len(image(mapping)),
         sources=mapping.layers[0].layer.sources,
@@ -29,7 +29,7 @@ def identity(mapping: Mapping) -> Identity:
 
 
 def check_design(mapping: Mapping, divisor: int) -> None:
-    """Raise `UserError` for what a serial line cannot serve: spikes, fast bits, more than packets can carry."""
+    """Raise `UserError` for designs that cannot be serial: spike input, too fast bits, more than packets can carry."""
     kind = mapping.network.input.kind
     require(kind == "static", "input kind of a board's network", kind, "static")
     require(divisor >= SHORTEST_BIT, "cycles of a serial bit", divisor, f"at least {SHORTEST_BIT}")
@@ -44,11 +44,11 @@ class SerialAccelerator(wiring.Component):
     rx, tx
         In, out: the line, see `rtl/uart.py`; a bit lasts `divisor` cycles.
     busy
-        Out: a frame is being received (for a lamp).
+        Out: a frame is being received (for an LED).
 
-    Static input only. Synapse memories of strided layers wait to be loaded. A request that the board can't take is
-    dropped, and the host repeats it: a frame while FRAMES_AHEAD are under way or in another session, a LOAD while any
-    is. Throughput: that of the line, or of the datapath if it is the slower. Stalls: none on `rx`.
+    Static input only. Synapse memories of strided layers wait to be loaded. A request that the board cannot take
+    is dropped, and the host repeats it: a frame while FRAMES_AHEAD are in progress or of another session, a LOAD while
+    any is in progress. Throughput: that of the line, or of the datapath if it is slower. Stalls: none on `rx`.
     """
 
     def __new__(cls, mapping: Mapping, divisor: int) -> SerialAccelerator:

@@ -1,4 +1,4 @@
-"""A payload becomes the bytes of a packet."""
+"""From a payload to the bytes of a packet."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class PacketSender(wiring.Component):
     kind, length
         In: from the cycle after `start` until `idle`; `length` as on the line, at most `longest`.
     idle
-        Out: the packet before has been handed over whole.
+        Out: the packet before has been sent completely.
     payload
         In: the stream of its payload bytes; may come later.
     bytes
