@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..errors import require
 from .options import (
     at_least,
     bar,
@@ -129,6 +130,9 @@ def verify(
     from ..steps.verify import mapping_of, read_verilog
     from ..steps.verify import verify as compare
 
+    for option, value in (("images", images), ("data", folder), ("all", every or None)):
+        require(given is None or value is None, option, value, "not given together with --frames")
+    require(not every or images is None, "images", images, "not given together with --all")
     stalled = Stalls(stalls, stalls, seed)
     found = QuantizedNetwork.load(network)
     if given is not None:

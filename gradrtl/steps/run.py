@@ -55,7 +55,7 @@ class Run:
         self.path = folder / "manifest.json"
         self.manifest: dict[str, Any] = {"steps": {}}
         try:
-            kept = json.loads(self.path.read_text())
+            kept = json.loads(self.path.read_text() if self.path.is_file() else "")
             steps = {name: step for name, step in kept["steps"].items() if isinstance(step["figures"], dict)}
             self.manifest = kept | {"steps": steps}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
