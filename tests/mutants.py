@@ -167,7 +167,7 @@ class Copy:
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
         shutil.copytree(ROOT / "tests", folder / "tests", ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ROOT / "pyproject.toml", folder)
-        for name in ("checkpoints", "data", "docs", "networks"):
+        for name in ("README.md", "checkpoints", "data", "docs", "networks"):
             (folder / name).symlink_to(ROOT / name)
         self.kept = folder / "build" / "cache"
         self.kernels = folder / "kernels"
