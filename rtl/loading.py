@@ -11,6 +11,7 @@ from amaranth.hdl import ClockSignal, Instance, Module, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from ..bits import unsigned_bits
 from .mapping import LayerMapping, Mapping
 
 RAM = "gradrtl_single_port_ram"
@@ -40,7 +41,7 @@ def load_layout(mapping: Mapping) -> data.StructLayout:
     return data.StructLayout(
         {
             "write": 1,
-            "memory": max(1, (memories - 1).bit_length()),
+            "memory": unsigned_bits(memories - 1),
             "address": max((layer.synapse_address_bits for layer in layers), default=1),
             "word": max((layer.synapse_format.synapse.bits for layer in layers), default=1),
         }
@@ -74,7 +75,7 @@ class LoadableMemory(wiring.Component):
 
     def __init__(self, depth: int, width: int):
         self.depth, self.width = depth, width
-        self.address_bits = max(1, (depth - 1).bit_length())
+        self.address_bits = unsigned_bits(depth - 1)
         super().__init__(
             {
                 "write": In(1),

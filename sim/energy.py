@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import exp, log
 
-from ..bits import signed_bits
+from ..bits import signed_bits, unsigned_bits
 from ..quantize.network import QuantizedNetwork
 from .operations import Operations
 
@@ -87,8 +87,8 @@ def estimate(network: QuantizedNetwork, operations: Operations) -> Estimate:
         synaptic = float(operations.synaptic[index].sum(axis=1).mean())
         updates = layer.neurons * network.steps
         synapses = layer.connected
-        pointer = max(1, synapses.bit_length())
-        word = layer.weight_bits + max(1, (layer.neurons - 1).bit_length())
+        pointer = unsigned_bits(synapses)
+        word = layer.weight_bits + unsigned_bits(layer.neurons - 1)
         total, membrane = ranges.current_bits, ranges.membrane_bits
         potential = signed_bits(*ranges.potential)
         sums = access(total, total * layer.neurons)
