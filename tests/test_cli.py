@@ -248,6 +248,26 @@ def test_a_mistake_is_one_line(words, message, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("redirection", "command", "code", "message"),
+    [
+        (">&-", "info sample", 0, ""),
+        (">&- 2>&- <&-", "info sample", 0, ""),
+        ("> /dev/full", "info sample", 2, "error: output cannot be written: No space left on device\n"),
+        ("> /dev/full", "--help", 2, "error: output cannot be written: No space left on device\n"),
+        ("> /dev/full", "generate sample -o -", 2, "error: output cannot be written: No space left on device\n"),
+    ],
+)
+def test_closed_and_full_streams_are_no_traceback(redirection, command, code, message, tmp_path):
+    line = f'exec "{sys.executable}" -m gradrtl {command} {redirection}'
+    done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", message)
+
+
+def test_an_unknown_option_of_the_program_itself_is_one_line():
+    assert gradrtl("--nonsense", code=2).stderr == "error: No such option '--nonsense' (see gradrtl --help)\n"
+
+
 def test_an_interruption_is_no_traceback(monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
