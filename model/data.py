@@ -215,7 +215,7 @@ def _checksums(folder: Path) -> dict[str, str]:
     path = folder / "SHA256SUMS"
     if not path.exists():
         return {}
-    require(path.is_file(), path, "not a regular file", "the checksums of the folder")  # a pipe would never end
+    require(path.is_file(), str(path), "not a regular file", "the checksums of the folder")  # a pipe would never end
     content = path.read_bytes()
     if content[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in content:
         raise UserError(f"{path} encoding is UTF-16 or binary, expected UTF-8, as sha256sum writes it")

@@ -83,7 +83,7 @@ def load(path: Path, kind: str, identity: dict[str, Any], parts: Sequence[str]) 
         It is damaged, of another version or kind, or of a run with another identity.
     """
     advice = f"delete {path.name}, or choose another output"
-    require(path.is_file(), path, "not a regular file", f"the state of a run: {advice}")  # a pipe would never end
+    require(path.is_file(), str(path), "not a regular file", f"the state of a run: {advice}")  # a pipe would never end
     try:
         kept = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch reports a damaged file in many ways
