@@ -1,4 +1,4 @@
-"""`python -m bench`: every figure of the accelerator and the simulator, measured side by side in one run.
+"""`python -m bench`: measures every figure of the accelerator and the simulators in one run.
 
 Writes `build/bench/figures.json` and `figures.md`. Run it from the project's folder.
 """
@@ -14,7 +14,7 @@ from gradrtl.errors import UserError
 from gradrtl.model import data
 from gradrtl.quantize.network import QuantizedNetwork
 
-from . import accelerator, baseline, face, figures, rtl, simulator
+from . import accelerator, baseline, command_line, figures, rtl, simulator
 
 FOLDER = Path("build/bench")
 
@@ -25,10 +25,10 @@ FOLDER = Path("build/bench")
 @click.option("--limit", default=10_000, show_default=True, help="Test images.")
 @click.option("--few", default=1000, show_default=True, help="Test images for the slow libraries.")
 @click.option("--rounds", default=5, show_default=True, help="Timed rounds; the shortest time counts.")
-@click.option("--counted-only", is_flag=True, help="Leave the times out.")
-@click.option("--readme", type=click.Path(path_type=Path), help="Put the last run's table into this page and stop.")
+@click.option("--counted-only", is_flag=True, help="Without timed figures.")
+@click.option("--readme", type=click.Path(path_type=Path), help="Write the last run's table into this page and stop.")
 @click.option("--check", is_flag=True, help="Compare counted figures with the baseline and stop.")
-@click.option("--update-baseline", is_flag=True, help="Write the baseline anew and stop.")
+@click.option("--update-baseline", is_flag=True, help="Write a new baseline and stop.")
 def main(
     path: str,
     images: str,
@@ -57,7 +57,7 @@ def main(
         if not counted_only:
             found += simulator.figures(network, frames, few, rounds)
             found += rtl.figures(network, frames, rounds)
-            found += face.figures(rounds)
+            found += command_line.figures(rounds)
         source = f"`python -m bench`, {Path(path).name} ({network.digest[:12]}), {len(frames):,} test images."
         figures.write(found, FOLDER, source)
         click.echo((FOLDER / "figures.md").read_text())

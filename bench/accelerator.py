@@ -17,7 +17,10 @@ MOST = {16: 1.15, 32: 1.25}  # initiation interval over the bound, by P of the f
 
 
 def figures(network: QuantizedNetwork, frames: np.ndarray, training: np.ndarray) -> list[Figure]:
-    """Counted on `frames`; `training` frames give the rates that place the neurons. Both uint8 `[n, sources]`."""
+    """Figures counted on `frames`; `training` frames give the event rates for the placement.
+
+    Both uint8 `[n, sources]`.
+    """
     counted = operations.count(network, frames)
     spent = energy.estimate(network, counted).nanojoules
     found = [
@@ -52,7 +55,7 @@ def figures(network: QuantizedNetwork, frames: np.ndarray, training: np.ndarray)
 
 
 def bounds(mapping: Mapping, events: tuple[Events, ...]) -> np.ndarray:
-    """Cycles that nothing with these adders can beat, float `[cores, frames]`.
+    """Lower bound on the cycles of any schedule with these adders, float `[cores, frames]`.
 
     The largest of synaptic operations over PEs, events, and for the first core input beats. The bound of a frame is
     the largest over the cores.

@@ -1,7 +1,7 @@
 """Counted figures that must not get worse: those of a fixed random network, committed in `baseline.json`.
 
-Operations, events and energy must be equal, since they follow from the network alone; cycles and memory bits must not
-grow. When a schedule got faster, `python -m bench --update-baseline` keeps the gain.
+Operations, events and energy must be equal, as they follow from the network. Cycles and memory bits must not grow.
+After an improvement, `python -m bench --update-baseline` writes a new baseline.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def measure() -> list[Figure]:
     network = networks.random_mlp(pixel_bits=4)
     generator = np.random.default_rng(1)
     frames = generator.integers(0, 256, (2 * FRAMES, 784), dtype=np.uint8)
-    frames[generator.random(frames.shape) > 0.19] = 0  # as many bright pixels as MNIST has
+    frames[generator.random(frames.shape) > 0.19] = 0  # as many non-zero pixels as in MNIST
     return accelerator.figures(network, frames[:FRAMES], frames[FRAMES:])
 
 
@@ -32,7 +32,7 @@ def update() -> None:
 
 
 def complaints() -> list[str]:
-    """One line for each figure that is not as the baseline has it."""
+    """One line for each figure that differs from the baseline."""
     expected = json.loads(PATH.read_text())
     found = {figure.name: figure.value for figure in measure()}
     lines = [f"{name}: in one of the two only" for name in sorted(expected.keys() ^ found.keys())]

@@ -1,4 +1,4 @@
-"""A measured figure, and how figures are written down."""
+"""A measured figure, and tables of figures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 class Figure:
     """One row of the table. `counted` figures are the same on every machine; the others are times.
 
-    `least` and `most` are what was aimed at, None where nothing was.
+    `least` and `most` are the aim, None if there is none.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Figure:
 
 
 def markdown(figures: list[Figure], source: str) -> str:
-    """The table, under a line that says where it comes from."""
+    """The table, under a line with its source."""
     rows = ["| figure | measured | aim | |", "| --- | ---: | ---: | --- |"]
     for figure in figures:
         aim = f"at least {figure.least:g}" if figure.least is not None else ""
@@ -53,7 +53,7 @@ def markdown(figures: list[Figure], source: str) -> str:
 
 
 def _digits(value: float) -> str:
-    """At least three digits that mean something, thousands apart."""
+    """At least three significant digits, with thousands separators."""
     if value == int(value) or abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.3g}"
@@ -85,7 +85,7 @@ def read(path: Path) -> tuple[list[Figure], str]:
 
 
 def put_into(page: Path, table: str) -> None:
-    """Replace what stands between the two marker comments of `page`."""
+    """Replace the text between the two marker comments of `page`."""
     text = page.read_text()
     fits = text.count(BEGIN) == 1 and text.count(END) == 1 and text.index(BEGIN) < text.index(END)
     require(fits, f"markers of {page.name}", "missing or doubled", f"one {BEGIN} before one {END}")

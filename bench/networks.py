@@ -1,4 +1,4 @@
-"""Networks that are measured when no trained one will do: right shape and connectivity, random weights."""
+"""Networks with random weights of a given shape and connectivity, for measurements without a trained network."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ CIFAR10_CONNECTIVITY = 0.01
 
 
 def random_mlp(connectivity: float = 0.05, seed: int = 0, pixel_bits: int = 8) -> QuantizedNetwork:
-    """784-800-10 with 4-bit weights, T = 8, thresholds at which about a tenth of the hidden neurons fire a step."""
+    """784-800-10 with 4-bit weights, T = 8, thresholds at which about a tenth of the hidden neurons fire per step."""
     generator = np.random.default_rng(seed)
     hidden = _dense("hidden", generator, (784,), 800, connectivity, ((1 << pixel_bits) - 1) * 6)
     output = _dense("output", generator, (800,), 10, min(1.0, 2 * connectivity), 4)

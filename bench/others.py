@@ -1,8 +1,8 @@
-"""The same network in other simulators, in float32, as their users write it.
+"""The same network in other simulators, in float32, as in their tutorials.
 
 Each function takes a dense network of the paper's kind and gives a function from float32 images `[n, sources]` to
-rates or counts `[n, classes]`. Weights are the integers of the network, `(I - v) / 2` is folded as each library wants
-it. The libraries come with the optional dependency group `bench`.
+rates or counts `[n, classes]`. Weights are the integers of the network; `(I - v) / 2` is folded as each library needs
+it. The libraries are in the optional dependency group `bench`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def batched(classify: Classifier, images: torch.Tensor) -> torch.Tensor:
 
 
 def check(network: QuantizedNetwork) -> None:
-    """Only decaying input, tau = 2, hard reset to 0: what the compared programs say in one line."""
+    """Refuse all neurons but those of the compared programs: decaying input, tau = 2, hard reset to 0."""
     for layer in network.layers:
         neuron = layer.neuron
         fits = isinstance(layer.synapses, Dense) and neuron.leak == "decaying_input" and neuron.shift == 1
@@ -48,7 +48,7 @@ def _thresholds(network: QuantizedNetwork) -> list[torch.Tensor]:
 
 
 def snntorch(network: QuantizedNetwork, hoisted: bool = False) -> Classifier:
-    """The loop over time of snnTorch's tutorials; `hoisted`: the first layer's sums taken out of it."""
+    """The loop over time of snnTorch's tutorials; `hoisted`: the first layer's sums are computed before it."""
     import snntorch as snn
 
     check(network)

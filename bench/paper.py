@@ -1,6 +1,6 @@
 """The paper's CIFAR-10 network in hardware, at 1 % random weights: `python -m bench.paper`.
 
-Prints what it costs in memory and cycles, writes its Verilog to `build/bench/cifar10-paper.v`, compiles that, and
+Prints its memory bits and cycles, writes its Verilog to `build/bench/cifar10-paper.v`, compiles that, and
 compares one random frame: every spike, membrane and cycle. About five minutes.
 """
 

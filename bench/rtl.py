@@ -15,14 +15,14 @@ from .accelerator import PES
 from .figures import Figure
 from .timing import best_of
 
-FRAMES = 200  # that the compiled RTL runs
+FRAMES = 200  # number of frames for the compiled RTL
 
 
 def figures(network: QuantizedNetwork, frames: np.ndarray, rounds: int) -> list[Figure]:
     """Builds the accelerator (cached by content), runs the first `FRAMES` in it, predicts all frames.
 
-    Both must give the same cycles, each on one thread: the compiled RTL has no more, and one frame's times go into the
-    next one's. The prediction is timed alone, and with the engine's run that gives it the events.
+    Both must give the same cycles, each on one thread, as the times of a frame depend on those of the frame before. The
+    prediction is timed alone, and together with the engine's run that computes its events.
     """
     mapping = map_network(network, PES[0])
     model = verilated.build(generate(mapping, "python -m bench"), mapping)

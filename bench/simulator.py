@@ -1,4 +1,4 @@
-"""Timed figures of the simulator: ratios to the plain loop and to other libraries, measured in turn."""
+"""Timed figures of the simulator: ratios to the plain loop and to other libraries, in alternating runs."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def figures(network: QuantizedNetwork, frames: np.ndarray, few: int, rounds: int
 
 
 def _others(network: QuantizedNetwork, frames: np.ndarray, threads: int, rounds: int) -> list[Figure]:
-    """Ratios to the libraries that are there; each must agree with the engine on nearly every class."""
+    """Ratios to the installed libraries; each must agree with the engine on at least 99 % of the classes."""
     every: dict[str, tuple[str, float | None]] = {
         "snnTorch": ("snntorch", 15.0),
         "snnTorch, first layer hoisted": ("snntorch", 5.0),
@@ -108,7 +108,7 @@ def _first_call() -> Figure:
 
 
 def _large() -> list[Figure]:
-    """The paper's CIFAR-10 shape, random weights and images, in processor time: one process cannot be taken in turn."""
+    """The paper's CIFAR-10 shape, random weights and images, in processor time (a separate process)."""
     rate, memory = _script(LARGE)
     shape = f"CIFAR-10 shape of the paper, {networks.CIFAR10_CONNECTIVITY:.0%} random weights"
     cores = len(os.sched_getaffinity(0))
@@ -119,7 +119,7 @@ def _large() -> list[Figure]:
 
 
 def _script(text: str, **environment: str) -> list[float]:
-    """The numbers that a Python script prints, run in a process of its own."""
+    """The numbers that a Python script prints in a separate process."""
     command = [sys.executable, "-c", text]
     done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=True)
     return [float(word) for word in done.stdout.split()]

@@ -1,4 +1,4 @@
-"""Timing several runs of the same work side by side, so that a busy machine slows them alike."""
+"""Timing of several runs in alternation, so that other load on the machine slows them equally."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from time import perf_counter
 
 
 def best_of(runs: Mapping[str, Callable[[], object]], rounds: int = 5) -> dict[str, float]:
-    """Shortest wall time in seconds of each run, all of them taken in turn `rounds` times after one to warm up."""
+    """Shortest wall time in seconds of each run: `rounds` alternating rounds, after one to warm up."""
     for run in runs.values():
         run()
     times: dict[str, list[float]] = {name: [] for name in runs}

@@ -1,8 +1,8 @@
-"""The yardstick: the plain event-driven loop that one would write first with Numba.
+"""The plain event-driven loop for comparison, as one would first write it with Numba.
 
 One image at a time: events are scattered over their synapses, neurons are updated one by one. It runs dense networks
 of the paper's kind (static input, decaying input or shift leak, hard reset, exact membranes, spike counts) on all
-threads, the first layer's sums made once an image.
+threads. The first layer's sums are computed once per image.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def prepare(network: QuantizedNetwork, threads: int) -> Callable[[np.ndarray], n
 
 
 def _by_source(layer: Layer) -> tuple:
-    """First synapse of each source, targets, weights, and what the neurons need."""
+    """First synapse of each source, targets, weights, and the parameters of the neurons."""
     source, target = layer.synapses.weight.T.nonzero()
     first = np.concatenate([[0], np.bincount(source, minlength=layer.sources).cumsum()])
     weight = layer.synapses.weight.T[source, target].astype(np.int32)

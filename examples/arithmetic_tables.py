@@ -1,7 +1,7 @@
-"""The tables of `docs/arithmetic.md`: what each rounding and comparison does at its ties.
+"""The tables of `docs/arithmetic.md`: roundings and comparisons at ties.
 
     python examples/arithmetic_tables.py            # print
-    python examples/arithmetic_tables.py --write    # put them into the page, between its markers
+    python examples/arithmetic_tables.py --write    # write them into the page, between its markers
 
 Every number comes from the code that quantises and simulates.
 """
@@ -24,7 +24,7 @@ BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
 
 
 def table(title: str, head: str, values: list[list]) -> str:
-    """A Markdown table; the first row of `values` stands in its head."""
+    """A Markdown table; the first row of `values` is its head."""
     rows = [[head, *values[0]], ["---"] + ["---:"] * len(values[0]), *values[1:]]
     return "\n".join([title, "", *("| " + " | ".join(map(str, row)) + " |" for row in rows)])
 
@@ -126,7 +126,7 @@ def tables() -> str:
 
 
 @click.command()
-@click.option("--write", is_flag=True, help=f"Put the tables into {PAGE.name}.")
+@click.option("--write", is_flag=True, help=f"Write the tables into {PAGE.name}.")
 def main(write: bool) -> None:
     """Print the tables of ties."""
     if not write:

@@ -1,7 +1,7 @@
 """The README's table of the committed MNIST networks, measured: accuracy, connectivity, memory, cycles.
 
     python examples/networks_table.py            # print
-    python examples/networks_table.py --write    # put it into the README, between its markers
+    python examples/networks_table.py --write    # write it into the README, between its markers
 
 The float accuracy is the one that training recorded in the checkpoint; everything else is computed here, on all 10,000
 test images. Cycles are those of the timing model, which `gradrtl verify` compares with the compiled Verilog.
@@ -55,7 +55,7 @@ def row(percent: int, pes: str) -> str:
 
 @click.command()
 @click.option("--pe", "pes", default="16,auto", show_default=True, help="Processing elements by layer.")
-@click.option("--write", is_flag=True, help="Put the table into the README.")
+@click.option("--write", is_flag=True, help="Write the table into the README.")
 def main(pes: str, write: bool) -> None:
     """Measure the committed networks."""
     table = "\n".join((*HEAD, *(row(percent, pes) for percent in (5, 2, 1))))

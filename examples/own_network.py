@@ -1,8 +1,8 @@
-"""Bring your own network: float weights from any framework become integers, Verilog, and a proof that they agree.
+"""Bring your own network: from float weights of any framework to integers, to Verilog, and to a comparison of both.
 
     python examples/own_network.py                  # everything into build/own/
 
-Replace `weights()` by your own arrays. A weight of 0.0 is no synapse and costs nothing in hardware.
+Replace `weights()` by your own arrays. A weight of 0.0 is not a synapse and costs nothing in hardware.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def main(out: Path, images: int) -> None:
     outcome = engine.run(network, frames)
     click.echo(f"classes of the first images: {outcome.classes[:10].tolist()}")
 
-    # The file carries what placing the network needs: event rates, here of the same frames, and the chosen placement.
+    # The file carries event rates (here of the same frames) and the chosen placement.
     network = replace(network, rates=source_rates(network, frames), placement=Placement((4, 2)))
     network.save(out / "network.npz")
     mapping = map_network(network)

@@ -4,9 +4,9 @@
     python examples/quantise_mnist.py sweep checkpoints/mnist-mlp-5-s1.npz    # 2 to 8 bits: table and plot
     python examples/quantise_mnist.py curve checkpoints/mnist-conv-curve-*    # from dense to sparse: table and plot
 
-Everything goes to `build/quantise/` and nothing there is made twice. Scales are searched on training images, epochs and
-networks are chosen on the held-out ones. So was the rate of the fine-tuning, but test accuracies had been seen while it
-was, so fine-tuned figures may be slightly optimistic. The networks are fine-tuned with the images and the objective of
+Results go to `build/quantise/`; nothing is made twice. Scales are searched on training images. Epochs, networks and the
+rate of fine-tuning are chosen on the held-out ones. Test accuracies were known when the rate was chosen, so fine-tuned
+figures may be slightly optimistic. The networks are fine-tuned with the images and the objective of
 their training.
 """
 
@@ -45,13 +45,13 @@ SEARCH_FRAMES = 10_000
 
 
 def accuracy(network: QuantizedNetwork, data: Dataset) -> float:
-    """Part of `data` that the integer network gets right."""
+    """Fraction of `data` that the integer network classifies correctly."""
     outcome = engine.run(network, data.frames, threads=torch.get_num_threads())
     return float((outcome.classes == data.labels).mean())
 
 
 def searched(network: FloatNetwork, formats: Formats, training: Dataset) -> QuantizedNetwork:
-    """Post-training quantisation, its scales searched on some training images."""
+    """Post-training quantisation, with a search of the scales on some training images."""
     chosen = np.random.default_rng(0).choice(len(training), SEARCH_FRAMES, replace=False)
     some = Dataset(training.images[chosen], training.labels[chosen])
     return quantize(network, formats, lambda candidate: accuracy(candidate, some), rounds=1)
@@ -65,12 +65,12 @@ def tuned(network: FloatNetwork, formats: Formats, train: Dataset, config: QatCo
 
 
 def made_in(name: str, network: FloatNetwork, epochs: int) -> Path:
-    """Folder of what is made of these weights: others, or other epochs, have another."""
+    """Folder of the results for these weights and this number of epochs."""
     return OUT / name / f"{network.notes['checkpoint']['weights'][:8]}-{epochs}"
 
 
 def made_from(train: Dataset, config: QatConfig) -> dict[str, Any]:
-    """What decides a network beside its checkpoint and formats: the images, and how it is fine-tuned."""
+    """What a network depends on beside its checkpoint and formats: the images and the settings of fine-tuning."""
     return {"data": train.digest, **asdict(config)}
 
 
@@ -93,7 +93,7 @@ def main(threads: int) -> None:
 
 @main.command()
 @click.option("--percent", type=click.Choice(PERCENT), multiple=True, default=PERCENT)
-@click.option("--seed", type=int, multiple=True, default=SEEDS, help="Of a training, and of its fine-tuning.")
+@click.option("--seed", type=int, multiple=True, default=SEEDS, help="Seed of training and fine-tuning.")
 @click.option("--epochs", default=10, show_default=True, help="Of a fine-tuning.")
 def networks(percent: tuple[str, ...], seed: tuple[int, ...], epochs: int) -> None:
     """4-bit networks at about 5, 2 and 1 % connectivity, the seed best on held-out images of each, and their table."""

@@ -1,12 +1,12 @@
 """One file format for networks and checkpoints: versioned, digested, free of pickle.
 
 An archive is a NumPy `.npz` (a zip of `.npy` members, deflated). Its member `header` holds UTF-8 JSON: the kind of
-content, the format version, the SHA-256 digest of everything else, and whatever the kind needs. The same content
+content, the format version, the SHA-256 digest of everything else, and fields of that kind. The same content
 always gives the same bytes.
 
-A file may come from anywhere. What it claims is checked in this order, each before anything that it decides is
-allocated: the size of the zip directory, the sizes of the members, the header, the types and shapes of the arrays
-(those by the kind's own rules), and last the digest.
+A file may come from anywhere. Its claims are checked in this order, each before memory is allocated for it: the size of
+the zip directory, the sizes of the members, the header, the types and shapes of the arrays (those by the kind's own
+rules), and last the digest.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Read = TypeVar("Read")
 
 @dataclass(frozen=True)
 class Claim:
-    """What a member says of its array before it is unpacked."""
+    """What the header of a member states about its array, before it is unpacked."""
 
     dtype: np.dtype
     shape: tuple[int, ...]
@@ -68,7 +68,7 @@ def save(
     Raises
     ------
     UserError
-        The file cannot be written, the header holds what is not JSON, or all is more than `load` would read.
+        The file cannot be written, the header is not JSON, or the contents are larger than `load` would read.
     """
     for name, array in arrays.items():
         require(array.dtype.kind in NUMBERS, f"{kind} array {name} dtype", array.dtype, "numbers")
@@ -90,7 +90,7 @@ def save(
 def load(
     path: str | Path, kind: str, read: Callable[[dict[str, Any], Claims], Read], newest: int = VERSION
 ) -> tuple[Read, dict[str, np.ndarray]]:
-    """Read an archive of `kind`: what `read` makes of its header and of what its arrays claim to be, and the arrays.
+    """Read an archive of `kind`. Returns the result of `read(header, claims of the arrays)`, and the arrays.
 
     `read` raises `UserError` where header or claims are wrong; nothing but the header is unpacked before. Versions 1 to
     `newest` are read.
@@ -125,7 +125,7 @@ def load(
 
 
 def _json(value: Any) -> str:
-    """`value` as JSON, NumPy's numbers and arrays as plain ones; `UserError` for what is neither."""
+    """`value` as JSON, with NumPy's numbers and arrays as plain ones; `UserError` for other types."""
 
     def plain(item: Any) -> Any:
         if isinstance(item, np.generic | np.ndarray):
@@ -139,7 +139,7 @@ def _json(value: Any) -> str:
 
 
 def _check_directory(file: BinaryIO) -> None:
-    """Refuse a zip whose list of members is large: reading it would take memory, before any member is looked at."""
+    """Refuse a zip with a large list of members: reading the list would take much memory."""
     size = file.seek(0, io.SEEK_END)
     require(size <= 2 * LARGEST_TOTAL, "size", f"{size} bytes", f"at most {2 * LARGEST_TOTAL}")
     file.seek(max(0, size - (1 << 16) - 22))
@@ -153,7 +153,7 @@ def _check_directory(file: BinaryIO) -> None:
 
 
 def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
-    """The members by name without `.npy`; `UserError` for kinds of members that are not written, and for large ones."""
+    """The members by name without `.npy`; `UserError` for members of another kind and for large ones."""
     members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
     usual = all(
         info.filename.endswith(".npy") and info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -185,13 +185,13 @@ def _envelope(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], kin
 
 
 def _claim(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Claim:
-    """Type and shape of a member's array, from its first bytes; `UserError` unless its size is just that."""
+    """Type and shape of a member's array, from its first bytes; `UserError` unless its size is as they say."""
     with archive.open(info) as file:
         return _npy(file, info)
 
 
 def _npy(file: Any, info: zipfile.ZipInfo) -> Claim:
-    """Read the `.npy` header of a member and check it; `file` stands at the first number afterwards."""
+    """Read the `.npy` header of a member and check it. `file` is then at the first number."""
     expected = f"a {FORMAT} array: numbers, at most {LARGEST_RANK} dimensions"
     require(np.lib.format.read_magic(file) == (1, 0), f"member {info.filename}", "another npy version", expected)
     shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
@@ -204,7 +204,7 @@ def _npy(file: Any, info: zipfile.ZipInfo) -> Claim:
 
 
 def _unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
-    """A member's array, writable; what it claims has been checked."""
+    """A member's array, writable. Its claims have been checked."""
     with archive.open(info) as file:
         claim = _npy(file, info)
         array = np.zeros(claim.shape, claim.dtype)

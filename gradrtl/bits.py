@@ -22,7 +22,7 @@ def unsigned_bits(largest: int) -> int:
 
 
 def lane_bits(lanes: int) -> int:
-    """Low bits of an address that name one of `lanes` lanes (0 for a single lane).
+    """Number of low address bits that select one of `lanes` lanes (0 for a single lane).
 
     >>> lane_bits(16), lane_bits(10), lane_bits(1)
     (4, 4, 0)

@@ -1,4 +1,4 @@
-"""One cache for everything that is made once and kept: keyed by the content of all that an entry depends on.
+"""The cache of everything that is made once and kept. Its keys are digests of all that an entry depends on.
 
 An entry is a folder. Its file `.contents` holds the SHA-256 of every other file, and is compared whenever the entry is
 handed out: a damaged entry is made again. Entries are made in folders `making-*`, locked by the process that fills
@@ -17,14 +17,17 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from .errors import UserError
 from .locks import lock_folder, locked
 
 CACHE = Path("build/cache")
 KEPT_ENTRIES = 256  # of a kind; the least recently used are removed
+KEPT_VALUES = 4096  # of a kind whose entries are single values
 CONTENTS = ".contents"
 MAKING = "making-"
+VALUE = "value.json"  # file of an entry that is one value
 STORAGE = (
     errno.ENOSPC,
     errno.EDQUOT,
@@ -38,28 +41,63 @@ STORAGE = (
 )
 
 
-def cached(cache: Path, kind: str, texts: Mapping[str, str], make: Callable[[Path], None]) -> Path:
-    """Folder of the entry for `texts`, filled by `make` unless it is there undamaged.
+class Unusable(UserError):
+    """The cache folder cannot be written: full, read-only."""
 
-    `texts` must hold all that the entry depends on: inputs, settings, versions, `sources` of packages. Of each `kind`,
-    the least recently used are removed. Raises `UserError` if the cache cannot be written: full, read-only.
+
+def cached(
+    cache: Path, kind: str, texts: Mapping[str, str], make: Callable[[Path], None], kept: int | None = None
+) -> Path:
+    """Folder of the entry for `texts`. `make` fills it, unless an undamaged entry exists.
+
+    `texts` must contain all that the entry depends on: inputs, settings, versions, `sources` of packages. Of each
+    `kind`, the least recently used entries are removed, all but `kept` (default: KEPT_ENTRIES). Raises `UserError`
+    (`Unusable`) if the cache cannot be written: full,
+    read-only.
     """
-    digest = hashlib.sha256()
-    for name, text in sorted(texts.items()):
-        content = text.encode()
-        digest.update(f"{name} {len(content)} ".encode() + content)
-    entry = cache / f"{kind}-{digest.hexdigest()[:32]}"
+    entry = _entry(cache, kind, texts)
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with locked(entry.with_suffix(".lock")):
             if not _undamaged(entry):
-                _make(cache, kind, entry, make)
+                _make(cache, kind, entry, make, kept or KEPT_ENTRIES)
             os.utime(entry)
     except OSError as error:
         if error.errno not in STORAGE:
             raise
-        raise UserError(f"cache folder {cache} cannot be used: {error.strerror}") from error
+        raise Unusable(f"cache folder {cache} cannot be used: {error.strerror}") from error
     return entry
+
+
+def remembered(kind: str, texts: Mapping[str, str], make: Callable[[], Any], cache: Path | None = None) -> Any:
+    """The value that `make` returns, of JSON's types, from the cache (default `CACHE`) if it was made before.
+
+    `texts` as in `cached`. Where the cache cannot be written, the value is made each time.
+    """
+    made: list[Any] = []
+
+    def write(folder: Path) -> None:
+        made.append(make())
+        (folder / VALUE).write_text(json.dumps(made[0]))
+
+    try:
+        entry = cached(cache or CACHE, kind, texts, write, KEPT_VALUES)
+    except Unusable:
+        return made[0] if made else make()
+    return json.loads((entry / VALUE).read_text())
+
+
+def recalled(kind: str, texts: Mapping[str, str], cache: Path | None = None) -> Any:
+    """The value that `remembered` has kept; None if there is none, or a damaged one."""
+    entry = _entry(cache or CACHE, kind, texts)
+    if not _undamaged(entry):
+        return None
+    with suppress(OSError), locked(entry.with_suffix(".lock")):  # whose file a killed process may have left
+        os.utime(entry)
+    try:
+        return json.loads((entry / VALUE).read_text())
+    except (OSError, ValueError):  # removed by another process
+        return None
 
 
 def sources(*names: str) -> str:
@@ -101,12 +139,20 @@ def scratch(cache: Path) -> Iterator[Path]:
             os.close(held)
 
 
-def _make(cache: Path, kind: str, entry: Path, make: Callable[[Path], None]) -> None:
+def _entry(cache: Path, kind: str, texts: Mapping[str, str]) -> Path:
+    digest = hashlib.sha256()
+    for name, text in sorted(texts.items()):
+        content = text.encode()
+        digest.update(f"{name} {len(content)} ".encode() + content)
+    return cache / f"{kind}-{digest.hexdigest()[:32]}"
+
+
+def _make(cache: Path, kind: str, entry: Path, make: Callable[[Path], None], kept: int) -> None:
     if entry.is_dir():
         shutil.rmtree(entry)
     else:
         entry.unlink(missing_ok=True)
-    _remove_oldest(cache, kind)
+    _remove_oldest(cache, kind, kept)
     with scratch(cache) as folder:
         made = folder / "entry"
         made.mkdir()
@@ -133,13 +179,13 @@ def _contents(entry: Path) -> dict[str, str]:
     return found
 
 
-def _remove_oldest(cache: Path, kind: str) -> None:
+def _remove_oldest(cache: Path, kind: str, kept: int) -> None:
     ages = {}
     for path in cache.glob(f"{kind}-*"):
         with suppress(OSError):  # another process removes as well
             if path.is_dir():
                 ages[path] = path.stat().st_mtime
-    for entry in sorted(ages, key=ages.__getitem__)[: max(0, len(ages) - KEPT_ENTRIES + 1)]:
+    for entry in sorted(ages, key=ages.__getitem__)[: max(0, len(ages) - kept + 1)]:
         with locked(entry.with_suffix(".lock"), wait=False) as ours, suppress(OSError):
             if ours and entry.stat().st_mtime == ages[entry]:
                 shutil.rmtree(entry)

@@ -1,7 +1,7 @@
-"""Checks of single values that users, files and programs give: their type first, then their range. No NumPy.
+"""Checks of single values from users, files and programs: first the type, then the range. No NumPy.
 
 Each returns the value as a plain Python object, or raises `UserError` with one line that names the field. NumPy's
-scalars count as those of Python; booleans are no numbers, and floats are no whole numbers.
+scalars are accepted like Python's. Booleans are not numbers, and floats are not whole numbers.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def is_whole(value: Any) -> bool:
 
 
 def whole(field: str, value: Any, low: int, high: int, accepted: str = "") -> int:
-    """`value` as an int of `low..high`; `accepted` says what is expected where it is more than the range."""
+    """`value` as an int of `low..high`. `accepted` describes what is expected if the range alone does not."""
     accepted = accepted or f"{low} to {high}"
     if not is_whole(value):
         raise UserError.of(field, value, f"a whole number, {accepted}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import IO, Any
 
@@ -27,7 +29,7 @@ class Failure(click.ClickException):
 
 
 class Face(click.Group):
-    """The commands of `COMMANDS`, each loaded when it is needed. Errors of packages and options take one line."""
+    """The commands of `COMMANDS`, each loaded when it is needed. Errors of packages and options are one line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -37,32 +39,61 @@ class Face(click.Group):
             return None
         return getattr(import_module(f".commands.{COMMANDS[cmd_name]}", __package__), cmd_name)
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        open_streams()
+        with in_one_line(self.name or ""):  # --help prints here
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with in_one_line(ctx.command_path):
             result = super().invoke(ctx)
             sys.stdout.flush()
             return result
-        except click.UsageError as error:
-            raise Failure(f"{error.format_message().rstrip('.')} (see {_path(error, ctx)} --help)") from None
-        except (UserError, RtlFault) as error:
-            raise Failure(str(error)) from None
-        except ModuleNotFoundError as error:
-            extra = EXTRAS.get((error.name or "").partition(".")[0])
-            if extra is None:
-                raise
-            raise Failure(f"{error.name} is not installed: pip install 'gradrtl[{extra}]'") from None
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered goes nowhere
-            raise SystemExit(CLOSED_PIPE) from None
-        except OSError as error:
-            raise Failure(f"{error.filename}: {error.strerror}" if error.filename else str(error)) from None
-        except (KeyboardInterrupt, click.Abort):
-            click.echo("interrupted", err=True)
-            raise SystemExit(130) from None
 
 
-def _path(error: click.UsageError, ctx: click.Context) -> str:
-    return (error.ctx or ctx).command_path
+@contextmanager
+def in_one_line(command: str) -> Iterator[None]:
+    """Turn errors of packages and options into a `Failure`; `command` is what --help is told of."""
+    try:
+        yield
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx else command
+        raise Failure(f"{error.format_message().rstrip('.')} (see {path} --help)") from None
+    except (UserError, RtlFault) as error:
+        raise Failure(str(error)) from None
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        raise Failure(f"{error.name} is not installed: pip install 'gradrtl[{extra}]'") from None
+    except BrokenPipeError:
+        _discard()
+        raise SystemExit(CLOSED_PIPE) from None
+    except OSError as error:
+        _discard()
+        why = error.strerror or str(error)
+        raise Failure(f"{error.filename}: {why}" if error.filename else f"output cannot be written: {why}") from None
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        raise SystemExit(130) from None
+
+
+def open_streams() -> None:
+    """Open standard streams that are closed on the null device, so that no file is opened under their numbers."""
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115
+
+
+def _discard() -> None:
+    """Discard what stdout still holds in its buffer, if it can no longer be written."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @click.group("gradrtl", cls=Face, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})

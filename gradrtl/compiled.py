@@ -1,7 +1,7 @@
-"""Compiled loops: the one place that says how Numba compiles a function, and when what it compiled is still good.
+"""Compiled loops: how Numba compiles a function, and when a compiled function may be used again.
 
-Numba keeps compiled functions on disk under the age of the file they stand in, and does not see an edit of a function
-or constant that they use from another file. Here they are kept under the contents of every file they can see.
+Numba's own cache depends on the age of the function's file. It does not notice changes in functions and constants
+that come from other files. Here the cache key is the contents of all files that the function can use.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ def kernel(function: Callable | None = None, *, borrows: bool = False, **options
     """Decorator: compile `function` with Numba at its first call, and keep the result for later processes.
 
     `options` are those of `numba.njit`. The interpreter's lock is released. With `NUMBA_DISABLE_JIT=1` the function
-    stays as it is, slow and right. Where no folder can be written, nothing is kept, and one warning says so.
+    is not compiled: slow, with the same results. Without a writable folder, nothing is kept, and there is a warning.
 
     borrows
-        The function makes no arrays and returns none: all are held by its caller. References to them are not counted
-        then, which took a function called once for each event four times as long.
+        The function neither makes nor returns arrays; its caller holds them all. Their references are then not counted.
+        Counting made a function that is called for each event four times as slow.
     """
     if function is None:
         return partial(kernel, borrows=borrows, **options)
@@ -62,7 +62,9 @@ def _warn_once() -> None:
 
 @cache
 def digest(file: str, module: str) -> str:
-    """SHA-256, in hexadecimal, of the source `file` of `module` and of all of GradRTL that it imports, however far."""
+    """SHA-256, in hexadecimal, of the source `file` of `module` and of all GradRTL modules that it imports, indirectly
+    too.
+    """
     files = {module: Path(file)}
     waiting = [module]
     while waiting:

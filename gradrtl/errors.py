@@ -21,7 +21,7 @@ class UserError(ValueError):
 
 
 class RtlFault(Exception):
-    """The compiled accelerator breaks its protocol or stands still; the message tells how and where."""
+    """The compiled accelerator violates its protocol or hangs; the message says how and where."""
 
 
 def require(condition: bool, field: str, value: object, accepted: str) -> None:
@@ -32,7 +32,7 @@ def require(condition: bool, field: str, value: object, accepted: str) -> None:
 
 @contextmanager
 def within(what: str) -> Iterator[None]:
-    """A `UserError` of the block begins with `what`: the file, or the part of one, that it is about."""
+    """Prefixes every `UserError` of the block with `what`: the file, or the part of it, that is wrong."""
     try:
         yield
     except UserError as error:

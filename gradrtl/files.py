@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files that are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .errors import UserError
 
 @contextmanager
 def whole(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`: what the block writes there becomes `path`, if the block ends well.
+    """Yield a temporary path beside `path`. It is renamed to `path` if the block ends without an error.
 
     Folders are made, a link is followed, and leftovers of killed processes are removed. A device or a pipe is written
     directly.
@@ -26,7 +26,7 @@ def whole(path: str | Path) -> Iterator[Path]:
     target = Path(os.path.realpath(path))
     try:
         if target.exists() and not target.is_file() and not target.is_dir():
-            yield target  # a device or a pipe: nothing can take its name
+            yield target  # a device or a pipe cannot be replaced
             return
         target.parent.mkdir(parents=True, exist_ok=True)
         _sweep(target)
@@ -41,19 +41,19 @@ def whole(path: str | Path) -> Iterator[Path]:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write `text` to `path`, whole or not at all."""
+    """Write `text` to `path`, completely or not at all."""
     with whole(path) as part:
         part.write_text(text)
 
 
 def write_bytes(path: str | Path, content: bytes | memoryview) -> None:
-    """Write `content` to `path`, whole or not at all."""
+    """Write `content` to `path`, completely or not at all."""
     with whole(path) as part:
         part.write_bytes(content)
 
 
 def check_writable(path: str | Path) -> None:
-    """Raise `UserError` if no file can be made at `path`: told before a long computation, not after it."""
+    """Raise `UserError` if no file can be made at `path`: before a long computation, not after it."""
     target = Path(os.path.realpath(path))
     folder = next(parent for parent in target.parents if parent.exists())
     reason = ""
@@ -68,7 +68,7 @@ def check_writable(path: str | Path) -> None:
 
 
 def _sweep(target: Path) -> None:
-    """Remove temporary files of `target` whose process no longer lives."""
+    """Remove temporary files of `target` whose process has ended."""
     for part in target.parent.glob(f".{target.name}.*.part"):
         process = part.name.removeprefix(f".{target.name}.").split(".")[0]
         if process.isdecimal() and not _lives(int(process)):

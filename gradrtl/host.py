@@ -1,7 +1,7 @@
-"""The computer's side of the serial protocol: sends images to a board, returns its answers, repeats what was lost.
+"""The host's side of the serial protocol: sends images to a board, returns its answers, repeats lost requests.
 
-The protocol is that of `rtl/packets.py`. Whatever the line does to bytes, and whoever used the board before or uses it
-meanwhile, every image gets its own result, or `LineError` says in one line what is wrong.
+The protocol is that of `rtl/packets.py`. Bytes may be damaged, and other programs may use the board before or
+meanwhile. Every image gets its own result, or a `LineError` says in one line what is wrong.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ from .rtl.packets import (
 
 BITS_A_BYTE = 10  # start, data, stop
 PATIENCE = 0.25  # seconds without an answer, beyond the time that the bytes need, before a request is repeated
-BACKOFF = 3  # repetitions double the patience up to this often
-ATTEMPTS = 50  # without an answer to any frame, before the line counts as dead
-ASKED = 8  # attempts of a request that nothing else is under way with
-REOPENED = 4  # after so many attempts on frames the session is opened anew
+BACKOFF = 3  # a repeated request doubles the patience, at most this often
+ATTEMPTS = 50  # attempts without an answer to any frame before the host gives up
+ASKED = 8  # attempts of a single request
+REOPENED = 4  # after this many attempts at frames, a new session is opened
 PREPARED = 5  # attempts to open a session and load the memories
 NUMBERS = 1 << SEQUENCE_BITS  # requests of a session
 
 
 class Unanswered(LineError):
-    """All attempts of a request were in vain."""
+    """No attempt of a request was answered."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,10 @@ class Answer:
 
 @dataclass
 class Statistics:
-    """What happened on the line, in packets.
+    """Counts of packets and sessions.
 
-    `damaged`: no whole packet; `stale`: of another session, or answers to nothing that is under way; `refused`: answers
-    of a wrong length or class; `sessions`: opened.
+    `damaged`: incomplete packets or wrong CRC; `stale`: of another session, or answers to no open request; `refused`:
+    answers with a wrong length or class; `sessions`: sessions opened.
     """
 
     sent: int = 0
@@ -82,9 +82,9 @@ def draw_session() -> int:
 class Host:
     """Talks to one board over `line`.
 
-    `baud` tells how long bytes take; 0 for a line that has no speed of its own. `patience` is in seconds. `draw` gives
-    the numbers of sessions. A session begins at `identify`, after NUMBERS requests, and when the board has not answered
-    for long; then the memories are loaded again.
+    `baud` gives the duration of a byte; 0 for a line without a fixed speed. `patience` is in seconds. `draw` gives the
+    numbers of sessions. A session begins at `identify`, after NUMBERS requests, and when the board has not answered for
+    long. In the last two cases the memories are loaded again.
     """
 
     def __init__(self, line: Line, baud: int = 0, patience: float = PATIENCE, draw: Callable[[], int] = draw_session):
@@ -102,7 +102,7 @@ class Host:
     def identify(self) -> Identity:
         """Open a session and ask the board who it is.
 
-        `LineError`: it does not answer, speaks another version of the protocol, or is no longer the same board.
+        `LineError`: it does not answer, has another version of the protocol, or is not the same board as before.
         """
         self._session, self._used = self._draw(), 0
         self.statistics.sessions += 1
@@ -115,9 +115,9 @@ class Host:
         return identity
 
     def load(self, images: Sequence[np.ndarray], progress: Callable[[int, int], None] | None = None) -> None:
-        """Fill the board's memories, `images[m]` words of at most 16 bits each; runs of zeros are left out.
+        """Fill the board's memories: `images[m]` are words of at most 16 bits. Blocks of zeros are skipped.
 
-        `progress` is told how many blocks of how many are done. `UserError`: not as many memories as the board has.
+        `progress` is called with the blocks done and their total. `UserError`: not as many memories as the board has.
         """
         memories = (self.identity or self.identify()).memories
         require(len(images) == memories, "memories to load", len(images), f"{memories}, as many as the board has")
@@ -186,12 +186,12 @@ class Host:
                 yield answer
 
     def _may_follow(self, waiting: Sequence[_Request]) -> bool:
-        """Whether one more frame may be sent: not too many, of one turn, and there is a number for it."""
+        """Whether one more frame may be sent: not too many, all of one turn, and the session has a number for it."""
         same_turn = not waiting or _turn(waiting[0].packet.sequence) == _turn(self._used)
         return len(waiting) < FRAMES_AHEAD and same_turn and self._used < NUMBERS
 
     def _prepare(self) -> None:
-        """Open a session, and load the memories if they were loaded: the board may have lost them."""
+        """Open a session and load the memories again, if they were loaded: the board may have lost them."""
         for attempt in range(PREPARED):
             try:
                 self.identify()
@@ -208,7 +208,7 @@ class Host:
                 progress(done, len(self._blocks))
 
     def _ask(self, kind: int, payload: bytes, answer_bytes: int) -> bytes:
-        """One request, repeated until its answer comes, which has `answer_bytes`."""
+        """Send one request, and repeat it until its answer of `answer_bytes` comes."""
         request = self._next(kind, payload)
         for attempt in range(ASKED):
             self.statistics.repeated += attempt > 0
@@ -241,7 +241,7 @@ class Host:
         return None
 
     def _answer(self, payload: bytes) -> Answer | None:
-        """The result in `payload`; None if no result looks so."""
+        """The result in `payload`; None if it is not one."""
         assert self.identity is not None
         if len(payload) != self.identity.result_bytes:
             return None
@@ -282,7 +282,7 @@ class Host:
 
 @dataclass
 class _Request:
-    """A frame under way: `turn` orders those that were sent, repetitions included."""
+    """A frame that waits for its answer: `turn` orders all frames sent, repetitions included."""
 
     packet: Packet
     turn: int = 0

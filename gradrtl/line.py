@@ -1,4 +1,4 @@
-"""A serial port of this computer: opened by one program at a time, its failures told in one line."""
+"""A serial port of this computer: opened by one program at a time. Its errors are one line."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any, Protocol
 from .errors import UserError
 
 READ_WAIT = 0.005  # seconds that a read waits for the first byte
-WRITE_WAIT = 10.0  # seconds after which a line that takes no bytes counts as cut
+WRITE_WAIT = 10.0  # seconds after which a line that takes no bytes is an error
 
 
 class LineError(UserError):
-    """The line is cut, the board does not answer, or it is not the one that is wanted."""
+    """The line is interrupted, the board does not answer, or it has another design."""
 
 
 class Line(Protocol):
-    """What a serial port must do. `read` returns what is there within a short time; errors are `LineError`s."""
+    """Interface of a serial port. `read` returns the bytes that arrive within a short time; errors are `LineError`s."""
 
     def read(self, size: int) -> bytes: ...
 

@@ -21,7 +21,7 @@ def hold(folder: str | Path) -> Iterator[None]:
     """Hold the folder of a run, made if missing, so that no second run uses it.
 
     A thread may hold a folder several times. Raises `UserError` in one line: the folder is in use by another process
-    (with its number) or by another thread, or it cannot be written.
+    (whose number the message gives) or by another thread, or it cannot be written.
     """
     folder = Path(folder)
     key = (folder.absolute(), threading.get_ident())
@@ -55,7 +55,7 @@ def hold(folder: str | Path) -> Iterator[None]:
 def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
     """Hold the lock of the file at `path`, and remove the file at the end. Raises `OSError`.
 
-    Gives True; without `wait`, False at once if the lock is held elsewhere.
+    Yields True. Without `wait`, yields False at once if the lock is held elsewhere.
     """
     file = _acquire(path, wait)
     if isinstance(file, str):
@@ -68,7 +68,9 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
 
 
 def lock_folder(folder: Path) -> int | None:
-    """Descriptor that holds a lock on the folder itself until it is closed; None if it is held elsewhere or gone."""
+    """Descriptor that holds a lock on the folder until it is closed; None if it is held elsewhere or the folder is
+    missing.
+    """
     try:
         found = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except FileNotFoundError:

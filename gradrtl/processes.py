@@ -1,4 +1,4 @@
-"""Processes that end with the one that started them, however it ends: Linux sends them SIGKILL."""
+"""Child processes that end with their parent, however it ends: Linux sends them SIGKILL."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 import sys
 
 PR_SET_PDEATHSIG = 1
-# What runs before a command: the request to the system, a check that the parent still lives, then the command itself.
+# What runs before a command: the request to the system, a check that the parent still runs, then the command itself.
 _FIRST = (
     f"import ctypes, os, sys; ctypes.CDLL(None).prctl({PR_SET_PDEATHSIG}, {int(signal.SIGKILL)}); "
     "os.getppid() == int(sys.argv[1]) or sys.exit(1); os.execvp(sys.argv[2], sys.argv[2:])"
@@ -21,7 +21,7 @@ def ending_with_parent(command: list[str]) -> list[str]:
 
 
 def end_with_parent(parent: int) -> None:
-    """This process, a worker of process `parent`, ends with it: for initialisers of pools."""
+    """Makes this process, a worker of process `parent`, end with it: an initialiser for pools."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)

@@ -12,6 +12,7 @@ LARGEST_SIZE = 1 << 16  # of a dimension
 LARGEST_SHAPE = 1 << 22  # sources or neurons of a layer
 LARGEST_PADDED = 1 << 24  # sources of a convolution with the zeros around them
 LARGEST_POOL = 16
+LARGEST_LAYERS = 64  # of a network
 
 
 def shape_of(field: str, value: object, dimensions: tuple[int, ...] = (1, 3)) -> tuple[int, ...]:
@@ -38,7 +39,7 @@ class Conv2dGeometry:
         require(fits, "conv.padding", self.padding, f"0 to one less than the kernel {self.kernel}")
 
     def output_shape(self, channels: int, shape: tuple[int, ...]) -> tuple[int, int, int]:
-        """Shape of the `channels` maps that come of an input `shape`."""
+        """Shape of the `channels` output maps for an input `shape`."""
         require(len(shape) == 3, "conv input shape", shape, "(channels, height, width)")
         padded = shape[0], *(n + 2 * p for n, p in zip(shape[1:], self.padding, strict=True))
         require(prod(padded) <= LARGEST_PADDED, "conv padded input", padded, f"at most {LARGEST_PADDED} sources")
@@ -52,7 +53,7 @@ class Conv2dGeometry:
 
 @dataclass(frozen=True)
 class Pool:
-    """Pooling of spikes over `size` x `size` windows, stride `size`, borders that do not fill a window dropped.
+    """Pooling of spikes over `size` x `size` windows with stride `size`. Borders that do not fill a window are dropped.
 
     `max` is the OR of the window; `average` is its number of spikes (the division by `size**2` is folded into the
     weights of the next layer).
@@ -66,7 +67,7 @@ class Pool:
         object.__setattr__(self, "size", whole("pool.size", self.size, 1, LARGEST_POOL))
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, int, int]:
-        """Shape of what is pooled from maps of `shape`."""
+        """Shape after pooling maps of `shape`."""
         require(len(shape) == 3, "pool input shape", shape, "(channels, height, width)")
         require(min(shape[1:]) >= self.size, "pool.size", self.size, f"at most the map size {shape[1:]}")
         return (shape[0], shape[1] // self.size, shape[2] // self.size)

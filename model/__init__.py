@@ -1,1 +1,1 @@
-"""Floats: data, neurons, Grad R, training. Only the modules that train import torch."""
+"""Images, float networks, Grad R, training. Only the modules that train import torch."""

@@ -21,7 +21,7 @@ With a recurrent part the line is a graph (`graph.py`), and its first part the n
            end are read out. Decays are learnt, one for each layer
 
 Neurons are those of the presets (LIF, tau = 2, threshold 1, hard reset to 0) and run for 8 steps. A JSON file sets
-every field of a `description.Network`; what it leaves out takes its default, and the input shape that of the images.
+every field of a `description.Network`. A missing field takes its default; the input shape is that of the images.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def described(network: str | Network | Graph) -> Described:
 
 
 def parsed(text: str) -> Described:
-    """What gives the description of a line of layers; `UserError` names the part that it cannot read."""
+    """A function from an image shape to the description of a line of layers; `UserError` names a wrong part."""
     parts = text.split("-") if isinstance(text, str) else []
     if any(RECURRENT.fullmatch(part) for part in parts):
         return _recurrent(text, parts)
@@ -160,7 +160,7 @@ def read_description(path: str | Path, shape: tuple[int, ...]) -> Network | Grap
     Raises
     ------
     UserError
-        The file is missing, no JSON, or holds an unknown field or a value of the wrong type or size.
+        The file is missing or not JSON, or has an unknown field or a value of the wrong type or size.
     """
     path = Path(path)
     require(path.is_file(), "network description", path, "a JSON file")
@@ -204,7 +204,7 @@ def _no_number(text: str) -> float:
 
 
 def _filled(layer: Any) -> Any:
-    """A layer of a JSON file with the fields that it leaves out. What it gives is checked by `Network.from_json`."""
+    """A layer of a JSON file, with missing fields added. `Network.from_json` checks the given ones."""
     if not isinstance(layer, dict):
         return layer
     synapses = layer.get("synapses")

@@ -1,4 +1,4 @@
-"""Random rotation, shift and mirroring of a batch of images, at a few hundred microseconds a batch."""
+"""Random rotation, shift and mirroring of a batch of images, in a few hundred microseconds per batch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.nn import functional
 class Augment:
     """Each image by its own angle, up to `rotation` degrees, and shift, up to `shift` of its side; black outside.
 
-    uint8 `[batch, channels, height, width]` -> the same: what the network sees stays an 8-bit pixel.
+    uint8 `[batch, channels, height, width]` -> the same. Pixels remain 8-bit integers.
     """
 
     rotation: float = 10.0

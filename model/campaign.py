@@ -1,9 +1,9 @@
 """The committed checkpoints and the table of recipes: `python -m gradrtl.model.campaign [NAME ...]`.
 
-Runs one training after another and leaves out those that are done, so it may be interrupted at will. Each run has a
-folder under `build/campaign/` with its `checkpoint.npz`; `table.md` there compares the recipes. Test images are looked
-at once, after a run has ended; settings were chosen on the validation images. CIFAR-10 is read from
-`build/cifar10`; without it, what needs it is left out unless it is named.
+Runs one training after another. It skips complete runs, so it may be interrupted at any time. Each run has a
+folder under `build/campaign/` with its `checkpoint.npz`; `table.md` there compares the recipes. Test images are
+evaluated once, after a run has ended; settings were chosen on the validation images. CIFAR-10 is read from
+`build/cifar10`; without it, runs that need it are skipped unless they are named.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ OUT = Path("build/campaign")
 MNIST = Path("data/mnist")
 CIFAR10 = Path("build/cifar10")  # its official binary batches, which are not part of the project
 BASE = TrainConfig(precision="bfloat16", held_out=HELD_OUT)
-SPARSEST = replace(BASE, rotation=5.0, shift=0.03)  # augmentation that a network of 1 % can hold
+SPARSEST = replace(BASE, rotation=5.0, shift=0.03)  # less augmentation: a network of 1 % underfits with more
 
 SEEDS = (0, 1, 2)
 
 # the networks of checkpoints/, three seeds each
-COMMITTED: dict[str, TrainConfig] = {  # fine-tuning to 4 bits takes some synapses more away: to 5, 2.3 and 1 %
+COMMITTED: dict[str, TrainConfig] = {  # fine-tuning to 4 bits removes some more synapses: to 5, 2.3 and 1 %
     "mnist-mlp-5": replace(BASE, epochs=60, connectivity=0.056, margin=20.0, spike_cost=0.02),
     "mnist-mlp-2": replace(BASE, epochs=60, connectivity=0.024, hidden=0.5),
     "mnist-mlp-1": replace(SPARSEST, epochs=60, connectivity=0.0102, hidden=0.3),
@@ -115,10 +115,10 @@ CURVE = {
 }
 CURVE["mnist-conv-curve-100"] = replace(SHORT, recipe="dense", connectivity=None)
 
-# the comparison of the recipes: everything but the recipe is the same
+# the comparison of the recipes: all other settings are equal
 EPOCHS = 10
 COMPARED: dict[str, dict[str, TrainConfig]] = {
-    "gradr": {  # here alpha is given and the connectivity is what comes out
+    "gradr": {  # alpha is given, and the connectivity is a result
         "alpha0.05": replace(BASE, recipe="gradr", connectivity=None, alpha=0.05),
         "alpha0.1": replace(BASE, recipe="gradr", connectivity=None, alpha=0.1),
         "alpha0.2": replace(SPARSEST, recipe="gradr", connectivity=None, alpha=0.2),
@@ -149,7 +149,7 @@ def runs() -> dict[str, TrainConfig]:
 
 
 def main(names: list[str]) -> None:
-    """Make the runs called `names`, or all, then the table of those that are done."""
+    """Make the runs called `names`, or all, then the table of the complete ones."""
     torch.set_num_threads(1)
     everything = runs()
     for name in names:

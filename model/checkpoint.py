@@ -46,7 +46,7 @@ class TrainedPopulation:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """`arrays` are float32: `layer<i>.weight`; where the layer has them `layer<i>.bias`, `layer<i>.norm.gain`,
+    """`arrays` are float32: `layer<i>.weight`; if the layer has them, `layer<i>.bias`, `layer<i>.norm.gain`,
     `.shift`, `.mean`, `.variance` (batch normalisation: `(x - mean) / sqrt(variance + 1e-5) * gain + shift`).
 
     Of a graph: `population<p>.connection<c>.weight`, numbered in the order of the description; where the population
@@ -59,7 +59,7 @@ class Checkpoint:
     network: Network | Graph
     arrays: dict[str, np.ndarray]
     config: dict[str, Any] = field(default_factory=dict)
-    history: list[dict[str, Any]] = field(default_factory=list)  # one row an epoch
+    history: list[dict[str, Any]] = field(default_factory=list)  # one row per epoch
     figures: dict[str, Any] = field(default_factory=dict)  # measured at the end
     command: str = ""
     made_from: dict[str, Any] = field(default_factory=dict)  # digests of data and sources, version of torch
@@ -138,7 +138,7 @@ class Checkpoint:
 
     @staticmethod
     def load(path: str | Path) -> Checkpoint:
-        """Read a checkpoint; `UserError` says what is wrong with a file that is not one."""
+        """Read a checkpoint; `UserError` if the file is not one, naming the fault."""
         given, arrays = archive.load(path, KIND, _read)
         with within(f"{KIND} file {path}"):
             return Checkpoint(arrays=arrays, **given)

@@ -13,13 +13,13 @@ from .held_out import usually_held_out
 from .settings import above, at_least, below, between, check, one_of, setting
 
 RECIPES = {
-    "gradr": "Grad R as the paper has it: a constant alpha, no target, rewiring to the last step",
-    "gradr-alpha": "Grad R with alpha driven to the wanted connectivity, then fine-tuning with the mask frozen",
-    "gradr-quota": "Grad R with a magnitude quota on a cubic schedule, then fine-tuning with the mask frozen",
+    "gradr": "Grad R as in the paper: a constant alpha, no target, rewiring to the last step",
+    "gradr-alpha": "Grad R with alpha controlled to reach a target connectivity, then fine-tuning with a fixed mask",
+    "gradr-quota": "Grad R with a magnitude quota on a cubic schedule, then fine-tuning with a fixed mask",
     "magnitude": "the baseline: gradual magnitude pruning on the same schedule, no regrowth, the same fine-tuning",
     "dense": "no pruning",
 }
-NO_TARGET = ("gradr", "dense")  # recipes without a wanted connectivity
+NO_TARGET = ("gradr", "dense")  # recipes without a target connectivity
 
 
 @dataclass(frozen=True)
@@ -32,17 +32,17 @@ class TrainConfig:
     network: str | Network | Graph = setting("mnist-mlp", "A preset, layers such as 784-256-10, or a description.")  # noqa: RUF009
     recipe: str = setting("gradr-quota", "How the network becomes sparse.", one_of(RECIPES))
     connectivity: float | None = setting(
-        0.05, "Wanted fraction of non-zero weights; None for the recipes gradr and dense.", above(0, 1)
+        0.05, "Target fraction of non-zero weights; None for the recipes gradr and dense.", above(0, 1)
     )
     epochs: int = setting(40, "Passes over the training images.", at_least(1))
-    dense: float = setting(0.0, "Fraction of the epochs, the first, in which all weights train freely.", below(1, 0))
+    dense: float = setting(0.0, "Fraction of the epochs, at the start, in which all weights train freely.", below(1, 0))
     rewire: float = setting(0.6, "Fraction of the epochs after which connections no longer change.", between(0, 1))
     constant: float | None = setting(
         None, "Fraction of the epochs with a constant learning rate; None: as long as rewire.", between(0, 1)
     )
     batch: int = setting(128, "Images per optimiser step.", at_least(1))
     lr: float = setting(4e-3, "Learning rate of Adam.", above(0))
-    alpha: float = setting(0.01, "Strength of the prior; for gradr-alpha, where it starts.", at_least(0))
+    alpha: float = setting(0.01, "Strength of the prior; for gradr-alpha, the start value.", at_least(0))
     p: float = setting(0.95, "Target sparsity of the prior.", below(1, 0.5))
     output_alpha: float = setting(0.1, "Factor on alpha in the last layer.", at_least(0))
     margin: float = setting(
@@ -51,7 +51,7 @@ class TrainConfig:
         at_least(0),
     )
     hidden: float = setting(
-        1.0, "gradr-quota: fraction of each hidden layer's neurons (maps of a convolution) kept.", above(0, 1)
+        1.0, "gradr-quota: fraction of each hidden layer's neurons (channels of a convolution) kept.", above(0, 1)
     )
     spike_cost: float = setting(
         0.0, "Factor on the mean squared firing rate of hidden neurons, added to the loss.", at_least(0)
@@ -71,9 +71,11 @@ class TrainConfig:
     )
     precision: str = setting("float32", "Number format of the matrix products.", one_of(("float32", "bfloat16")))
     steps: int | None = setting(None, "Time steps T per image; None: the network's own.", between(1, 255))
-    images: int | None = setting(None, "Training images used, the first ones; None: all.", at_least(1))
+    images: int | None = setting(None, "Number of training images used, the first ones; None: all.", at_least(1))
     held_out: int | None = setting(
-        None, "Training images held out for validation, the last ones; None: 5000, at most a tenth.", at_least(1)
+        None,
+        "Number of training images held out for validation, the last ones; None: 5000, at most a tenth.",
+        at_least(1),
     )
     seed: int = setting(0, "Seed of all randomness.", at_least(0))
 
@@ -100,7 +102,7 @@ class TrainConfig:
 
     @property
     def frozen_from(self) -> int:
-        """First epoch, from 0, with a fixed mask; equal to `epochs` if there is none."""
+        """First epoch, from 0, with a fixed sparsity mask; equal to `epochs` if there is none."""
         return self.epochs if self.recipe in NO_TARGET else round(self.rewire * self.epochs)
 
     @property

@@ -1,4 +1,4 @@
-"""Counting connections: what lives, what of it does anything. Plain NumPy."""
+"""Counting connections: how many weights are not zero, and which of them can change an output. Plain NumPy."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..arrays import connectivity
 from .graph import Graph
 
 
@@ -14,17 +15,17 @@ class Census:
     """Connections of a network. `useful` leaves out those of dead neurons, which can change no output."""
 
     total: int
-    living: tuple[int, ...]  # one a layer
+    living: tuple[int, ...]  # non-zero weights, one number per layer
     useful: tuple[int, ...]
     dead: tuple[int, ...]  # neurons (channels) that no source reaches or that reach no output
 
     @property
     def connectivity(self) -> float:
-        return sum(self.living) / self.total
+        return connectivity(self.living, self.total)
 
     @property
     def useful_connectivity(self) -> float:
-        return sum(self.useful) / self.total
+        return connectivity(self.useful, self.total)
 
 
 def census(weights: list[np.ndarray], spontaneous: list[np.ndarray] | None = None) -> Census:
@@ -33,9 +34,10 @@ def census(weights: list[np.ndarray], spontaneous: list[np.ndarray] | None = Non
     Parameters
     ----------
     weights
-        One a layer, `[out, in]` or `[out, in, kh, kw]`. A dense layer after channels sees each as a run of its inputs.
+        One array per layer, `[out, in]` or `[out, in, kh, kw]`. In a dense layer after a convolution, each channel is a
+        run of adjacent inputs.
     spontaneous
-        Bool `[out]`, one a layer: neurons that may fire without any input (a bias). None: there are none.
+        Bool `[out]`, one array per layer: neurons that may fire without any input (a bias). None: there are none.
     """
     masks = [weight.reshape(*weight.shape[:2], -1) != 0 for weight in weights]  # [out, in, kernel]
     living = tuple(int(mask.sum()) for mask in masks)

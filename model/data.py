@@ -2,7 +2,7 @@
 
 An IDX file begins with two zero bytes, one byte for the type of its elements and one for the number of dimensions, then
 the size of each dimension (32 bits, high byte first). Images are `[n, height, width]` or `[n, channels, height, width]`
-of unsigned bytes; labels are `[n]`, and of a wider type where there are more than 256 classes.
+of unsigned bytes; labels are `[n]`, of a wider type for more than 256 classes.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Dataset:
 
     @property
     def frames(self) -> np.ndarray:
-        """The images as the simulators take them: uint8 `[n, channels * height * width]`."""
+        """The images in the format of the simulators: uint8 `[n, channels * height * width]`."""
         return self.images.reshape(len(self), -1)
 
     @property
@@ -83,14 +83,14 @@ class Dataset:
         return sha.hexdigest()
 
     def require_fit(self, shape: tuple[int, ...], classes: int, what: str) -> None:
-        """`UserError` unless a network that reads images of `shape` and tells `classes` apart can take this `what`."""
+        """`UserError` unless this `what` fits a network with images of `shape` and `classes` classes."""
         require(self.shape == shape, f"image shape of the {what}", self.shape, f"{shape}, which the network reads")
         most = f"at most {classes}, those of the network"
         require(self.classes <= classes, f"classes in the {what}", self.classes, most)
 
 
 def load(folder: str | Path) -> tuple[Dataset, Dataset]:
-    """Training and test set of a folder of CIFAR-10 batches or of IDX files, told apart by their names."""
+    """Training and test set of a folder of CIFAR-10 batches or IDX files, recognised by their names."""
     folder = Path(folder)
     if (folder / "test_batch.bin").exists():
         return load_cifar10(folder)
@@ -98,7 +98,7 @@ def load(folder: str | Path) -> tuple[Dataset, Dataset]:
 
 
 def files(folder: str | Path) -> tuple[Path, ...]:
-    """The files from which `load` takes its images and labels."""
+    """The files from which `load` reads images and labels."""
     if (Path(folder) / "test_batch.bin").exists():
         return tuple(sorted(Path(folder).glob("*_batch*.bin")))
     return tuple(idx_files(folder)[1].values())
@@ -116,13 +116,13 @@ def load_idx(folder: str | Path) -> tuple[Dataset, Dataset]:
     """Training and test set of a folder of four IDX files, gzipped or not.
 
     Their names are those of MNIST (`train-images-idx3-ubyte`, `t10k-labels-idx1-ubyte`, ...) or of EMNIST, which begin
-    with the name of the set (`emnist-balanced-test-images-idx3-ubyte`). Of a folder with several sets `folder` names
-    one as if it were a folder there, `gzip/emnist-balanced`. The files that a `SHA256SUMS` there names must match it.
+    with the name of the set (`emnist-balanced-test-images-idx3-ubyte`). If a folder has several sets,
+    `folder` names one as a sub-folder: `gzip/emnist-balanced`. Files named in a `SHA256SUMS` there must match it.
 
     Raises
     ------
     UserError
-        A file is missing, has another magic number, size or checksum than it should, or counts disagree.
+        A file is missing, its magic number, size or checksum is wrong, or counts disagree.
     """
     folder, files = idx_files(folder)
     sums = _checksums(folder)
@@ -130,7 +130,7 @@ def load_idx(folder: str | Path) -> tuple[Dataset, Dataset]:
     for part in ("train", "t10k"):
         images = _read_idx(files[part, "images"], IDX_IMAGES, sums)
         labels = _read_idx(files[part, "labels"], IDX_LABELS, sums)
-        require(len(images) == len(labels), f"{folder} {part} labels", len(labels), f"{len(images)}, one an image")
+        require(len(images) == len(labels), f"{folder} {part} labels", len(labels), f"{len(images)}, one per image")
         if int(labels.max()) < 256 and int(labels.min()) >= 0:
             labels = labels.astype(np.uint8)
         sets.append(Dataset(images if images.ndim == 4 else images[:, None], labels))
@@ -203,18 +203,19 @@ def idx_files(folder: str | Path) -> tuple[Path, dict[tuple[str, str], Path]]:
 
 
 def _preference(path: Path) -> tuple[int, int, str]:
-    """Packed files come first, and `t10k` before `test`, where a folder has both."""
+    """Compressed files come first, and `t10k` before `test`, if a folder has both."""
     return (0 if path.suffix == ".gz" else 1), (1 if "test-" in path.name else 0), path.name
 
 
 def _checksums(folder: Path) -> dict[str, str]:
     """File name -> SHA-256 of a folder's `SHA256SUMS`, as `sha256sum` writes it; empty if there is none.
 
-    Blank lines and comments (`#`) are left out; a name that is no file of the folder is refused, not skipped.
+    Blank lines and comments (`#`) are skipped. A name that is not a file of the folder is refused.
     """
     path = folder / "SHA256SUMS"
-    if not path.is_file():
+    if not path.exists():
         return {}
+    require(path.is_file(), str(path), "not a regular file", "the checksums of the folder")  # a pipe would never end
     content = path.read_bytes()
     if content[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in content:
         raise UserError(f"{path} encoding is UTF-16 or binary, expected UTF-8, as sha256sum writes it")
@@ -238,7 +239,7 @@ def _checksums(folder: Path) -> dict[str, str]:
 
 
 def _bytes(path: Path, sums: dict[str, str]) -> bytes:
-    """Unpacked contents of a file whose checksum, where one is known, is right."""
+    """Unpacked contents of a file. Its checksum is compared if it is known."""
     if not path.is_file():
         raise UserError(f"data file {path}: no such file")
     require(path.stat().st_size <= LARGEST_FILE, f"{path} size", path.stat().st_size, f"at most {LARGEST_FILE} bytes")

@@ -1,6 +1,6 @@
-"""What a float network is, in words that JSON can carry: layers, neurons, shapes. No torch, no weights.
+"""Description of a float network: layers, neurons, shapes, and their JSON form. No torch, no weights.
 
-Its classes mirror those of `quantize/network.py`, to which a trained network is turned.
+Its classes mirror those of `quantize/network.py`, to which a trained network is converted.
 """
 
 from __future__ import annotations
@@ -11,9 +11,7 @@ from typing import Any
 
 from ..checks import choice, fields, flag, items, name, real, whole
 from ..errors import UserError, require, within
-from ..shapes import LARGEST_SIZE, Conv2dGeometry, Pool, shape_of
-
-LARGEST_LAYERS = 64
+from ..shapes import LARGEST_LAYERS, LARGEST_SIZE, Conv2dGeometry, Pool, shape_of
 
 
 @dataclass(frozen=True)
@@ -126,7 +124,9 @@ class LayerSpec:
 
 @dataclass(frozen=True)
 class Network:
-    """A chain of layers under one static image, run for `steps`; outputs are counted in groups of `vote` neurons."""
+    """A chain of layers under one static image, run for `steps`; spikes of the outputs are summed over groups of `vote`
+    neurons.
+    """
 
     name: str
     input_shape: tuple[int, ...]

@@ -1,7 +1,7 @@
-"""Batch normalisation, neurons and max pool of a layer as one operation, compiled, for training on a processor.
+"""Batch normalisation, neurons and max pool of a layer as one compiled operation, for training on a CPU.
 
-It keeps what the synapses put out and nothing else, and computes membranes again in the backward pass: fewer passes
-over memory are all of its gain. What it does is defined by `neurons.step`, `neurons.max_pool` and torch's `batch_norm`.
+It keeps only the currents, and computes membranes again in the backward pass. It is faster because it makes fewer
+passes over memory. Its results are defined by `neurons.step`, `neurons.max_pool` and torch's `batch_norm`.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ def fire(
 ) -> tuple[Tensor, Tensor | None]:
     """Spikes after `size` x `size` max pooling, and the firing rates before it.
 
-    `x`, what the synapses put out, is `[steps or 1, batch, height, width, channels]`, of any float type, of which are
-    the spikes too, `[steps, batch, height // size, width // size, channels]`. The rates, `[batch, height, width,
-    channels]`, float32 (float64 if `x` is), are None unless they are asked for. Membranes are of the rates' type. In
-    training `norm` takes its statistics from `x`, and moves its running ones, as in torch.
+    `x`, the currents, is `[steps or 1, batch, height, width, channels]`, of any float type. The spikes have the same
+    type and are `[steps, batch, height // size, width // size, channels]`. The rates, `[batch, height, width,
+    channels]`, are float32 (float64 if `x` is), or None unless requested. Membranes have the type of the rates. In
+    training, `norm` takes its statistics from `x` and updates its running ones, as in torch.
     """
     x = x.contiguous()
     kind = torch.float64 if x.dtype == torch.float64 else torch.float32
@@ -44,7 +44,7 @@ def fire(
 
 
 def _statistics(x: Tensor, norm: Norm) -> tuple[Tensor, Tensor]:
-    """Mean and variance of each channel over the batch and its steps; moves the running ones."""
+    """Mean and variance of each channel over the batch and its steps; updates the running ones."""
     images = x.detach().flatten(0, 1)
     base = images[0, 0, 0].to(norm.weight.dtype)
     sums = np.empty((len(images), 2, x.shape[-1]))
@@ -62,7 +62,9 @@ def _statistics(x: Tensor, norm: Norm) -> tuple[Tensor, Tensor]:
 
 
 class _Fire(torch.autograd.Function):
-    """`kernels.fire_forward` and its gradient; `precision` is `1 / (variance + eps)` where `x` has made the norm."""
+    """`kernels.fire_forward` and its gradient; `precision` is `1 / (variance + eps)` if the statistics are those of
+    `x`.
+    """
 
     @staticmethod
     def forward(
@@ -117,7 +119,7 @@ _BITS = {torch.bfloat16: np.uint16, torch.float32: np.uint32, torch.float64: np.
 
 
 def _array(tensor: Tensor) -> np.ndarray:
-    """The memory of a tensor; bfloat16 as its bits."""
+    """A tensor as a NumPy array that shares its memory; bfloat16 as its bits."""
     tensor = tensor.detach()
     return tensor.view(torch.int16).numpy().view(np.uint16) if tensor.dtype == torch.bfloat16 else tensor.numpy()
 

@@ -38,7 +38,7 @@ class _Rewire(torch.autograd.Function):
 class GradR(nn.Module):
     """The parametrisation `theta -> s * relu(theta)`, made from initial weights: `theta = |w|`, `s` their signs.
 
-    A random initialisation thus gives random signs and starts fully connected; a weight of zero draws its sign.
+    A random initialisation gives random signs and a fully connected start. A weight of zero gets a random sign.
     """
 
     sign: Tensor
@@ -94,8 +94,8 @@ def prior_step(theta: Tensor, lr: float, alpha: float, p: float) -> None:
 class Prior:
     """The prior on all Grad R layers of a network: call `step()` after each `optimizer.step()`.
 
-    It reads each parameter's learning rate from the optimiser as it is, so that any optimiser and scheduler will do.
-    `scales` weakens or strengthens `alpha` layer by layer.
+    It reads each parameter's current learning rate from the optimiser, so any optimiser and scheduler can be used.
+    `scales` holds a factor on `alpha` for each layer.
     """
 
     def __init__(
@@ -108,23 +108,23 @@ class Prior:
         self.scale_of = {id(theta_of(layer)): scale for layer, scale in zip(layers, scales, strict=True)}
 
     def step(self) -> None:
-        for group in self.optimizer.param_groups:  # anew each time: loading a state replaces the groups
+        for group in self.optimizer.param_groups:  # read at each call: loading a state replaces the groups
             for parameter in group["params"]:
                 if id(parameter) in self.scale_of:
                     prior_step(parameter, group["lr"], self.alpha * self.scale_of[id(parameter)], self.p)
 
 
 class AlphaControl:
-    """Drives a prior's `alpha` so that the connectivity follows a wanted path: an integral controller on logarithms.
+    """Adjusts the `alpha` of a prior so that the connectivity follows a schedule: an integral controller on logarithms.
 
-    This is an addition to the paper, in which `alpha` is constant and the connectivity is what comes out.
+    This is an addition to the paper, in which `alpha` is constant and the connectivity is a result.
     """
 
     def __init__(self, prior: Prior, gain: float = 0.1, lowest: float = 1e-4, highest: float = 10.0) -> None:
         self.prior, self.gain, self.lowest, self.highest = prior, gain, lowest, highest
 
     def update(self, connectivity: float, wanted: float) -> None:
-        """Raise `alpha` when more connections live than wanted, lower it when fewer do."""
+        """Raise `alpha` if more connections are non-zero than the schedule says, lower it if fewer are."""
         error = math.log(max(connectivity, 1e-6) / wanted)
         alpha = self.prior.alpha * math.exp(self.gain * max(-2.0, min(2.0, error)))
         self.prior.alpha = max(self.lowest, min(self.highest, alpha))

@@ -1,15 +1,15 @@
-"""Loops over spikes, compiled: what `fused.py` does on a processor, a few passes over memory in all.
+"""Compiled loops over spikes: the work of `fused.py` on a CPU, in a few passes over memory.
 
-Arrays are channels last. Values are float32, float64, or bfloat16 as its bits in uint16, and are computed with in the
+Arrays are channels last. Values are float32, float64, or bfloat16 as its bits in uint16. Arithmetic uses the
 float type of the neuron's fields. Each kernel works on the images `first:last`, so that several threads can share them
-(`in_parts`); what is summed over a batch is put down for each image, so that sums do not depend on the threads.
+(`in_parts`). Sums over a batch are stored per image, so they do not depend on the threads.
 
-The rows of one line of pooling windows are worked on together. Their values are held by *place* in the window, a row
-for each place with the channels of all its windows: so the loops are long and contiguous, and pooling compares rows.
-The neurons of an incomplete window fire like others, and are pooled to nothing.
+The rows of one line of pooling windows are processed together. Values are ordered by their position (*place*) in the
+window: one row per position, with the channels of all windows. So loops are long and contiguous, and pooling compares
+rows. The neurons of an incomplete window fire like others, and their spikes are dropped.
 
-Scratch rows are indexed, not unpacked: numba takes unpacked rows for strided ones, and their loops run at a third of
-the speed. Small loops are functions of their own, of which LLVM can see that their arrays do not overlap.
+Scratch rows are indexed, not unpacked: Numba treats unpacked rows as strided, and their loops run at a third of the
+speed. Small loops are separate functions, so that LLVM can see that their arrays do not overlap.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ from .rows import (
     widened,
 )
 
-SMALLEST_PART = 1 << 15  # elements that are worth a thread
+SMALLEST_PART = 1 << 15  # fewest elements per thread
 
 
 def in_parts(loop: Callable, images: int, elements: int, *arguments: Any) -> None:
     """`loop(first, last, *arguments)` for parts that cover `0:images`, on as many threads as torch uses.
 
-    `elements` of the whole say how many threads are worth it.
+    The number of `elements` limits the number of threads.
     """
     threads = max(1, min(torch.get_num_threads(), elements // SMALLEST_PART, images))
     if threads == 1:
@@ -85,14 +85,14 @@ def moments(first, last, x, base, sums):
 
 @kernel(error_model="numpy")
 def _drive(held, gain, scale, shift, over, drive):
-    """`gain` times the current of an input that is `over` its mean."""
+    """`gain` times the current of an input whose distance from its mean is `over`."""
     for i in range(held):
         drive[i] = gain * (scale[i] * over[i] + shift[i])
 
 
 @kernel(error_model="numpy")
 def _update(held, decay, threshold, v_reset, soft, drive, v, u):
-    """One step of neurons: `drive` in, `u` out, `v` moves on."""
+    """One step of neurons: from `drive`, computes `u` and updates `v`."""
     for i in range(held):
         u[i] = decay * v[i] + drive[i]
     if soft:
@@ -105,7 +105,7 @@ def _update(held, decay, threshold, v_reset, soft, drive, v, u):
 
 @kernel(error_model="numpy")
 def _update_backward(held, decay, gain, threshold, kept, u, to_spike, to_v, to_current):
-    """The gradient through `_update`; of that through a reset, `kept` is kept."""
+    """The gradient through `_update`; `kept` is the fraction that passes a reset."""
     pi, unit, none = u.dtype.type(math.pi), u.dtype.type(1), u.dtype.type(0)
     for i in range(held):
         over, carried = u[i] - threshold, to_v[i]
@@ -123,7 +123,7 @@ def _subtract(held, mean, values):
 
 @kernel(error_model="numpy")
 def _affine_backward(held, scale, over, to_current, to_scale, to_shift):
-    """`to_current` becomes the gradient by `over`."""
+    """`to_current` becomes the gradient with respect to `over`."""
     for i in range(held):
         to_scale[i] += to_current[i] * over[i]
         to_shift[i] += to_current[i]
@@ -136,9 +136,9 @@ def fire_forward(first, last, x, norm, neuron, soft, size, one, spikes, rates):
     """Currents, neurons and max pool of all steps.
 
     `x` is `[steps or 1, n, height, width, channels]`; the current is `scale * (x - mean) + shift` with the three rows
-    `mean`, `scale`, `shift` of `norm`, `[3, channels]`. `neuron` holds `decay, gain, threshold, v_reset`. Filled are
-    `spikes`, `[steps, n, height // size, width // size, channels]`, as bits, of which `one` is a spike; and, unless it
-    is empty, `rates`, `[n, height, width, channels]`, each neuron's mean over the steps.
+    `mean`, `scale`, `shift` of `norm`, `[3, channels]`. `neuron` holds `decay, gain, threshold, v_reset`. It fills
+    `spikes`, `[steps, n, height // size, width // size, channels]`, where `one` is the bit pattern of a spike. Unless
+    it is empty, it also fills `rates`, `[n, height, width, channels]`, each neuron's mean over the steps.
     """
     decay, gain, threshold, v_reset = neuron
     steps, static, channels = len(spikes), len(x) == 1, spikes.shape[4]
@@ -176,12 +176,12 @@ def fire_forward(first, last, x, norm, neuron, soft, size, one, spikes, rates):
 
 @kernel(error_model="numpy")
 def fire_backward(first, last, gradient, to_rates, x, norm, neuron, soft, size, to_x, sums):
-    """The gradient of `fire_forward`, of which all but the spikes' and the rates' gradients is computed again.
+    """The gradient of `fire_forward`, whose intermediate values are computed again.
 
     `gradient` is that of the spikes; a window's goes to its largest membrane, the first of equal ones, row by row.
-    `to_rates`, that of the rates, is empty where there is none. The surrogate and the reset are those of `step`.
-    `to_x`, of the shape of `x`, is filled with the gradient where the norm is constant; and `sums` `[n, 2, channels]`,
-    float64, with the sums over each image of the gradients of `scale` and of `shift`.
+    `to_rates`, that of the rates, may be empty. The surrogate and the reset are those of `step`. `to_x`, of the shape
+    of `x`, is filled with the gradient for a constant norm; `sums` `[n, 2, channels]`, float64, with the sums over each
+    image of the gradients of `scale` and of `shift`.
     """
     decay, gain, threshold, v_reset = neuron
     steps, static, channels = len(gradient), len(x) == 1, x.shape[4]
@@ -238,7 +238,7 @@ def fire_backward(first, last, gradient, to_rates, x, norm, neuron, soft, size, 
 
 @kernel(error_model="numpy")
 def through_statistics(first, last, x, factors, to_x):
-    """Add to `to_x` what comes by way of the batch's mean and variance, `slope * (x - mean) + offset`.
+    """Add to `to_x` the gradient through the mean and variance of the batch, `slope * (x - mean) + offset`.
 
     `x` and `to_x` are `[n, height, width, channels]`, `factors` the rows `mean, slope, offset`, `[3, channels]`.
     """

@@ -1,4 +1,4 @@
-"""The C library's allocator, told to keep what a training step frees."""
+"""Makes the C library's allocator keep the memory that a training step frees."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # malloc.h of glibc
 
 
 def keep_freed_memory(device: torch.device) -> bool:
-    """Let freed blocks stay in this process, to be used again; whether that was possible.
+    """Let freed blocks stay in this process for reuse. Returns whether that was possible.
 
-    glibc gives blocks of 32 MiB and above back to the kernel at once, and others when they lie at the end of its heap,
-    so that every step of training touches new pages: a third of `cifar10-small`'s time. This holds for the rest of the
-    process, which from then on is as large as it was at its largest. On a GPU (torch has its own allocator there) and
-    with another C library it does nothing.
+    glibc returns blocks of 32 MiB and more to the kernel at once, and others if they are at the end of its heap. Every
+    training step then uses new pages, which takes a third of the time of `cifar10-small`. The setting lasts until the
+    process ends, and the process keeps its peak memory. On a GPU, where torch has its own allocator, and with another
+    C library, the function does nothing.
     """
     if device.type != "cpu" or sys.platform != "linux":
         return False

@@ -1,7 +1,7 @@
-"""A description turned into a torch module, and its weights into plain arrays and back.
+"""From a description to a torch module, and from its weights to plain arrays and back.
 
-Tensors over time are `[steps, batch, ...]`; one that is the same at every step is `[1, batch, ...]`, so that a static
-image costs its first layer one evaluation a frame.
+Tensors over time are `[steps, batch, ...]`. One that is the same at every step is `[1, batch, ...]`, so the first layer
+is evaluated once per static image.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ class SpikingLayer(nn.Module):
             self.norm = nn.BatchNorm1d(synapses.outputs) if layer.batch_norm else None
 
     def forward(self, x: Tensor, with_rates: bool = False) -> tuple[Tensor, Tensor | None]:
-        """What the next layer sees; the firing rates before pooling, `[batch, *shape]`, if asked for, or None.
+        """The input of the next layer; the firing rates before pooling, `[batch, *shape]`, or None unless requested.
 
-        On a processor spikes have the type in which the convolution was evaluated. Membranes are float32.
+        On a CPU, spikes have the type in which the convolution was evaluated. Membranes are float32.
         """
         steps, batch = x.shape[:2]
         convolves = isinstance(self.layer.synapses, ConvSpec)
         flat = x.flatten(0, 1) if convolves else x.flatten(2).flatten(0, 1)
         if self.layer.dropout and self.training:
-            # one mask a frame, held for all its steps
+            # one mask per frame, the same at all steps
             mask = functional.dropout(torch.ones_like(flat[:batch]), self.layer.dropout)
             flat = (flat.unflatten(0, (steps, batch)) * mask).flatten(0, 1)
         current = self.synapses(flat)
@@ -67,7 +67,7 @@ class SpikingLayer(nn.Module):
         return self.averaged(spikes), rates
 
     def compiled(self, current: Tensor, steps: int, with_rates: bool) -> tuple[Tensor, Tensor | None]:
-        """The same in one operation, channels last, which convolutions prefer as well."""
+        """The same in one operation, channels last, which is also faster for convolutions."""
         shape = current.shape[1:]
         maps = current if len(shape) == 3 else current.reshape(*current.shape, 1, 1)
         pool = self.layer.pool

@@ -1,7 +1,7 @@
 """Spiking neurons over all steps of a frame, with a surrogate gradient.
 
 The membrane is `u = decay * v + gain * I` (`description.FloatNeuron`), a spike is `s = (u >= threshold)`, and the
-reset does not carry gradient. Backwards, the spike's derivative is that of `atan(pi * x) / pi + 1/2` at
+reset does not carry gradient. In the backward pass, the spike's derivative is that of `atan(pi * x) / pi + 1/2` at
 `x = u - threshold`, which is `1 / (1 + (pi * x)**2)`: the ATan surrogate of Chen et al. (IJCAI 2021).
 """
 
@@ -18,7 +18,7 @@ from .description import FloatNeuron
 
 
 class Spike(torch.autograd.Function):
-    """Heaviside step of `x`, 1 at 0; ATan surrogate backwards."""
+    """Heaviside step of `x`, 1 at 0; its gradient is the ATan surrogate."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -43,8 +43,8 @@ def step(current: Tensor, v: Tensor, neuron: FloatNeuron) -> tuple[Tensor, Tenso
 def fire(current: Tensor, neuron: FloatNeuron, steps: int) -> tuple[Tensor, Tensor]:
     """Spikes and membranes (before the reset, without gradient), `[steps, ...]`, of neurons that start at `v_reset`.
 
-    `current` is `[steps, ...]`, or without its first dimension, `[1, ...]`, where it is the same at every step (the
-    first layer under direct coding). For accelerators; on a processor a layer is one operation (`fused.py`).
+    `current` is `[steps, ...]`, or `[1, ...]` if it is the same at every step (the first layer under direct coding).
+    For accelerators; on a CPU, a layer is one operation (`fused.py`).
     """
     return _Fire.apply(current, neuron, steps)
 
@@ -52,7 +52,7 @@ def fire(current: Tensor, neuron: FloatNeuron, steps: int) -> tuple[Tensor, Tens
 def max_pool(spikes: Tensor, membranes: Tensor, size: int) -> Tensor:
     """Windows of `[steps, batch, channels, height, width]`: a spike where one of the window's neurons fires.
 
-    That is the spike of the largest membrane, which the gradient goes to.
+    That is the spike of the largest membrane, which gets the gradient.
     """
     _, at = functional.max_pool2d(membranes.flatten(0, 1), size, return_indices=True)
     pooled = spikes.flatten(0, 1).flatten(2).gather(2, at.flatten(2)).view_as(at)

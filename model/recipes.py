@@ -1,7 +1,7 @@
-"""The ways to a sparse network: what happens to the connections around each optimiser step.
+"""Recipes for a sparse network: what is done to the connections after each optimiser step.
 
-A recipe puts its parametrisation on the weights, acts after each step of the *rewiring* phase, and at its end freezes
-the mask. Where a connectivity is wanted, `densities` divides it among the layers.
+A recipe puts its parametrisation on the weights, acts after each step of the *rewiring* phase, and freezes the sparsity
+mask at the end of this phase. If there is a target connectivity, `densities` divides it among the layers.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from ..arrays import connectivity
 from ..errors import require
 from .config import TrainConfig
 from .gradr import AlphaControl, Prior, rewire, theta_of
@@ -22,12 +23,12 @@ from .networks import SpikingNetwork
 
 QUOTA_INTERVAL = 150  # steps between two enforcements of a quota
 CONTROL_INTERVAL = 20  # steps between two corrections of alpha
-CLOSED = -math.inf  # theta of a connection that never comes back
-RAMP = 0.8  # part of the rewiring phase after which the wanted connectivity is reached
+CLOSED = -math.inf  # theta of a connection that is pruned permanently
+RAMP = 0.8  # fraction of the rewiring phase after which the target connectivity is reached
 
 
 class Masked(nn.Module):
-    """The parametrisation `w -> w * mask`: what is masked neither acts nor learns."""
+    """The parametrisation `w -> w * mask`: masked weights are zero and get no gradient."""
 
     mask: Tensor
 
@@ -40,14 +41,14 @@ class Masked(nn.Module):
 
 
 def cubic(progress: float, target: float) -> float:
-    """Wanted connectivity at `progress`, 0 to 1, of the rewiring phase (Zhu and Gupta 2017): 1 falling to `target`."""
+    """Target connectivity at `progress`, 0 to 1, of the rewiring phase (Zhu and Gupta 2017): 1 falling to `target`."""
     return target + (1 - target) * (1 - min(progress / RAMP, 1.0)) ** 3
 
 
 def densities(sizes: list[int], connectivity: float, spread: float) -> list[float]:
-    """Density of each layer for a wanted `connectivity` of all: proportional to `size**-spread`, at most 1.
+    """Density of each layer for a total `connectivity`: proportional to `size**-spread`, at most 1.
 
-    With `spread` 0 all layers are as dense, with 1 all have as many connections.
+    With `spread` 0 all layers have the same density, with 1 the same number of connections.
     """
     found = [1.0] * len(sizes)
     open_layers = set(range(len(sizes)))
@@ -86,14 +87,14 @@ class Recipe:
         """Put the parametrisation on."""
 
     def attach(self, optimizer: torch.optim.Optimizer) -> None:
-        """Get to know the optimiser of the rewiring phase."""
+        """Set the optimiser of the rewiring phase."""
 
     def after_step(self, step: int, of: int) -> None:
         """Act after optimiser step `step`, from 1, of `of`."""
 
     @torch.no_grad()
     def freeze(self) -> None:
-        """Fix the mask: from now on the living weights alone are trained, freely, and no other comes to life."""
+        """Fix the sparsity mask: from now on only non-zero weights are trained; zeros stay zero."""
         for layer in self.synapses:
             weight = layer.weight.detach().clone()
             if parametrize.is_parametrized(layer, "weight"):
@@ -102,17 +103,17 @@ class Recipe:
             parametrize.register_parametrization(layer, "weight", Masked((weight != 0).to(weight.dtype)), unsafe=True)
 
     def state(self) -> dict[str, float]:
-        """What a resumed run needs and neither the network nor the optimiser holds."""
+        """State that a resumed run needs and that neither the network nor the optimiser has."""
         return {}
 
     def load_state(self, state: dict[str, float]) -> None:
-        """Take up `state()`."""
+        """Restore the result of `state()`."""
 
     @property
     def connectivity(self) -> float:
-        """Part of all weights that is not zero now."""
+        """The fraction of all weights that are not zero now."""
         with torch.no_grad():
-            return sum(int(torch.count_nonzero(layer.weight)) for layer in self.synapses) / self.weights
+            return connectivity([int(torch.count_nonzero(layer.weight)) for layer in self.synapses], self.weights)
 
 
 class GradRAlone(Recipe):
@@ -133,7 +134,7 @@ class GradRAlone(Recipe):
 
 
 class GradRAlpha(GradRAlone):
-    """Grad R whose `alpha` is driven so that the connectivity follows the cubic path."""
+    """Grad R whose `alpha` is controlled so that the connectivity follows the cubic schedule."""
 
     def attach(self, optimizer: torch.optim.Optimizer) -> None:
         super().attach(optimizer)
@@ -153,11 +154,10 @@ class GradRAlpha(GradRAlone):
 
 
 class GradRQuota(GradRAlone):
-    """Grad R plus a quota: every so often the smallest living `theta` are set to `-margin * lr`, from where they
-    may regrow.
+    """Grad R plus a quota: at intervals, the smallest positive `theta` are set to `-margin * lr`. They may regrow.
 
-    Set to zero, half of them would regrow in the noise of the next steps. Hidden neurons can have a quota as well:
-    those of the least weight are left without connections, for good, so that the others get more of them.
+    If they were set to zero, half of them would regrow in the noise of the next steps. Hidden neurons can have a quota
+    as well: those with the least weight lose all connections permanently, so that the others get more.
     """
 
     def after_step(self, step: int, of: int) -> None:
@@ -173,9 +173,10 @@ class GradRQuota(GradRAlone):
 
 
 def close_weakest(layer: Any, following: Any, kept: float) -> None:
-    """Let all but `kept` of the neurons of `layer`, rewired like the one that is `following`, never have a connection.
+    """Prune the neurons of `layer` permanently, except the fraction `kept` with the largest weight.
 
-    The weight of a neuron is the sum over its inputs times the sum over its outputs. Of maps each is taken as a neuron.
+    `following` is the next layer; both are rewired. The weight of a neuron is the sum over its inputs times the sum
+    over its outputs. In a convolution, a channel counts as one neuron.
     """
     inward, outward = theta_of(layer).detach(), theta_of(following).detach()
     neurons = len(inward)
@@ -188,7 +189,7 @@ def close_weakest(layer: Any, following: Any, kept: float) -> None:
 
 
 class Magnitude(Recipe):
-    """Gradual magnitude pruning: on the same schedule the smallest weights are masked, for good."""
+    """Gradual magnitude pruning: on the same schedule, the smallest weights are masked permanently."""
 
     def prepare(self) -> None:
         for layer in self.synapses:

@@ -1,4 +1,4 @@
-"""The state of an interrupted run of training or fine-tuning: one file, whole or not there, of this run alone."""
+"""The state of an interrupted training or fine-tuning: one file, which belongs to one run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class OtherRun(UserError):
 
 
 def of_this_run(work: Callable[[], Result], path: Path) -> Result:
-    """`work()`, and once more without the state at `path` if that belongs to another run."""
+    """`work()`; if the state at `path` belongs to another run, remove it and call `work()` again."""
     try:
         return work()
     except OtherRun:
@@ -36,9 +36,9 @@ def of_this_run(work: Callable[[], Result], path: Path) -> Result:
 
 
 def identity(config: dict[str, Any], data: str, *packages: str, **more: Any) -> dict[str, Any]:
-    """What a saved state must share with the run that continues from it: settings, data, sources, torch.
+    """What must be equal in a saved state and in the run that resumes from it: settings, data, sources, torch.
 
-    `data` is the digest of the data set; `packages` are those whose sources decide the result.
+    `data` is the digest of the data set; `packages` are those whose sources determine the result.
     """
     made_by = {"data": data, "sources": sources(*packages, *FOUNDATIONS), "torch": torch.__version__}
     return json.loads(json.dumps({**config, **more, **made_by}))
@@ -46,12 +46,12 @@ def identity(config: dict[str, Any], data: str, *packages: str, **more: Any) -> 
 
 @contextmanager
 def held(path: Path) -> Iterator[None]:
-    """Hold the state file at `path`: no second run may use it meanwhile; its folder is made and can be written.
+    """Hold the state file at `path`, so that no second run uses it. Its folder is made and checked to be writable.
 
     Raises
     ------
     UserError
-        Another run holds it, or the folder cannot be written.
+        Another run uses it, or the folder cannot be written.
     """
     with ExitStack() as stack:
         try:
@@ -65,7 +65,10 @@ def held(path: Path) -> Iterator[None]:
 
 
 def save(path: Path, kind: str, identity: dict[str, Any], state: dict[str, Any]) -> None:
-    """Write the state of a run of `kind`; the file appears whole or not at all. `UserError` if it cannot be written."""
+    """Write the state of a run of `kind`; the file is written completely or not at all.
+
+    `UserError` if it cannot be written.
+    """
     content = io.BytesIO()
     torch.save({"format": FORMAT, "version": VERSION, "kind": kind, "of": identity, "state": state}, content)
     write_bytes(path, content.getbuffer())
@@ -80,6 +83,7 @@ def load(path: Path, kind: str, identity: dict[str, Any], parts: Sequence[str]) 
         It is damaged, of another version or kind, or of a run with another identity.
     """
     advice = f"delete {path.name}, or choose another output"
+    require(path.is_file(), str(path), "not a regular file", f"the state of a run: {advice}")  # a pipe would never end
     try:
         kept = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch reports a damaged file in many ways
@@ -100,7 +104,7 @@ def load(path: Path, kind: str, identity: dict[str, Any], parts: Sequence[str]) 
 
 @contextmanager
 def fitting(path: Path) -> Iterator[None]:
-    """Around the loading of a state: that it does not fit network or optimiser becomes one line."""
+    """Around the loading of a state: one line if it does not fit network or optimiser."""
     try:
         yield
     except UserError:
@@ -111,7 +115,7 @@ def fitting(path: Path) -> Iterator[None]:
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """`optimizer.load_state_dict`, which does not look at the shapes of moments; `ValueError` where they differ."""
+    """`optimizer.load_state_dict` with a check of the shapes of moments; `ValueError` if they differ."""
     optimizer.load_state_dict(state)
     for group in optimizer.param_groups:
         for parameter in group["params"]:

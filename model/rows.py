@@ -1,9 +1,9 @@
-"""Loops over one row of a map, compiled, of which the kernels over whole maps are made (`kernels.py` and
+"""Compiled loops over one row of a map, used by the kernels over whole maps (`kernels.py` and
 `quantize/kernels.py`).
 
-Rows are channels last: `[width, channels]`, or the values of one *place* of all pooling windows, one after another.
-They are functions of their own, of which LLVM can see that their arrays do not overlap. Values are float32, float64,
-or bfloat16 as its bits in uint16.
+Rows are channels last: `[width, channels]`, or the values of one position (*place*) in all pooling windows, one after
+another. They are separate functions, so that LLVM can see that their arrays do not overlap. Values are float32,
+float64, or bfloat16 as its bits in uint16.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def gather(pixels, column, size, values):
 
 @kernel(error_model="numpy")
 def scatter(values, column, size, pixels):
-    """The way back of `gather`."""
+    """Inverse of `gather`."""
     width, channels = pixels.shape
     start = 0
     for x in range(column, width, size):
@@ -93,7 +93,7 @@ def repeated(rows, wide):
 
 @kernel(error_model="numpy")
 def mark(held, threshold, u, one, marks):
-    """Put `one` where a neuron fires."""
+    """Write `one` for each neuron that fires."""
     for i in range(held):
         before = marks[i]
         marks[i] = one if u[i] >= threshold else before
@@ -109,7 +109,7 @@ def count(held, threshold, u, counts):
 
 @kernel(error_model="numpy")
 def keep_largest(held, place, u, largest, at):
-    """Where a membrane is at least the largest so far, it is the largest, and `place` is where it is."""
+    """Where a membrane is at least the largest so far, keep it and its `place`."""
     for i in range(held):
         before, known = largest[i], at[i]
         at[i] = place if u[i] >= before else known
@@ -118,7 +118,9 @@ def keep_largest(held, place, u, largest, at):
 
 @kernel(error_model="numpy")
 def unpool(held, place, at, pooled, to_rate, to_spike):
-    """The gradient of the neurons of a `place`: their rate's, and where theirs is the largest membrane the window's."""
+    """The gradient of the neurons at a `place`: that of their rate, and that of the window if their membrane is
+    largest.
+    """
     none = pooled.dtype.type(0)
     for i in range(held):
         window = pooled[i]
@@ -127,7 +129,7 @@ def unpool(held, place, at, pooled, to_rate, to_spike):
 
 @kernel(error_model="numpy")
 def by_channel(first, second, sums):
-    """Fill `sums`, `[2, channels]`, with those of two rows over their windows."""
+    """Fill `sums`, `[2, channels]`, with the sums of two rows over their windows."""
     channels = sums.shape[1]
     sums[:] = 0
     for i in range(len(first)):

@@ -20,7 +20,7 @@ from ..errors import UserError, require
 
 @dataclass(frozen=True)
 class Accepted:
-    """The values that a field takes: in words, as they end "expected ...", and as a test."""
+    """The values that a field accepts: as text after "expected", and as a test."""
 
     words: str
     holds: Callable[[Any], bool]
@@ -29,7 +29,10 @@ class Accepted:
 
 @dataclass(frozen=True)
 class Setting:
-    """What is known of one field. `kind` is int, float, bool, str or another class; `optional` ones also take None."""
+    """A field of a configuration.
+
+    `kind` is int, float, bool, str or another class; `optional` ones also accept None.
+    """
 
     name: str
     default: Any
@@ -70,7 +73,7 @@ def setting(default: Any, meaning: str, accepted: Accepted | None = None) -> Any
 
 
 def like(config: type, name: str, **changes: Any) -> Any:
-    """A dataclass field with the meaning, the accepted values and the default that `name` has in another `config`.
+    """A dataclass field with the meaning, the accepted values and the default of `name` in another `config`.
 
     `changes`: another `default` or `meaning`.
     """
@@ -91,7 +94,7 @@ def settings(config: type[Any]) -> tuple[Setting, ...]:
 
 
 def check(config: Any) -> None:
-    """`UserError` for the first field with a value that it does not take; numbers become Python's own."""
+    """`UserError` for the first field with a value that it does not accept; NumPy's numbers become Python's."""
     for known in settings(type(config)):
         value = getattr(config, known.name)
         if value is None and known.optional:
@@ -104,7 +107,7 @@ def check(config: Any) -> None:
 
 
 def expected(known: Setting) -> str:
-    """What a field takes, in words."""
+    """The accepted values of a field, as text."""
     words = known.accepted.words if known.accepted is not None else KINDS[known.kind]
     return f"{words}, or None" if known.optional else words
 

@@ -1,7 +1,7 @@
 """Training, from a configuration and data to a checkpoint.
 
-`train` is the whole of it, to be read top to bottom. Its parts (`batches`, `rate_loss`, `evaluate`, `learning_rate`)
-take any module that maps uint8 images to firing rates, so that quantisation-aware training is made of the same ones.
+`train` can be read from top to bottom. Its parts (`batches`, `rate_loss`, `evaluate`, `learning_rate`) accept any
+module that maps uint8 images to firing rates, so quantisation-aware training uses them as well.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ from .workers import join
 
 Row = dict[str, Any]
 RESUME_FILE = "resume.pt"
-STATE = ("network", "optimizer", "recipe", "history")  # what a saved state holds
+STATE = ("network", "optimizer", "recipe", "history")  # parts of a saved state
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """`rates`: mean spikes a step of each neuron over the data, one array a layer, in the layer's shape."""
+    """`rates`: mean spikes per step of each neuron over the data, one array per layer, in the layer's shape."""
 
     accuracy: float
     loss: float
@@ -83,9 +83,9 @@ def loss_of(name: str | None, description: Network | Graph) -> Loss:
 
 
 def activity(rates: list[Tensor]) -> Tensor:
-    """Mean squared firing rate of all hidden neurons, from each layer's `[batch, *shape]`; 0 where none are hidden.
+    """Mean squared firing rate of all hidden neurons, from each layer's `[batch, *shape]`; 0 if there are none.
 
-    Squared, for then it presses on those that fire much; the rate itself presses rare neurons into silence.
+    It is squared to reduce high rates most. The rate itself would silence neurons that fire rarely.
     """
     hidden = [rate.flatten(1) for rate in rates[:-1]]
     return torch.cat(hidden, dim=1).square().mean() if hidden else torch.zeros(())
@@ -113,7 +113,7 @@ def batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """One epoch of shuffled, augmented batches: images uint8 `[batch, channels, height, width]`, labels int64.
 
-    All randomness comes from `(seed, epoch)`. The images left over by the last whole batch sit this epoch out.
+    All randomness comes from `(seed, epoch)`. Images after the last complete batch are not used in this epoch.
     """
     generator = torch.Generator().manual_seed(seed * 100_003 + epoch)
     order = torch.randperm(len(data), generator=generator)
@@ -166,9 +166,9 @@ def train(
 ) -> Checkpoint:
     """Train on `data`, the training set, of which the last images are held out for validation.
 
-    With `out`, the state of the run is kept there after each epoch, and a run that finds one there continues from it:
-    the result is that of an uninterrupted run. The folder is held meanwhile. `on_resume` gets the number of epochs
-    found there, `on_epoch` each epoch's row of the history. `progress` shows a bar on stderr; None: if it is a
+    With `out`, the state of the run is saved there after each epoch. A run that finds a state there continues from it,
+    with the result of an uninterrupted run. The folder is locked meanwhile. `on_resume` is called with the number of
+    epochs already done, `on_epoch` with each row of the history. `progress` shows a bar on stderr; None: if it is a
     terminal. Under `torchrun` each process works on its part of every batch.
 
     Raises
@@ -217,9 +217,9 @@ def _train(
     history: list[Row] = []
 
     def turn(epoch: int) -> None:
-        """Begin the phase that begins with `epoch`, if one does; its parameters are new.
+        """Start the phase that begins with `epoch`, if one does; its parameters are new.
 
-        All weights train, then connections change, then the mask is fixed.
+        In the first phase all weights train, in the second connections change, in the third the mask is fixed.
         """
         nonlocal recipe, optimizer, forward
         if epoch not in (0, sparse_from, frozen_from):
@@ -288,7 +288,7 @@ def _train(
 
 
 def _changes(before: list[np.ndarray], after: list[np.ndarray]) -> Row:
-    """What an epoch did to the connections: two lists of masks, one mask a layer."""
+    """Changes of the connections in an epoch, from two lists of masks, one mask per layer."""
     return {
         "connectivity": sum(int(mask.sum()) for mask in after) / sum(mask.size for mask in after),
         "layers": [float(mask.mean()) for mask in after],
@@ -298,7 +298,7 @@ def _changes(before: list[np.ndarray], after: list[np.ndarray]) -> Row:
 
 
 def _figures(checkpoint: Checkpoint, evaluation: Evaluation, seconds: float) -> Row:
-    """What is known of a finished run; `evaluation` is that of the validation images."""
+    """Figures of a complete run; `evaluation` is that of the validation images."""
     counted = checkpoint.census
     return {
         "validation": evaluation.accuracy,

@@ -32,7 +32,7 @@ class Workers:
         return DistributedDataParallel(network, [self.device] if self.device.type == "cuda" else None)
 
     def share(self, batch: Tensor) -> Tensor:
-        """This process's part of a batch."""
+        """The part of a batch for this process."""
         return batch[self.rank :: self.size]
 
 

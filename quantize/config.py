@@ -1,4 +1,4 @@
-"""Everything that decides a fine-tuning run, in one frozen object. No torch."""
+"""All settings of a fine-tuning run, in one frozen object. No torch."""
 
 from __future__ import annotations
 
@@ -31,6 +31,6 @@ class QatConfig:
 
     @staticmethod
     def as_trained(config: dict[str, Any], **own: Any) -> QatConfig:
-        """Images and objective as in the training that a checkpoint's `config` tells of, but for the fields `own`."""
+        """Images and objective as in the training described by a checkpoint's `config`, except for the fields `own`."""
         trained = TrainConfig.from_json(config)
         return QatConfig(**{name: getattr(trained, name) for name in AS_TRAINED} | own)

@@ -1,6 +1,6 @@
 """Integer neurons over all steps of a frame, with max pool and surrogate gradient: one compiled operation.
 
-What it computes is `network.IntNeuron.step` and `network.IntNeuron.fire`; what it passes back is told in `kernels.py`.
+It computes `network.IntNeuron.step` and `network.IntNeuron.fire`; its gradient is described in `kernels.py`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .rounding import Leak
 
 @dataclass(frozen=True)
 class Rule:
-    """What neurons do, but for their thresholds and reset values."""
+    """Leak, reset and saturation of neurons, without thresholds and reset values."""
 
     leak: Leak
     fraction: int
@@ -31,17 +31,17 @@ class Rule:
 
     @property
     def worth(self) -> float:
-        """What a step of the leak's shift leaves."""
+        """Factor on the membrane after one step of a leak by shift."""
         return 1 / (1 << self.leak.shift)
 
     @property
     def factor(self) -> float:
-        """What a leak of kind `multiply` leaves of the membrane."""
+        """Factor of a leak of kind `multiply` on the membrane."""
         return self.leak.factor * self.worth
 
     @property
     def slopes(self) -> tuple[float, float]:
-        """Derivatives of `u` by the scaled current and by `v`, floors left out."""
+        """Derivatives of `u` with respect to the scaled current and `v`, without the floors."""
         if self.leak.kind == LeakKind.DECAYING_INPUT:
             return self.worth, 1 - self.worth
         by_v = {LeakKind.NONE: 1.0, LeakKind.SHIFT: 1 - self.worth, LeakKind.MULTIPLY: self.factor}
@@ -60,10 +60,10 @@ def fire(
 ) -> tuple[Tensor, Tensor | None]:
     """Spikes after `size` x `size` max pooling, and the firing rates before it.
 
-    `current` is `[steps or 1, batch, height, width, channels]`, integers as float32 or float64; `threshold`, the real
-    `unit` of a membrane and `reset` are of its type, `[1]` or `[channels]`. The spikes are `[steps, batch,
-    height // size, width // size, channels]`; the rates, `[batch, height, width, channels]`, are None unless they are
-    asked for. Backwards, a spike is that of `model/neurons.py` at `x = unit * (u - threshold)`.
+    `current` is `[steps or 1, batch, height, width, channels]`, integers as float32 or float64. `threshold`, the real
+    `unit` of a membrane and `reset` have its type and are `[1]` or `[channels]`. The spikes are `[steps, batch,
+    height // size, width // size, channels]`; the rates, `[batch, height, width, channels]`, are None unless
+    requested. The gradient of a spike is that of `model/neurons.py` at `x = unit * (u - threshold)`.
     """
     channels = current.shape[-1]
     rows = threshold.expand(channels), unit.expand(channels), reset.expand(channels)

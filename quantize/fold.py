@@ -1,6 +1,6 @@
-"""From a trained network to a chain of plain float layers: nothing left but synapses, biases and neurons.
+"""From a trained network to a chain of plain float layers with synapses, biases and neurons only.
 
-Folding happens in real numbers, before any rounding, and only where it is exact:
+Folding happens in float64 before any rounding, and only where it is exact:
 
 * input normalisation `(x - mean) / std` into the first layer's weights and bias; with a zero-padded convolution it is
   exact for `mean = 0` alone (the border would have to hold `mean`), and refused otherwise;
@@ -26,21 +26,20 @@ from ..errors import UserError, require, within
 from ..model import description
 from ..model.checkpoint import NORM, Checkpoint
 from ..model.description import FloatNeuron
-from ..shapes import LARGEST_SIZE, Conv2dGeometry, Pool, shape_of
+from ..shapes import LARGEST_LAYERS, LARGEST_SIZE, Conv2dGeometry, Pool, shape_of
 from .interface import LARGEST_STEPS, Readout
-from .layer import LARGEST_LAYERS
 
-LARGEST_WEIGHTS = 1e-30, 1e30  # between these is the largest weight of a layer
+LARGEST_WEIGHTS = 1e-30, 1e30  # bounds of a layer's largest weight
 BATCH_NORM_EPS = 1e-5  # torch's default, which model/networks.py keeps
 
 
 @dataclass(frozen=True)
 class FloatLayer:
-    """`weight` float64 `[out, in]` or `[out, in, kh, kw]`, `bias` float64 `[out]`; a weight of 0.0 is no synapse.
+    """`weight` float64 `[out, in]` or `[out, in, kh, kw]`, `bias` float64 `[out]`; a weight of 0.0 is not a synapse.
 
-    Both may be given as arrays, tensors or nested lists of numbers. They are copied, and the copies cannot be written
-    to. All neurons of a layer have one `neuron`: values per neuron raise `UserError`. `source_unit` is what one spike
-    of a source is worth; a pixel goes from 0.0 to 1.0.
+    Both may be given as arrays, tensors or nested lists of numbers. They are copied, and the copies are read-only. All
+    neurons of a layer share one `neuron`: values per neuron raise `UserError`. `source_unit` is the real value of one
+    spike of a source; a pixel is 0.0 to 1.0.
     """
 
     name: str
@@ -64,7 +63,7 @@ class FloatLayer:
         take("bias", reals(f"{where} bias", self.bias, (1,)))
         require(self.weight.size > 0, f"{where} weight shape", self.weight.shape, "no empty dimension")
         out = self.weight.shape[:1]
-        require(self.bias.shape == out, f"{where} bias shape", self.bias.shape, f"{out}, one an output channel")
+        require(self.bias.shape == out, f"{where} bias shape", self.bias.shape, f"{out}, one per output channel")
         require(bool(self.weight.any()), f"{where} weights", "all zero", "at least one synapse")
         largest = max(float(self.weight.max()), -float(self.weight.min()))
         low, high = LARGEST_WEIGHTS
@@ -96,7 +95,7 @@ class FloatLayer:
 
     @property
     def output_shape(self) -> tuple[int, ...]:
-        """Shape of what the next layer sees, after pooling."""
+        """Shape of the next layer's input, after pooling."""
         return self.pool.output_shape(self.shape) if self.pool else self.shape
 
     @property
@@ -144,13 +143,13 @@ class FloatNetwork:
 def fold(checkpoint: Checkpoint, *, mean: ArrayLike = 0.0, std: ArrayLike = 1.0) -> FloatNetwork:
     """Fold a trained network.
 
-    `mean` and `std`, numbers or one per input channel, are those of a normalisation of the pixels `x / 255` that the
-    network was trained behind.
+    `mean` and `std`, numbers or one per input channel, are those of the normalisation of pixels `x / 255`
+    with which the network was trained.
 
     Raises
     ------
     UserError
-        A layer has no synapse or numbers that are not finite, or a folding would not be exact.
+        A layer has no synapses or numbers that are not finite, or folding would not be exact.
     """
     network, arrays = checkpoint.network, checkpoint.arrays
     if not isinstance(network, description.Network):
@@ -189,9 +188,9 @@ def fold_batch_norm(
     variance: np.ndarray,
     eps: float = BATCH_NORM_EPS,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Weights and bias whose current is the batch-normalised one, with running statistics as in evaluation.
+    """Weights and bias that give the batch-normalised current, with running statistics as in evaluation.
 
-    All but `weight` are float64 `[out]`. A negative `gain` turns the signs of its channel's weights.
+    All but `weight` are float64 `[out]`. A negative `gain` changes the signs of its channel's weights.
     """
     require(bool((variance + eps > 0).all()), "batch norm variance", float(variance.min()), "variance + eps above 0")
     slope = gain / np.sqrt(variance + eps)

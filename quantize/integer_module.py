@@ -1,10 +1,10 @@
-"""A torch module whose forward pass *is* the integer arithmetic of `sim/reference.py`, and which can learn.
+"""A trainable torch module whose forward pass *is* the integer arithmetic of `sim/reference.py`.
 
-Every tensor holds integers, as floats wide enough to hold them exactly (`IntegerNetwork.check`). What a layer learns
-are real weights, biases and the logarithm of one step size (`[1]`, or `[out]` per channel); rounding them
-gives its integer weights, biases *and* thresholds (`quantize/rounding.py`), so that no rescaling is left over. Rounding
-passes gradients straight through; with the spike's surrogate taken in real units, that makes the step size's gradient
-the one of Esser et al., "Learned Step Size Quantization" (ICLR 2020).
+Every tensor holds integers, as floats wide enough to hold them exactly (`IntegerNetwork.check`). The parameters
+of a layer are real weights, biases and the logarithm of one step size (`[1]`, or `[out]` per channel). Rounding them
+gives its integer weights, biases *and* thresholds (`quantize/rounding.py`), so no rescaling remains. Rounding
+has straight-through gradients. As the spike's surrogate is in real units, the gradient of the step size is that of
+Esser et al., "Learned Step Size Quantization" (ICLR 2020).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .ptq import Scales
 from .rounding import Formats, Integers, assemble, leak_of, source_values
 
 EXACT_FLOAT32 = 1 << 24  # integers up to here are exact
-MARGIN = 4  # how far sums may grow in training before they reach it
+MARGIN = 4  # factor by which sums may grow in training before they reach it
 
 
 class _Round(torch.autograd.Function):
@@ -44,8 +44,8 @@ class _Round(torch.autograd.Function):
 class IntegerLayer(nn.Module):
     """One layer: integers in, spikes out, `[steps or 1, batch, ...] -> [steps, batch, ...]`.
 
-    `weight` holds the living synapses alone, `[synapses]`, and the product of a dense layer only the sources that have
-    one (`used`). `place` says where in that product's weight, of `shape`, the synapses are.
+    `weight` holds only the non-zero synapses, `[synapses]`. The product of a dense layer has only the sources with
+    synapses (`used`). `place` holds the indices of the synapses in the weight of this product, which has `shape`.
     """
 
     place: Tensor
@@ -106,7 +106,7 @@ class IntegerLayer(nn.Module):
         return spikes[:, :, 0, 0], rates[:, 0, 0] if rates is not None else None
 
     def forward(self, x: Tensor, with_rates: bool = False) -> tuple[Tensor, Tensor | None]:
-        """What the next layer sees; the firing rates before pooling, if asked for, or None."""
+        """The input of the next layer; the firing rates before pooling, or None unless requested."""
         pool = self.layer.pool
         if pool is None or pool.kind == "max":
             return self.fire(x, 1 if pool is None else pool.size, with_rates)
@@ -119,7 +119,7 @@ class IntegerNetwork(nn.Module):
     """uint8 frames -> firing rates `[batch, classes]`, 0 to 1, of the network that `export` returns.
 
     Static frames are `[batch, *input_shape]`; spike frames 0/1 `[batch, steps, *input_shape]`. With
-    `layer_rates=True` also each layer's firing rates, `[batch, *shape]` before pooling. On a processor alone.
+    `layer_rates=True` also each layer's firing rates, `[batch, *shape]` before pooling. For CPUs only.
     """
 
     def __init__(self, network: FloatNetwork, formats: Formats, scales: Scales) -> None:
@@ -138,7 +138,7 @@ class IntegerNetwork(nn.Module):
         return [layer for layer in self.layers if isinstance(layer, IntegerLayer)]
 
     def encode(self, frames: Tensor) -> Tensor:
-        """What the first layer sees, `[1 or steps, batch, *input_shape]`."""
+        """The input of the first layer, `[1 or steps, batch, *input_shape]`."""
         frames = self.input.seen(frames)
         if self.input.kind == "static":
             return frames.to(self.dtype).unsqueeze(0)
@@ -165,7 +165,7 @@ class IntegerNetwork(nn.Module):
 
     @torch.no_grad()
     def export(self, notes: dict[str, Any] | None = None) -> QuantizedNetwork:
-        """The network of integers that this module computes now."""
+        """The integer network that this module computes now."""
         integers = []
         for layer in self._chain:
             weight, bias, threshold, reset, _ = (values.cpu().numpy() for values in layer.integers())
@@ -176,7 +176,7 @@ class IntegerNetwork(nn.Module):
         return assemble(self.network, self.formats, integers, {"scales": scales, **(notes or {})})
 
     def check(self) -> None:
-        """`UserError` if some sum of the network as it is now could leave the integers that its floats hold exactly."""
+        """`UserError` if some sum of the current network could exceed the integers that its floats hold exactly."""
         if self.dtype == torch.float32:
             found = largest_integer(self.export())
             require(found < EXACT_FLOAT32, "largest sum", found, f"below {EXACT_FLOAT32}: train in smaller steps")

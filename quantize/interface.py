@@ -1,4 +1,4 @@
-"""What enters a network and what is read out of it: `Input` and `Readout`."""
+"""Input and output of a network: `Input` and `Readout`."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ class Input:
 
     @property
     def dropped(self) -> int:
-        """Low bits of a source's value that the network does not see."""
+        """Number of low bits of a source's value that the network ignores."""
         return PIXEL_BITS - self.bits if self.kind == "static" else 0
 
     def seen(self, x: Any) -> Any:
-        """What counts of `x`, the values of sources: an integer, or an array or tensor of them."""
+        """The used bits of `x`, the values of sources: an integer, or an array or tensor of them."""
         return x >> self.dropped
 
 
@@ -56,8 +56,8 @@ class Readout:
     `count`: how often a neuron spiked. Of neurons that do not spike: `membrane`, at the end of the frame; `largest`
     membrane of all steps; `sum` of the membranes over all steps.
 
-    Outputs are summed in runs of `group` neighbours (the voting layer); the class is the largest sum, ties to the
-    lowest index.
+    Outputs are summed in groups of `group` neighbours (the voting layer). The class is the index of the largest sum, of
+    equal sums the lowest index.
     """
 
     kind: str = "count"

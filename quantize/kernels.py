@@ -1,6 +1,6 @@
-"""Loops over integer neurons, compiled: what `fire.py` does, a few passes over memory in all.
+"""Compiled loops over integer neurons: the work of `fire.py`, in a few passes over memory.
 
-Built as `model/kernels.py` is, which tells of the order of the loops. Integers are floats wide enough to hold them. A
+The structure is that of `model/kernels.py`, which explains the order of the loops. Integers are stored as floats. A
 `rule` is a tuple: the `kind` of leak, a `LeakKind.code`; `worth`, `factor` and `fraction` (how many units of the
 membrane a unit of the current is), of the arrays' type; the flags `soft` and `clips`; and the bounds of membranes,
 `low` and `high`.
@@ -21,7 +21,7 @@ SHIFT, MULTIPLY, DECAYING_INPUT = (kind.code for kind in (LeakKind.SHIFT, LeakKi
 
 @kernel(error_model="numpy")
 def _integrate(held, kind, worth, factor, scaled, v, u):
-    """`u` of one update, `network.IntNeuron.step`."""
+    """`u` after one update, as in `network.IntNeuron.step`."""
     if kind == DECAYING_INPUT:
         for i in range(held):
             u[i] = np.floor((scaled[i] - v[i]) * worth) + v[i]
@@ -38,7 +38,7 @@ def _integrate(held, kind, worth, factor, scaled, v, u):
 
 @kernel(error_model="numpy")
 def _reset(held, threshold, reset, soft, u, v, over):
-    """How far `u` is over its threshold, and the membrane after its spike."""
+    """The distance of `u` from its threshold, and the membrane after the spike."""
     none = u.dtype.type(0)
     for i in range(held):
         over[i] = u[i] - threshold[i]
@@ -54,7 +54,7 @@ def _reset(held, threshold, reset, soft, u, v, over):
 
 @kernel(error_model="numpy")
 def _clip(held, low, high, v, within):
-    """Clip membranes; `within` is 1 where that changed nothing."""
+    """Clip membranes; `within` is 1 where clipping changed nothing."""
     unit, none = v.dtype.type(1), v.dtype.type(0)
     for i in range(held):
         within[i] = unit if (v[i] >= low) & (v[i] <= high) else none
@@ -69,7 +69,7 @@ def _times(held, factor, values):
 
 @kernel(error_model="numpy")
 def _back(held, by_v, soft, unit, over, to_spike, to_v, to_scaled, to_threshold, to_unit):
-    """The gradient through one update but its clipping; the surrogate is taken at `unit * over`."""
+    """The gradient through one update without its clipping; the surrogate is taken at `unit * over`."""
     pi, one, none = over.dtype.type(math.pi), over.dtype.type(1), over.dtype.type(0)
     for i in range(held):
         far = pi * unit[i] * over[i]
@@ -88,9 +88,9 @@ def _back(held, by_v, soft, unit, over, to_spike, to_v, to_scaled, to_threshold,
 def fire_forward(first, last, x, neurons, rule, size, spikes, rates):
     """Neurons and max pool of all steps of integer currents `x`, `[steps or 1, n, height, width, channels]`.
 
-    `neurons` are the rows `threshold`, `reset`, `unit`, `[3, channels]`. Filled are `spikes`, `[steps, n,
-    height // size, width // size, channels]`, 0 or 1; and, unless it is empty, `rates`, `[n, height, width, channels]`,
-    each neuron's mean over the steps.
+    `neurons` are the rows `threshold`, `reset`, `unit`, `[3, channels]`. It fills `spikes`, `[steps, n,
+    height // size, width // size, channels]`, with 0 or 1. Unless it is empty, it also fills `rates`, `[n, height,
+    width, channels]`, each neuron's mean over the steps.
     """
     kind, worth, factor, fraction, soft, clips, low, high = rule
     steps, static, channels = len(spikes), len(x) == 1, spikes.shape[4]
@@ -131,13 +131,13 @@ def fire_forward(first, last, x, neurons, rule, size, spikes, rates):
 
 @kernel(error_model="numpy")
 def fire_backward(first, last, gradient, to_rates, x, neurons, rule, by_v, size, to_x, sums):
-    """The gradient of `fire_forward`, of which all but the spikes' and the rates' gradients is computed again.
+    """The gradient of `fire_forward`, whose intermediate values are computed again.
 
     `gradient` is that of the spikes; a window's goes to its largest membrane, the first of equal ones, row by row.
-    `to_rates`, that of the rates, is empty where there is none. Floors are left out, and the reset carries no gradient
-    but that of a threshold that is subtracted: `by_v` is the derivative of `u` by `v`. `to_x`, of the shape of `x`, is
-    filled with the gradient by the scaled currents; and `sums`, `[n, 2, channels]`, float64, with the sums over each
-    image of the gradients of `threshold` and of `unit`.
+    `to_rates`, that of the rates, may be empty. Floors are ignored. The reset has no gradient, except that of a
+    threshold that is subtracted. `by_v` is the derivative of `u` with respect to `v`. `to_x`, of the shape of `x`, is
+    filled with the gradient of the scaled currents; `sums`, `[n, 2, channels]`, float64, with the sums over each image
+    of the gradients of `threshold` and of `unit`.
     """
     kind, worth, factor, fraction, soft, clips, low, high = rule
     steps, static, channels = len(gradient), len(x) == 1, x.shape[4]

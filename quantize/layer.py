@@ -8,18 +8,20 @@ from math import prod
 
 import numpy as np
 
+from ..arrays import connectivity
 from ..checks import name
 from ..shapes import Pool, shape_of
 from .neuron import IntNeuron, Parameters
 from .population import checked_neurons, checked_weights, kinds, spread
 from .synapses import Conv, Dense
 
-LARGEST_LAYERS = 64  # of a network
-
 
 @dataclass(frozen=True)
 class Layer:
-    """Synapses, neurons and an optional pool. `input_shape` is what the layer before it, or the input, puts out."""
+    """Synapses, neurons and an optional pool.
+
+    `input_shape` is the output shape of the layer before it, or of the input.
+    """
 
     name: str
     input_shape: tuple[int, ...]
@@ -41,7 +43,7 @@ class Layer:
 
     @property
     def channels(self) -> int:
-        """Output channels: what thresholds and biases are given for."""
+        """Output channels: the number of biases, and of thresholds if there is more than one."""
         return self.synapses.weight.shape[0]
 
     @cached_property
@@ -59,12 +61,12 @@ class Layer:
 
     @property
     def output_shape(self) -> tuple[int, ...]:
-        """Shape of what the next layer sees, after pooling."""
+        """Shape of the next layer's input, after pooling."""
         return self.pool.output_shape(self.shape) if self.pool else self.shape
 
     @property
     def possible(self) -> int:
-        """Weights, zeros included: the connections that the layer could have."""
+        """Number of weights, zeros included."""
         return self.synapses.weight.size
 
     @cached_property
@@ -75,7 +77,7 @@ class Layer:
     @property
     def connectivity(self) -> float:
         """The fraction of weights that are not zero."""
-        return self.connected / self.possible
+        return connectivity([self.connected], self.possible)
 
     def per_neuron(self, values: np.ndarray) -> np.ndarray:
         """Spread `[1]`, `[channels]` or `[neurons]` values over the neurons: `[neurons]`."""

@@ -1,7 +1,7 @@
 """Training without dead neurons: those that no source reaches, or whose spikes no synapse reads.
 
-They are left out before fine-tuning and put back afterwards. This is exact: they can change no spike of any other
-neuron. Sparse networks have many (half of a hidden layer with 1 % of its connections), and the time of fine-tuning
+They are removed before fine-tuning and added again afterwards. This is exact, as they change no spike of another
+neuron. Sparse networks have many of them (half of the hidden layer at 1 % connectivity), and the time of fine-tuning
 grows with the number of neurons.
 """
 
@@ -26,7 +26,7 @@ class Living:
     neurons: tuple[np.ndarray, ...]
 
     def expand(self, found: QuantizedNetwork) -> QuantizedNetwork:
-        """`found`, made from `network`, in the shape of `whole`: with the dead neurons, which have no synapses."""
+        """`found`, a quantised `network`, with the shape of `whole`: the dead neurons have no synapses."""
         layers = []
         for index, (layer, trained) in enumerate(zip(found.layers, self.whole.layers, strict=True)):
             if isinstance(layer.synapses, Dense):
@@ -51,7 +51,7 @@ class Living:
 
 
 def without_dead(network: FloatNetwork) -> Living:
-    """Leave out the dead neurons of dense layers that precede a dense layer; none if a layer would lose all neurons."""
+    """Remove the dead neurons of dense layers before a dense layer; none if a layer would lose all neurons."""
     layers = network.layers
     keep = [np.arange(layer.channels) for layer in layers]
     between = [i for i in range(len(layers) - 1) if layers[i].weight.ndim == layers[i + 1].weight.ndim == 2]

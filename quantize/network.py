@@ -1,4 +1,4 @@
-"""`QuantizedNetwork`: the frozen integers that simulators and hardware agree on.
+"""`QuantizedNetwork`: the frozen integers that simulators and hardware share.
 
 A network is a graph: inputs, populations of one kind of `IntNeuron` each, connections between them, and read-outs. The
 meaning of every field is the arithmetic contract of `docs/design.md`, section 2, written out in `sim/reference.py`. All
@@ -22,13 +22,14 @@ from typing import Any
 import numpy as np
 
 from .. import archive
+from ..arrays import connectivity
 from ..checks import whole
 from ..errors import require, within
-from ..shapes import Pool
+from ..shapes import LARGEST_LAYERS, Pool
 from . import network_file, network_file_1
 from .graph import Edge, Graph
 from .interface import LARGEST_STEPS, PIXEL_BITS, SUM_BITS, Input, Readout
-from .layer import LARGEST_LAYERS, Layer
+from .layer import Layer
 from .neuron import LIMIT, Adaptation, IntNeuron, LeakKind, Parameters, Reset, Rounding, State, SynapticCurrent
 from .placement import Placement, checked_rates
 from .population import Connection, Population, kinds
@@ -283,7 +284,7 @@ class QuantizedNetwork:
     @property
     def connectivity(self) -> float:
         """The fraction of all weights that are not zero."""
-        return self.connected / self.possible
+        return connectivity([layer.connected for layer in self.layers], self.possible)
 
     @cached_property
     def digest(self) -> str:

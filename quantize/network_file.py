@@ -16,10 +16,9 @@ import numpy as np
 from ..archive import Claim, Claims
 from ..checks import fields, items, name, whole
 from ..errors import UserError, require, within
-from ..shapes import Conv2dGeometry, Pool, shape_of
+from ..shapes import LARGEST_LAYERS, Conv2dGeometry, Pool, shape_of
 from . import network_file_1
 from .interface import LARGEST_STEPS, Input, Readout
-from .layer import LARGEST_LAYERS
 from .neuron import Adaptation, IntNeuron, Parameters, SynapticCurrent
 from .placement import Placement
 from .population import LARGEST_FAN, Connection, Population
@@ -134,7 +133,7 @@ class PopulationPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """A network file but for its arrays, its fields checked one by one."""
+    """A network file without its arrays; every field has been checked."""
 
     populations: tuple[PopulationPlan, ...]
     others: dict[str, Any]  # arguments of `QuantizedNetwork`

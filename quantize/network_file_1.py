@@ -15,9 +15,9 @@ import numpy as np
 from ..archive import Claim, Claims
 from ..checks import fields, items, name, whole
 from ..errors import UserError, require, within
-from ..shapes import Conv2dGeometry, Pool, shape_of
+from ..shapes import LARGEST_LAYERS, Conv2dGeometry, Pool, shape_of
 from .interface import Input, Readout
-from .layer import LARGEST_LAYERS, Layer
+from .layer import Layer
 from .neuron import IntNeuron, Reset, Rounding
 from .placement import Placement
 from .synapses import WEIGHT_BITS, Conv, Dense

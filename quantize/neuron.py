@@ -21,7 +21,7 @@ LARGEST_REFRACTORY = 255  # steps
 
 
 class LeakKind(StrEnum):
-    """What a membrane loses in a step; `IntNeuron` gives the formulas."""
+    """How a membrane decays in a step; `IntNeuron` gives the formulas."""
 
     NONE = "none"
     SHIFT = "shift"
@@ -158,7 +158,7 @@ class IntNeuron:
     start_value
         None for `reset_value`.
     membrane_bits
-        Width of the membrane after reset; None: `exact`, proven so that nothing ever saturates.
+        Width of the membrane after reset; None: `exact`, a proven width at which nothing saturates.
     """
 
     leak: LeakKind  # or its value as text

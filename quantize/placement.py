@@ -1,4 +1,4 @@
-"""`Placement`: the few numbers that decide how a network is placed on processing elements (PEs); event rates."""
+"""`Placement`: how a network is placed on processing elements (PEs); checks of event rates."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..errors import UserError, require
 PIXELS_A_BEAT = (1, 2, 4, 8)
 LARGEST_PES = 256
 LARGEST_QUEUE = 1024
-QUEUE_DEPTH, ROW_QUEUE_DEPTH = 16, 8  # entries, where nothing else is asked for
+QUEUE_DEPTH, ROW_QUEUE_DEPTH = 16, 8  # entries, by default
 LINE = re.compile(
     r"pe (?P<pes>[\d,]+); pixels a beat (?P<pixels_a_beat>\d+); queue depth (?P<queue_depth>\d+); "
     r"row queue depth (?P<row_queue_depth>\d+); strided (?P<strided>none|[\d,]+)",
@@ -25,7 +25,7 @@ LINE = re.compile(
 
 @dataclass(frozen=True)
 class Placement:
-    """What `map_network` needs beside the network and its event rates. Invalid values raise `UserError`.
+    """Parameters of `map_network` beside the network and its event rates. Invalid values raise `UserError`.
 
     Attributes
     ----------
@@ -34,10 +34,10 @@ class Placement:
     pixels_a_beat
         Pixels on the input bus: 1, 2, 4 or 8.
     queue_depth, row_queue_depth
-        Entries, 2 to 1024, of each PE's event queue and of the queue of rows behind each layer's fire unit.
+        Entries, 2 to 1024, of each PE's event queue and of the row queue after each layer's fire unit.
     strided
-        Layers, in ascending order, whose synapse memories are addressed by list, without start pointers: memories
-        that cannot come with the bitstream and are loaded at start.
+        Layers, in ascending order, whose synapse memories are addressed by synapse list, without start pointers. These
+        memories have no initial contents; the host loads them after power-up.
     """
 
     pes: tuple[int, ...]
@@ -109,7 +109,7 @@ class Placement:
 
 
 def checked_rates(rates: Sequence[np.ndarray], sources: Sequence[int]) -> tuple[np.ndarray, ...]:
-    """Event rates of layers with so many `sources`, as float64 arrays that cannot be written to.
+    """Event rates of layers with these numbers of `sources`, as read-only float64 arrays.
 
     Raises `UserError` unless they have these sizes and are finite and not negative.
     """

@@ -1,4 +1,4 @@
-"""Curves of accuracies, drawn."""
+"""Plots of accuracies."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import require
 
 INK, GRID = "#333333", "#dddddd"
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # told apart with any colour vision (Okabe and Ito)
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # distinguishable with any colour vision (Okabe and Ito)
 MARKERS = ("o", "s", "^", "D")
 
 
@@ -23,7 +23,7 @@ def draw(
     levels: Mapping[str, float] | None = None,
     logarithmic: bool = False,
 ) -> None:
-    """Draw points `(x, y)` by the curve's name, and horizontal `levels`, into `path` (.svg or .png).
+    """Draw named curves of points `(x, y)`, and horizontal `levels`, into `path` (.svg or .png).
 
     Each x is marked on its axis, which may be `logarithmic`. The same points give the same file.
     """

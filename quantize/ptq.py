@@ -1,9 +1,9 @@
 """Post-training quantisation: choose the scales, then round.
 
-Scales are chosen in one of two ways. By the weights alone: each scale minimises the squared rounding error of its
-synapses. Or by a search from there: for one layer after another, multiples of its scale are tried, and the one whose
-integer network scores best is kept. The caller gives the score, such as the accuracy of the engine on training images
-(never on test images).
+Scales are chosen in one of two ways. From the weights alone: each scale minimises the squared rounding error of its
+synapses. Or by a search from there: for one layer after another, multiples of its scale are tried, and the one with the
+best score of the integer network is kept. The caller gives the score, such as the accuracy of the engine on training
+images (never on test images).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .rounding import Formats, assemble, round_layer, round_weight, smallest_sca
 Score = Callable[[QuantizedNetwork], float]
 Scales = tuple[np.ndarray, ...]  # float64 [1] or [out], one for each layer
 
-WIDEST = 1.5  # a scale tried, in steps of the one that just clips nothing
+WIDEST = 1.5  # largest scale tried, relative to the one at which nothing is clipped
 FACTORS = tuple(float(f) for f in np.round(np.geomspace(0.5, 2.0, 25), 4))
 
 
@@ -43,7 +43,7 @@ def quantize(
     Raises
     ------
     UserError
-        The formats do not fit the network, or a number leaves the range of the machines.
+        The formats do not fit the network, or a number reaches 2^30.
     """
     scales = weight_scales(network, formats)
     if score is None:
@@ -75,7 +75,7 @@ def at_scales(network: FloatNetwork, formats: Formats, scales: Scales) -> Quanti
 
 
 def _fitting(network: FloatNetwork, formats: Formats, scales: Scales) -> QuantizedNetwork | None:
-    """The network rounded at `scales`; None if a number does not fit the machines."""
+    """The network rounded at `scales`; None if a number reaches 2^30."""
     try:
         return at_scales(network, formats, scales)
     except UserError:
@@ -85,8 +85,8 @@ def _fitting(network: FloatNetwork, formats: Formats, scales: Scales) -> Quantiz
 def weight_scales(network: FloatNetwork, formats: Formats) -> Scales:
     """For each layer, the scale `[1]`, or scales `[out]`, of least squared rounding error over its synapses.
 
-    A channel that is switched off (all its weights are zero, or so small that its threshold or bias would not fit the
-    machines) has the scale of its whole layer, at which its weights are rounded to zero.
+    A channel that is switched off (all its weights are zero, or so small that its threshold or bias would reach
+    2^30) has the scale of its whole layer, at which its weights are rounded to zero.
     """
     scales = []
     values = source_values(network, formats)
@@ -110,7 +110,7 @@ def _of_channel(weight: np.ndarray, smallest: float, bits: int, whole: float) ->
 
 
 def _least_error(weight: np.ndarray, bits: int) -> float:
-    """The scale, of a fine grid around the one that just clips nothing, whose rounding of `weight` errs least."""
+    """The scale of least rounding error of `weight`, on a fine grid around the one at which nothing is clipped."""
     weight = weight[weight != 0]
     largest = float(np.abs(weight).max()) / signed_range(bits)[1]
     candidates = largest * np.linspace(0.2, WIDEST, 131)

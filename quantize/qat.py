@@ -1,8 +1,8 @@
 """Quantisation-aware training: fine-tune the integers themselves, from the best post-training scales.
 
-The mask stays as it was trained: pruned synapses never come back, and those that round to zero are counted as lost.
-The validation images, held out of the training images, choose the epoch that is kept, by their loss: it is a steadier
-judge than the accuracy, which a few images decide.
+The sparsity mask is fixed: pruned synapses stay pruned, and those that round to zero are counted as lost. The epoch
+with the smallest loss on the validation images, which are held out of the training images, is kept. The loss is less
+noisy than the accuracy, which depends on a few images.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from .ptq import Scales, weight_scales
 from .rounding import Formats
 
 Row = dict[str, Any]
-STATE = ("module", "optimizer", "history", "best")  # what a saved state holds
+STATE = ("module", "optimizer", "history", "best")  # parts of a saved state
 
 
 def fine_tune(
@@ -51,13 +51,13 @@ def fine_tune(
 ) -> QuantizedNetwork:
     """Fine-tune a folded network on `data`, the training set, and return the integers of its best epoch.
 
-    `scales` are where the step sizes start, by default those of least weight error. Each epoch's row (`epoch`, `loss`,
+    `scales` are the initial step sizes, by default those of least rounding error. Each epoch's row (`epoch`, `loss`,
     `validation_loss`, `validation`, `synapses`) goes to `on_epoch`; its `validation` accuracy is that of the integer
-    network. Epoch 0 is the network before fine-tuning; of two epochs as good, the later is kept.
+    network. Epoch 0 is the network before fine-tuning; of two equally good epochs, the later is kept.
 
-    With a file `resume` the state of the run is kept there after each epoch, and a run that finds one there continues
-    from it: the result is that of an uninterrupted run. The file is held meanwhile. `on_resume` gets the number of
-    epochs found there. `progress` shows a bar on stderr; None: if it is a terminal.
+    With a file `resume`, the state of the run is saved there after each epoch. A run that finds a state there continues
+    from it, with the result of an uninterrupted run. The file is locked meanwhile. `on_resume` is called with the
+    number of epochs already done. `progress` shows a bar on stderr; None: if it is a terminal.
 
     Raises
     ------
@@ -116,7 +116,7 @@ def _fine_tune(
         kept = state_files.load(resume, "fine-tuning", identity, STATE)
         with state_files.fitting(resume):
             history, best = list(kept["history"]), kept["best"]
-            module.load_state_dict(best)  # as the end of the run will
+            module.load_state_dict(best)  # as at the end of the run
             module.load_state_dict(kept["module"])
             state_files.load_optimizer(optimizer, kept["optimizer"])
         if on_resume is not None:
@@ -166,7 +166,7 @@ def _state(module: IntegerNetwork) -> dict[str, torch.Tensor]:
 
 
 def _identity(config: QatConfig, formats: Formats, module: IntegerNetwork, data: Dataset) -> dict[str, Any]:
-    """What a saved state must share with the run that continues from it; `module` as it is before fine-tuning."""
+    """What must be equal in a saved state and the run that resumes from it; `module` before fine-tuning."""
     arrays = {f"{layer.name}.{k}": getattr(layer, k) for layer in module.network.layers for k in ("weight", "bias")}
     start = {name: tensor.numpy() for name, tensor in _state(module).items()}
     return state_files.identity(

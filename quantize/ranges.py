@@ -11,7 +11,7 @@ from .graph import Edge, Graph
 from .neuron import LIMIT, IntNeuron, Parameters, Reset
 from .population import Population, spread
 
-ROWS = 1 << 22  # weights that are looked at together: their sums need eight times the memory
+ROWS = 1 << 22  # weights that are summed at a time: the sums need eight times the memory
 
 Bounds = tuple[int, int]  # inclusive
 

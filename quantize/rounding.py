@@ -1,7 +1,7 @@
-"""From real numbers to the integers of a `QuantizedNetwork`, given the scales: the one place that rounds.
+"""From real numbers to the integers of a `QuantizedNetwork`, given the scales. All rounding is here.
 
 A layer has one `scale`, or one for each output channel: the real value of an integer weight of 1. With the real value
-of a source of 1 (`source_value`) it determines everything else, so that the hardware never rescales:
+of a source of 1 (`source_value`) it determines all other units, so the hardware never rescales:
 
     I    counts in  scale * source_value               (the current unit: biases)
     v, u count in   scale * source_value * gain / 2**fraction    (the membrane unit: thresholds, reset values)
@@ -71,7 +71,7 @@ class Formats:
 
 @dataclass(frozen=True)
 class Leak:
-    """A `LeakKind` and its numbers; `gain` is what multiplies the current besides."""
+    """A `LeakKind` and its numbers; `gain` is an additional factor on the current."""
 
     kind: LeakKind
     shift: int = 1
@@ -139,7 +139,7 @@ def round_layer(layer: FloatLayer, scale: np.ndarray, bits: int, source_value: f
     reset = _integers(f"layer {layer.name} v_reset", layer.neuron.v_reset, units.membrane)
     same = bool((reset == reset[0]).all())
     require(same, f"layer {layer.name} v_reset", layer.neuron.v_reset, "0 if every channel has its own scale")
-    lowest = int(reset[0]) + 1  # a silent neuron must stay silent
+    lowest = int(reset[0]) + 1  # rounding must not make a silent neuron fire
     return Integers(round_weight(layer.weight, scale, bits), bias, np.maximum(threshold, lowest), int(reset[0]))
 
 

@@ -1,6 +1,6 @@
 """Accuracy against weight bits: one network, several ways to quantise it, 2 to 8 bits; a table and a plot.
 
-A sweep keeps each network it makes in a folder and makes none twice, so it may be interrupted at will.
+A sweep keeps each network in a folder and makes none twice, so it may be interrupted at any time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Method = Callable[[FloatNetwork, Formats], QuantizedNetwork]
 
 @dataclass(frozen=True)
 class Row:
-    """One network of a sweep. `accuracy` is 0 to 1; `connectivity` counts the synapses that rounding has left."""
+    """One network of a sweep. `accuracy` is 0 to 1; `connectivity` is that after rounding."""
 
     method: str
     bits: int
@@ -42,8 +42,8 @@ def sweep(
 ) -> list[Row]:
     """Quantise `network` by each of `methods` (by name) to each of `bits`, in `formats` otherwise.
 
-    The networks are kept in `folder` as `<method>-<bits>bit.npz` and taken from there when they exist. `made_from`,
-    JSON values, is what else decides them (data, settings of the methods): networks with another one are refused.
+    The networks are kept in `folder` as `<method>-<bits>bit.npz` and read from there if they exist. `made_from`, JSON
+    values, is all else that determines them (data, settings of the methods): networks with another one are refused.
     """
     rows = []
     noted = {**network.notes, **({} if made_from is None else {"made_from": made_from})}
@@ -71,7 +71,7 @@ def sweep(
 
 
 def markdown(rows: Sequence[Row], float_accuracy: float | None = None) -> str:
-    """A Markdown table of accuracies in per cent: bits down, methods across."""
+    """A Markdown table of accuracies in per cent: a row per width, a column per method."""
     methods = list(dict.fromkeys(row.method for row in rows))
     accuracy = {(row.method, row.bits): row.accuracy for row in rows}
     lines = ["| bits | " + " | ".join(methods) + " |", "| --- |" + " ---: |" * len(methods)]

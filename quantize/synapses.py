@@ -65,7 +65,7 @@ class Conv:
 
 
 def _freeze(synapses: Dense | Conv, kind: str, dimensions: int) -> None:
-    """Replace the arrays by copies that cannot be written to; `UserError` for other types, dimensions or sizes."""
+    """Replace the arrays by read-only copies; `UserError` for wrong types, dimensions or sizes."""
     weight = frozen(f"{kind} weight", synapses.weight, np.int8, (dimensions,))
     require(weight.size > 0, f"{kind} weight shape", weight.shape, "no empty dimension")
     given = np.zeros(len(weight), np.int64) if synapses.bias is None else synapses.bias

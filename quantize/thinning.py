@@ -1,4 +1,4 @@
-"""A limit on the connectivity, applied before quantisation: the weights smallest beside their scale are removed."""
+"""A limit on the connectivity before quantisation: the weights smallest in units of their scale are removed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .rounding import Formats
 
 
 def thinned(network: FloatNetwork, formats: Formats, connectivity: float) -> FloatNetwork:
-    """`network` with at most the fraction `connectivity` of all its weights: the largest in units of their scale.
+    """`network` with at most the fraction `connectivity` of its weights: those largest in units of their scale.
 
     Raises
     ------

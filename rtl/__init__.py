@@ -1,1 +1,1 @@
-"""Hardware: mapping of a `QuantizedNetwork` onto processing elements, and the generator."""
+"""Hardware: mapping of a `QuantizedNetwork` to processing elements, and its generator."""

@@ -25,17 +25,17 @@ class Accumulators(wiring.Component):
     sums, full, bad
         Out: to the fire unit, see `ProcessingElement`.
     stage2, stage3, total
-        Out, for traces and proofs: the addend whose product and accumulator are found, `addend_layout`; the addend
-        that is written, with its product; the sum that is written for it.
+        Out, for traces and proofs: the addend in the multiply and read stage, `addend_layout`; the addend in the write
+        stage, with its product; the sum that is written.
 
-    Throughput: an addend a cycle, whatever its row. Latency: an addend of cycle `c` is written in `c + 2`; a token of
-    cycle `c` makes its bank full in `c + 3`. Never stalls.
+    Throughput: one addend per cycle, for any sequence of rows. Latency: an addend of cycle `c` is written in `c + 2`; a
+    token of cycle `c` makes its bank full in `c + 3`. Never stalls.
     """
 
     def __init__(self, mapping: LayerMapping, value: ShapeLike):
         self.mapping = mapping
         self.current = signed(mapping.current_bits)
-        product = signed(mapping.weight_bits + (mapping.value_bits if mapping.value_bits > 1 else 0))
+        product = signed(mapping.synapse_format.weight_bits + (mapping.value_bits if mapping.value_bits > 1 else 0))
         written = {"valid": 1, "token": 1, "bad": 1, "bank": 1, "row": mapping.row_bits, "product": product}
         super().__init__(
             {
@@ -63,8 +63,9 @@ class Accumulators(wiring.Component):
             stage3.product.eq(stage2.weight * stage2.value if mapping.value_bits > 1 else stage2.weight),
         ]
 
-        # The sum written last cycle is forwarded: the memory does not show it yet. Rows are compared a stage earlier;
-        # banks need not be, for a token lies between the synapses of two banks.
+        # The sum written in the last cycle is forwarded, as the memory does not show it yet. Rows are compared one
+        # stage
+        # earlier. Banks need no comparison: there is a token between the synapses of two banks.
         before = Signal(self.current, name="before")
         last_sum = Signal(self.current, name="last_sum")
         forward = Signal(name="forward")

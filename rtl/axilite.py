@@ -64,7 +64,7 @@ class AxiLite(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        # Address and data of a write come in any order: each waits in its register for the other.
+        # Address and data of a write may come in any order: each is kept in a register until the other comes.
         has_address = Signal(name="has_address")
         has_data = Signal(name="has_data")
         m.d.comb += [

@@ -1,4 +1,4 @@
-"""Complete designs for boards: clock from the board's oscillator, reset, serial port, lamp, pins."""
+"""Complete designs for boards: clock from the board's oscillator, reset, serial port, LED, pins."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ BOARDS = {
 
 @dataclass(frozen=True)
 class Design:
-    """What goes to the tools: source files by name, pin constraints, the clock in MHz that is asked for."""
+    """Input of the tools: source files by name, pin constraints, the target clock in MHz."""
 
     top: str
     sources: dict[str, str]
@@ -70,7 +70,7 @@ class Design:
 
 
 def board_of(device: str) -> Board:
-    """The board that carries `device`."""
+    """The board with `device`."""
     found = [board for board in BOARDS.values() if board.device == device]
     require(bool(found), "device", device, " or ".join(board.device for board in BOARDS.values()))
     return found[0]
@@ -93,7 +93,7 @@ def _text(content: str | bytes) -> str:
 
 
 class BoardTop(Elaboratable):
-    """Oscillator, PLL, reset, serial pins, lamp."""
+    """Oscillator, PLL, reset, serial pins, LED."""
 
     def __init__(self, mapping: Mapping, board: Board):
         self.board = board

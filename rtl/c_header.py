@@ -7,7 +7,7 @@ from ..errors import require
 from .registers import MAGIC, Register, registers
 
 PREFIX = "GRADRTL"
-BITS = {  # of registers whose bits mean something on their own
+BITS = {  # bits of registers that have separate meanings
     "control": ("soft_reset",),
     "status": ("packet_waits", "frame_begun"),
     "errors": ("short_or_address", "long"),

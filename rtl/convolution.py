@@ -1,10 +1,11 @@
-"""Where the synapses of a convolution lead: address arithmetic without products and divisions.
+"""Targets of the synapses of a convolution: address arithmetic without products and divisions.
 
-A source at row `y` of its map reaches, through kernel row `i`, the target row `(y + padding - i) / stride`, where that
-is whole. So `y + padding` is split into a place `q = (y + padding) // stride` and a phase `(y + padding) % stride`:
-only kernel rows of this phase count, and they reach row `q - i // stride`. A synapse holds the tap
-`taps - 1 - i // stride`; place plus tap looks up what the target row adds to the accumulator address, or that there is
-no such row. Columns likewise. The synapses of a channel and its phases make one list, whatever the position.
+A source at row `y` of its map reaches, through kernel row `i`, the target row `(y + padding - i) / stride`, if that is
+an integer. So `y + padding` is split into a base `q = (y + padding) // stride` and a phase `(y + padding) % stride`:
+only kernel rows of this phase count, and they reach row `q - i // stride`. A synapse holds the tap `taps - 1 - i //
+stride`; a table, indexed by base plus tap, has the offset of the target row in the accumulator address, or says that
+there is no such row. The same holds for columns. The synapses of a channel and its phases make one list, for every
+position.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from .scan import Scan
 class Axis:
     """Rows, or columns, of a convolution's sources, kernel and targets.
 
-    `size`: of the source map; `targets`: of the target map, as far as it is scanned; `offsets` int64 `[targets]`: what
-    a target's row, or column, adds to the accumulator address.
+    `size`: of the source map; `targets`: of the scanned part of the target map; `offsets` int64 `[targets]`: the offset
+    of a target's row, or column, in the accumulator address.
     """
 
     size: int
@@ -36,7 +37,7 @@ class Axis:
 
     @property
     def taps(self) -> int:
-        """Targets that one source reaches at most."""
+        """Largest number of targets of one source."""
         return -(-self.kernel // self.stride)
 
     @property
@@ -48,7 +49,7 @@ class Axis:
         return (self.stride - 1).bit_length()
 
     @cached_property
-    def places(self) -> np.ndarray:
+    def bases(self) -> np.ndarray:
         """`q` of each source row: int64 `[size]`."""
         return (np.arange(self.size) + self.padding) // self.stride
 
@@ -58,13 +59,13 @@ class Axis:
         return (np.arange(self.size) + self.padding) % self.stride
 
     @property
-    def place_bits(self) -> int:
-        return unsigned_bits(int(self.places[-1]))
+    def base_bits(self) -> int:
+        return unsigned_bits(int(self.bases[-1]))
 
     @cached_property
     def reached(self) -> np.ndarray:
-        """Accumulator offset at each `q + tap`, -1 where no target is: int64 `[places[-1] + taps]`."""
-        table = np.full(int(self.places[-1]) + self.taps, -1, dtype=np.int64)
+        """Accumulator offset at each `q + tap`, -1 where there is no target: int64 `[bases[-1] + taps]`."""
+        table = np.full(int(self.bases[-1]) + self.taps, -1, dtype=np.int64)
         target = np.arange(len(table)) - (self.taps - 1)
         exists = (target >= 0) & (target < self.targets)
         table[exists] = self.offsets[target[exists]]
@@ -75,7 +76,7 @@ class Axis:
 class Kernel:
     """A convolution as the PEs compute it.
 
-    `source`: the scan of the layer before, of whose group, row and column input addresses consist, with a lane of
+    `source`: the scan of the layer before. Input addresses consist of its group, row and column, with a lane of
     `lane_bits` below them. None for the first layer: its addresses count the sources in network order.
     """
 
@@ -86,7 +87,7 @@ class Kernel:
 
     @staticmethod
     def of(layer: Layer, scan: Scan, source: Scan | None = None, lane_bits: int = 0) -> Kernel:
-        """The convolution of `layer`, whose targets are scanned in the order `scan`."""
+        """The convolution of `layer`, with targets in the scan order `scan`."""
         synapses = layer.synapses
         assert isinstance(synapses, Conv)
         y, x = scan.positions
@@ -104,12 +105,12 @@ class Kernel:
         return self.rows.phase_bits + self.columns.phase_bits
 
     def lists(self, keys: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Lists of the sources at row `y`, column `x` of the channels called `keys`: the phases stand below the key."""
+        """Lists of the sources at row `y`, column `x` of the channels called `keys`: the phases are the low bits."""
         rows, columns = self.rows, self.columns
         return (keys << rows.phase_bits | rows.phases[y]) << columns.phase_bits | columns.phases[x]
 
-    def synapses(self, weight: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """List, group, taps (row above column) and weight of every synapse of one PE, ordered by list: int64.
+    def synapses(self, weight: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:
+        """List, target (group, and taps `x` and `y`) and weight of every synapse of one PE, ordered by list: int64.
 
         `weight` is `[groups, channels, kh, kw]`, `keys` int64 `[channels]`.
         """
@@ -117,7 +118,11 @@ class Kernel:
         rows, columns = self.rows, self.columns
         phases = (i % rows.stride) << columns.phase_bits | j % columns.stride
         lists = keys[channel] << self.phase_bits | phases
-        taps = (rows.taps - 1 - i // rows.stride) << columns.tap_bits | (columns.taps - 1 - j // columns.stride)
+        target = {
+            "group": group,
+            "x": columns.taps - 1 - j // columns.stride,
+            "y": rows.taps - 1 - i // rows.stride,
+        }
         order = np.argsort(lists, kind="stable")
         values = weight[group, channel, i, j].astype(np.int64)
-        return lists[order], group[order], taps[order], values[order]
+        return lists[order], {name: value[order] for name, value in target.items()}, values[order]

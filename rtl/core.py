@@ -1,4 +1,4 @@
-"""One layer in hardware: processing elements that integrate, a fire unit that scans, a serialiser that sends on."""
+"""One layer in hardware: processing elements that integrate, a fire unit that scans, a serialiser that sends."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from .addressing import locate, located_layout
 from .edge import Edge
 from .fire import FireUnit
 from .issue import Leaving
@@ -16,7 +17,6 @@ from .latency import BANKS
 from .loading import load_ports
 from .mapping import LayerMapping
 from .pe import ProcessingElement, value_shape
-from .placing import locate, located_layout
 from .serialiser import Serialiser
 from .streams import event_layout
 from .update import output_value_shape
@@ -37,8 +37,8 @@ class Core(wiring.Component):
         In, if `loadable`: a word for the synapse memory of the PE whose bit is set.
 
     `fire_valid`, `fire_spikes`, `fire_membranes` show every update of the layer, for traces. Integration of a step
-    overlaps the scan of the step before. Throughput: a step costs the largest of its events, the synapses of its most
-    loaded PE, its rows, its spikes; see `sim/timing/`, which is exact.
+    overlaps the scan of the step before. Throughput: the cycles of a step are the largest of its events, the synapses
+    of its most loaded PE, its rows and its spikes; `sim/timing/` is exact.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Core(wiring.Component):
                     pe.load_address.eq(self.load_address),
                     pe.load_word.eq(self.load_word),
                 ]
-        # `fire.running`, a cycle later: on the longest path, a register that drives nothing else.
+        # `fire.running`, one cycle later: it is on the longest path, so a register drives nothing else.
         cleared = Signal(name="cleared")
         m.d.sync += cleared.eq(fire.running)
         m.d.comb += [

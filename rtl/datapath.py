@@ -1,4 +1,4 @@
-"""From beats of pixels, or spikes, to result packets: the serialiser of the input, all cores, the read-out."""
+"""From pixels or spikes to result packets: the serialiser of the input, all cores, the read-out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .streams import beat_layout, event_layout
 
 
 def input_signature(mapping: Mapping) -> stream.Signature:
-    """Stream that the datapath takes in: beats of pixels (static input), or events (spike input)."""
+    """Input stream of the datapath: beats of pixels (static input), or events (spike input)."""
     first = mapping.layers[0]
     if mapping.network.input.kind == "static":
         return stream.Signature(beat_layout(mapping.pixels_a_beat, unsigned_bits(mapping.beats - 1)))
@@ -32,17 +32,17 @@ class Datapath(wiring.Component):
     Ports
     -----
     frames
-        In: `input_signature`. Pixels that are zero in the network's `input.bits` are no events; the padding of the
-        last beat is ignored.
+        In: `input_signature`. Pixels whose upper `input.bits` are zero are not events. The padding of the last
+        beat is ignored.
     packets
-        Out: `packet_layout`, one packet a frame, in order.
+        Out: `packet_layout`, one packet per frame, in order.
     taken
         Out: bit `l` is set in each cycle in which core `l` takes an event (tokens not counted).
     abort
-        In: every frame that has not reached the sender of its packet is dropped.
+        In: drops every frame that has not reached the sender of the read-out.
     load
         In, if `loadable`: `load_layout`, contents of the strided synapse memories, before the first frame. Without
-        `loadable` they have their contents from the start.
+        `loadable`, they have initial contents.
 
     Latency and throughput: see `sim/timing/`. Stalls: `packets.ready` low.
     """

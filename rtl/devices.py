@@ -1,4 +1,4 @@
-"""The devices that designs are built for: what each has, and which tools serve it.
+"""FPGA devices: resources and tools of each.
 
 Numbers are those of the vendors' data sheets and, for logic cells, of nextpnr's own device databases.
 """
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from ..errors import require
 
-ANY = 1 << 30  # as many bits as there are
+ANY = 1 << 30  # no limit on the number of bits
 
 
 @dataclass(frozen=True)
@@ -21,24 +21,24 @@ class Device:
     family
         `ice40`, `ecp5`, `gowin` or `xilinx`: names the Yosys command `synth_<family>`.
     luts, flip_flops, multipliers, block_rams
-        What there is; `luts` have 4 inputs (xilinx: 6).
+        Numbers on the device; `luts` have 4 inputs (xilinx: 6).
     ram_shapes
         (words, bits) that one block RAM can have.
     wide_rams, wide_shape
         Large single-port memories without initial contents, and their shape.
     luts_a_pe
-        LUTs that each PE took in placed designs, with its share of all else: a rough measure.
+        LUTs per PE in placed designs, with a share of everything else: a rough estimate.
     clock
         Target in MHz.
     small_ram, small_rom
-        (words, bits): a memory that is written, or is not, and has neither more words nor more bits a word, is built of
-        LUTs or flip-flops. Where block RAMs are short, more of them are than the tools would choose.
+        (words, bits): a memory with at most this size, written (`small_ram`) or not (`small_rom`), is built from LUTs
+        or flip-flops. Where block RAMs are scarce, the bounds are larger than the tools' own.
     queues_in_ram
         There is no LUT RAM: the queues of events and of rows are block RAM.
     pixels_a_beat, queue_depth, row_queue_depth
-        What suits the part: logic is short on the smallest, and queues in block RAM may as well be long.
+        Values for this device: small ones save logic; queues in block RAM may be long without cost.
     share
-        Part of it that a plan fills if it can.
+        Fraction of the device that a plan should not exceed, if possible.
     placed
         False: synthesis only, no open place and route.
     options
@@ -73,7 +73,9 @@ class Device:
         return self.block_rams * max(words * bits for words, bits in self.ram_shapes)
 
     def rams_for(self, words: int, bits: int) -> int:
-        """Block RAMs that a memory takes: pieces of as many words as a shape has lie side by side."""
+        """Block RAMs of a memory: it is cut into pieces with the words of a shape, which share a block if its width
+        allows.
+        """
         return min(-(-(-(-words // w) * bits) // b) for w, b in self.ram_shapes)
 
     def fits_wide(self, words: int, bits: int) -> bool:

@@ -9,19 +9,19 @@ from amaranth.lib.wiring import In, Out
 
 from .memory import read_port, write_port
 
-FLIP_FLOP_BITS = 64  # a queue of no more bits stays in flip-flops where there is no LUT RAM
+FLIP_FLOP_BITS = 64  # without LUT RAM, queues of at most this many bits are flip-flops
 
 
 class Queue(wiring.Component):
     """First-word fall-through queue of `depth` entries.
 
     Ports: `i`, `o` streams of `layout`; `level`, the number of entries. `i.ready` is `level < depth` and `o.valid` is
-    `level > 0`, each a register of its own: a full queue takes nothing in the cycle in which it gives.
-    Latency: an entry taken in cycle `c` is offered in `c + 1`. Throughput: one entry a cycle.
+    `level > 0`, each a register: a full queue accepts nothing in the cycle in which an entry leaves.
+    Latency: an entry taken in cycle `c` is offered in `c + 1`. Throughput: one entry per cycle.
 
-    The entries lie in a memory that is read at once, which is LUT RAM, or in one that is read a cycle later, which may
-    be block RAM (`clocked`; default: on the iCE40, which has no LUT RAM, if there are more than `FLIP_FLOP_BITS`).
-    Nothing else differs.
+    The memory is either read in the same cycle (LUT RAM), or one cycle later (block RAM is possible). `clocked` selects
+    the latter; by default on the iCE40, which has no LUT RAM, if there are more than `FLIP_FLOP_BITS`. There is no
+    other difference.
     """
 
     def __init__(self, layout: ShapeLike, depth: int, clocked: bool | None = None):
@@ -42,45 +42,47 @@ class Queue(wiring.Component):
         clocked = self.clocked
         if clocked is None:
             clocked = getattr(platform, "family", "") == "iCE40" and depth * len(word) > FLIP_FLOP_BITS
-        room = Signal(init=1, name="room")
-        there = Signal(name="there")
-        takes = Signal(name="takes")
-        gives = Signal(name="gives")
-        newest = Signal(range(max(2, depth)), name="newest")
-        oldest = Signal(range(max(2, depth)), name="oldest")
-        next_oldest = Signal(range(max(2, depth)), name="next_oldest")
+        not_full = Signal(init=1, name="not_full")
+        not_empty = Signal(name="not_empty")
+        writes = Signal(name="writes")
+        reads = Signal(name="reads")
+        write_address = Signal(range(max(2, depth)), name="write_address")
+        read_address = Signal(range(max(2, depth)), name="read_address")
+        next_read_address = Signal(range(max(2, depth)), name="next_read_address")
         m.d.comb += [
-            self.i.ready.eq(room),
-            self.o.valid.eq(there),
-            takes.eq(self.i.valid & room),
-            gives.eq(self.o.ready & there),
-            next_oldest.eq(Mux(gives, _after(oldest, depth), oldest)),
+            self.i.ready.eq(not_full),
+            self.o.valid.eq(not_empty),
+            writes.eq(self.i.valid & not_full),
+            reads.eq(self.o.ready & not_empty),
+            next_read_address.eq(Mux(reads, _after(read_address, depth), read_address)),
         ]
-        m.d.sync += [self.level.eq(self.level + takes - gives), oldest.eq(next_oldest)]
-        with m.If(takes):
-            m.d.sync += newest.eq(_after(newest, depth))
-        with m.If(takes & ~gives):
-            m.d.sync += [room.eq(self.level != depth - 1), there.eq(1)]
-        with m.If(gives & ~takes):
-            m.d.sync += [room.eq(1), there.eq(self.level != 1)]
+        m.d.sync += [self.level.eq(self.level + writes - reads), read_address.eq(next_read_address)]
+        with m.If(writes):
+            m.d.sync += write_address.eq(_after(write_address, depth))
+        with m.If(writes & ~reads):
+            m.d.sync += [not_full.eq(self.level != depth - 1), not_empty.eq(1)]
+        with m.If(reads & ~writes):
+            m.d.sync += [not_full.eq(1), not_empty.eq(self.level != 1)]
 
         m.submodules.storage = storage = Memory(shape=unsigned(len(word)), depth=max(2, depth), init=[])
         write = write_port(storage, "write")
         read = read_port(storage, "read", "sync" if clocked else "comb")
-        m.d.comb += [write.addr.eq(newest), write.data.eq(word), write.en.eq(takes)]
+        m.d.comb += [write.addr.eq(write_address), write.data.eq(word), write.en.eq(writes)]
         if clocked:
-            # The memory does not show yet what was written in the cycle before: nothing else was there.
+            # The memory does not yet show the entry written in the cycle before: if it is the only one, it is offered
+            # from
+            # a register.
             last = Signal(len(word), name="last")
             only = Signal(name="only")
-            with m.If(takes):
+            with m.If(writes):
                 m.d.sync += last.eq(word)
-            m.d.sync += only.eq(takes & (self.level == gives))
-            m.d.comb += [read.addr.eq(next_oldest), offered.eq(Mux(only, last, read.data))]
+            m.d.sync += only.eq(writes & (self.level == reads))
+            m.d.comb += [read.addr.eq(next_read_address), offered.eq(Mux(only, last, read.data))]
         else:
-            m.d.comb += [read.addr.eq(oldest), offered.eq(read.data)]
+            m.d.comb += [read.addr.eq(read_address), offered.eq(read.data)]
         return m
 
 
-def _after(place: Signal, depth: int) -> Value:
-    """The place that follows, round about."""
-    return Mux(place == depth - 1, 0, place + 1)
+def _after(address: Signal, depth: int) -> Value:
+    """The address that follows; 0 after the last."""
+    return Mux(address == depth - 1, 0, address + 1)

@@ -1,4 +1,4 @@
-"""The fire unit: once a step, every neuron of a layer leaks, adds its sum, compares, resets; P of them a cycle."""
+"""The fire unit: in each step, every neuron of a layer leaks, adds its sum, compares, resets; P neurons per cycle."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from .update import Update, output_value_shape, sums_layout
 class FireUnit(wiring.Component):
     """Scans the rows of a full accumulator bank and puts out rows of spikes.
 
-    Three components: `Issue`, `Update`, `Pool`. A row passes six stages and never waits: issue, read, memory output,
-    update, fire, offer. Flow control is by credits: a row is issued only with a credit for the row queue behind, and
-    the credit comes back when the row leaves that queue, or does not enter it. So no `ready` runs back through the
-    stages. A bank is scanned once, or, with static input, `steps` times in a row; on its last scan each sum is cleared
-    behind the read and the bank is released with the last row. The frame's first scan starts from the reset value. In a
-    joined window (max pooling) the OR of its rows leaves with the last.
+    Three components: `Issue`, `Update`, `Pool`. A row passes six stages without waiting: issue, read, memory output,
+    update, fire, offer. Flow control is by credits: a row is issued only with a credit for the row queue. The credit
+    returns when the row leaves that queue, or does not enter it. So no `ready` passes backwards through the stages. A
+    bank is scanned once, or, with static input, `steps` times in a row; on its last scan each sum is cleared after it
+    is read, and the bank is released with the last row. The frame's first scan starts from the reset value. In a joined
+    window (max pooling) the OR of its rows leaves with the last.
 
     Ports
     -----
@@ -39,7 +39,7 @@ class FireUnit(wiring.Component):
     running
         Out: low while both banks are cleared after reset, `rows` cycles; events must wait.
     rows
-        Out: `row_layout`, one for each row and step, the last of a step marked `end`; must be taken at once.
+        Out: `row_layout`, one for each row and step, the last of a step marked `end`; must be taken in the same cycle.
     credit
         In: `credit_layout`, credits that come back from the row queue. Those of further edges: `credit1` and so on.
     masked
@@ -47,7 +47,7 @@ class FireUnit(wiring.Component):
     update_valid, update_spikes, update_membranes
         Out: for traces; see `docs/design.md`.
 
-    Throughput: a row a cycle. Latency (`rtl/latency.py`): a bank full in cycle `c` has its first row issued in
+    Throughput: one row per cycle. Latency (`rtl/latency.py`): a bank full in cycle `c` has its first row issued in
     `c + SEEN` if the unit is idle; a row issued in cycle `i` is put out in `i + PUT_OUT`. Stalls: all
     credits of an edge are in use. A credit returned in cycle `g` lets another row be issued in `g + 1`
     if its row was empty, else in `g + 2`.

@@ -29,7 +29,7 @@ def spike_beat_layout() -> data.StructLayout:
 
 
 class Framer(wiring.Component):
-    """Numbers the beats of a frame and puts its length right.
+    """Numbers the beats of a frame and corrects its length.
 
     A short frame ends, bad, with its last beat. A long one ends, bad, with the beat that should have been its last;
     the rest of it is dropped.
@@ -39,13 +39,13 @@ class Framer(wiring.Component):
     beats
         In: `pixel_beat_layout`.
     frames
-        Out: `beat_layout`, exactly one beat with `last` a frame.
+        Out: `beat_layout`, exactly one beat with `last` per frame.
     abort
-        In: what was sent on is void; the rest of a frame that has begun is dropped up to its last beat.
+        In: the current frame is void; its rest is dropped up to its last beat.
     short, long
-        Out: set in the cycle in which such a frame is found out.
+        Out: 1 in the cycle in which such a frame is detected.
 
-    Latency 0, throughput a beat a cycle. Stalls: `frames.ready` low; dropped beats never wait.
+    Latency 0, throughput one beat per cycle. Stalls: `frames.ready` low; dropped beats never wait.
     """
 
     def __init__(self, mapping: Mapping):
@@ -95,7 +95,7 @@ class Framer(wiring.Component):
 
 
 class SpikeFramer(wiring.Component):
-    """Turns addresses and end-of-step marks into events, with exactly `steps` tokens a frame.
+    """Turns addresses and end-of-step marks into events, with exactly `steps` tokens per frame.
 
     Within a step addresses ascend: a source comes once in a step, and this is how hardware sees it. A frame is bad
     if an address does not exist or is not above the one before it in its step, if its count does not fit `count_bits`
@@ -105,8 +105,8 @@ class SpikeFramer(wiring.Component):
     `count_bits` is None for spikes, whose beats have no count.
 
     Ports: `beats` (`spike_beat_layout`), `events` (`event_layout`), `abort`, `short`, `long` as in `Framer`;
-    `short` also tells of a dropped address. Latency 0, throughput a beat a cycle; each missing step costs
-    a cycle. Stalls: `events.ready` low.
+    `short` also reports a dropped address. Latency 0, throughput one beat per cycle; each missing step costs
+    one cycle. Stalls: `events.ready` low.
     """
 
     def __init__(self, sources: int, steps: int, address_bits: int, count_bits: int | None = None):
@@ -128,13 +128,13 @@ class SpikeFramer(wiring.Component):
         step = Signal(range(max(2, self.steps)), name="step")
         begun = Signal(name="begun")  # state: a packet has begun
         bad = Signal(name="bad")
-        dropping = Signal(name="dropping")  # what is left of the packet
-        filling = Signal(name="filling")  # steps that are missing
+        dropping = Signal(name="dropping")  # the rest of the packet is dropped
+        filling = Signal(name="filling")  # missing steps are added
         word, last = self.beats.payload.data, self.beats.payload.last
         event = self.events.payload
         final_step = Signal(name="final_step")
         mark = Signal(name="mark")
-        least = Signal(range(self.sources + 1), name="least")  # address that may come next in this step
+        least = Signal(range(self.sources + 1), name="least")  # lowest valid address in this step
         exists = Signal(name="exists")
         belongs = Signal(name="belongs")
         address, count, sends, fits = word[:MARK_BIT], Const(1), belongs, Const(1)  # it is an event; its count fits

@@ -1,4 +1,4 @@
-"""The comment that opens a generated Verilog file: written here, and read back."""
+"""The header comment of a generated Verilog file: written and read here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LINES, LONGEST = 20, 10_000  # lines and characters in which the header must end
 
 @dataclass(frozen=True)
 class Header:
-    """What a Verilog file says about itself; empty or None where it does not.
+    """The fields of a Verilog header; empty or None if missing.
 
     Digests in hexadecimal: `network`'s, and `mapping`'s with its placement. Files of version 0.1 have no `placement`.
     """
@@ -43,7 +43,7 @@ def write(mapping: Mapping, command: str) -> str:
 
 
 def read(verilog: str) -> Header:
-    """The header of a Verilog text, as far as there is one. Raises `UserError` if its placement is damaged."""
+    """The header of a Verilog text; missing fields are empty. Raises `UserError` if its placement is damaged."""
     text = "\n".join(verilog[:LONGEST].split("\n")[:LINES])
     fields = dict(re.findall(r"^// (network|mapping|placement|command): (.*?)\s*$", text, re.M))
     if "placement" in fields:
@@ -53,7 +53,7 @@ def read(verilog: str) -> Header:
 
 
 def differences(header: Header, mapping: Mapping) -> list[str]:
-    """In which words the file with `header` is not the one of `mapping`; empty if it is."""
+    """The differences between the file with `header` and `mapping`, as texts; empty if there are none."""
     found = []
     if header.network and header.network != mapping.network.digest:
         found.append(
@@ -75,7 +75,7 @@ def differences(header: Header, mapping: Mapping) -> list[str]:
 
 
 def check(header: Header, mapping: Mapping) -> None:
-    """Raise `UserError`, in words, unless the file with `header` is the one of `mapping`."""
+    """Raise `UserError` with the differences unless the file with `header` was made from `mapping`."""
     found = differences(header, mapping)
     if found:
         raise UserError(f"the Verilog does not belong to this network and placement: {'; '.join(found)}")

@@ -1,4 +1,4 @@
-"""Issue of the fire unit: which row is scanned when, under credit-based flow control."""
+"""Issue of the fire unit: it selects the next row, under credit-based flow control."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .streams import credit_layout
 
 
 def tags_layout(mapping: LayerMapping) -> data.StructLayout:
-    """What goes with a row through the fire unit.
+    """Tags of a row in the fire unit.
 
     `row`: its number; `output`: row part of the address under which it leaves; `end`, `bad`: last of its step, of a
     malformed frame; `first`, `last`: in the first or last step of its frame; `sends`: completes its window.
@@ -46,8 +46,8 @@ def _suffixes(edges: Sequence[Leaving], first: int = 0) -> list[str]:
 class Issue(wiring.Component):
     """Issues the rows of full banks in scan order, each with a credit for the row queue of every edge that leaves.
 
-    A bank is scanned `scans` times, `steps` steps are a frame. After reset both banks are cleared, row by row. What
-    goes to all PEs comes from registers.
+    A bank is scanned `scans` times; a frame has `steps` steps. After reset both banks are cleared, row by row. Outputs
+    to the PEs come from registers.
 
     Ports
     -----

@@ -1,11 +1,11 @@
-"""Latencies and fixed depths of the accelerator's parts, in cycles and entries: the only place that states them.
+"""Latencies and fixed depths of the accelerator's parts, in cycles and entries. This is their only definition.
 
 Hardware, timing model, tests and documents read them here. No hardware description is imported.
 """
 
 from __future__ import annotations
 
-# A stream passes one transfer a cycle: from one to the first cycle of the next.
+# A stream passes one transfer per cycle: from one to the first cycle of the next.
 INTERVAL = 1
 
 # Accumulator banks of a core: one is filled while the other is scanned.
@@ -30,7 +30,7 @@ PUT_OUT = 5
 # credit lets another row be issued.
 CREDIT_LOADED = 2
 CREDIT_EMPTY = 1
-# A row is read, registered, updated, written: the same row is read again no sooner.
+# A row is read, registered, updated, written: the same row is read again after this time at the earliest.
 FIRE_STAGES = 4
 # A synaptic current that enters the membrane in the same step is a stage of its own, before the potential.
 CURRENT_STAGE = 1
@@ -40,7 +40,7 @@ CURRENT_STAGE = 1
 QUEUE = 1
 QUEUE_FREED = 1
 
-# Serialiser. From the load of a row to its first event; the others, and the token, follow one a cycle.
+# Serialiser. From the load of a row to its first event; the others, and the token, follow, one per cycle.
 LOADED = 1
 
 # Join of several ports: from the cycle in which an event is taken to the first in which it is offered.
@@ -54,7 +54,7 @@ SENT = 1
 LARGEST_STAGE = 1
 
 # Queues, in entries. On both streams of the top level: `ready`, `valid` and data come from registers. In front of the
-# first core: enough for an event a cycle.
+# first core: enough for one event per cycle.
 INPUT_QUEUE = 2
 OUTPUT_QUEUE = 2
 BEATS_WAITING = 2

@@ -1,8 +1,9 @@
-"""One layer on its processing elements: memories, their contents, and every width."""
+"""One layer on its processing elements: memories, their contents, and all widths."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -13,11 +14,12 @@ from .latency import fire_stages, put_out
 from .parameters import Parameter, Scope
 from .scan import Scan
 from .slots import has_current_stage
+from .synapse_format import SynapseFormat
 
 
 @dataclass(frozen=True)
 class Memories:
-    """So many memories, `words` of `bits` each."""
+    """A number of equal memories, `words` of `bits` each."""
 
     number: int
     words: int
@@ -35,30 +37,30 @@ class LayerMapping:
     Attributes
     ----------
     scan : Scan
-        The order of the rows, and the addresses of what leaves.
+        The order of the rows, and the addresses of outgoing events.
     slots : int64 [rows, pes]
         The neuron (network order) at each row of each PE; -1 for an unused slot. Scan order is row by row.
     addresses : int64 [address space]
-        The source (network order) behind each input address; -1 where no event can come from.
+        The source (network order) of each input address; -1 if no event can have this address.
     outputs : int64 [address space of the next layer]
-        The same for what leaves, after pooling.
+        The same for outgoing events, after pooling.
     lists : int64 [address space]
-        The list of synapses that each input address goes through: its own, or in a convolution its channel's.
+        The list of synapses of each input address: its own, or in a convolution that of its channel.
     starts, counts : int64 [pes, lists]
-        Pointer memories: where a list begins, and how many synapses it has.
-    targets, weights : one int64 array for each PE
-        Synapse memories, list after list: target and weight. The target is a row; in a convolution the group, and
-        above it the taps of `Kernel.synapses`.
+        Pointer memories: the start and the number of synapses of each list.
+    targets : for each PE, int64 arrays by field
+        Synapses, list after list: the fields of `SynapseFormat.synapse` for the target.
+    weights : one int64 array for each PE
+        The weights of these synapses.
     parameters : dict
-        What the neurons read beside their sums and states, by name: see `rtl/parameters.py`.
+        Parameters of the neurons, by name: see `rtl/parameters.py`.
     every_step : bool
         The membranes leave after every step, for a read-out of the largest or of the sum; else of silent neurons, after
         the last.
     kernel : Kernel or None
         Address arithmetic of a convolution.
     stride_bits : int or None
-        Where given, the synapses of list `a` begin at `a << stride_bits`: pointers are counts alone, synapse memories
-        have gaps. For large memories that cannot come with the bitstream and are loaded at start.
+        See `SynapseFormat`. Given for large memories without initial contents, which are loaded after power-up.
     """
 
     index: int
@@ -71,7 +73,7 @@ class LayerMapping:
     lists: np.ndarray
     starts: np.ndarray
     counts: np.ndarray
-    targets: tuple[np.ndarray, ...]
+    targets: tuple[dict[str, np.ndarray], ...]
     weights: tuple[np.ndarray, ...]
     parameters: dict[str, Parameter]
     every_step: bool
@@ -104,7 +106,7 @@ class LayerMapping:
 
     @property
     def output_address_bits(self) -> int:
-        """Width of an address that this layer puts out: the scan's part, then the lane."""
+        """Width of an outgoing address: the scan's part, then the lane."""
         return self.scan.output_bits + self.lane_bits
 
     @property
@@ -112,26 +114,10 @@ class LayerMapping:
         """Width of the number of a list of synapses."""
         return unsigned_bits(self.counts.shape[1] - 1)
 
-    @property
-    def start_bits(self) -> int:
-        """Width of the address at which a list begins."""
-        if self.stride_bits is not None:
-            return self.list_bits + self.stride_bits
-        return unsigned_bits(int(self.starts.max()))
-
-    @property
-    def count_bits(self) -> int:
-        return unsigned_bits(int(self.counts.max()))
-
-    @property
-    def pointer_bits(self) -> int:
-        """Width of a pointer word: a count, and a start where it does not follow from the list."""
-        return self.count_bits + (self.start_bits if self.stride_bits is None else 0)
-
-    @property
-    def weight_bits(self) -> int:
-        """Width of a stored weight: the narrowest that holds those that are there."""
-        return max(signed_bits(int(w.min()), int(w.max())) if w.size else 1 for w in self.weights)
+    @cached_property
+    def synapse_format(self) -> SynapseFormat:
+        """Words of the pointer and synapse memories."""
+        return SynapseFormat.of(self.scan, self.kernel, self.weights, self.counts, self.starts, self.stride_bits)
 
     @property
     def current_bits(self) -> int:
@@ -183,20 +169,8 @@ class LayerMapping:
         return sum(parameter.bits for parameter in self.parameters.values() if parameter.scope == scope)
 
     @property
-    def target_bits(self) -> int:
-        """Width of a synapse's target: a row; in a convolution a group and taps."""
-        if self.kernel is None:
-            return self.row_bits
-        return self.scan.group_bits + self.kernel.rows.tap_bits + self.kernel.columns.tap_bits
-
-    @property
-    def synapse_bits(self) -> int:
-        """Width of a synapse word: target, then weight above it."""
-        return self.target_bits + self.weight_bits
-
-    @property
     def synapse_depth(self) -> int:
-        """Words of the deepest synapse memory, at least 2: an address has a bit."""
+        """Words of the deepest synapse memory, at least 2, as an address has at least one bit."""
         if self.stride_bits is not None:
             return max(2, self.counts.shape[1] << self.stride_bits)
         return max(2, *(w.size for w in self.weights))
@@ -208,13 +182,13 @@ class LayerMapping:
 
     def synapse_words(self, pe: int) -> np.ndarray:
         """Contents of a PE's synapse memory, int64; gaps are 0."""
-        packed = self.targets[pe] | (self.weights[pe] & (1 << self.weight_bits) - 1) << self.target_bits
+        packed = self.synapse_format.synapse.pack(**self.targets[pe], weight=self.weights[pe])
         if self.stride_bits is None:
             return packed
         ends = np.cumsum(self.counts[pe])
-        place = np.repeat(self.starts[pe] - ends + self.counts[pe], self.counts[pe]) + np.arange(packed.size)
+        addresses = np.repeat(self.starts[pe] - ends + self.counts[pe], self.counts[pe]) + np.arange(packed.size)
         words = np.zeros(self.synapse_depth, dtype=np.int64)
-        words[place] = packed
+        words[addresses] = packed
         return words
 
     @property
@@ -230,7 +204,7 @@ class LayerMapping:
     def emitted(self) -> np.ndarray:
         """What each slot sends, int64 `[rows, pes]`: its neuron, or at the end of a joined window the pooled source.
 
-        -1 where nothing is ever sent.
+        -1 if it never sends.
         """
         if not self.scan.joined:
             return self.slots
@@ -242,8 +216,8 @@ class LayerMapping:
         """The memories of each kind, as built."""
         row_bits = self.parameter_bits(Scope.ROW)
         return {
-            "pointers": Memories(self.pes, self.counts.shape[1], self.pointer_bits),
-            "synapses": Memories(self.pes, self.synapse_depth, self.synapse_bits),
+            "pointers": Memories(self.pes, self.counts.shape[1], self.synapse_format.pointer.bits),
+            "synapses": Memories(self.pes, self.synapse_depth, self.synapse_format.synapse.bits),
             "accumulators": Memories(2 * self.pes, self.rows, self.current_bits),
             "membranes": Memories(1, self.rows, self.pes * self.membrane_bits),
             "parameters": Memories(1, self.scan.groups, self.pes * self.parameter_bits(Scope.GROUP)),
@@ -252,10 +226,8 @@ class LayerMapping:
         }
 
     def pointer_words(self, pe: int) -> np.ndarray:
-        """Contents of a PE's pointer memory, int64: the count, and above it the start unless that follows."""
-        if self.stride_bits is not None:
-            return self.counts[pe]
-        return self.counts[pe] | self.starts[pe] << self.count_bits
+        """Contents of a PE's pointer memory, int64."""
+        return self.synapse_format.pointer.pack(count=self.counts[pe], start=self.starts[pe])
 
     @property
     def single_memories(self) -> dict[str, list[Memories]]:

@@ -1,7 +1,7 @@
-"""Memories whose contents arrive after configuration, and the path on which they arrive.
+"""Memories whose contents are loaded after configuration, and the ports for loading.
 
-The UP5K's large memories have one port and no initial contents. What goes there is sent once after power-up and stays
-through every reset.
+The UP5K's large memories have one port and no initial contents. Their contents are sent once after power-up and
+survive every reset.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from amaranth.hdl import ClockSignal, Instance, Module, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from ..bits import unsigned_bits
 from .mapping import LayerMapping, Mapping
 
 RAM = "gradrtl_single_port_ram"
@@ -31,7 +32,7 @@ endmodule
 
 
 def load_layout(mapping: Mapping) -> data.StructLayout:
-    """One word on its way to a synapse memory: `write` marks the cycle in which it is there.
+    """One word for a synapse memory: `write` is 1 in the cycle in which it is valid.
 
     `memory` counts the PEs of all strided layers, in order.
     """
@@ -40,19 +41,19 @@ def load_layout(mapping: Mapping) -> data.StructLayout:
     return data.StructLayout(
         {
             "write": 1,
-            "memory": max(1, (memories - 1).bit_length()),
+            "memory": unsigned_bits(memories - 1),
             "address": max((layer.synapse_address_bits for layer in layers), default=1),
-            "word": max((layer.synapse_bits for layer in layers), default=1),
+            "word": max((layer.synapse_format.synapse.bits for layer in layers), default=1),
         }
     )
 
 
 def load_ports(layer: LayerMapping, memories: int) -> dict[str, wiring.Member]:
-    """Ports on which words for `memories` synapse memories of one layer arrive: a bit of `load_write` for each."""
+    """Ports for loading `memories` synapse memories of one layer: one bit of `load_write` for each."""
     return {
         "load_write": In(memories),
         "load_address": In(layer.synapse_address_bits),
-        "load_word": In(layer.synapse_bits),
+        "load_word": In(layer.synapse_format.synapse.bits),
     }
 
 
@@ -74,7 +75,7 @@ class LoadableMemory(wiring.Component):
 
     def __init__(self, depth: int, width: int):
         self.depth, self.width = depth, width
-        self.address_bits = max(1, (depth - 1).bit_length())
+        self.address_bits = unsigned_bits(depth - 1)
         super().__init__(
             {
                 "write": In(1),

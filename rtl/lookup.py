@@ -1,4 +1,4 @@
-"""Lookup of a processing element: from an event to its run of synapses."""
+"""Lookup of a processing element: from an event to its list of synapses."""
 
 from __future__ import annotations
 
@@ -8,17 +8,16 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from .mapping import LayerMapping
-from .memory import read_port
+from .memory import read_port, word_layout
 
 
 def pointer_layout(mapping: LayerMapping) -> data.StructLayout:
-    """Run of a list: its number of synapses and, unless the runs lie at equal distances, its first address."""
-    start = {"start": mapping.start_bits} if mapping.stride_bits is None else {}
-    return data.StructLayout({"count": mapping.count_bits} | start)
+    """A word of a pointer memory, `SynapseFormat.pointer`."""
+    return word_layout(mapping.synapse_format.pointer)
 
 
 def run_layout(mapping: LayerMapping, event: ShapeLike) -> data.StructLayout:
-    """An event or token of layout `event`, with the pointer of its list; a token's pointer means nothing."""
+    """An event or token of layout `event`, with the pointer of its list; the pointer of a token has no meaning."""
     return data.StructLayout({"event": event, "pointer": pointer_layout(mapping)})
 
 
@@ -34,7 +33,7 @@ class Lookup(wiring.Component):
     runs
         Out: `run_layout`. Events without synapses are dropped.
 
-    Throughput: one event a cycle. Latency: an event accepted in cycle `a` is offered in `a + 2`, two lookup stages of
+    Throughput: one event per cycle. Latency: an event accepted in cycle `a` is offered in `a + 2`, two lookup stages of
     `latency.LOOKUP_STAGE`. Stalls: `runs.ready` low while both stages hold an event.
     """
 
@@ -53,9 +52,7 @@ class Lookup(wiring.Component):
         m = Module()
         events, runs = self.events, self.runs
         pointer = pointer_layout(self.mapping)
-        columns = {"count": self.mapping.counts[self.pe], "start": self.mapping.starts[self.pe]}
-        lists = range(self.mapping.counts.shape[1])
-        pointers = [{name: int(columns[name][number]) for name in pointer.members} for number in lists]
+        pointers = [pointer.from_bits(word) for word in self.mapping.pointer_words(self.pe).tolist()]
         m.submodules.pointers = memory = Memory(shape=pointer, depth=max(2, len(pointers)), init=pointers)
         port = read_port(memory, "pointer")
 

@@ -1,7 +1,7 @@
-"""Mapping of a `QuantizedNetwork` onto processing elements: NumPy only, no hardware description.
+"""Mapping of a `QuantizedNetwork` to processing elements: NumPy only, no hardware description.
 
-The frozen `Mapping` is all that the generator, the timing model and the tests know about placement: which neuron sits
-in which slot, what every memory holds, how wide every number is.
+The generator, the timing model and the tests read placement only from the frozen `Mapping`: the slot of each neuron,
+the contents of each memory, and all widths.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from .place_convolution import place_convolution
 from .place_dense import place_dense
 from .pruning import kept_neurons
 from .slots import outputs
+from .synapse_format import run_starts, stride_for
 
 __all__ = ["LayerMapping", "Mapping", "Memories", "map_network"]
 
@@ -68,11 +69,11 @@ def map_network(
     Parameters
     ----------
     placement
-        Numbers of PEs alone stand for a `Placement` of those. Default: the network's own, or else 16 PEs for the first
-        layer and 4 for each other.
+        A `Placement`, or only the numbers of PEs. Default: that of the network, or else 16 PEs for the first layer and
+        4 for each other.
     rates
-        For each layer, how often each source has an event per frame (float [sources], any unit): the loads that the
-        assignment equalises. Default: the network's own, or else all alike.
+        For each layer, the events per frame of each source (float `[sources]`, any unit), by which the assignment
+        balances the loads. Default: those of the network, or else all equal.
     """
     layers = network.layers
     placement = placement or network.placement or (16, *[4] * (len(layers) - 1))
@@ -94,7 +95,7 @@ def map_network(
             placed = place_convolution(layer, kept[index], addresses, rates[index], pes, before)
         else:
             placed = place_dense(layer, kept[index], addresses, rates[index], pes)
-        stride_bits = _stride_bits(placed.counts) if index in placement.strided else None
+        stride_bits = stride_for(placed.counts) if index in placement.strided else None
         mapped.append(
             LayerMapping(
                 index=index,
@@ -105,7 +106,7 @@ def map_network(
                 addresses=addresses,
                 outputs=outputs(layer, placed),
                 lists=placed.lists,
-                starts=_starts(placed.counts, stride_bits),
+                starts=run_starts(placed.counts, stride_bits),
                 counts=placed.counts,
                 targets=placed.targets,
                 weights=placed.weights,
@@ -119,16 +120,3 @@ def map_network(
             )
         )
     return Mapping(network, tuple(mapped), placement)
-
-
-def _stride_bits(counts: np.ndarray) -> int:
-    """Address bits that hold any list of synapses."""
-    return max(0, int(counts.max()) - 1).bit_length()
-
-
-def _starts(counts: np.ndarray, stride_bits: int | None) -> np.ndarray:
-    """Where each list begins in its PE's synapse memory, int64 `[pes, lists]`: behind the one before, or strided."""
-    if stride_bits is not None:
-        return np.tile(np.arange(counts.shape[1]) << stride_bits, (len(counts), 1))
-    ends = np.cumsum(counts, axis=1)
-    return np.where(counts > 0, ends - counts, 0)

@@ -1,11 +1,20 @@
-"""Memory ports with names of their own.
+"""Words of memories as Amaranth layouts; memory ports with names of their own.
 
-Amaranth takes a port's name from the bytecode of its caller, so that it differs from one Python to the next.
+Amaranth derives the name of a port from the bytecode of its caller, so it differs between versions of Python.
 """
 
 from __future__ import annotations
 
+from amaranth.hdl import signed, unsigned
+from amaranth.lib import data
 from amaranth.lib.memory import Memory, ReadPort, WritePort
+
+from .synapse_format import Word
+
+
+def word_layout(word: Word) -> data.StructLayout:
+    """The layout of `word`, field by field."""
+    return data.StructLayout({field.name: (unsigned, signed)[field.signed](field.bits) for field in word.fields})
 
 
 def read_port(memory: Memory, name: str, domain: str = "sync", transparent_for: tuple[WritePort, ...] = ()) -> ReadPort:

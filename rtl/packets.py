@@ -1,7 +1,7 @@
-"""The serial protocol of small boards, version 2: what a packet is, in software. The only place that states it.
+"""The serial protocol of small boards, version 2, in software. This is its only definition.
 
-A packet on the line stands between two END bytes; an END or ESC inside it is sent as ESC and a second byte (RFC 1055,
-SLIP), so that after any noise the next END starts afresh. Between them, numbers lowest byte first:
+A packet on the line is enclosed by two END bytes. An END or ESC inside is sent as ESC and a second byte (RFC 1055,
+SLIP), so after any noise the next END starts a new packet. The fields, lowest byte first:
 
 | field | bytes | |
 | --- | ---: | --- |
@@ -11,7 +11,7 @@ SLIP), so that after any noise the next END starts afresh. Between them, numbers
 | sequence, high byte | 1 | |
 | session | 3 | drawn at random by the host, never 0; the answer repeats it |
 | payload | up to 65,531 | |
-| CRC | 4 | CRC-32 of all that, the one of Ethernet and zlib |
+| CRC | 4 | CRC-32 of all fields above, as in Ethernet and zlib |
 
 | kind | payload | answer's payload |
 | --- | --- | --- |
@@ -21,12 +21,13 @@ SLIP), so that after any noise the next END starts afresh. Between them, numbers
 
 Rules:
 
-- A receiver drops, in silence, whatever is not a whole packet with a right CRC, length and kind. Who expects an answer
-  sends the request again with the same number. A number is used once in a session: a repeated request is the same one.
+- A receiver silently drops everything but complete packets with correct CRC, length and kind. If no answer comes, the
+  host sends the request again with the same number. A number is used once in a session: a repeated request is the same
+  one.
 - After power-up a board is in session 0. It drops LOAD and FRAME of a session other than its own. When an IDENTIFY
-  names another session, frames under way get no answer. So a host that has been killed, or a board that has lost its
-  memories, can't give another session wrong results.
-- A LOAD that comes while a frame is under way is dropped; so is one of more than LOAD_WORDS words.
+  names another session, frames in progress get no answer. So a killed host, or a board that has lost its memories,
+  cannot cause wrong results in another session.
+- A LOAD that comes while a frame is in progress is dropped, and so is one of more than LOAD_WORDS words.
 - Up to FRAMES_AHEAD frames may be sent before the first result, and only with the same high byte of their numbers (the
   *turn*). Other frames are dropped. Results come in the order of the frames.
 - A new IDENTIFY or LOAD replaces one whose answer has not begun.
@@ -47,7 +48,7 @@ IDENTIFY, LOAD, FRAME = 1, 2, 3
 ANSWER = 0x80
 SEQUENCE_BITS, SESSION_BITS, LENGTH_BITS = 16, 24, 16
 HEADER = struct.Struct("<BBHI")  # low byte of the sequence, kind, length, high byte and session
-TURN = 8  # bits of a number below its turn
+TURN = 8  # low bits of a number; the bits above are its turn
 LENGTH_AT = 4  # `length` counts the bytes from here to the CRC
 TAG_BYTES = HEADER.size - LENGTH_AT
 CRC_BYTES = 4
@@ -106,7 +107,7 @@ class Packet:
 
 
 class Decoder:
-    """Bytes in, whole packets out; `damaged` counts what had to be dropped."""
+    """Bytes in, complete packets out; `damaged` counts the dropped ones."""
 
     def __init__(self) -> None:
         self._rest = b""

@@ -7,12 +7,12 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .accumulators import Accumulators
+from .addressing import located_layout
 from .fifo import Queue
 from .latency import BANKS
 from .loading import load_ports
 from .lookup import Lookup
 from .mapping import LayerMapping
-from .placing import located_layout
 from .reader import Reader
 
 
@@ -24,9 +24,9 @@ def value_shape(mapping: LayerMapping) -> Shape:
 class ProcessingElement(wiring.Component):
     """Adds the synapses of each event into the accumulators of PE `pe`: `Queue`, `Lookup`, `Reader`, `Accumulators`.
 
-    An event waits in the queue, the pointer of its list is looked up, its run of synapses is read one a cycle, and
-    each weight (times the value, on static input) is added to the accumulator of its target row, if there is one. An
-    end-of-step token closes the accumulator bank in use; what follows goes into the other bank, once the fire unit has
+    An event waits in the queue. The pointer of its list is looked up, its synapses are read, one per cycle, and each
+    weight (times the value, on static input) is added to the accumulator of its target row, if there is one. An
+    end-of-step token closes the current accumulator bank. Later events go to the other bank, after the fire unit has
     released it.
 
     Ports
@@ -44,14 +44,14 @@ class ProcessingElement(wiring.Component):
     full, bad
         Out: bank `b` holds a complete step; the step's token was marked bad.
     load_write, load_address, load_word
-        In, if `loadable`: a word for the synapse memory, which then has no contents of its own. Not while events are
-        there.
+        In, if `loadable`: a word for the synapse memory, which then has no initial contents. Not while there are
+        events.
 
-    Throughput: one synapse a cycle and one event a cycle, whichever is more; an event without synapses costs its
+    Throughput: one synapse per cycle and one event per cycle, whichever is slower. An event without synapses costs its
     lookup, which overlaps the synapses of the events before it (two lookups run ahead). Latency: an event accepted in
     cycle `a` reaches the lookup in `a + 1` and is handed to the synapse reader in `a + 3`; a token handed over in
-    cycle `h` makes its bank full in `h + token_latency` (`rtl/latency.py`). Stalls: whatever follows a token, while the
-    bank it goes to is not released.
+    cycle `h` makes its bank full in `h + token_latency` (`rtl/latency.py`). Stalls: events after a token, while their
+    bank is not released.
     """
 
     def __init__(self, mapping: LayerMapping, pe: int, loadable: bool = False):

@@ -45,9 +45,9 @@ def place_convolution(
     targets, weights = [], []
     for pe, channels in enumerate(members):
         slots[: len(channels), :, pe] = (channels[:, None] * height + rows) * width + columns
-        source, group, taps, values = kernel.synapses(weight[channels], key_of)
+        source, target, values = kernel.synapses(weight[channels], key_of)
         counts[pe] = np.bincount(source, minlength=counts.shape[1])
-        targets.append(taps << scan.group_bits | group)
+        targets.append(target)
         weights.append(values)
     flat = slots.reshape(scan.rows, pes)
     return Slots(scan, flat, lists, counts, tuple(targets), tuple(weights), kernel)

@@ -29,6 +29,6 @@ def place_dense(layer: Layer, kept: np.ndarray, addresses: np.ndarray, rates: np
         columns[live] = weight[neurons][:, addresses[live]].T
         source, target = np.nonzero(columns)
         counts[pe] = np.bincount(source, minlength=len(addresses))
-        targets.append(target)
+        targets.append({"row": target})
         weights.append(columns[source, target])
     return Slots(scan, slots, np.arange(len(addresses)), counts, tuple(targets), tuple(weights))

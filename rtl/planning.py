@@ -1,4 +1,4 @@
-"""How many processing elements each layer gets, and what of a device that takes."""
+"""Numbers of processing elements per layer, and the resources of a device that they need."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from ..quantize.placement import LARGEST_PES, Placement
 from .devices import Device
 from .mapping import LayerMapping, Mapping
 
-MOST_PES = 32  # tried in the first layer: what is sent to more takes longer than the cycles saved are worth
-SPARES = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)  # tried: how much faster than the first layer the others are
-NEARLY = 0.1  # more PEs that save a smaller part of the cycles are not worth it: the clock gets slower with them
+MOST_PES = 32  # most PEs tried in the first layer: with more, the clock slows down more than cycles are saved
+SPARES = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)  # tried: factors by which the other layers are faster than the first
+NEARLY = 0.1  # more PEs that save a smaller fraction of the cycles are not used: they slow down the clock
 
 
 @dataclass(frozen=True)
 class Load:
-    """Work of one layer per frame, in the mean: input events and synaptic operations.
+    """Mean work of one layer per frame: input events and synaptic operations.
 
-    `neurons` are those that are built (`pruning.kept_neurons`): scans skip the others.
+    `neurons`: the number that is built (`pruning.kept_neurons`); scans skip the others.
     """
 
     events: float
@@ -32,11 +32,11 @@ class Load:
 def balanced_pes(
     network: QuantizedNetwork, loads: Sequence[Load], beats: int, first: int | None = None, spare: float = 1.0
 ) -> list[int]:
-    """The fewest PEs with which no layer is slower than what nothing can speed up: one event a cycle, or the input.
+    """The fewest PEs with which no layer is slower than the bound: one event per cycle, or the input beats.
 
-    With `first`, the first layer gets so many, and the others what keeps up with the slower of that and the bound, were
-    there `spare` times as many synaptic operations. A layer's cycles are estimated as its operations on the PE that
-    holds most neurons, or its scans.
+    With `first`, the first layer gets this number. The others get as many as keep up with the slower of the first layer
+    and the bound, for `spare` times their synaptic operations. The cycles of a layer are estimated as the operations of
+    the PE with most neurons, or its scans.
     """
     bound = max(beats, *(load.events for load in loads))
     if first is not None:
@@ -54,7 +54,7 @@ def balanced_pes(
 
 
 def block_rams(mapping: Mapping, device: Device) -> int:
-    """Block RAMs that the memories of all layers take, with queues and words to load where they are block RAM too."""
+    """Block RAMs of all layers' memories, and of queues and the loader if they are in block RAM too."""
     loads = any(layer.stride_bits is not None for layer in mapping.layers)
     return sum(_block_rams(layer, device) for layer in mapping.layers) + loads
 
@@ -76,7 +76,7 @@ def needs(mapping: Mapping, device: Device) -> dict[str, tuple[int, int]]:
     pes = [layer.pes for layer in mapping.layers]
     strided = [layer for layer in mapping.layers if layer.stride_bits is not None]
     wide = sum(layer.pes for layer in strided)
-    if not all(device.fits_wide(layer.synapse_depth, layer.synapse_bits) for layer in strided):
+    if not all(device.fits_wide(layer.synapse_depth, layer.synapse_format.synapse.bits) for layer in strided):
         wide = device.wide_rams + 1
     return {
         "block RAMs": (block_rams(mapping, device), device.block_rams),
@@ -87,8 +87,8 @@ def needs(mapping: Mapping, device: Device) -> dict[str, tuple[int, int]]:
 
 
 def fits(mapping: Mapping, device: Device, share: float = 1.0) -> bool:
-    """Whether `mapping` takes no more than this share of `device`."""
-    return all(taken <= share * there for taken, there in needs(mapping, device).values())
+    """Whether `mapping` needs at most this share of `device`."""
+    return all(taken <= share * available for taken, available in needs(mapping, device).values())
 
 
 def placement_for(device: Device, pes: Sequence[int]) -> Placement:
@@ -107,9 +107,9 @@ def device_pes(
 ) -> list[int]:
     """PEs by layer for `device`: of the plans that fit, the one with fewest PEs that is nearly as fast as the fastest.
 
-    `mapped` gives the mapping with so many PEs by layer, `cycles` what that costs. Plans have up to `MOST_PES` PEs in
-    the first layer, and in the others what keeps up with it, or more: spikes come in bursts. Fewer PEs do not always
-    take less, for sums of many rows are block RAM.
+    `mapped` returns the mapping for PEs per layer, `cycles` its cost. Plans have up to `MOST_PES` PEs in the first
+    layer. The others have as many as keep up with it, or more, since spikes come in bursts. Fewer PEs do not always
+    need less: accumulators of many rows are in block RAM.
 
     Raises `UserError` if none fits.
     """
@@ -129,6 +129,6 @@ def device_pes(
 
 
 def _cycles(load: Load, pes: int, steps: int) -> float:
-    """Cycles of a mean frame in a layer on `pes` elements, queues aside."""
+    """Mean cycles per frame in a layer with `pes` PEs, without effects of queues."""
     rows = math.ceil(load.neurons / pes)
     return max(load.synaptic * rows / load.neurons, rows * steps)

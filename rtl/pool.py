@@ -1,4 +1,4 @@
-"""Pool of the fire unit: updated rows become rows of events; in max pooling a window leaves as the OR of its rows."""
+"""Pool of the fire unit: from updated rows to rows of events. A max pool sends the OR of the rows of a window."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from .update import output_value_shape, updated_layout
 
 
 class Pool(wiring.Component):
-    """Offers each updated row; in a joined window the spikes of its rows leave with the last, the others are empty.
+    """Offers each updated row. In a joined window, the last row has the OR of all spikes, and the others are empty.
 
     Ports
     -----
     updated
         In: `updated_layout`.
     rows
-        Out: `row_layout`, one for each row; must be taken at once.
+        Out: `row_layout`, one for each row; must be taken in the same cycle.
 
-    Throughput: a row a cycle. Latency: one cycle. Never stalls.
+    Throughput: one row per cycle. Latency: one cycle. Never stalls.
     """
 
     def __init__(self, mapping: LayerMapping):

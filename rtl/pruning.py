@@ -1,4 +1,4 @@
-"""Neurons that the hardware can do without: exactly, for every input."""
+"""Neurons that need not be built: removing them is exact for every input."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ..quantize.network import Conv, Layer, QuantizedNetwork
 def kept_neurons(network: QuantizedNetwork) -> list[np.ndarray]:
     """For each layer, the ascending indices of the neurons to build; at least one, and all of the last layer.
 
-    Left out are neurons that can never fire (their potential stays below threshold whatever comes in) and those that
-    nobody listens to. Convolutions keep or lose whole channels.
+    Neurons that can never fire (their potential stays below threshold for any input) and those that no synapse reads
+    are removed. Convolutions keep or lose whole channels.
     """
     layers = network.layers
     kept = []
@@ -31,7 +31,7 @@ def kept_neurons(network: QuantizedNetwork) -> list[np.ndarray]:
 
 
 def _unit(layer: Layer) -> int:
-    """Neurons that are kept or lost together: a neuron, or a channel of a convolution."""
+    """Neurons that are kept or removed together: a neuron, or a channel of a convolution."""
     return layer.neurons // layer.channels if isinstance(layer.synapses, Conv) else 1
 
 
@@ -59,7 +59,7 @@ def _can_fire(layer: Layer, largest: np.ndarray, steps: int) -> np.ndarray:
 
 
 def _largest_sent(layer: Layer, fires: np.ndarray) -> np.ndarray:
-    """The largest value that each source of the next layer sends, int64, if the neurons `fires` are those that can."""
+    """The largest value that each source of the next layer sends, int64, if only the neurons `fires` can fire."""
     if layer.pool is None:
         return fires.astype(np.int64)
     positions = prod(layer.output_shape[1:])

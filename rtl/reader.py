@@ -7,30 +7,30 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from .addressing import target_row
 from .latency import BANKS
 from .loading import LoadableMemory, load_ports
 from .lookup import run_layout
 from .mapping import LayerMapping
-from .memory import read_port
-from .placing import place, synapse_layout
+from .memory import read_port, word_layout
 
 
 def tags_layout(value: ShapeLike) -> data.StructLayout:
-    """What goes with a synapse: `valid`, or `token` for an end-of-step token; its bank, and the value of its event."""
+    """Tags of a synapse: `valid`, or `token` for an end-of-step token; its bank, and the value of its event."""
     return data.StructLayout({"valid": 1, "token": 1, "bad": 1, "bank": 1, "value": value})
 
 
 def addend_layout(mapping: LayerMapping, value: ShapeLike) -> data.StructLayout:
     """A synapse or token on its way to the accumulators: `tags_layout`, then the weight and the target row."""
     return data.StructLayout(
-        tags_layout(value).members | {"weight": signed(mapping.weight_bits), "row": mapping.row_bits}
+        tags_layout(value).members | {"weight": signed(mapping.synapse_format.weight_bits), "row": mapping.row_bits}
     )
 
 
 class Reader(wiring.Component):
-    """Reads the synapses of each run in PE `pe`, one a cycle, and finds their rows.
+    """Reads the synapses of each run in PE `pe`, one per cycle, and computes their rows.
 
-    A token closes the bank in use; what follows goes into the other bank, once the fire unit has released it.
+    A token closes the current bank. Later events go to the other bank, after the fire unit has released it.
 
     Ports
     -----
@@ -39,7 +39,8 @@ class Reader(wiring.Component):
     release
         In: bank `b` may be filled again.
     addends
-        Out: `addend_layout`, at most one a cycle; must be taken at once. `valid` and `token` exclude each other.
+        Out: `addend_layout`, at most one per cycle; must be taken in the same cycle. `valid` and `token` exclude each
+        other.
     fetch
         Out: the address in the synapse memory in this cycle, for traces and proofs: `valid` for a synapse or token,
         `ends` in the last cycle of a run, `left` cycles that follow in it, its event and bank.
@@ -48,9 +49,9 @@ class Reader(wiring.Component):
     load_write, load_address, load_word
         In, if `loadable`: see `ProcessingElement`.
 
-    Throughput: one synapse or token a cycle, without a bubble between runs. Latency: the first address of a run taken
+    Throughput: one synapse or token per cycle, without a bubble between runs. Latency: the first address of a run taken
     in cycle `h` is on `fetch` in `h + 1`, its synapse on `addends` in `h + 2`; in a convolution
-    `latency.CONVOLUTION` cycles later. Stalls: whatever follows a token, while its bank is busy.
+    `latency.CONVOLUTION` cycles later. Stalls: events after a token, while their bank is busy.
     """
 
     def __init__(self, mapping: LayerMapping, pe: int, event: data.StructLayout, loadable: bool = False):
@@ -61,7 +62,7 @@ class Reader(wiring.Component):
         fetch = {
             "valid": 1,
             "ends": 1,
-            "left": mapping.count_bits,
+            "left": mapping.synapse_format.count_bits,
             "address": mapping.synapse_address_bits,
             "bank": 1,
             "event": event,
@@ -109,7 +110,7 @@ class Reader(wiring.Component):
         with m.If(begins & run.end):
             m.d.sync += [self.bank.eq(~self.bank), self.busy.eq((self.busy & ~self.release) | (1 << self.bank))]
 
-        # The synapse word leaves its memory, its row is found.
+        # The synapse word leaves its memory, and its row is computed.
         tags = Signal(tags_layout(self.event["value"].shape), name="tags")
         event = Signal(self.event, name="event")
         m.d.sync += [
@@ -120,9 +121,9 @@ class Reader(wiring.Component):
             tags.value.eq(fetch.event.value),
             event.eq(fetch.event),
         ]
-        placed, weight, row = place(m, mapping, tags, self._synapses(m), event)
+        row_tags, weight, row = target_row(m, mapping, tags, self._synapses(m), event)
         m.d.comb += [
-            *(self.addends[name].eq(placed[name]) for name in placed.shape().members),
+            *(self.addends[name].eq(row_tags[name]) for name in row_tags.shape().members),
             self.addends.weight.eq(weight),
             self.addends.row.eq(row),
         ]
@@ -130,19 +131,18 @@ class Reader(wiring.Component):
 
     def _synapses(self, m: Module) -> data.View:
         """The synapse at `fetch.address`, one cycle later."""
-        mapping, word = self.mapping, synapse_layout(self.mapping)
+        mapping, word = self.mapping, self.mapping.synapse_format.synapse
+        layout = word_layout(word)
         if self.loadable:
-            m.submodules.synapses = loaded = LoadableMemory(mapping.synapse_depth, mapping.synapse_bits)
+            m.submodules.synapses = loaded = LoadableMemory(mapping.synapse_depth, word.bits)
             m.d.comb += [
                 loaded.write.eq(self.load_write),
                 loaded.word.eq(self.load_word),
                 loaded.address.eq(Mux(self.load_write, self.load_address, self.fetch.address)),
             ]
-            return data.View(word, loaded.q)
-        words = mapping.synapse_words(self.pe)
-        m.submodules.synapses = memory = Memory(
-            shape=unsigned(mapping.synapse_bits), depth=max(2, len(words)), init=words.tolist()
-        )
+            return data.View(layout, loaded.q)
+        words = mapping.synapse_words(self.pe).tolist()
+        m.submodules.synapses = memory = Memory(shape=unsigned(word.bits), depth=max(2, len(words)), init=words)
         port = read_port(memory, "synapse")
         m.d.comb += [port.addr.eq(self.fetch.address), port.en.eq(1)]
-        return data.View(word, port.data)
+        return data.View(layout, port.data)

@@ -1,4 +1,4 @@
-"""The read-out: sums what the last layer sends, finds the class, sends the packet."""
+"""The read-out: adds up the events of the last layer, finds the class, sends the packet."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .streams import event_layout
 from .update import output_value_shape
 
 WORD_BITS = SUM_BITS
-FLIP_FLOP_BITS = 256  # sums of no more bits stay in flip-flops where there is no LUT RAM
+FLIP_FLOP_BITS = 256  # without LUT RAM, sums of at most this many bits are flip-flops
 
 
 def packet_layout() -> data.StructLayout:
@@ -32,16 +32,16 @@ class Readout(wiring.Component):
     Ports
     -----
     events
-        In: events and tokens of the last core, `steps` tokens a frame.
+        In: events and tokens of the last core, `steps` tokens per frame.
     packets
-        Out: `packet_layout`, `classes + 1` beats a frame.
+        Out: `packet_layout`, `classes + 1` beats per frame.
     abort
         In: the frame being summed is void. A packet that is complete is still sent.
 
-    The sums lie in two banks of memory, one filled, one sent: what is built is proportional to the number of classes.
+    The sums are in two banks of memory; one is filled while the other is sent. Size is proportional to the classes.
 
-    Throughput: an event or token a cycle. Latency: a frame whose last token is taken in cycle `k` offers its first
-    beat in `k + classes + 1` (the sender looks at one sum a cycle). Stalls: a frame's last token waits while the
+    Throughput: one event or token per cycle. Latency: a frame whose last token is taken in cycle `k` offers its first
+    beat in `k + classes + 1` (the sender reads one sum per cycle). Stalls: a frame's last token waits while the
     sender is busy with the frame before.
     """
 
@@ -116,8 +116,9 @@ class Readout(wiring.Component):
         with m.If(self.abort):
             m.d.sync += [present.eq(0), step.eq(0)]
 
-        # The bank that is filled is read for the next event, or at its end for the first class; the other bank for the
-        # class that is looked at next.
+        # The bank being filled is read for the next event, or at its end for the first class. The other bank is read
+        # for
+        # the next class.
         shown = Signal(range(classes + 1), name="shown")  # class whose sum has been read
         next_shown = Signal.like(shown, name="next_shown")
         total = Signal(signed(self.sum_bits), name="total")
@@ -142,7 +143,7 @@ class Readout(wiring.Component):
         with m.If(taken & frame_ends):
             m.d.sync += shown_exists.eq(present[0])
 
-        # All sums are looked at once while the largest is found, and once more while they are sent.
+        # All sums are read once to find the largest, and once more to send them.
         current = Signal(signed(self.sum_bits), name="current")
         m.d.comb += current.eq(Mux(shown_exists, Mux(bank, sums[0], sums[1]), 0))
         with m.If(searching):
@@ -171,7 +172,7 @@ class Readout(wiring.Component):
         return m
 
     def _style(self, platform: object) -> dict[str, str]:
-        """The iCE40 has no LUT RAM: few sums stay in flip-flops there."""
+        """The iCE40 has no LUT RAM: small memories of sums are flip-flops there."""
         few = getattr(platform, "family", "") == "iCE40" and self.classes * self.sum_bits <= FLIP_FLOP_BITS
         return {"ram_style": "registers"} if few else {}
 

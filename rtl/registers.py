@@ -1,4 +1,4 @@
-"""The AXI4-Lite register map: the one place for hardware, tests, host and documentation."""
+"""The AXI4-Lite register map, for hardware, tests, host and documentation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 MAGIC = int.from_bytes(b"GRTL", "big")
 DIGEST_WORDS = 8
-WORD_BITS = 32  # of a register
+WORD_BITS = 32  # width of a register
 
 
 @dataclass(frozen=True)

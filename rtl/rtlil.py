@@ -1,10 +1,10 @@
-"""Amaranth's netlist text (RTLIL), rewritten so that every simulator reads the same Verilog out of it.
+"""Rewrites Amaranth's netlist text (RTLIL) so that every simulator reads the same Verilog from it.
 
-Three things in what Amaranth writes depend on the reader of the Verilog, and are put right here:
+Three constructs in Amaranth's output depend on the reader of the Verilog and are rewritten:
 
 - Yosys turns assignments without conditions into one-line `always @*` blocks where other bits of the signal have
-  conditions. In SystemVerilog nothing wakes such a block at time zero, and its bits stay X. Here statements without
-  conditions become connections, and Yosys prints the others as they are, without a pass that takes them apart.
+  conditions. In SystemVerilog nothing triggers such a block at time zero, and its bits stay X. Here statements
+  without conditions become connections. Yosys prints the others as they are, without a pass that splits them.
 - Operands narrower than their result are widened by context, which lint tools reject. Here each operand has the width
   of its operation, by explicit copies of the sign or zeros.
 - A choice among values without an `else` is complete only because of the assignment before it. Here it has an empty
@@ -35,7 +35,7 @@ SHIFTS = {"$shl", "$shr", "$sshr", "$shift"}
 
 
 def rewritten(text: str) -> str:
-    """RTLIL of the same design, for Verilog that reads alike everywhere."""
+    """RTLIL of the same design, for Verilog with one meaning in all tools."""
     lines: list[str] = []
     module: list[str] = []
     inside = False

@@ -1,4 +1,4 @@
-"""The order in which a layer's neurons are scanned, and the addresses of what leaves."""
+"""The order in which a layer's neurons are scanned, and the addresses of outgoing events."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Scan:
 
     A group holds one output channel of each PE: the neurons of a map of `height` x `width` pooling windows, of
     `window` x `window` neurons each, which are scanned one after another. A dense layer has a neuron in each group.
-    What leaves is addressed by group and window; with `joined` (max pooling) a window sends one row, its OR.
+    Outgoing events are addressed by group and window. With `joined` (max pooling), a window sends one row, its OR.
     """
 
     groups: int
@@ -59,7 +59,7 @@ class Scan:
 
     @property
     def output_bits(self) -> int:
-        """Width of the row part of an address that leaves: group, then y, then x of the window."""
+        """Width of the row part of an outgoing address: group, then y, then x of the window."""
         return self.group_bits + self.y_bits + self.x_bits
 
     @cached_property
@@ -76,6 +76,6 @@ class Scan:
 
     @cached_property
     def sends(self) -> np.ndarray:
-        """Bool `[rows]`: the rows that send events; of a joined window, its last alone."""
+        """Bool `[rows]`: the rows that send events; in a joined window, only the last."""
         last = np.arange(self.rows) % self.window**2 == self.window**2 - 1
         return last if self.joined else np.ones(self.rows, dtype=bool)

@@ -1,4 +1,4 @@
-"""Rows of spikes, or beats of pixels, become single events."""
+"""From rows of spikes, or beats of pixels, to single events."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from .streams import credit_layout, event_layout, row_layout
 
 
 class Serialiser(wiring.Component):
-    """Emits the events of a row one a cycle, lowest lane first, then the row's token if it ends a step.
+    """Emits the events of a row one per cycle, lowest lane first, then the row's token if it ends a step.
 
     Ports
     -----
     rows
         In: `row_layout`; a value of one unsigned bit is 1 wherever there is an event. A row without events and
-        without token leaves nothing behind; others wait in a queue of `depth` rows, and only a full queue makes
+        without token is dropped; others wait in a queue of `depth` rows, and only a full queue makes
         `ready` low.
     events
         Out: `event_layout`, address `row * 2**lane_bits + lane`.
@@ -26,9 +26,9 @@ class Serialiser(wiring.Component):
         Out: `credit_layout`, for a producer under credit-based flow control: one for each row that is loaded, and for
         each that is taken and has nothing to send.
 
-    Throughput: one event or token a cycle, no bubble between rows. Latency: a row taken in cycle `f` is loaded in
-    `f + 1` at the earliest and offers its first event in `f + 2`; a row is loaded in the cycle in which the last event
-    of the row before it leaves. Stalls: `events.ready` low.
+    Throughput: one event or token per cycle, without a bubble between rows. Latency: a row taken in cycle `f` is loaded
+    in `f + 1` at the earliest and offers its first event in `f + 2`; a row is loaded in the cycle in which the last
+    event of the row before it leaves. Stalls: `events.ready` low.
     """
 
     def __init__(self, row_bits: int, lanes: int, value: ShapeLike, depth: int, address_bits: int):
@@ -54,7 +54,9 @@ class Serialiser(wiring.Component):
         m.d.comb += [
             *(queue.i.payload[name].eq(row[name]) for name in self.kept.members),
             queue.i.valid.eq(self.rows.valid & occupied),
-            self.rows.ready.eq(queue.i.ready),  # whatever the row holds: the mask would lengthen the fire unit's path
+            self.rows.ready.eq(
+                queue.i.ready
+            ),  # independent of the row's contents: the mask would lengthen the fire unit's path
         ]
 
         loaded = Signal(name="loaded")

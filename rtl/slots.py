@@ -1,4 +1,4 @@
-"""Where the neurons of a layer sit, whatever its kind: rows by processing elements (PEs)."""
+"""The slots of a layer's neurons, for any kind of layer: rows by processing elements (PEs)."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from .scan import Scan
 
 @dataclass(frozen=True)
 class Slots:
-    """Which neuron sits where, and each PE's synapses: what depends on the kind of layer in `LayerMapping`."""
+    """The slot of each neuron, and the synapses of each PE: the part of `LayerMapping` that depends on the kind of
+    layer.
+    """
 
     scan: Scan
     slots: np.ndarray
     lists: np.ndarray
     counts: np.ndarray
-    targets: tuple[np.ndarray, ...]
+    targets: tuple[dict[str, np.ndarray], ...]
     weights: tuple[np.ndarray, ...]
     kernel: Kernel | None = None
 
@@ -38,7 +40,7 @@ def groups_needed(layer: Layer, members: list[np.ndarray]) -> int:
 
 
 def outputs(layer: Layer, placed: Slots) -> np.ndarray:
-    """The source of the next layer behind each address that leaves, -1 where there is none."""
+    """The source of the next layer for each outgoing address, -1 if there is none."""
     scan, slots = placed.scan, placed.slots
     lanes = 1 << lane_bits(slots.shape[1])
     sources = np.full((1 << scan.y_bits + scan.x_bits) * scan.groups * lanes, -1, dtype=np.int64).reshape(-1, lanes)

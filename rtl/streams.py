@@ -9,16 +9,16 @@ from amaranth.lib import data
 def event_layout(address_bits: int, value: ShapeLike) -> data.StructLayout:
     """One event, or one end-of-step token.
 
-    `source` is an address in the order in which the producer scans; `value` is a pixel, a 1, or a membrane. With
-    `end` set the event is a token: source and value mean nothing, `bad` says that the frame it ends was malformed.
+    `source` is an address in the scan order of the producer; `value` is a pixel, a 1, or a membrane. With
+    `end` set the event is a token: source and value have no meaning, and `bad` says that the frame was malformed.
     """
     return data.StructLayout({"source": address_bits, "value": value, "end": 1, "bad": 1})
 
 
 def row_layout(row_bits: int, lanes: int, value: ShapeLike) -> data.StructLayout:
-    """Up to `lanes` events side by side: lane `i` of row `r` has the address `r * 2**ceil(log2(lanes)) + i`.
+    """Up to `lanes` events of a row: lane `i` of row `r` has the address `r * 2**ceil(log2(lanes)) + i`.
 
-    `mask` tells the lanes that hold an event; `end` says that a token follows them.
+    `mask` marks the lanes with an event; `end` says that a token follows.
     """
     return data.StructLayout(
         {"row": row_bits, "mask": lanes, "values": data.ArrayLayout(value, lanes), "end": 1, "bad": 1}
@@ -26,7 +26,7 @@ def row_layout(row_bits: int, lanes: int, value: ShapeLike) -> data.StructLayout
 
 
 def credit_layout() -> data.StructLayout:
-    """Credits that come back from a row queue: `loaded`, for a row that left it; `empty`, for one without events."""
+    """Credits that return from a row queue: `loaded`, for a row that left it; `empty`, for one without events."""
     return data.StructLayout({"loaded": 1, "empty": 1})
 
 

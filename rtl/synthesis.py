@@ -1,7 +1,7 @@
 """From a `Design` to a bitstream: drives Yosys, nextpnr and the packers, and reads their reports.
 
 Everything that the tools write stays in one folder: `yosys.log`, `memories.txt`, `netlist.json`, `netlist.v`,
-`nextpnr.log`, `nextpnr.json` (its report), the bitstream, and `report.json`, ours.
+`nextpnr.log`, `nextpnr.json` (its report), the bitstream, and `report.json`, written by GradRTL.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ PACKERS = {
     "ecp5": (["ecppack", "--compress", "board.config", "board.bit"], "board.bit"),
     "gowin": (["gowin_pack", "-d", "GW1N-9C", "-o", "board.fs", "board.json"], "board.fs"),
 }
-# What the tools call a resource, what we call it, and what helps if there is too little of it.
+# The tools' name of a resource, the name in reports, and what helps if there is too little of it.
 RESOURCES = {
     "ICESTORM_LC": ("logic cells", "fewer PEs, shorter queues, fewer pixels a beat"),
     "ICESTORM_RAM": ("block RAMs", "fewer PEs, narrower sums (fewer input bits), a strided layer, a sparser network"),
@@ -94,11 +94,11 @@ class Memory:
 
 @dataclass(frozen=True)
 class Report:
-    """What the tools say of a design.
+    """The report on a design.
 
     `used`, `available`: by resource, from nextpnr's report (synthesis only: from Yosys's statistics). `clock` and
-    `frequency` in MHz: what the board runs at, and what the placed design allows (0 for synthesis only).
-    `critical_path`: nanoseconds by module of ours, in the order of the path. `bitstream`: file name, empty if there is
+    `frequency` in MHz: the board's clock, and the highest of the placed design (0 for synthesis only).
+    `critical_path`: nanoseconds by module, in the order of the path. `bitstream`: file name, empty if there is
     none: a design that is too slow for its board's clock is not packed.
     """
 
@@ -120,7 +120,7 @@ class Report:
 
     @property
     def stray_memories(self) -> list[Memory]:
-        """Memories above `SMALL_RAM_WORDS` and `SMALL_RAM_BITS` that did not become block RAM: none, if all is well."""
+        """Memories above `SMALL_RAM_WORDS` and `SMALL_RAM_BITS` that did not become block RAM."""
         return [memory for memory in self.memories if memory.is_large and not memory.is_block_ram]
 
     def save(self, path: Path) -> None:
@@ -146,7 +146,7 @@ def synthesise(
 ) -> Report:
     """Run the tools in `folder`; raises `DoesNotFit`, or `UserError` with a tool's first error.
 
-    `seed` is that of the placement. `progress` is told each stage in a few words.
+    `seed` is that of the placer. `progress` is called with the name of each stage.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in {**design.sources, **design.constraints}.items():
@@ -236,7 +236,7 @@ def _place(design: Design, device: Device, folder: Path, seed: int, progress: Pr
 
 
 def _run(command: list[str], folder: Path, log: str, progress: Progress) -> None:
-    """Run a tool, keep all it says in `log`."""
+    """Run a tool and keep its output in `log`."""
     with (
         (folder / log).open("w", buffering=1) as file,
         subprocess.Popen(
@@ -276,7 +276,7 @@ def memories_of(folder: Path) -> list[Memory]:
 
 
 def counted_cells(path: Path) -> dict[str, int]:
-    """Resources by our names, from Yosys's statistics."""
+    """Resources by their names in reports, from Yosys's statistics."""
     cells = json.loads(path.read_text())["design"]["num_cells_by_type"]
     used = {}
     for name, kinds in SYNTHESISED.items():
@@ -295,7 +295,7 @@ def slowest(found: dict[str, Any]) -> float:
 
 
 def critical_path(found: dict[str, Any]) -> list[tuple[str, float]]:
-    """Nanoseconds by module of ours along the longest path within the clock."""
+    """Nanoseconds by module along the longest path within the clock."""
     within = [p["path"] for p in found["critical_paths"] if p["from"] == p["to"]]
     longest: list[dict[str, Any]] = max(within, key=lambda path: sum(part["delay"] for part in path), default=[])
     parts: list[tuple[str, float]] = []
@@ -309,13 +309,13 @@ def critical_path(found: dict[str, Any]) -> list[tuple[str, float]]:
 
 
 def module_of(cell: str) -> str:
-    """Our module and signal behind a cell of the netlist: what the tools appended is cut off."""
+    """Module and signal of a cell of the netlist, without the suffixes that the tools add."""
     name = re.split(r"_(?:SB|LUT|TRELLIS|CCU2C|PFUMX|L6MUX|DFF|ALU|MUX)|\$", cell.removeprefix("accelerator."))[0]
     return re.sub(r"\[\d+\]", "", name).strip("._") or "logic"
 
 
 def shortages(log: str) -> list[str]:
-    """Resources of which nextpnr's log says that more are used than there are, and what helps."""
+    """Resources of which, by nextpnr's log, more are used than available, and what helps."""
     found = []
     for kind, used, available in re.findall(r"^Info:\s+(\w+):\s*(\d+)/\s*(\d+)", log, re.M):
         if int(used) > int(available):

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from amaranth.hdl import Cat, Module, Mux, Signal
-from amaranth.hdl._ir import PortDirection
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -22,7 +19,7 @@ from .registers import DIGEST_WORDS, MAGIC, registers
 
 
 def address_bits(mapping: Mapping) -> int:
-    """Of the registers: a bit more than they need, so that addresses beyond them can be refused."""
+    """Address bits of the registers: one more than needed, so that addresses beyond them can be refused."""
     return unsigned_bits(registers(len(mapping.layers))[-1].address) + 1
 
 
@@ -58,13 +55,13 @@ class Accelerator(wiring.Component):
     s_axis_*
         Frames, see `Framer` and `SpikeFramer`.
     m_axis_*
-        One packet a frame, in order: the class, then the sum of every class; `tuser`: the frame was malformed.
+        One packet per frame, in order: the class, then the sum of every class; `tuser`: the frame was malformed.
     s_axil_*
         The registers of `rtl/registers.py`. An address that does not exist, or is not a multiple of 4, answers
         DECERR; a write to a register that is read-only answers SLVERR.
 
-    A soft reset drops the frames that are inside, and the rest of one that is half taken; a packet whose sending has
-    begun, and one whose frame is complete, still leaves. Latency and throughput: `sim/timing/`.
+    A soft reset drops the frames inside, and the rest of a frame that is being received. A packet that is being sent,
+    or whose frame is complete, is still sent. Latency and throughput: `sim/timing/`.
     """
 
     def __init__(self, mapping: Mapping):
@@ -155,11 +152,3 @@ class Accelerator(wiring.Component):
                 if register.name == "errors":
                     m.d.comb += cleared.eq(Mux(axil.write, strobed, 0))
         m.d.sync += values["errors"].eq((values["errors"] & ~cleared) | Cat(framer.short, framer.long))
-
-    @property
-    def ports(self) -> dict[str, Any]:
-        """Ports for Amaranth's Verilog back end, under their plain names."""
-        return {
-            name: (getattr(self, name), PortDirection.Input if member.flow == In else PortDirection.Output)
-            for name, member in self.signature.members.items()
-        }

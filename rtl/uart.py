@@ -44,7 +44,7 @@ class Receiver(wiring.Component):
         with m.Else():
             m.d.sync += [timer.eq(self.divisor - 1), bits.eq(bits - 1)]
             with m.If((bits == FRAME_BITS) & line):
-                m.d.sync += bits.eq(0)  # a spike, no start bit
+                m.d.sync += bits.eq(0)  # a glitch, not a start bit
             with m.Elif(bits == 1):
                 m.d.comb += self.valid.eq(line)
             with m.Elif(bits != FRAME_BITS):

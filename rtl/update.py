@@ -28,7 +28,7 @@ def sums_layout(mapping: LayerMapping) -> data.ArrayLayout:
 
 
 def updated_layout(mapping: LayerMapping) -> data.StructLayout:
-    """A row, if `valid`, after its update: lanes that send an event, new membranes, and its tags."""
+    """A row, if `valid`, after its update: lanes with an event, new membranes, and tags."""
     membranes = data.ArrayLayout(signed(mapping.membrane_bits), mapping.pes)
     return data.StructLayout({"valid": 1, "mask": mapping.pes, "membranes": membranes, "tags": tags_layout(mapping)})
 
@@ -134,7 +134,7 @@ class Update(wiring.Component):
 
             # Fire.
             used = int(mapping.used[:, p].sum())
-            there = Const(used > 0, 1) if used in (0, rows) else updated.tags.row < used
+            exists = Const(used > 0, 1) if used in (0, rows) else updated.tags.row < used
             spiked = Signal(name=f"spiked_{p}")
             after = Signal(membrane, name=f"v{fire}_{p}")
             fires = spike(neuron, u, threshold)
@@ -159,7 +159,7 @@ class Update(wiring.Component):
                 new["adaptations"].append(adapted)
             new["membranes"].append(after)
             sends = spiked if neuron.spiking else Const(1) if mapping.every_step else updated.tags.last
-            spikes.append(sends & there)
+            spikes.append(sends & exists)
         m.d.comb += [
             updated.mask.eq(Cat(*spikes)),
             updated.membranes.eq(Cat(*new["membranes"])),

@@ -1,1 +1,1 @@
-"""Simulation of a `QuantizedNetwork`: its meaning, a fast engine, cycles, compiled RTL."""
+"""Simulation of a `QuantizedNetwork`: reference, fast engine, timing model, compiled RTL."""

@@ -1,4 +1,4 @@
-"""Frames as the accelerator's input takes them: beats of a stream."""
+"""Frames as beats of the accelerator's input stream."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ COUNT = 1 << 23  # and above that, from bit 23 on, the count of graded events
 
 
 def most_beats(mapping: Mapping) -> int:
-    """Input beats of a frame: all of them, or, of spikes, the most there can be."""
+    """Input beats per frame; for spike input, the largest number possible."""
     network = mapping.network
     return mapping.beats if network.input.kind == "static" else network.steps * (network.layers[0].sources + 1)
 

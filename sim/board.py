@@ -1,6 +1,6 @@
-"""A board without the board: its serial pins in compiled Verilog, behind a pseudo-terminal.
+"""A simulated board: compiled Verilog with serial pins, behind a pseudo-terminal.
 
-What talks to a real board talks to this one: `SimulatedBoard(build(design))` is a context manager whose `port` is the
+Programs for a real board can use this one: `SimulatedBoard(build(design))` is a context manager whose `port` is the
 name of a serial device; `rtl.verilog.generate_serial` writes the design.
 """
 
@@ -16,7 +16,7 @@ from types import TracebackType
 from . import toolchain
 from .confinement import DESIGN, template
 
-DIVISOR = 4  # cycles of a serial bit: a small one makes the simulation fast
+DIVISOR = 4  # cycles per serial bit: few make the simulation fast
 
 
 def harness() -> str:
@@ -38,7 +38,7 @@ def build(design: str, divisor: int = DIVISOR, *, cache: str | Path | None = Non
 
 
 class SimulatedBoard:
-    """Runs `program` (from `build`) on the far end of a pseudo-terminal until the `with` block ends.
+    """Runs `program` (from `build`) behind a pseudo-terminal until the `with` block ends.
 
     `port` names the serial device, `pid` is the program's process. The program ends with the thread that started it,
     even if that is killed (Linux; elsewhere when the last host has closed the port).

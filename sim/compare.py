@@ -1,4 +1,4 @@
-"""The first difference between two machines that ran the same frames."""
+"""The first difference between two simulations of the same frames."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .timing.predict import Cycles
 
 @dataclass(frozen=True)
 class Difference:
-    """Where two machines part: all indices count from 0, None where they have no meaning.
+    """Where two simulations differ. All indices count from 0; None if they do not apply.
 
     `quantity` is spike or membrane (with step, layer and neuron in network order), sum (`neuron` is the class), class,
     flag (the packet calls the frame malformed), or first beat, last beat, packet or latency (cycles).
@@ -36,8 +36,8 @@ class Difference:
 def first_difference(expected: Outcome, got: Outcome, mapping: Mapping | None = None) -> Difference | None:
     """The first difference by frame, within a frame by step, layer and neuron, then sums, then the class.
 
-    Traces are compared where both have one. With `mapping`, neurons that it removed are left out. Frames beyond the
-    shorter of the two are left out.
+    Traces are compared if both have one. With `mapping`, neurons that it removed are not compared. If one outcome has
+    fewer frames, the others are not compared.
     """
     frames = min(len(expected.classes), len(got.classes))
     found = [first_result_difference(expected, got)]
@@ -59,7 +59,7 @@ def first_difference(expected: Outcome, got: Outcome, mapping: Mapping | None = 
 
 
 def first_result_difference(expected: Outcome, got: Outcome) -> Difference | None:
-    """The first difference in sums and classes alone."""
+    """The first difference in sums and classes only."""
     frames = min(len(expected.classes), len(got.classes))
     sums = expected.counts[:frames] != got.counts[:frames]
     classes = expected.classes[:frames] != got.classes[:frames]

@@ -1,8 +1,8 @@
-"""Limits for the tools that read what others wrote, and for the programs that they make of it.
+"""Limits for tools that read untrusted Verilog, and for the programs that they compile from it.
 
 A tool (Verilator, the C++ compiler) runs behind a small launcher, compiled once: under limits, without a network, in a
 process group that ends with this process. A compiled design confines itself before its first cycle, in
-`templates/confine.h`: limits, no network, no files but its own, few system calls. See docs/security.md.
+`templates/confine.h`: limits, no network, only its own files, few system calls. See docs/security.md.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ GIB = 1 << 30
 LAUNCHER = ("launch.cpp", "confine.h")
 MISSING = {
     "limits": "limits of memory and time",
-    "network": "a wall to the network (namespaces or seccomp)",
-    "files": "a wall around files (Landlock, Linux 5.13)",
+    "network": "isolation from the network (namespaces or seccomp)",
+    "files": "protection of files (Landlock, Linux 5.13)",
     "calls": "a filter of system calls (seccomp)",
 }
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a process may take: `memory` bytes of addresses, `seconds` of processor time, `output` bytes of one file.
+    """Limits of a process: `memory` bytes of address space, `seconds` of processor time, `output` bytes per file.
 
-    `cycle_seconds`: processor time of a single cycle of a design, after which it counts as a loop without end.
+    `cycle_seconds`: processor time of a single cycle of a design; more counts as an endless loop.
     """
 
     memory: int
@@ -54,7 +54,7 @@ DESIGN = Limits(memory=4 * GIB, seconds=24 * 3600, output=1 << 40)
 
 
 class ToolError(UserError):
-    """A tool refuses what it was given: `file` and `message` of its first error."""
+    """A tool refuses its input: `file` and `message` of its first error."""
 
     def __init__(self, tool: str, file: str, message: str):
         super().__init__(f"{tool}: {message}")
@@ -98,7 +98,10 @@ def run(
     limits: Limits | None = TOOLS,
     environment: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a tool in `folder`, its output captured; `limits` None: no limits. It never outlives this process."""
+    """Run a tool in `folder` and capture its output; `limits` None: no limits.
+
+    It ends with this process at the latest.
+    """
     bounds = (0, 0, 0) if limits is None else (limits.memory, limits.seconds, limits.output)
     launch = [str(launcher(cache).absolute()), str(os.getpid()), *map(str, bounds), *command]
     process = subprocess.Popen(
@@ -120,7 +123,7 @@ def run(
 
 
 def failure(tool: str, code: int, log: str, limits: Limits | None) -> str:
-    """Why a tool that printed no error of its own stopped with `code`."""
+    """The reason why a tool that printed no error stopped with `code`."""
     number = -code if code < 0 else code - 128
     if limits is not None and number == signal.SIGXCPU:
         return f"{tool} took more than {limits.seconds} s of processor time"
@@ -135,7 +138,7 @@ def failure(tool: str, code: int, log: str, limits: Limits | None) -> str:
 
 
 def missing_walls(walls: int) -> tuple[str, ...]:
-    """Notes on what this system lacks, of the bits in a verdict's `walls`."""
+    """Notes on protections that this system lacks, from the bits in a verdict's `walls`."""
     return tuple(
         f"the compiled Verilog ran without {MISSING[name]}: this system lacks it"
         for index, name in enumerate(records.WALLS)

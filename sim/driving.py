@@ -1,4 +1,4 @@
-"""A run of a compiled accelerator: the process of the C++ driver, what goes in and what comes back."""
+"""A run of a compiled accelerator: the process of the C++ driver, its input and its results."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from .verilated import Model
 
 PATIENCE = 1_000_000
-MOST_STALLED = 0.99  # a beat then waits for 100 cycles on average, far from PATIENCE
-REST = 4096  # idle cycles between frames that are sent apart
+MOST_STALLED = 0.99  # a beat then waits for 100 cycles on average, far less than PATIENCE
+REST = 4096  # idle cycles between frames that are sent one at a time
 WIDEST_MEMBRANE = 32  # bits: the driver holds membranes as int32
 
 
@@ -41,7 +41,7 @@ class Stalls:
 
     def __post_init__(self) -> None:
         for name, density in (("density_in", self.density_in), ("density_out", self.density_out)):
-            accepted = f"0 to {MOST_STALLED}; with more, slow is not told from stuck"
+            accepted = f"0 to {MOST_STALLED}: with more, a slow design looks like one that hangs"
             require(0 <= density <= MOST_STALLED, f"stalls.{name}", density, accepted)
         require(0 <= self.seed < 1 << 31, "stalls.seed", self.seed, f"0 to {(1 << 31) - 1}")
 
@@ -52,7 +52,7 @@ class Stalls:
 
 @dataclass(frozen=True)
 class Handshakes:
-    """Cycles, int64: `offered` `[frames, most beats]`, when each input beat was first offered (0 behind a frame's last
+    """Cycles, int64: `offered` `[frames, most beats]`, when each input beat was first offered (0 after a frame's last
     one); `taken` `[frames, classes + 1]`, when each beat of its packet was taken."""
 
     offered: np.ndarray
@@ -63,8 +63,8 @@ class Handshakes:
 class RtlOutcome(Outcome):
     """Outcome of the compiled RTL. Neurons that the mapping removed are 0 in its trace.
 
-    `cycles`: when each frame went in and its packet left. `flagged`: bool `[frames]`, the packet's `TUSER`.
-    `handshakes`: what the world outside did, if it was recorded.
+    `cycles`: when each frame entered and its packet left. `flagged`: bool `[frames]`, the packet's `TUSER`.
+    `handshakes`: the times of all beats on both streams, if recorded.
     """
 
     cycles: Cycles
@@ -76,8 +76,8 @@ class RtlOutcome(Outcome):
 class Verdict:
     """How a run of the driver ended.
 
-    `kind`: done, difference or fault. `frames`, `cycles`, `spikes`, `membranes`: what came back and was compared.
-    `details`: of a difference, the fields of `compare.Difference`; of a fault, its `message`. `walls`: bits of
+    `kind`: done, difference or fault. `frames`, `cycles`, `spikes`, `membranes`: numbers of results received and values
+    compared. `details`: the fields of `compare.Difference`, or the `message` of a fault. `walls`: bits of
     `records.WALLS`, the confinement under which the design ran.
     """
 
@@ -93,9 +93,9 @@ class Verdict:
 class Run:
     """One run of the driver: `feed` it frames in order, `finish`, then read the `outcome`.
 
-    A context manager: the process ends and its files are removed with it, whatever happens. With `compare`, each fed
-    block comes with the engine's traced outcome and the run ends at the first difference; with `record_trace`, the
-    trace is in the outcome; with `handshakes`, the times of every beat are. `first` is the number of the first frame,
+    A context manager: at its end, the process is stopped and its files are removed. With `compare`, each block is fed
+    with the engine's traced outcome, and the run ends at the first difference. With `record_trace`, the outcome has the
+    trace; with `handshakes`, the times of every beat. `first` is the number of the first frame,
     for messages. Memory does not grow with the number of frames: the driver reads from a pipe and writes to a file.
     """
 
@@ -185,8 +185,8 @@ class Run:
     def finish(self) -> Verdict:
         """Wait for the driver's verdict.
 
-        It is believed if the driver ended well, under the nonce of this run, and what came back is all that was asked
-        for. Raises `UserError` if the run could not be done: memory, storage.
+        It is accepted if the driver ended with exit code 0, returned the nonce of this run, and returned all results.
+        Raises `UserError` if the run was not possible: memory, storage.
         """
         _, told = self._process.communicate()
         code = self._process.returncode
@@ -208,7 +208,7 @@ class Run:
         return Verdict(kind, frames, cycles, spikes, membranes, walls, details)
 
     def _lacks(self, frames: int, spikes: int, membranes: int) -> str | None:
-        """What a run that calls itself done has left out."""
+        """What is missing in the results of a run that reports success."""
         asked, written = self.frames, os.fstat(self._results.fileno()).st_size
         if frames != asked or written != asked * self._result.itemsize:
             return f"{min(frames, written // self._result.itemsize)} of {asked} frames came back"
@@ -219,14 +219,14 @@ class Run:
         return None
 
     def _ended(self, code: int) -> str:
-        """Why there is no verdict."""
+        """The reason why there is no verdict."""
         if code == -signal.SIGXCPU:
             return f"the simulation took more than {self.limits.seconds} s of processor time"
         how = f"by {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
         return f"the simulation of the Verilog ended {how}, without a verdict"
 
     def outcome(self) -> RtlOutcome:
-        """What has come back, frame by frame, as far as the run went."""
+        """The results received, frame by frame, as far as the run went."""
         self._results.seek(0)
         data = self._results.read()
         found = np.frombuffer(data[: len(data) - len(data) % self._result.itemsize], self._result)
@@ -247,7 +247,7 @@ class Run:
         )
 
     def _result_type(self) -> np.dtype:
-        """What the driver writes for each frame."""
+        """The record that the driver writes for each frame."""
         network = self.mapping.network
         fields: list[Any] = [*RESULT.descr, ("packet_data", "<i8", 1 + network.classes)]
         if self.beats:
@@ -268,7 +268,7 @@ class Run:
 
 
 def _layer(placed: LayerMapping) -> bytes:
-    """A layer for the driver."""
+    """The description of a layer for the driver."""
     require(
         placed.membrane_bits <= WIDEST_MEMBRANE, "membrane bits", placed.membrane_bits, f"at most {WIDEST_MEMBRANE}"
     )

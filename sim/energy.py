@@ -1,7 +1,7 @@
 """An ESTIMATE of the energy of a frame: counted operations times published energies per operation.
 
-It is no measurement and knows nothing of clocks, wires, leakage, or of an FPGA's fabric. Use it to compare two
-networks or a network with its dense counterpart, in one technology, not to predict a power supply.
+It is not a measurement and does not include clocks, wires, leakage, or the fabric of an FPGA. Use it to compare two
+networks, or a network with its dense counterpart, in one technology. It does not predict power.
 
 Energies are those of M. Horowitz, "Computing's energy problem (and what we can do about it)", ISSCC 2014, pp. 10-14,
 45 nm at 0.9 V: integer additions of 8 and 32 bits 0.03 and 0.1 pJ, integer multiplications of 8 and 32 bits 0.2 and
@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import exp, log
 
-from ..bits import signed_bits
+from ..bits import signed_bits, unsigned_bits
 from ..quantize.network import Layer, QuantizedNetwork, Ranges
 from .operations import Operations
 
@@ -50,7 +50,7 @@ def access(bits: int, memory_bits: int) -> float:
 
 @dataclass(frozen=True)
 class Item:
-    """One kind of operation: how many a frame, of how many bits, at what energy each."""
+    """One kind of operation: its number per frame, its width in bits, and the energy of each."""
 
     name: str
     count: float
@@ -59,13 +59,13 @@ class Item:
 
     @property
     def nanojoules(self) -> float:
-        """Energy a frame."""
+        """Energy per frame, in picojoules."""
         return self.count * self.picojoules / 1000
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Energy of a mean frame, an estimate, item by item."""
+    """Mean energy per frame, an estimate, item by item."""
 
     items: tuple[Item, ...]
 
@@ -75,7 +75,7 @@ class Estimate:
 
 
 def estimate(network: QuantizedNetwork, operations: Operations) -> Estimate:
-    """Energy of the event-driven accelerator for a mean frame of those counted in `operations`.
+    """Mean energy per frame of the event-driven accelerator, for the frames counted in `operations`.
 
     An event reads one pointer. A synaptic operation reads a synapse (target and weight) and reads, adds to and writes
     a sum; the first layer's, on pixels of more than a bit, multiplies too. A neuron's step reads its sum, reads and
@@ -88,8 +88,8 @@ def estimate(network: QuantizedNetwork, operations: Operations) -> Estimate:
         synaptic = float(operations.synaptic[index].sum(axis=1).mean())
         updates = layer.neurons * network.steps
         synapses = layer.connected
-        pointer = max(1, synapses.bit_length())
-        word = layer.weight_bits + max(1, (layer.neurons - 1).bit_length())
+        pointer = unsigned_bits(synapses)
+        word = layer.weight_bits + unsigned_bits(layer.neurons - 1)
         total, membrane = ranges.current_bits, ranges.membrane_bits
         potential = signed_bits(*ranges.potential)
         sums = access(total, total * layer.neurons)
@@ -139,9 +139,9 @@ def _states(layer: Layer, ranges: Ranges, updates: int) -> list[Item]:
 def dense(network: QuantizedNetwork, bits: int | None = 8) -> Estimate:
     """Energy of the dense non-spiking network of the same shape for one frame.
 
-    Every synapse of the shape is there, zeros included, and runs once: one read of its weight, one multiplication,
-    one addition, the sum held in a register; every activation is read and written once. That is kind to the dense
-    network. `bits`: of weights and activations, sums of 32; None for float32.
+    Every synapse counts once, zeros included: one read of its weight, one multiplication and one addition, with the sum
+    in a register. Every activation is read and written once. This favours the dense network. `bits`: width of weights
+    and activations, with sums of 32 bits; None for float32.
     """
     width = 32 if bits is None else bits
     multiply = FLOAT_MULTIPLICATION if bits is None else multiplication(width, width)

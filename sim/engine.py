@@ -26,9 +26,9 @@ def run(
 ) -> Outcome:
     """Run `frames`, uint8 `[n, sources]` (static) or `[n, steps, sources]` (spikes, graded).
 
-    Memory beyond frames and results does not grow with `n`; a trace takes 5 bytes a neuron, step and frame, so use
-    `blocks` for many. `trace="spikes"` leaves the membranes out: a fifth of the memory and faster. `threads`: None for
-    one on each core this process may use. Raises `UserError` for frames that do not fit the network.
+    Memory beyond frames and results does not grow with `n`. A trace takes 5 bytes per neuron, step and frame: use
+    `blocks` for many frames. `trace="spikes"` omits the membranes: a fifth of the memory, and faster. `threads`: None
+    for one per core that this process may use. Raises `UserError` for frames that do not fit the network.
     """
     check(network, frames)
     threads = threads or len(os.sched_getaffinity(0))

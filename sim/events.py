@@ -19,8 +19,8 @@ LARGEST = np.iinfo(np.int32).max
 class Events:
     """Events of one serialiser, row after row.
 
-    `counts` is uint32 `[frames, steps, rows]`, how many events each row has; `addresses` int32 `[sum of counts]`
-    names them in order.
+    `counts` is uint32 `[frames, steps, rows]`, the number of events of each row. `addresses` is int32
+    `[sum of counts]`, their addresses in order.
     """
 
     counts: np.ndarray
@@ -31,7 +31,7 @@ def events_of(mapping: Mapping, frames: np.ndarray, trace: Trace) -> tuple[Event
     """Events into every core, and out of the last: the input's, then each layer's.
 
     `frames` is what the engine ran (uint8), `trace` its spikes. Static input has one step of `beats` rows; spike
-    input has one row of addresses a step.
+    input has one row of addresses per step.
     """
     require(len(trace.spikes) == len(mapping.layers), "trace layers", len(trace.spikes), f"{len(mapping.layers)}")
     found = [_input_events(mapping, frames)]
@@ -74,7 +74,7 @@ def _packed(values: np.ndarray, slots: np.ndarray, addresses: np.ndarray) -> Eve
     uses = uses.astype(np.uint8)
     starts = _sums(_totals(values, uses))
     counts = np.empty((*values.shape[:2], len(slots)), np.uint32)
-    names = np.empty(int(starts[-1]) + 1, np.int32)  # one more: see `_fill`
+    names = np.empty(int(starts[-1]) + 1, np.int32)  # one element more: see `_fill`
     _fill(
         values, slots[used].astype(np.uint32), addresses[used].astype(np.int32), _sums(used.sum(axis=1)), starts,
         counts, names,
@@ -83,13 +83,19 @@ def _packed(values: np.ndarray, slots: np.ndarray, addresses: np.ndarray) -> Eve
 
 
 def _sums(lengths: np.ndarray) -> np.ndarray:
-    """Where each of several parts begins, and the last one ends; unsigned, which spares a loop a check of its index."""
+    """The start of each of several parts, and the end of the last.
+
+    Unsigned, so that loops need no check for negative indices.
+    """
     return np.concatenate([[0], lengths.cumsum()]).astype(np.uint64)
 
 
 @kernel
 def _totals(values, uses):
-    """Events of each frame: int64 `[frames]`; a non-zero value is one in each of the slots, `uses`, that it has."""
+    """Events of each frame: int64 `[frames]`.
+
+    A non-zero value gives one event in each of its slots; `uses` counts them.
+    """
     totals = np.zeros(len(values), np.int64)
     for n in range(len(values)):
         for t in range(values.shape[1]):
@@ -105,7 +111,8 @@ def _totals(values, uses):
 def _fill(values, slots, addresses, rows, starts, counts, names):
     """Fill `counts` and `names`: row `r` has slots `rows[r]..rows[r + 1]`, frame `n` its events from `starts[n]` on.
 
-    Every slot's name is written, and its place taken again if there was no event: no branch that depends on spikes.
+    The address of every slot is written, and overwritten by the next one if there was no event: so no branch depends on
+    spikes.
     """
     for n in range(len(values)):
         at = starts[n]

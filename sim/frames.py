@@ -1,4 +1,4 @@
-"""Frames given to a network, checked before any machine reads them."""
+"""Checks of frames before any simulator reads them."""
 
 from __future__ import annotations
 

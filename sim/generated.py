@@ -1,4 +1,4 @@
-"""Generated Verilog, kept: the same network, placement, command and generator need not generate twice."""
+"""A cache of generated Verilog. Its key is network, placement, command and generator."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Where the sources, synapses and pooled spikes of a layer lie, as flat indices.
+"""Flat indices of the sources, synapses and pooled spikes of a layer.
 
-A layer reads a buffer that holds its sources with the zero padding already around them.
+A layer reads a buffer with its sources and the zero padding around them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 
 from ..quantize.network import Conv, Layer, Pool
 
-NOWHERE = -1  # place of a spike that a pool drops at the border
+NOWHERE = -1  # index of a spike that a pool drops at the border
 
 
 def padded(layer: Layer) -> tuple[int, ...]:
@@ -24,7 +24,7 @@ def padded(layer: Layer) -> tuple[int, ...]:
 
 
 def places(layer: Layer) -> np.ndarray:
-    """Where each source of `layer` lies in its padded part: int32 `[sources]`."""
+    """Index of each source of `layer` in its padded sources: int32 `[sources]`."""
     index = np.arange(prod(padded(layer)), dtype=np.int32)
     if not isinstance(layer.synapses, Conv):
         return index
@@ -35,7 +35,7 @@ def places(layer: Layer) -> np.ndarray:
 
 
 def synapses(layer: Layer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Offsets, weights and their number for each channel, zeros left out, in the order of the sources."""
+    """Offsets, weights and their number for each channel, without zeros, in the order of the sources."""
     weight = layer.synapses.weight
     flat = weight.reshape(weight.shape[0], -1)
     channel, column = flat.nonzero()
@@ -48,7 +48,7 @@ def synapses(layer: Layer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def origins(layer: Layer) -> np.ndarray:
-    """What each position of a channel adds to the offsets: int32 `[positions]`."""
+    """The number that each position of a channel adds to the offsets: int32 `[positions]`."""
     if not isinstance(layer.synapses, Conv):
         return np.zeros(1, np.int32)
     _, height, width = layer.shape
@@ -59,7 +59,7 @@ def origins(layer: Layer) -> np.ndarray:
 
 
 def fan_out(layer: Layer) -> np.ndarray:
-    """Synapses that each source of `layer` drives, those that a border cuts off left out: int64 `[sources]`."""
+    """Number of synapses of each source of `layer`, without those beyond the border: int64 `[sources]`."""
     reached = np.zeros(prod(padded(layer)), np.int64)
     where = origins(layer)
     offsets, number = np.unique(synapses(layer)[0], return_counts=True)
@@ -69,7 +69,7 @@ def fan_out(layer: Layer) -> np.ndarray:
 
 
 def pooled(pool: Pool, shape: tuple[int, ...]) -> np.ndarray:
-    """Pooled source that each neuron of a map `shape` belongs to, -1 at a border that fills no window: int32."""
+    """The pooled source of each neuron of maps of `shape`, -1 at a border that fills no window: int32."""
     channels, height, width = pool.output_shape(shape)
     target = np.full(shape, NOWHERE, np.int32)
     index = np.arange(channels * height * width, dtype=np.int32).reshape(channels, height, width)

@@ -1,10 +1,10 @@
-"""Verilog around the accelerator that brings its streams and trace wires out as plain ports for the C++ driver.
+"""Verilog around the accelerator, with its streams and trace wires as plain ports for the C++ driver.
 
-The wires are read by instance name (`dut.datapath.core0.fire_valid`), so any Verilog that names them so can be traced,
-whatever its modules are called. Widths are the mapping's: a design with others is refused by Verilator.
+The wires are read by instance name (`dut.datapath.core0.fire_valid`), so any Verilog with these names can be traced,
+for any names of modules. Widths are those of the mapping; Verilator refuses a design with others.
 
-The driver's inputs go through registers: nothing in the design then depends on a port combinationally, and Verilator
-evaluates its logic once a cycle instead of twice.
+Inputs from the driver pass through registers. So no logic of the design depends combinationally on a port, and
+Verilator evaluates it once per cycle instead of twice.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ..rtl.mapping import Mapping
 from ..rtl.registers import axilite_signals
 
 INSTANCE = "dut"
-CORES = (f"{INSTANCE}.datapath.core", f"{INSTANCE}.core")  # where the cores may be, layer number to be added
+CORES = (f"{INSTANCE}.datapath.core", f"{INSTANCE}.core")  # names of the cores, without the layer number
 
 
 def harness(mapping: Mapping, registers: bool, cores: str | None) -> str:
@@ -44,5 +44,5 @@ def harness(mapping: Mapping, registers: bool, cores: str | None) -> str:
 
 
 def core_list(mapping: Mapping, traced: bool) -> str:
-    """Text of `cores.h`: the layers whose wires the harness shows."""
+    """Text of `cores.h`: the layers whose trace wires are ports of the harness."""
     return "".join(f"CORE({layer.index})\n" for layer in mapping.layers) if traced else ""

@@ -1,8 +1,8 @@
-"""Compiled loops of the engine: `LANES` frames side by side, so that every operation is one on a whole vector.
+"""Compiled loops of the engine: `LANES` frames at a time, so that every operation works on a whole vector.
 
 State is `[neurons, LANES]` in the program's integer type; sources are `[places, LANES]`, one byte each. A synapse is
-visited once for all the lanes, and a neuron's sum stays in registers over all of its synapses: on the widths of
-today's vectors that beats following one frame's events, because a block of frames leaves few sources silent.
+read once for all lanes, and a neuron's sum stays in registers over all of its synapses. With current vector widths this
+is faster than following the events of single frames, because few sources are silent in all frames of a block.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ HARD, SOFT = Reset.HARD.code, Reset.SOFT.code
 NO_EDGE = -1
 TILE = 256  # columns that are transposed at a time
 load, store, fill = rows(LANES)
-assert LANES == 4**3, "_to_columns and _to_rows deal three times by four"
+assert LANES == 4**3, "_to_columns and _to_rows transpose in three passes by four"
 
 
 class Rule(NamedTuple):
@@ -194,7 +194,7 @@ def _record(state, tiles, record, base, lanes, step):
 
 @kernel(borrows=True)
 def _copy(given, copied):
-    """One row into another; a slice on the left would not become a vector loop."""
+    """Copy one row to another; a slice assignment would not become a vector loop."""
     for i in range(given.size):
         copied[i] = given[i]
 
@@ -203,8 +203,8 @@ def _copy(given, copied):
 def _to_columns(tiles, width):
     """`[LANES, width]`, packed in `tiles[0]`, to `[width, LANES]` in `tiles[1]`.
 
-    To deal out the quarters of an array in turn is to move the upper two bits of an element's row number behind its
-    column number: three times, and all six are there.
+    Interleaving the four quarters of an array moves the upper two bits of an element's row number behind its column
+    number. Three passes move all six bits.
     """
     first, second = tiles[0].ravel()[: width * LANES], tiles[1].ravel()[: width * LANES]
     _deal(first, second)
@@ -214,7 +214,7 @@ def _to_columns(tiles, width):
 
 @kernel
 def _to_rows(tiles, width):
-    """`[width, LANES]` in `tiles[0]` to `[LANES, width]`, packed in `tiles[1]`: `_to_columns` backwards."""
+    """`[width, LANES]` in `tiles[0]` to `[LANES, width]`, packed in `tiles[1]`: the inverse of `_to_columns`."""
     first, second = tiles[0].ravel()[: width * LANES], tiles[1].ravel()[: width * LANES]
     _gather(first, second)
     _gather(second, first)
@@ -245,7 +245,7 @@ def _gather(dealt, gathered):
 def _make_trains(program, block):
     """The sums of the population with a table say which spikes come at all steps: `train`, uint8 `[neurons, LANES]`.
 
-    A sum may need 32 bits, but `stretch` synapses of it do not: they are added in the narrow type first.
+    A sum may need 32 bits, but the sum of `stretch` synapses does not: these are first added in the narrow type.
     """
     population = program.populations[program.tabled]
     for number in range(population.neurons):
@@ -374,7 +374,7 @@ def _gather_from(program, first, end, number, block, total):
 
 @kernel(borrows=True, forceinline=True)
 def _sum(program, begin, end, origin, source, total):
-    """`total` and the synapses `begin..end`."""
+    """`total` plus the synapses `begin..end`."""
     for k in range(begin, end):
         values = cast(load(source, program.offset[k] + origin), program.weight.dtype)
         total = total + values * program.weight[k]

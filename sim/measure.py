@@ -1,4 +1,4 @@
-"""What a placed network does with frames: its answers from the engine, its cycles from the timing model."""
+"""Results and cycles of a placed network: from the engine and the timing model."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Measured:
 
     @cached_property
     def back_to_back(self) -> Cycles:
-        """Times of the frames fed at once, one after another."""
+        """Times of frames fed back to back."""
         return predict(self.mapping, self.events)
 
     @cached_property
     def apart(self) -> Cycles:
-        """Times of the frames fed to an accelerator at rest: `latency` is that of each on its own."""
+        """Times of frames that each enter an idle accelerator: `latency` is that of a single frame."""
         return predict(self.mapping, self.events, apart=True)
 
 
@@ -42,8 +42,8 @@ def measure(
 ) -> Measured:
     """Run `frames` (see `engine.run`) in the accelerator that `mapping` describes: exact, without simulating a clock.
 
-    `outcome`: what the engine made of `frames` before, with a trace (of spikes alone is enough), where several
-    mappings of one network are compared. Raises `UserError` for frames that do not fit the network.
+    `outcome`: the engine's result for `frames` with a trace (spikes are enough), to reuse it for several mappings of
+    one network. Raises `UserError` for frames that do not fit the network.
     """
     if outcome is None:
         outcome = engine.run(mapping.network, frames, trace="spikes", threads=threads)

@@ -1,4 +1,4 @@
-"""A synthesised netlist made ready for Verilator: with the vendor's cells as Yosys describes them."""
+"""A synthesised netlist for Verilator: with Yosys's models of the vendor's cells."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ def cell_library() -> Path:
 
 
 def without_specify(text: str) -> str:
-    """Timing left out: it means nothing in a two-state simulation."""
+    """The text without timing, which has no meaning in a two-state simulation."""
     text = re.sub(r"^\s*specify\b.*?^\s*endspecify\b", "", text, flags=re.M | re.S)
     return text.replace("`timescale 1ps / 1ps", "")
 
 
 def without_files(text: str) -> str:
-    """Block RAMs without their option of contents from a file: a netlist holds them itself."""
+    """Block RAM models without the option to read contents from a file: a netlist has its own contents."""
     return re.sub(r"\$readmem[bh]\s*\([^;]*\);", ";", text)
 
 
 def _included(text: str, folder: Path, seen: set[str]) -> str:
-    """Every include replaced by its file, at whatever depth, once each."""
+    """The text with every include replaced by its file, at any depth, once each."""
 
     def content(match: re.Match[str]) -> str:
         if match[1] in seen:

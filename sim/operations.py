@@ -1,4 +1,4 @@
-"""What a run costs, counted: events and synaptic operations of every frame, layer and step."""
+"""Counts of events and synaptic operations of every frame, layer and step."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Operations:
 
     @property
     def synaptic_per_frame(self) -> float:
-        """Mean synaptic operations of a frame, all layers."""
+        """Mean synaptic operations per frame, all layers."""
         return float(sum(s.sum(axis=1).mean() for s in self.synaptic))
 
 
@@ -40,12 +40,14 @@ def count(network: QuantizedNetwork, frames: np.ndarray, *, threads: int | None 
         for index, values in enumerate(inputs(network, frames[part], outcome.trace)):
             weighty = values != 0 if index == 0 else values
             events[index].append(weighty.sum(axis=2, dtype=np.int64))
-            synaptic[index].append(np.array([frame @ fan_outs[index] for frame in weighty]))  # no wide copy of all
+            synaptic[index].append(
+                np.array([frame @ fan_outs[index] for frame in weighty])
+            )  # frame by frame, without a wide copy of all
     return Operations(tuple(map(_join, events)), tuple(map(_join, synaptic)))
 
 
 def source_rates(network: QuantizedNetwork, frames: np.ndarray) -> tuple[np.ndarray, ...]:
-    """How often each source of each layer has an event in a frame: float `[sources]`, by layer."""
+    """Mean events per frame of each source of each layer: float `[sources]`, by layer."""
     totals = [np.zeros(layer.sources) for layer in network.layers]
     for part, outcome in engine.blocks(network, frames, trace="spikes"):
         assert outcome.trace is not None
@@ -55,7 +57,7 @@ def source_rates(network: QuantizedNetwork, frames: np.ndarray) -> tuple[np.ndar
 
 
 def inputs(network: QuantizedNetwork, frames: np.ndarray, trace: Trace) -> tuple[np.ndarray, ...]:
-    """What each layer read in the run of `frames` that left `trace`: `[frames, steps, sources]`, by layer.
+    """The input of each layer in the run of `frames` with this `trace`: `[frames, steps, sources]`, by layer.
 
     uint8 for pixels (`[frames, 1, sources]`), spikes and max pools, int64 numbers of spikes for average pools.
     """
@@ -67,9 +69,9 @@ def inputs(network: QuantizedNetwork, frames: np.ndarray, trace: Trace) -> tuple
 
 
 def pooled(layer: Layer, spikes: np.ndarray) -> np.ndarray:
-    """What a pool makes of a layer's `spikes` `[frames, steps, neurons]`: `[frames, steps, pooled sources]`.
+    """A layer's `spikes` `[frames, steps, neurons]` after pooling: `[frames, steps, pooled sources]`.
 
-    The OR of each window as it came, or int64 numbers of spikes.
+    Max pool: the OR of each window, with the type of `spikes`. Average pool: int64 numbers of spikes.
     """
     assert layer.pool is not None
     channels, height, width = layer.output_shape

@@ -1,4 +1,4 @@
-"""What every machine that runs a network returns: reference, engine and compiled RTL alike."""
+"""Results of a run, the same for reference, engine and compiled RTL."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Trace:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Answers of a run: `classes` int64 `[frames]`, `counts` int64 `[frames, classes]`, and a trace if asked for."""
+    """Results of a run: `classes` int64 `[frames]`, `counts` int64 `[frames, classes]`, and a trace if requested."""
 
     classes: np.ndarray
     counts: np.ndarray

@@ -1,4 +1,4 @@
-"""A `QuantizedNetwork` flattened into arrays that the compiled kernels walk.
+"""A `QuantizedNetwork` flattened into arrays for the compiled kernels.
 
 Spikes and pixels lie in one buffer. Each *path*, the synapses of a connection, reads a part of the buffer of its own:
 the sources of the connection with the zero padding already around them, once for each step that the connection's delay
@@ -128,7 +128,7 @@ READOUT = record(
 
 
 class Program(NamedTuple):
-    """Flat arrays; `kind` is int16 or int32, wide enough for every number that a run can meet.
+    """Flat arrays; `kind` is int16 or int32, wide enough for every number that can occur.
 
     A population that goes by its table has no membranes, and its sums are 32-bit in any `kind`.
     """
@@ -163,7 +163,10 @@ _programs: dict[tuple[str, bool], Program] = {}  # by digest of the network and 
 
 
 def compile_network(network: QuantizedNetwork, membranes: bool = False) -> Program:
-    """Flatten `network`, or take what was flattened before; `membranes`: those of the first layer are wanted too."""
+    """Flatten `network`, or return the kept program.
+
+    `membranes`: with membranes of the first layer, so without a table.
+    """
     key = network.digest, membranes
     program = _programs.pop(key, None) or _flatten(network, membranes)
     _programs[key] = program

@@ -1,4 +1,4 @@
-"""What passes between Python and the C++ driver, field by field: one definition for both sides.
+"""The records between Python and the C++ driver, with one definition for both sides.
 
 Each record is a NumPy dtype; `header` writes the same fields as C++ structs, in `records.h`. All numbers are
 little-endian.
@@ -13,7 +13,8 @@ def _integers(names: str) -> np.dtype:
     return np.dtype([(name, "<i8") for name in names.split()])
 
 
-# What a run does. `first`: number of the first frame, for messages. `beats`: input beats recorded of a frame, 0 for no
+# Parameters of a run. `first`: number of the first frame, for messages. `beats`: input beats recorded of a frame, 0 for
+# no
 # times of beats. `stall_in`, `stall_out`: probability in 65536ths. `gap`: idle cycles between frames, -1 for back to
 # back. `patience`: cycles without progress. Then the confinement: see `sim/confinement.py`.
 SETUP = _integers(
@@ -26,7 +27,7 @@ LAYER = _integers("neurons rows pes bits")
 # The head of a frame's result; class and sums follow as int64, then times and traces if asked for.
 RESULT = _integers("first_beat last_beat packet user")
 # How the run ended. `kind` is an index into `KINDS`; the fields from `frame` on belong to a difference. `walls`: a bit
-# for each of `WALLS` that stands.
+# for each of `WALLS` that is in force.
 VERDICT = np.dtype(
     [
         *_integers("nonce kind frames cycles spikes membranes walls").descr,

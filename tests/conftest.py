@@ -4,5 +4,6 @@ from __future__ import annotations
 
 import os
 
-for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+THREADS = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+for name in THREADS:
     os.environ.setdefault(name, "1")

@@ -130,10 +130,11 @@ def _of_arrays(arrays: Arrays, rng: np.random.Generator) -> None:
             arrays[name] = array[None]
         case 4:
             arrays[f"{name}x"] = array
-        case _ if array.size:
+        case _ if array.size and array.dtype.kind in "iuf":
             limits = np.iinfo(array.dtype) if array.dtype.kind in "iu" else None
             value = rng.choice([limits.min, limits.max]) if limits else rng.choice([np.nan, np.inf, 1e38, -1e-30])
-            array.reshape(-1)[rng.integers(array.size)] = value
+            with np.errstate(all="ignore"):  # 1e38 in few bits
+                array.reshape(-1)[rng.integers(array.size)] = value
             arrays[name] = array
 
 

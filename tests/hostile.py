@@ -7,17 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
-from gradrtl.sim.screening import screened
-from gradrtl.sim.toolchain import verilator_root
+from gradrtl.sim.screening import OURS
+from gradrtl.sim.toolchain import compilable, verilator_root
 from gradrtl.sim.verilated import text_of
 
+MEMORY = "\n  initial begin\n /*/[0] = 8'h00;\n /*/[1] = 8'h00;\n  end\n"  # such blocks are moved to files
 PIECES = (
     '$system("id")', '$c("1")', '$c32("1")', 'import "DPI-C" function int f();', '$fopen("f")',
     '$readmemh("f", m)', '$dumpfile("d")', '`include "f"', "`systemc_header", "`verilator_config",
     "`pragma protect", '"""', "/*", "*/", "//", '"', '\\"', "\\", "`define S $sys\n", "`define T(x) x``tem\n",
     "`T(`S)(0);", "`S``tem(0);", "`", "``", "\n", "\r", "\x0c", "\x00", "é", "`ifdef A\n", "`else\n",
     "`endif\n", '`line 1 "x" 1\n', "/*verilator public*/", "$", "(* ", "*)", "export", "import", " ",
-    '"DPI-C"', "`undefineall\n", "`define include\n", "initial begin", "end", "\\$system ",
+    MEMORY, MEMORY, "/*/", '"DPI-C"', "`undefineall\n", "`define include\n", "initial begin", "end", "\\$system ",
 )  # fmt: skip
 CAPTURED = {"capture_output": True, "text": True, "errors": "replace", "check": False}
 NEEDLES = ("$system", "$c(", "$c32", "$fopen", "$readmemh", "$dumpfile", "`include", "`systemc", "`verilator_config")
@@ -43,8 +44,8 @@ def let_pass(path: Path) -> str:
         done = subprocess.run(command, cwd=path.parent, env={"VERILATOR_ROOT": str(root)}, **CAPTURED)
         return done.stdout
 
-    found = screened(text_of(path), expand)
-    code = without_comments(found)
+    found, _ = compilable(text_of(path), path.parent, expand)
+    code = without_comments(OURS.sub("", found))
     assert not any(needle in code for needle in NEEDLES), code
     return found
 

@@ -1,4 +1,4 @@
-"""The generated Verilog in Icarus Verilog: a plain test bench, which writes what it sees on each result packet.
+"""The generated Verilog in Icarus Verilog: plain test benches, which write what leaves the design.
 
 Icarus knows X, which Verilator does not. Where it is not installed (Debian's `iverilog`), its tests are skipped.
 """
@@ -111,12 +111,8 @@ def packets(
     (folder / "design.v").write_text(verilog)
     (folder / "bench.v").write_text(bench)
     (folder / "beats.hex").write_text("".join(f"{last << bits | word:x}\n" for word, last in beats))
-    compile_it = ["iverilog", f"-g{language}", "-o", "bench.vvp", "bench.v", "design.v"]
-    compiled = subprocess.run(compile_it, cwd=folder, capture_output=True, text=True, check=False)
-    assert compiled.returncode == 0, compiled.stderr
-    simulated = subprocess.run(["vvp", "-n", "bench.vvp"], cwd=folder, capture_output=True, text=True, check=True)
     found: list[list[int]] = [[]]
-    for line in simulated.stdout.splitlines():
+    for line in _simulated(folder, language):
         assert not line.startswith("X "), line
         word, last, user = line.split()
         found[-1].append(int(word))
@@ -125,3 +121,70 @@ def packets(
             found.append([])
     assert found.pop() == [], "a packet without its last beat"
     return found
+
+
+SERIAL_BENCH = """`timescale 1ns/1ps
+module bench;
+  reg clk = 0, rst = 1, rx = 1, sent = 0;
+  wire tx, busy;
+  reg [7:0] bytes [0:{final}];
+  reg [7:0] byte_in, byte_out;
+  integer i, j, k, quiet = 0;
+  always #5 clk = ~clk;
+  serial dut (.clk(clk), .rst(rst), .rx(rx), .tx(tx), .busy(busy));
+  always @(posedge clk) if (rst === 1'b0) begin
+    if (^{{tx, busy}} === 1'bx) begin $display("X on a pin"); $finish; end
+    quiet = sent && tx ? quiet + 1 : 0;
+    if (quiet == {patience}) $finish;
+  end
+  initial begin
+    $readmemh("bytes.hex", bytes);
+    repeat (6) @(negedge clk);
+    rst = 0;
+    for (i = 0; i < {final} + 1; i = i + 1) begin
+      byte_in = bytes[i];
+      rx = 0;
+      repeat ({divisor}) @(negedge clk);
+      for (j = 0; j < 8; j = j + 1) begin
+        rx = byte_in[j];
+        repeat ({divisor}) @(negedge clk);
+      end
+      rx = 1;
+      repeat ({divisor}) @(negedge clk);
+    end
+    sent = 1;
+  end
+  always @(negedge tx) if (rst === 1'b0) begin
+    repeat ({divisor} / 2) @(negedge clk);
+    for (k = 0; k < 8; k = k + 1) begin
+      repeat ({divisor}) @(negedge clk);
+      byte_out[k] = tx;
+    end
+    repeat ({divisor}) @(negedge clk);
+    $display("%h", byte_out);
+  end
+endmodule
+"""
+
+
+def serial_bytes(folder: Path, verilog: str, sent: bytes, divisor: int, language: str) -> bytes:
+    """What the serial accelerator `verilog` sends back for the bytes `sent`, until it is quiet.
+
+    A bit takes `divisor` cycles. An X on a pin after reset ends the simulation and fails.
+    """
+    bench = SERIAL_BENCH.format(final=len(sent) - 1, divisor=divisor, patience=PATIENCE)
+    (folder / "design.v").write_text(verilog)
+    (folder / "bench.v").write_text(bench)
+    (folder / "bytes.hex").write_text("".join(f"{byte:02x}\n" for byte in sent))
+    lines = _simulated(folder, language)
+    assert all(re.fullmatch("[0-9a-f]{2}", line) for line in lines), lines
+    return bytes.fromhex("".join(lines))
+
+
+def _simulated(folder: Path, language: str) -> list[str]:
+    """Lines that `bench.v` with `design.v` prints, compiled for the year `language`."""
+    compile_it = ["iverilog", f"-g{language}", "-o", "bench.vvp", "bench.v", "design.v"]
+    compiled = subprocess.run(compile_it, cwd=folder, capture_output=True, text=True, check=False)
+    assert compiled.returncode == 0, compiled.stderr
+    simulated = subprocess.run(["vvp", "-n", "bench.vvp"], cwd=folder, capture_output=True, text=True, check=True)
+    return simulated.stdout.splitlines()

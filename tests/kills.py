@@ -3,6 +3,7 @@
 A case is a command in a folder of its own. It runs once without interruption, which gives its results and its time.
 Then, again and again: in a new folder it is killed at a random moment (SIGKILL and SIGTERM in turn), as many times as
 asked for, and at last runs to its end. The results must be equal, no process may live on, nothing may be left behind.
+A command with epochs is also killed between them: every other kill follows a change of the file that it resumes from.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,11 +32,14 @@ from test_rtl_synthesis import sparse
 
 from gradrtl.model.checkpoint import Checkpoint
 from gradrtl.model.description import DenseSpec, LayerSpec, Network
+from gradrtl.quantize.fold import fold
+from gradrtl.quantize.ptq import quantize
+from gradrtl.quantize.rounding import Formats
 
-ROOT = Path(__file__).resolve().parent.parent
-FOLDER = ROOT / "build" / "kills"
+FOLDER = Path(__file__).resolve().parent.parent / "build" / "kills"
 MARK = "GRADRTL_KILLS"  # in the environment of every process of a run: the folder
 LEFTOVERS = ("making-*", "*.part", ".*.part", "*.tmp", ".lock", "*.lock")
+BETWEEN = 0.02  # seconds: a kill between epochs comes so soon after the state of the last one
 PATIENCE = 10.0  # seconds in which the processes of a killed run must end
 GRADRTL = (sys.executable, "-c", "from gradrtl.cli import main; main()")
 
@@ -52,6 +57,8 @@ class Case:
     printed: bool = False
     prepare: Callable[[Path], None] = lambda folder: None
     content: Callable[[Path], bytes] = Path.read_bytes  # of a result file: what must be equal
+    state: str = ""  # what a run resumes from, rewritten after each epoch
+    changes: int = 0  # of the state in a whole run
 
 
 def network_and_frames(folder: Path) -> None:
@@ -71,6 +78,11 @@ def images_and_checkpoint(folder: Path) -> None:
     float_networks.checkpoint(network, 1).save(folder / "checkpoint.npz")
 
 
+def images_and_network(folder: Path) -> None:
+    images_and_checkpoint(folder)
+    quantize(fold(Checkpoint.load(folder / "checkpoint.npz")), Formats()).save(folder / "network.npz")
+
+
 def learned(path: Path) -> bytes:
     """What a checkpoint holds, but for the seconds that its training took."""
     found = Checkpoint.load(path)
@@ -79,20 +91,49 @@ def learned(path: Path) -> bytes:
     return json.dumps(header).encode() + b"".join(found.arrays[name].tobytes() for name in sorted(found.arrays))
 
 
-EPOCHS = ("--batch", "10", "--data", "data", "--epochs")
+EPOCHS = 8
+EPOCHS_OF_DATA = ("--batch", "10", "--data", "data", "--epochs", str(EPOCHS))
 CASES = (
     Case(
         "train",
-        ("train", "--layers", "30-8-4", "--recipe", "gradr-alpha", *EPOCHS, "8", "--out", "t"),
+        ("train", "--layers", "30-8-4", "--recipe", "gradr-alpha", *EPOCHS_OF_DATA, "--out", "t"),
         files=("t/checkpoint.npz",),
         prepare=images,
         content=learned,
+        state="t/resume.pt",
+        changes=EPOCHS,
     ),
     Case(
         "quantize",
-        ("quantize", "checkpoint.npz", "-o", "network.npz", *EPOCHS, "8"),
+        ("quantize", "checkpoint.npz", "-o", "network.npz", *EPOCHS_OF_DATA),
         files=("network.npz",),
         prepare=images_and_checkpoint,
+        state="network.resume.pt",
+        changes=EPOCHS,
+    ),
+    Case(
+        "explore",
+        (
+            "explore",
+            "checkpoint.npz",
+            "--bits",
+            "2,3,4,5",
+            "--pe",
+            "2,2",
+            "--pe",
+            "4,2",
+            "--data",
+            "data",
+            "--images",
+            "20",
+            "--jobs",
+            "2",
+            "--out",
+            "e",
+        ),
+        files=("e/points.csv", "e/pareto.svg"),
+        prepare=images_and_checkpoint,
+        content=lambda path: b"" if path.suffix == ".svg" else path.read_bytes(),  # a picture holds its date
     ),
     Case(
         "verify",
@@ -102,8 +143,9 @@ CASES = (
     ),
     Case(
         "synth",
-        ("synth", str(ROOT / "networks/mnist-1pct-up5k.npz"), "--device", "up5k", "--data", str(ROOT / "data/mnist")),
+        ("synth", "network.npz", "--device", "up5k", "--pe", "2,2", "--data", "data"),
         files=("build/synth/up5k/report.json", "build/synth/up5k/*.bin"),
+        prepare=images_and_network,
     ),
 )
 
@@ -153,13 +195,38 @@ def processes_of(folder: Path) -> list[int]:
     return found
 
 
-def kill_once(case: Case, folder: Path, moment: float, how: signal.Signals) -> None:
-    """Start the case, kill it after `moment` seconds, and see that nothing of it lives on."""
+def wait_for_changes(path: Path, number: int, process: subprocess.Popen[str]) -> None:
+    """Until `path` has changed `number` times, or the process has ended."""
+    last = 0
+    while number and process.poll() is None:
+        with suppress(FileNotFoundError):
+            now = path.stat().st_mtime_ns
+            number -= now != last
+            last = now
+        time.sleep(0.001)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When a run is killed: `seconds` after its start, or after the `change`th change of its state."""
+
+    how: signal.Signals
+    seconds: float
+    change: int = 0
+
+    def __str__(self) -> str:
+        after = f" after change {self.change} of the state" if self.change else ""
+        return f"{self.how.name} at {self.seconds:.3f} s{after}"
+
+
+def kill_once(case: Case, folder: Path, moment: Moment) -> None:
+    """Start the case, kill it at `moment`, and see that nothing of it lives on."""
     process = start(case, folder)
+    wait_for_changes(folder / case.state, moment.change, process)
     try:
-        process.wait(moment)
+        process.wait(moment.seconds)
     except subprocess.TimeoutExpired:
-        process.send_signal(how)
+        process.send_signal(moment.how)
         process.wait()
     end = time.monotonic() + PATIENCE
     while orphans := processes_of(folder):
@@ -167,7 +234,7 @@ def kill_once(case: Case, folder: Path, moment: float, how: signal.Signals) -> N
             names = [Path(f"/proc/{one}/cmdline").read_bytes().replace(b"\0", b" ").decode() for one in orphans]
             for one in orphans:
                 os.kill(one, signal.SIGKILL)
-            raise Failure(f"processes live on {PATIENCE} s after {how.name} at {moment:.2f} s: {names}")
+            raise Failure(f"processes live on {PATIENCE} s after {moment}: {names}")
         time.sleep(0.05)
 
 
@@ -194,8 +261,12 @@ def campaign(case: Case, trials: int, kills: int, seed: int, base: Path = FOLDER
         moments = []
         for number in range(kills):
             how = (signal.SIGKILL, signal.SIGTERM)[(trial + number) % 2]
-            moments.append(f"{how.name} at {generator.uniform(0, longest):.3f} s")
-            kill_once(case, folder, float(moments[-1].split()[-2]), how)
+            if case.state and (trial + number) // 2 % 2:
+                moment = Moment(how, generator.uniform(0, BETWEEN), generator.randint(1, case.changes))
+            else:
+                moment = Moment(how, generator.uniform(0, longest))
+            moments.append(str(moment))
+            kill_once(case, folder, moment)
         told = f"{case.name}, trial {trial} of seed {seed} ({', '.join(moments)})"
         try:
             got = finish(case, folder)

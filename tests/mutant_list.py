@@ -5,6 +5,7 @@ from __future__ import annotations
 from mutant import Mutant
 from mutant_list_graph import GRAPH
 from mutant_list_model import MODEL
+from mutant_list_planning import PLANNING
 from mutant_list_quantize import QUANTIZE
 from mutant_list_sim import SIM
 from mutant_list_verify import VERIFY
@@ -13,6 +14,7 @@ __all__ = ["MUTANTS", "Mutant"]
 
 MUTANTS = (
     *MODEL,
+    *PLANNING,
     *QUANTIZE,
     *GRAPH,
     *SIM,
@@ -546,15 +548,15 @@ MUTANTS = (
     Mutant(
         "queue one too short",
         "rtl/fifo.py",
-        "room.eq(self.level != depth - 1)",
-        "room.eq(self.level != depth - 2)",
+        "not_full.eq(self.level != depth - 1)",
+        "not_full.eq(self.level != depth - 2)",
         "a queue is full one entry too early",
     ),
     Mutant(
         "queue drops",
         "rtl/fifo.py",
-        "gives.eq(self.o.ready & there)",
-        "gives.eq(there)",
+        "reads.eq(self.o.ready & not_empty)",
+        "reads.eq(not_empty)",
         "an entry leaves whether or not it is taken",
     ),
     Mutant(
@@ -562,7 +564,7 @@ MUTANTS = (
         "rtl/core.py",
         "pe.events.valid.eq(events.valid & events.ready)",
         "pe.events.valid.eq(events.valid)",
-        "elements with room take an event more than once",
+        "elements whose queue is not full take an event more than once",
     ),
     Mutant(
         "scan before all are done",
@@ -950,7 +952,7 @@ MUTANTS = (
     # The mapping.
     Mutant(
         "pointer to the next run",
-        "rtl/mapping.py",
+        "rtl/synapse_format.py",
         "np.where(counts > 0, ends - counts, 0)",
         "np.where(counts > 0, ends, 0)",
         "a source's synapses are those of the source behind it",
@@ -961,6 +963,20 @@ MUTANTS = (
         "return unsigned_bits(self.synapse_depth - 1)",
         "return unsigned_bits(int(self.starts.max()))",
         "the last run wraps to the beginning of the memory",
+    ),
+    Mutant(
+        "sign of a weight lost",
+        "rtl/synapse_format.py",
+        "value - (value >> field.bits - 1 << field.bits if field.signed else 0)",
+        "value",
+        "negative weights are read back as large ones",
+    ),
+    Mutant(
+        "runs meet",
+        "rtl/synapse_format.py",
+        "max(0, int(counts.max()) - 1).bit_length()",
+        "max(0, int(counts.max()) // 2).bit_length()",
+        "the end of a long run is overwritten by the next list's",
     ),
     Mutant(
         "row read before it is written",
@@ -1040,7 +1056,7 @@ MUTANTS = (
         "@ largest",
         "who fires with its bias alone is removed",
     ),
-    # Convolution: scan, tables, places, pooled windows.
+    # Convolution: scan, tables, bases, pooled windows.
     Mutant(
         "windows columns first",
         "rtl/scan.py",
@@ -1093,8 +1109,8 @@ MUTANTS = (
     Mutant(
         "kernel not turned",
         "rtl/convolution.py",
-        "(rows.taps - 1 - i // rows.stride)",
-        "(i // rows.stride)",
+        "rows.taps - 1 - i // rows.stride",
+        "i // rows.stride",
         "a convolution instead of a cross-correlation",
     ),
     Mutant(
@@ -1106,37 +1122,37 @@ MUTANTS = (
     ),
     Mutant(
         "border not seen",
-        "rtl/placing.py",
-        "placed.valid.eq(aimed.valid & exists)",
-        "placed.valid.eq(aimed.valid)",
+        "rtl/addressing.py",
+        "row_tags.valid.eq(target_tags.valid & exists)",
+        "row_tags.valid.eq(target_tags.valid)",
         "what falls over the border is added to a row that is there",
     ),
     Mutant(
         "border of the rows alone",
-        "rtl/placing.py",
-        "_looked_up(rows.reached >= 0, aimed_y) & _looked_up(columns.reached >= 0, aimed_x)",
-        "_looked_up(rows.reached >= 0, aimed_y)",
+        "rtl/addressing.py",
+        "_looked_up(rows.reached >= 0, target_y) & _looked_up(columns.reached >= 0, target_x)",
+        "_looked_up(rows.reached >= 0, target_y)",
         "what leaves a map sideways is added to another row",
     ),
     Mutant(
         "group forgotten",
-        "rtl/placing.py",
+        "rtl/addressing.py",
         "_looked_up(starts, group)\n            + ",
         "",
         "all channels of an element add up in its first",
     ),
     Mutant(
         "weight a stage early",
-        "rtl/placing.py",
-        "weight.eq(aimed_weight)",
+        "rtl/addressing.py",
+        "weight.eq(target_weight)",
         "weight.eq(synapse.weight)",
         "a row gets the weight of the synapse behind",
     ),
     Mutant(
         "row and column exchanged",
-        "rtl/placing.py",
-        "aimed_y.eq(event.y + synapse.y)",
-        "aimed_y.eq(event.x + synapse.y)",
+        "rtl/addressing.py",
+        "target_y.eq(event.y + synapse.y)",
+        "target_y.eq(event.x + synapse.y)",
         "a map mirrored at its diagonal",
     ),
     Mutant(
@@ -1164,8 +1180,8 @@ MUTANTS = (
     Mutant(
         "one neuron too many",
         "rtl/assignment.py",
-        "if len(members[pe]) < room:",
-        "if len(members[pe]) <= room:",
+        "if len(members[pe]) < most:",
+        "if len(members[pe]) <= most:",
         "<= for <: an element gets a row that is not there",
     ),
     Mutant(

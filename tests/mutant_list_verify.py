@@ -6,15 +6,35 @@ from mutant import Mutant
 
 _FAULTS = {
     "gradrtl/cache.py": (
-        ("entries unchecked", "if not _undamaged(entry):", "if not entry.is_dir():", "a damaged entry is handed out"),
+        (
+            "entries unchecked",
+            "if not _undamaged(entry):\n                _make",
+            "if not entry.is_dir():\n                _make",
+            "a damaged entry is handed out",
+        ),
+        (
+            "values unchecked",
+            "if not _undamaged(entry):\n        return None",
+            "if not entry.is_dir():\n        return None",
+            "a damaged value is handed out",
+        ),
         ("key without lengths", 'f"{name} {len(content)} ".encode() + content', "name.encode() + content", "keys meet"),
         ("leftovers stay", 'for left in cache.glob(f"{MAKING}*"):', "for left in ():", "nobody sweeps"),
         ("unlocked making", "held = lock_folder(folder)", "held = None", "a living process's folder is swept"),
         ("executable bit", ' + " x" * os.access(path, os.X_OK)', "", "a program that cannot run counts as whole"),
         ("newest removed", "key=ages.__getitem__)", "key=ages.__getitem__, reverse=True)", "not the oldest"),
-        ("use does not count", "os.utime(entry)", "pass", "an entry in use ages"),
+        ("use does not count", "os.utime(entry)\n    except", "pass\n    except", "an entry in use ages"),
+        ("use of a value does not count", "os.utime(entry)\n    try", "pass\n    try", "a value in use ages"),
         ("templates left out", 'origin.parent.rglob("*")', 'origin.parent.rglob("*.py")', "sources without templates"),
         ("full disk", "if error.errno not in STORAGE:", "if True:", "a traceback for a full disk"),
+    ),
+    "gradrtl/steps/place.py": (
+        ("plan of other rates", '"rates": rates, ', "", "a plan for other event rates is used"),
+        ("plan of another bus", '"base": base.line, ', "", "a plan for other queues and another bus is used"),
+        ("plan by older sources", ' | {"sources": sources(*PLANNER), "numpy": np.__version__}', "", "stale plans"),
+    ),
+    "gradrtl/steps/explore.py": (
+        ("points of older sources", ' | {"made from": self.made_from}', "", "figures of other data or sources"),
     ),
     "gradrtl/locks.py": (
         ("shared lock", "fcntl.LOCK_EX | (0 if wait", "fcntl.LOCK_SH | (0 if wait", "two runs in one folder"),
@@ -26,8 +46,13 @@ _FAULTS = {
     ),
     "sim/screening.py": (
         ("any task", "token[0] not in TASKS", 'token[0] == "$system"', "$c and $fopen pass"),
-        ("macros unexpanded", 'return _checked(expand(MARK.sub("", text)))', "return _checked(text)", "as it stands"),
-        ("escaped names", "|\\\\[^ \\t\\n]+|(?P<directive>", "|(?P<directive>", "an escaped name opens a comment"),
+        (
+            "macros unexpanded",
+            '_checked(expand(MARK.sub("", text)), is_file)',
+            "_checked(text, is_file)",
+            "as it stands",
+        ),
+        ("escaped names", "|(?P<escaped>\\\\[^ \\t\\n]+)|", "|(?P<escaped>none)|", "an escaped name opens a comment"),
         ("included file", "if mark is None or mark[2] not in FILES:", "if mark is None:", "an included file passes"),
         (
             "DPI behind a comment",
@@ -101,7 +126,10 @@ _FAULTS = {
     ),
     "sim/toolchain.py": (
         ("misfitting ports", 'or any(re.match(r"%Warning-', 'or False and any(re.match(r"%Warning-', "other widths"),
-        ("unscreened", "design if limits is None else screened(design, expand)", "design", "hostile Verilog compiles"),
+        ("unscreened", "split_memories(design) if limits is None", "split_memories(design) if True", "hostile Verilog"),
+        ("screened once", "screened_again(text), memories", "text, memories", "moved memories make code of comments"),
+        ("files by name", 'return "/" in name and any(', "return False and any(", "files are read as modules"),
+        ("files unchecked", "name not in OWN_FILES and not own", "False", "a file has been read as a module"),
         ("trust is kept", '"trusted": str(trusted), ', "", "what was trusted once passes from then on"),
     ),
     "sim/generated.py": (("command not in the key", '"command": command, ', "", "the text names another command"),),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +45,7 @@ PLAIN = (
     "layer_mapping",
     "parameters",
     "slots",
+    "synapse_format",
     "place_dense",
     "place_convolution",
     "assignment",
@@ -110,6 +112,8 @@ def test_imports_follow_the_arrows(path):
             wrong.append(f"line {line}: {here} imports {name}, of {there}")
         if here not in HEAVY.get(name.partition(".")[0], {here}):
             wrong.append(f"line {line}: {here} imports {name}")
+        if re.search(r"\._(?!_)", name) and not name.startswith("gradrtl"):
+            wrong.append(f"line {line}: {name} is private to another package")
     assert not wrong
 
 

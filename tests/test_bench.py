@@ -98,8 +98,8 @@ def test_a_missing_run_is_said(tmp_path):
 def test_the_command_line_is_measured():
     script = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
-        "from bench import face\n"
-        "help, version = face.figures(1)\n"
+        "from bench import command_line\n"
+        "help, version = command_line.figures(1)\n"
         "assert help.name == '`gradrtl --help`, processor time' and help.most == 0.25\n"
         "assert 0 < version.value < 60\n"
     )

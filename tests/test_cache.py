@@ -14,7 +14,7 @@ import time
 import pytest
 
 from gradrtl import cache as module
-from gradrtl.cache import cached, scratch, sources
+from gradrtl.cache import cached, recalled, remembered, scratch, sources
 from gradrtl.errors import UserError
 
 
@@ -224,3 +224,40 @@ def test_a_module_counts_alone():
     assert sources("gradrtl.bits") != sources("gradrtl.errors") != sources("gradrtl.bits", "gradrtl.errors")
     with pytest.raises(ValueError, match="no module"):
         sources("gradrtl.nothing")
+
+
+def test_values_are_remembered(tmp_path):
+    value, made = {"pes": [16, 10], "cost": 0.1 + 0.2}, []
+
+    def make():
+        made.append(1)
+        return value
+
+    assert recalled("plan", {"a": "1"}, tmp_path) is None
+    assert [remembered("plan", {"a": "1"}, make, tmp_path) for _ in range(3)] == [value] * 3
+    assert len(made) == 1
+    [entry] = tmp_path.iterdir()
+    entry.with_suffix(".lock").touch()  # left by a process that was killed after it made the entry
+    os.utime(entry, (1, 1))
+    assert recalled("plan", {"a": "1"}, tmp_path) == value
+    assert list(tmp_path.iterdir()) == [entry]
+    assert entry.stat().st_mtime > 1, "an entry that is used is kept"
+    assert recalled("plan", {"a": "2"}, tmp_path) is None
+
+
+def test_a_damaged_value_is_not_recalled(tmp_path):
+    remembered("plan", {}, lambda: 1, tmp_path)
+    [path] = tmp_path.glob("plan-*/value.json")
+    path.write_text("2")
+    assert recalled("plan", {}, tmp_path) is None
+    assert remembered("plan", {}, lambda: 1, tmp_path) == 1
+
+
+def test_values_are_made_each_time_where_nothing_can_be_kept(tmp_path):
+    cache = tmp_path / "file"
+    cache.touch()
+    made = []
+    for _ in range(2):
+        assert remembered("plan", {}, lambda: made.append(1) or len(made), cache) == len(made)
+    assert len(made) == 2
+    assert recalled("plan", {}, cache) is None

@@ -165,7 +165,7 @@ def test_place_writes_rates_and_the_placement(tmp_path):
     found = QuantizedNetwork.load(NETWORK)
     replace(found, rates=None).save(path)
     verilog = ["generate", str(path), "--pe", "1,1", "-o", str(tmp_path / "x.v")]
-    assert "no event rates, so all sources count alike" in gradrtl(*verilog).stderr
+    assert "no event rates, so all sources count equally" in gradrtl(*verilog).stderr
     gradrtl("place", str(path), *DATA)
     made = QuantizedNetwork.load(path)
     assert (made.digest, made.placement) == (found.digest, None)
@@ -218,7 +218,14 @@ def test_demo_leaves_everything_in_one_folder_and_does_not_repeat_itself(tmp_pat
         (["generate", NETWORK, "-o", "/dev/null/gradrtl.v"], "/dev/null"),
         (["verify", NETWORK, "absent.v", *DATA], "verilog is absent.v"),
         (["verify", NETWORK, *DATA, "--stalls", "1.5"], "stall"),
-        (["verify", NETWORK, *DATA, "--stalls", "0.999999"], "0 to 0.99; with more, slow is not told from stuck"),
+        (
+            ["verify", NETWORK, *DATA, "--stalls", "0.999999"],
+            "0 to 0.99: with more, a slow design looks like one that hangs",
+        ),
+        (["verify", NETWORK, "--frames", "f.npy", "--images", "-1"], "images is -1, expected not given together with"),
+        (["verify", NETWORK, "--frames", "f.npy", *DATA], "not given together with --frames"),
+        (["verify", NETWORK, "--frames", "f.npy", "--all"], "all is True, expected not given together with --frames"),
+        (["verify", NETWORK, *DATA, "--all", "--images", "5"], "images is 5, expected not given together with --all"),
         (["quantize", "absent.npz"], "absent.npz"),
         (["quantize", str(ROOT / "checkpoints/mnist-mlp-1-s0.npz"), "--bits", "9", *DATA], "9"),
         (["quantize", str(ROOT / "checkpoints/mnist-mlp-1-s0.npz"), "--connectivity", "1.5", *DATA], "connectivity"),
@@ -239,6 +246,26 @@ def test_a_mistake_is_one_line(words, message, tmp_path, monkeypatch):
     assert result.stderr.count("\n") == 1
     assert message in result.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("redirection", "command", "code", "message"),
+    [
+        (">&-", "info sample", 0, ""),
+        (">&- 2>&- <&-", "info sample", 0, ""),
+        ("> /dev/full", "info sample", 2, "error: output cannot be written: No space left on device\n"),
+        ("> /dev/full", "--help", 2, "error: output cannot be written: No space left on device\n"),
+        ("> /dev/full", "generate sample -o -", 2, "error: output cannot be written: No space left on device\n"),
+    ],
+)
+def test_closed_and_full_streams_are_no_traceback(redirection, command, code, message, tmp_path):
+    line = f'exec "{sys.executable}" -m gradrtl {command} {redirection}'
+    done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", message)
+
+
+def test_an_unknown_option_of_the_program_itself_is_one_line():
+    assert gradrtl("--nonsense", code=2).stderr == "error: No such option '--nonsense' (see gradrtl --help)\n"
 
 
 def test_an_interruption_is_no_traceback(monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from click.testing import CliRunner
 from gradrtl import cli
 from gradrtl.locks import hold
 from gradrtl.steps import explore as steps
-from gradrtl.steps.explore import Point, front, read, write
+from gradrtl.steps.explore import Point, front
 
 ROOT = Path(__file__).parents[1]
 POINT = Point("a.npz", "0123", 0.01, 4, "16,auto", 4, 100, accuracy=0.97, cycles=7.0, memory_bits=250, made_from="9")
@@ -31,32 +32,32 @@ def test_front_holds_what_nothing_beats():
     assert front([POINT, faster, better, worse, equal]) == [POINT, faster, better, equal]
 
 
-def test_points_come_back_from_their_file(tmp_path):
-    path = tmp_path / "points.csv"
-    assert read(path) == []
-    write(path, [POINT])
-    assert read(path) == [POINT]
-    path.write_text(path.read_text() + "a.npz,0123,0.01,")
-    assert read(path) == [POINT]
+def table(folder: Path) -> list[dict[str, str]]:
+    with (folder / "points.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
-def test_sweep_resumes(tmp_path, monkeypatch):
+def test_sweep_resumes_from_the_cache(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     checkpoint = str(ROOT / "checkpoints/mnist-mlp-1-s0.npz")
-    words = [checkpoint, "--bits", "4", "--pe", "8,2", "--images", "20", "--jobs", "1", "--out", str(tmp_path)]
-    words += ["--data", str(ROOT / "data/mnist")]
-    assert "1 of 1 points on the front" in explore(*words)
-    [point] = read(tmp_path / "points.csv")
-    assert point.accuracy > 0.9
-    assert (tmp_path / "pareto.svg").is_file()
+    words = [checkpoint, "--bits", "4", "--images", "20", "--jobs", "1", "--data", str(ROOT / "data/mnist")]
+    assert "1 of 1 points on the front" in explore(*words, "--pe", "8,2", "--out", "one")
+    [point] = table(Path("one"))
+    assert float(point["accuracy"]) > 0.9
+    assert Path("one/pareto.svg").is_file()
     with monkeypatch.context() as patched:
-        patched.setattr(steps, "explored", None)  # a second run has nothing to do
-        explore(*words)
-    assert read(tmp_path / "points.csv") == [point]
+        patched.setattr(steps, "explored", None)  # a second run has nothing to measure, whatever its folder holds
+        explore(*words, "--pe", "8,2", "--out", "two")
+        Path("one/points.csv").write_text(Path("one/points.csv").read_text().replace(point["cycles"], "1.0"))
+        explore(*words, "--pe", "8,2", "--out", "one")
+    assert table(Path("one")) == table(Path("two")) == [point]
+    explore(*words, "--pe", "4,2", "--pe", "8,2", "--out", "one")
+    assert table(Path("one"))[1] == point, "the table holds what was asked for, sorted"
     monkeypatch.setattr(steps, "sources", lambda *names: "edited")
-    explore(*words)
-    [again] = read(tmp_path / "points.csv")
-    assert again == replace(point, made_from=again.made_from)
-    assert again.made_from != point.made_from
+    explore(*words, "--pe", "8,2", "--out", "one")
+    [again] = table(Path("one"))
+    assert again["made_from"] != point["made_from"]
+    assert again | {"made_from": point["made_from"]} == point
 
 
 def test_a_folder_in_use_is_told(tmp_path):

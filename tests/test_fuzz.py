@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import fuzz
 import pytest
+
+from gradrtl.errors import UserError
 
 
 def test_damaged_files_are_refused_in_one_line_or_read(tmp_path: Path) -> None:
     found = fuzz.fuzz(1500)
     assert sum(sum(counted.values()) for counted in found.values()) >= 1500
     assert all(counted["refused"] for counted in found.values())
+
+
+def test_every_loader_accepts_its_whole_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Damage is looked at from a file that is read: one that is always refused would find nothing."""
+    made = fuzz.targets
+
+    def spoilt(folder: Path) -> dict[str, fuzz.Target]:
+        every = made(folder)
+        every["checksums"] = replace(every["checksums"], whole=b"0" * 64 + b"  nothing\n")
+        return every
+
+    monkeypatch.setattr(fuzz, "targets", spoilt)
+    with pytest.raises(UserError, match="SHA256SUMS line 1 is nothing"):
+        fuzz.fuzz(60)
 
 
 def test_an_interrupted_campaign_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,6 +73,11 @@ def expected(given: np.ndarray) -> list[Answer]:
     return [Answer(int(image[0]), tuple(image.tolist())) for image in given]
 
 
+def answers_of(outcome) -> list[Answer]:
+    """Class and sums of every frame, as an engine or the reference computes them."""
+    return [Answer(int(c), tuple(sums)) for c, sums in zip(outcome.classes, outcome.counts.tolist(), strict=True)]
+
+
 def once(change):
     """A fault that is applied to the first answer to each frame alone."""
     seen = set()
@@ -102,6 +107,13 @@ def test_hosts_draw_sessions_of_their_own(board):
         sessions.add(board.session)
     assert len(sessions) == 50
     assert all(0 < draw_session() < 1 << 24 for _ in range(1000))
+
+
+def test_no_session_has_the_number_of_a_board_without_one(monkeypatch):
+    monkeypatch.setattr(host_module.secrets, "randbelow", lambda limit: 0)
+    assert draw_session() == 1
+    monkeypatch.setattr(host_module.secrets, "randbelow", lambda limit: limit - 1)
+    assert draw_session() == (1 << 24) - 1
 
 
 @pytest.mark.parametrize("loss", ["requests", "answers"])
@@ -265,6 +277,48 @@ def test_a_session_that_another_host_took_is_opened_again(board):
     assert host.statistics.sessions >= 5
 
 
+def test_frames_repeated_in_a_new_session_are_of_one_turn(board):
+    """To open one takes 255 numbers here: one more would be of this turn, the other three of the next."""
+    board.identity = replace(board.identity, memories=1)
+    host = Host(board)
+    host.load([words((1 << TURN) * LOAD_WORDS - 2 * LOAD_WORDS)])
+    given, answers = images(12), []
+    for answer in host.classify(given):
+        answers.append(answer)
+        if len(answers) == 1:
+            board.reset()
+    assert answers == expected(given)
+    assert host.statistics.sessions == 2
+    numbers = [p.sequence for p in board.taken if p.session == board.session]
+    assert numbers.count((1 << TURN) - 2) == 1
+    assert min(p.sequence for p in board.taken if p.kind == FRAME and p.session == board.session) == 1 << TURN
+
+
+def test_answers_end_a_silence(board):
+    """Each image is lost once: twelve silences, and none of four attempts, after which a session would be opened."""
+    seen = set()
+    board.lose = lambda packet: packet.kind == FRAME and not (packet.payload in seen or seen.add(packet.payload))
+    host = Host(board)
+    assert list(host.classify(images(48))) == expected(images(48))
+    assert host.statistics.repeated == 48
+    assert host.statistics.sessions == 1
+
+
+def test_another_program_on_the_line_is_told(board):
+    board.fault = lambda answer: [replace(answer, session=answer.session ^ 1)]
+    with pytest.raises(LineError, match="8 answers to other requests came: another program may use the board"):
+        Host(board).identify()
+
+
+def test_the_version_of_another_request_does_not_count(board):
+    text = board.identity.encode()
+    other = text[:4] + bytes([3]) + text[5:]
+    board.fault = lambda answer: [replace(answer, sequence=answer.sequence + 1, payload=other), answer]
+    host = Host(board)
+    assert host.identify() == board.identity
+    assert host.statistics.stale == 1
+
+
 def test_another_board_under_way_is_told(board):
     results = Host(board).classify(images(40))
     next(results)
@@ -372,8 +426,7 @@ def test_every_class_of_mnist_images(mnist, rate):
         host = Host(line, patience=0.5 if rate else 60.0)
         assert host.identify() == identity(mapping)
         answers = list(host.classify(given))
-    assert [a.klass for a in answers] == outcome.classes.tolist()
-    assert [a.sums for a in answers] == [tuple(row) for row in outcome.counts.tolist()]
+    assert answers == answers_of(outcome)
     if rate:
         assert line.harmed > 5
         assert host.statistics.repeated > 2
@@ -400,7 +453,8 @@ def test_memories_are_loaded_over_a_noisy_line():
         assert host.identify().memories == len(image(mapping))
         host.load(image(mapping))
         answers = list(host.classify(given))
-    assert [a.klass for a in answers] == outcome.classes.tolist()
+    assert answers == answers_of(outcome)
+    assert outcome.counts.any()
 
 
 @pytest.mark.rtl
@@ -419,7 +473,7 @@ def test_damaged_words_are_not_loaded():
         line.write(bytes(harmed))
         answers = list(host.classify(given))
     outcome = reference.run(net, given)
-    assert [a.sums for a in answers] == [tuple(row) for row in outcome.counts.tolist()]
+    assert answers == answers_of(outcome)
     assert outcome.counts.any()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import struct
 from pathlib import Path
 
@@ -106,6 +107,12 @@ def test_checksums(folder: Path) -> None:
         data.load(folder)
     (folder / "SHA256SUMS").write_text("not a list of checksums\n")
     with pytest.raises(UserError, match="checksum and a file name"):
+        data.load(folder)
+
+
+def test_checksums_that_are_no_file_are_refused(folder: Path) -> None:
+    os.mkfifo(folder / "SHA256SUMS")
+    with pytest.raises(UserError, match="SHA256SUMS is not a regular file"):
         data.load(folder)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -116,6 +117,12 @@ def test_a_damaged_state_is_one_line(content: bytes, data: Dataset, state: Path)
     with pytest.raises(UserError, match="damaged") as caught:
         train(CONFIG, data, state.parent)
     assert "\n" not in str(caught.value)
+
+
+def test_a_pipe_is_no_state(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "resume.pt")
+    with pytest.raises(UserError, match="not a regular file"):
+        resume.load(tmp_path / "resume.pt", "training", {}, ())
 
 
 def test_a_state_of_another_run_can_be_dropped(data: Dataset, state: Path) -> None:

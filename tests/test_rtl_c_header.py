@@ -39,6 +39,14 @@ def test_bits_are_those_that_the_map_states():
         assert stated == list(range(len(BITS.get(register.name, ())))), register.name
 
 
+def test_bits_have_their_places():
+    """The order in which the hardware has them, which the tests of the top module compare bit by bit."""
+    found = constants(c_header(1))
+    masks = {name.removeprefix("GRADRTL_"): value for name, value in found.items()}
+    assert (masks["STATUS_PACKET_WAITS"], masks["STATUS_FRAME_BEGUN"]) == (1, 2)
+    assert (masks["ERRORS_SHORT_OR_ADDRESS"], masks["ERRORS_LONG"]) == (1, 2)
+
+
 def test_no_layers():
     with pytest.raises(UserError, match="layers is 0, expected at least 1"):
         c_header(0)

@@ -26,7 +26,7 @@ def convolutions() -> list[tuple[int, int]]:
 
 
 def reached(layer: LayerMapping, address: int) -> dict[int, int]:
-    """Neurons that an event at `address` reaches, and their weights, through lists, places, taps and tables."""
+    """Neurons that an event at `address` reaches, and their weights, through lists, bases, taps and tables."""
     kernel = layer.kernel
     assert kernel is not None
     _, y, x = np.unravel_index(layer.addresses[address], layer.layer.input_shape)
@@ -34,16 +34,16 @@ def reached(layer: LayerMapping, address: int) -> dict[int, int]:
     number = layer.lists[address]
     for pe in range(layer.pes):
         start = layer.counts[pe, :number].sum()
-        for at in range(start, start + layer.counts[pe, number]):
-            target = int(layer.targets[pe][at])
-            taps, group = target >> layer.scan.group_bits, target & (1 << layer.scan.group_bits) - 1
-            tap_y, tap_x = divmod(taps, 1 << kernel.columns.tap_bits)
-            row = kernel.rows.reached[kernel.rows.places[y] + tap_y]
-            column = kernel.columns.reached[kernel.columns.places[x] + tap_x]
+        run = layer.synapse_words(pe)[start : start + layer.counts[pe, number]]
+        fields = layer.synapse_format.synapse.unpack(run)
+        synapses = np.stack([fields[name] for name in ("group", "x", "y", "weight")], axis=1)
+        for group, tap_x, tap_y, weight in synapses.tolist():
+            row = kernel.rows.reached[kernel.rows.bases[y] + tap_y]
+            column = kernel.columns.reached[kernel.columns.bases[x] + tap_x]
             if row >= 0 and column >= 0:
                 neuron = int(layer.slots[group * layer.scan.group_rows + row + column, pe])
                 assert neuron not in found
-                found[neuron] = int(layer.weights[pe][at])
+                found[neuron] = weight
     return found
 
 
@@ -60,7 +60,7 @@ def test_every_event_reaches_its_neurons(seed, index):
     layer = mapping.layers[index]
     offsets, weights, fan_in = geometry.synapses(layer.layer)
     offsets, weights = (np.split(values, np.cumsum(fan_in)[:-1]) for values in (offsets, weights))
-    origins, places = geometry.origins(layer.layer), geometry.places(layer.layer)
+    origins, padded = geometry.origins(layer.layer), geometry.places(layer.layer)
     built = set(layer.slots[layer.used].tolist())
     live = np.flatnonzero(layer.addresses >= 0)
     assert sorted(layer.addresses[live]) == (
@@ -69,7 +69,7 @@ def test_every_event_reaches_its_neurons(seed, index):
     for address in live[:: max(1, len(live) // 25)]:
         expected = {}
         for channel in range(layer.layer.channels):
-            position, at = np.nonzero(origins[:, None] + offsets[channel] == places[layer.addresses[address]])
+            position, at = np.nonzero(origins[:, None] + offsets[channel] == padded[layer.addresses[address]])
             for p, a in zip(position, at, strict=True):
                 expected[channel * len(origins) + int(p)] = int(weights[channel][a])
         assert reached(layer, address) == {n: w for n, w in expected.items() if n in built}

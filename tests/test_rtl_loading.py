@@ -35,8 +35,8 @@ def test_strided_memory_holds_the_packed_runs(seed):
             runs, words = dense.synapse_words(pe), sparse.synapse_words(pe)
             assert len(words) == sparse.synapse_depth
             for address, count in enumerate(dense.counts[pe]):
-                start, place = dense.starts[pe, address], address << sparse.stride_bits
-                assert words[place : place + count].tolist() == runs[start : start + count].tolist()
+                start, begin = dense.starts[pe, address], address << sparse.stride_bits
+                assert words[begin : begin + count].tolist() == runs[start : start + count].tolist()
 
 
 def test_layout_counts_the_memories_of_strided_layers():
@@ -47,7 +47,7 @@ def test_layout_counts_the_memories_of_strided_layers():
     assert load_layout(strided)["memory"].width == max(1, (memories - 1).bit_length())
 
 
-def test_layout_has_room_for_every_memory():
+def test_layout_fits_every_memory():
     differ = 0
     for seed in range(12):
         _, _, strided = mappings(seed)

@@ -25,9 +25,8 @@ def weights_in(layer: LayerMapping) -> np.ndarray:
         address = np.repeat(np.arange(len(counts)), counts)
         within_run = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         words = layer.synapse_words(pe)[np.repeat(layer.starts[pe], counts) + within_run]
-        row, weight = words & (1 << layer.row_bits) - 1, words >> layer.row_bits
-        weight -= weight >> (layer.weight_bits - 1) << layer.weight_bits
-        np.add.at(found, (layer.slots[row, pe], layer.addresses[address]), weight)
+        synapse = layer.synapse_format.synapse.unpack(words)
+        np.add.at(found, (layer.slots[synapse["row"], pe], layer.addresses[address]), synapse["weight"])
     return found
 
 
@@ -65,12 +64,14 @@ def test_every_kept_neuron_has_one_slot_with_its_parameters(seed):
 def test_widths_hold_every_number(seed):
     for layer in case(seed).mapping.layers:
         assert layer.rows - 1 < 1 << layer.row_bits
-        assert layer.counts.max() < 1 << layer.count_bits
-        assert layer.starts.max() < 1 << layer.start_bits
+        count, start = layer.synapse_format.pointer.fields
+        assert layer.counts.max() <= count.range[1]
+        assert layer.starts.max() <= start.range[1]
         assert (layer.starts + layer.counts).max() - 1 < 1 << layer.synapse_address_bits
         assert len(layer.outputs) <= 1 << layer.output_address_bits
+        low, high = layer.synapse_format.synapse.fields[-1].range
         for weights in layer.weights:
-            assert ((-(1 << layer.weight_bits - 1) <= weights) & (weights < 1 << layer.weight_bits - 1)).all()
+            assert ((low <= weights) & (weights <= high)).all()
 
 
 def test_same_arguments_same_digest_other_placement_other_digest():

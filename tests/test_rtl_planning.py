@@ -27,6 +27,7 @@ from gradrtl.rtl.planning import (
 from gradrtl.sim.operations import count
 from gradrtl.steps.place import Wanted, fits_of, place, work
 
+NEURON = IntNeuron("none", "hard", np.array([1]))
 LOADS = [Load(100.0, 6700.0, 800), Load(900.0, 3900.0, 10)]
 BEATS = 196
 
@@ -39,6 +40,10 @@ def network():
 def test_no_fewer_elements_would_keep_up(network):
     pes = balanced_pes(network, LOADS, BEATS)
     assert pes == [8, 5]  # 6700 / 8 <= 900 < 8 scans of 115 rows on 7; two neurons an element: 3900 * 2 / 10 <= 900
+
+
+def test_no_layer_is_faster_than_the_input(network):
+    assert balanced_pes(network, [Load(10.0, 800.0, 8)], 400) == [2]  # 100 a row: four rows in 400 cycles
 
 
 def test_the_others_follow_a_slower_first_layer(network):
@@ -155,6 +160,30 @@ def test_strided_synapses_take_wide_rams_and_queues_block_rams():
     assert needs(mapping, device)["wide RAMs"] == (2, 4)
     # a count and a queue for each element, the queue of rows, words to load; sums of four rows are flip-flops
     assert block_rams(mapping, device) == 2 + 2 + 1 + 1
+
+
+def strided(sources: int, bits: int = 8) -> Mapping:
+    layer = Layer("only", (sources,), Dense(np.ones((8, sources), np.int8), np.zeros(8, np.int64)), NEURON, 4)
+    network = QuantizedNetwork(Input((sources,), bits), (layer,), 2)
+    return map_network(network, Placement((2,), strided=(0,)))
+
+
+def test_pixels_of_one_bit_take_no_multipliers():
+    device = DEVICES["ecp5-25"]
+    assert [needs(strided(6, bits), device)["multipliers"][0] for bits in (1, 2, 8)] == [0, 2, 2]
+
+
+def test_a_layer_that_no_wide_memory_holds_does_not_fit():
+    mapping, device = strided(6), DEVICES["up5k"]
+    assert mapping.layers[0].synapse_depth == 24
+    assert needs(mapping, replace(device, wide_shape=(24, 16)))["wide RAMs"] == (2, 4)
+    assert needs(mapping, replace(device, wide_shape=(23, 16)))["wide RAMs"] == (5, 4)
+
+
+def test_wide_words_are_no_luts():
+    mapping = strided(6)
+    few, many = (replace(DEVICES["up5k"], small_ram=(64, bits)) for bits in (1, 99))
+    assert block_rams(mapping, few) > block_rams(mapping, many)
 
 
 def test_block_rams_of_the_up5k_are_those_that_synthesis_reports():

@@ -18,8 +18,9 @@ from gradrtl.rtl.edge import least_rows
 from gradrtl.rtl.issue import Leaving
 from gradrtl.rtl.join import Port
 from gradrtl.rtl.latency import JOIN, PUT_OUT
-from gradrtl.rtl.mapping import LayerMapping, _starts, map_network
+from gradrtl.rtl.mapping import LayerMapping, map_network
 from gradrtl.rtl.place_dense import place_dense
+from gradrtl.rtl.synapse_format import run_starts
 
 INPUTS, NEURONS, STEPS, FRAMES = 5, 9, 6, 3
 
@@ -39,7 +40,7 @@ def recurrent(neuron: IntNeuron, pes: int, connectivity: float = 0.5) -> LayerMa
         alike,
         addresses=addresses,
         lists=placed.lists,
-        starts=_starts(placed.counts, None),
+        starts=run_starts(placed.counts, None),
         counts=placed.counts,
         targets=placed.targets,
         weights=placed.weights,

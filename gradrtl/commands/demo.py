@@ -1,4 +1,4 @@
-"""`gradrtl demo` and `gradrtl report`: the whole chain in one command."""
+"""`gradrtl demo` and `gradrtl report`: the whole flow in one command."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from .options import bar, data_option, placement_options, show_epoch, whole_comm
 
 @click.command()
 @click.option("--out", default="build/mnist", type=click.Path(path_type=Path), help="Folder of the run.")
-@click.option("--connectivity", default=0.05, type=float, help="Fraction of the weights that stays.")
-@click.option("--epochs", default=16, type=int, help="Of training.")
-@click.option("--fine-tuning", default=5, type=int, help="Epochs with integers.")
+@click.option("--connectivity", default=0.05, type=float, help="Fraction of non-zero weights.")
+@click.option("--epochs", default=16, type=int, help="Epochs of training.")
+@click.option("--fine-tuning", default=5, type=int, help="Epochs of fine-tuning with integers.")
 @click.option("--bits", default=4, type=int, help="Weight bits, 2 to 8.")
 @placement_options
 @click.option("--images", default=500, type=int, help="Test images compared spike by spike.")
-@click.option("--seed", default=0, type=int)
+@click.option("--seed", default=0, type=int, help="Seed of training and fine-tuning.")
 @data_option
 def demo(out, connectivity, epochs, fine_tuning, bits, wanted, images, seed, folder) -> None:
-    """Do everything once: from images to Verilog that is compared spike by spike, with a report.
+    """Run the whole flow: train, quantise, simulate, generate, verify, report.
 
     Each step writes one file into the folder of the run. A step is skipped if its file was made from the same data,
-    settings and sources, so an interrupted run goes on where it was.
+    settings and sources, so an interrupted run resumes.
     """
     from ..steps.demo import REPORT, Settings
     from ..steps.demo import demo as run
@@ -40,7 +40,7 @@ def demo(out, connectivity, epochs, fine_tuning, bits, wanted, images, seed, fol
 @click.command()
 @click.argument("folder", default="build/mnist", type=click.Path(path_type=Path))
 def report(folder: Path) -> None:
-    """Write FOLDER/report.html anew from a run's artifacts."""
+    """Write FOLDER/report.html again, from the files of a complete run."""
     from ..steps.demo import REPORT
     from ..steps.demo import report as write
 

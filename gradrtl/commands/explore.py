@@ -1,4 +1,4 @@
-"""`gradrtl explore`: PEs, weight bits and connectivity swept."""
+"""`gradrtl explore`: a sweep of PEs, weight bits and connectivity."""
 
 from __future__ import annotations
 
@@ -16,17 +16,25 @@ CHECKPOINTS = tuple(f"checkpoints/mnist-mlp-{percent}-s0.npz" for percent in (5,
 @click.command()
 @click.argument("checkpoints", nargs=-1, type=click.Path())
 @click.option("--bits", default="3,4,6,8", help="Weight bits to try, each 2 to 8.")
-@click.option("--pe", "pes", multiple=True, help="PEs to try, by layer. [default: 4,auto 8,auto 16,auto 32,auto]")
-@click.option("--device", "devices", multiple=True, help="Devices to plan for, beside or instead of --pe.")
+@click.option(
+    "--pe", "pes", multiple=True, help="PEs per layer to try; may be repeated. [default: 4,auto 8,auto 16,auto 32,auto]"
+)
+@click.option("--device", "devices", multiple=True, help="Device to plan for, with or without --pe; may be repeated.")
 @click.option("--images", default=1000, type=int, help="Test images whose cycles are counted.")
-@click.option("--jobs", type=int, callback=at_least(1), help="Processes; default: one on each core.")
+@click.option("--jobs", type=int, callback=at_least(1), help="Parallel processes. [default: one per core]")
 @beat_option
 @data_option
-@click.option("--out", default="build/explore", type=click.Path(path_type=Path), help="Folder; it resumes.")
+@click.option(
+    "--out",
+    default="build/explore",
+    type=click.Path(path_type=Path),
+    help="Folder of the sweep. An interrupted sweep resumes.",
+)
 def explore(checkpoints, bits, pes, devices, images, jobs, pixels_a_beat, folder, out) -> None:
     """Sweep PEs, weight bits and CHECKPOINTS (default: the committed ones); writes points.csv and pareto.svg.
 
-    Weights are rounded after training. A point that is in points.csv already is not measured again.
+    Weights are rounded without fine-tuning. A point that was measured before, with the same checkpoint, data and
+    sources, comes from build/cache.
     """
     from ..model.data import load
     from ..quantize.network import WEIGHT_BITS

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..errors import require
 from .options import (
     at_least,
     bar,
@@ -24,19 +25,24 @@ from .options import (
 if TYPE_CHECKING:
     from ..steps.place import Wanted
 
-FIRST_BATCH = 200  # images that `verify` compares if not asked for more
+FIRST_BATCH = 200  # images that `verify` compares by default
 
 
 @click.command()
 @network_argument
 @data_option
 @placement_options
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Default: NETWORK itself; - is stdout.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Network file to write; - is stdout. [default: NETWORK itself]",
+)
 def place(network: Path, folder: Path, wanted: Wanted, output: Path | None) -> None:
-    """Write into NETWORK what placing it needs: its event rates, and the placement if options choose one.
+    """Write event rates, and the placement if options choose one, into a NETWORK file.
 
-    Rates are measured on training images. They, and the placement, change neither what the network computes nor its
-    digest.
+    Rates are measured on training images. Rates and placement change neither the results nor the digest of the
+    network.
     """
     from dataclasses import replace
 
@@ -79,7 +85,7 @@ def generate(network: Path, output: Path, header: Path | None, wanted: Wanted) -
     used = ",".join(map(str, mapping.placement.pes))
     say(f"processing elements {used}, {mapping.memory_bits} memory bits, {len(text)} bytes")
     if mapping.placement.strided:
-        say("note: on the device, large memories come without contents; gradrtl synth builds a design that loads them")
+        say("note: the device's large memories have no initial contents; gradrtl synth builds a design that loads them")
     say(f"wrote {output}")
     if header is not None:
         with output_file(header) as path:
@@ -93,14 +99,14 @@ def generate(network: Path, output: Path, header: Path | None, wanted: Wanted) -
 @placement_options
 @frames_option
 @images_option
-@click.option("--images", type=int, help=f"The first so many test images. [default: {FIRST_BATCH}]")
+@click.option("--images", type=int, help=f"Number of test images, the first ones. [default: {FIRST_BATCH}]")
 @click.option("--all", "every", is_flag=True, help="All test images.")
 @click.option(
     "--stalls", default=0.0, type=float, help="Probability of a stall in each cycle, both streams; at most 0.99."
 )
-@click.option("--seed", default=0, type=int, help="Of the stalls.")
-@click.option("--jobs", type=int, callback=at_least(1), help="Drivers side by side; default: one on each core.")
-@click.option("--trusted", is_flag=True, help="VERILOG may run commands and touch files; nothing confines it.")
+@click.option("--seed", default=0, type=int, help="Seed of the stalls.")
+@click.option("--jobs", type=int, callback=at_least(1), help="Parallel drivers. [default: one per core]")
+@click.option("--trusted", is_flag=True, help="Allow VERILOG to run commands and access files; it is not confined.")
 def verify(
     network: Path,
     verilog: Path | None,
@@ -116,7 +122,7 @@ def verify(
 ) -> None:
     """Compare compiled VERILOG (default: freshly generated) with the simulator: every spike, membrane, sum and cycle.
 
-    The Verilog says how it was placed. Exit code 1, and the first difference, if they differ.
+    The placement is read from the Verilog's header. A difference ends in exit code 1 and is described.
     """
     from ..quantize.network import QuantizedNetwork
     from ..sim.driving import Stalls
@@ -124,6 +130,9 @@ def verify(
     from ..steps.verify import mapping_of, read_verilog
     from ..steps.verify import verify as compare
 
+    for option, value in (("images", images), ("data", folder), ("all", every or None)):
+        require(given is None or value is None, option, value, "not given together with --frames")
+    require(not every or images is None, "images", images, "not given together with --all")
     stalled = Stalls(stalls, stalls, seed)
     found = QuantizedNetwork.load(network)
     if given is not None:

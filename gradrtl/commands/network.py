@@ -1,4 +1,4 @@
-"""`gradrtl info` and `gradrtl simulate`: what a network of integers is, and what it makes of images."""
+"""`gradrtl info` and `gradrtl simulate`: an integer network and its results for images."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def info(network: Path, wanted: Wanted) -> None:
     """Show a NETWORK's layers, widths, connectivity and memory, and the plan for each device.
 
-    With --device, that one alone. The plans are those of generate, verify, synth and run.
+    With --device, for that device only. generate, verify, synth and run use the same plans.
     """
     from rich.console import Console
     from rich.table import Table
@@ -40,7 +40,7 @@ def info(network: Path, wanted: Wanted) -> None:
     from ..steps.place import fits_of
 
     found = QuantizedNetwork.load(network)
-    table = Table("layer", "shape", "weights", "kept", "of all", "weight", "sum", "membrane")
+    table = Table("layer", "shape", "weights", "synapses", "connectivity", "weight", "sum", "membrane")
     for layer, ranges in zip(found.layers, found.ranges, strict=True):
         table.add_row(
             layer.name,
@@ -70,8 +70,8 @@ def info(network: Path, wanted: Wanted) -> None:
 @click.command()
 @network_argument
 @images_option
-@click.option("--images", type=int, help="Only the first so many test images.")
-@click.option("--threads", type=int, callback=at_least(1), help="Default: one on each core.")
+@click.option("--images", type=int, help="Number of test images, the first ones. [default: all]")
+@click.option("--threads", type=int, callback=at_least(1), help="Threads. [default: one per core]")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Write classes and sums to this .npz file; - is stdout."
 )

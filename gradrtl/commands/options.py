@@ -29,7 +29,7 @@ STDOUT = Path("-")
 
 
 def at_least(smallest: int) -> Callable[[click.Context, click.Parameter, Any], Any]:
-    """Callback of a numeric option: what is given must be `smallest` or more."""
+    """Callback of a numeric option: its value must be `smallest` or more."""
 
     def check(ctx: click.Context, parameter: click.Parameter, value: Any) -> Any:
         require(value is None or value >= smallest, str(parameter.name), value, f"at least {smallest}")
@@ -68,10 +68,12 @@ images_option = click.option(
     help="Folder of the data set. [default: data/mnist if it is there, or the images that come with the package]",
 )
 pe_option = click.option(
-    "--pe", "pes", help="PEs by layer, such as 16,10; auto may end them: as many as keep up. [default: 16,auto]"
+    "--pe",
+    "pes",
+    help="PEs per layer, such as 16,10; auto at the end: as many as keep up. [default: the network file's, or 16,auto]",
 )
 device_option = click.option(
-    "--device", help="Place for this device: " + ", ".join(DEVICES) + ". Without --pe the fastest plan that fits."
+    "--device", help="Place for this device: " + ", ".join(DEVICES) + ". Without --pe: the best plan that fits."
 )
 beat_option = click.option(
     "--pixels-a-beat", type=int, help="Pixels on the input bus: 1, 2, 4 or 8. [default: the device's, or 4]"
@@ -81,7 +83,7 @@ row_queue_option = click.option(
     "--row-queue-depth", type=int, help="Entries of the row queue before a serialiser. [default: the device's, or 8]"
 )
 frames_option = click.option(
-    "--frames", "given", type=click.Path(path_type=Path), help="Frames from this .npy file, no data set."
+    "--frames", "given", type=click.Path(path_type=Path), help="Frames from this .npy file instead of a data set."
 )
 PLACEMENT = (pe_option, device_option, beat_option, queue_option, row_queue_option)
 PLACEMENT_NAMES = ("pes", "device", "pixels_a_beat", "queue_depth", "row_queue_depth")
@@ -111,7 +113,7 @@ def placed(network: QuantizedNetwork, wanted: Wanted) -> Mapping:
     mapping = place(network, wanted)
     if network.rates is None:
         click.echo(
-            "note: the network file has no event rates, so all sources count alike; gradrtl place adds them", err=True
+            "note: the network file has no event rates, so all sources count equally; gradrtl place adds them", err=True
         )
     return mapping
 
@@ -147,7 +149,7 @@ def given_only(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def whole_command() -> str:
-    """The command that runs, with all that was given but its output file: a line for a shell, to be recorded."""
+    """The running command with all given options except the output file: a shell line, to be recorded."""
     from ..samples import NETWORK, SAMPLE
 
     ctx = click.get_current_context()
@@ -190,7 +192,7 @@ def bar(what: str, total: int) -> Iterator[Callable[..., None]]:
 
 @contextmanager
 def output_file(path: Path) -> Iterator[Path]:
-    """Yield a path to write: what is there afterwards appears whole at `path`, or on stdout if that is `-`."""
+    """Yield a path to write to. Its contents then appear at `path`, complete, or on stdout if `path` is `-`."""
     if path != STDOUT:
         with whole(path) as part:
             yield part
@@ -204,7 +206,7 @@ def output_file(path: Path) -> Iterator[Path]:
 
 
 def speaker(output: Path | None) -> Callable[[str], None]:
-    """What prints a command's lines: to stderr where `output` is stdout."""
+    """A function that prints lines: to stderr if `output` is stdout."""
     return partial(click.echo, err=output == STDOUT)
 
 

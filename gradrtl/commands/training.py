@@ -1,4 +1,4 @@
-"""`gradrtl train` and `gradrtl quantize`: from images to a network of integers."""
+"""`gradrtl train` and `gradrtl quantize`: from images to an integer network."""
 
 from __future__ import annotations
 
@@ -35,9 +35,14 @@ CHECKPOINT = "checkpoint.npz"  # in the folder of a training
     "--device", default="cpu", type=click.Choice(["cpu", "cuda", "auto"]), help="auto: a GPU if there is one."
 )
 @data_option
-@click.option("--out", default="build/train", type=click.Path(path_type=Path), help="Folder of the run; it resumes.")
+@click.option(
+    "--out",
+    default="build/train",
+    type=click.Path(path_type=Path),
+    help="Folder of the run. An interrupted run resumes.",
+)
 def train(network, layers, device, folder, out, **given) -> None:
-    """Train a sparse network; writes OUT/checkpoint.npz. An interrupted run resumes after its last whole epoch."""
+    """Train a sparse network; writes OUT/checkpoint.npz. An interrupted run resumes after its last complete epoch."""
     from ..model.architecture import read_description
     from ..model.data import load
     from ..steps.train import train as run
@@ -54,9 +59,7 @@ def train(network, layers, device, folder, out, **given) -> None:
 
     def resumed(epochs: int) -> None:
         if epochs == config.epochs:
-            click.echo(
-                f"already complete: {epochs} of {config.epochs} epochs are in {out}, nothing is trained", err=True
-            )
+            click.echo(f"already complete: {epochs} of {config.epochs} epochs are in {out}, nothing to train", err=True)
         else:
             click.echo(f"resumes after epoch {epochs} of {config.epochs}", err=True)
 
@@ -73,20 +76,24 @@ def train(network, layers, device, folder, out, **given) -> None:
 @click.option("--input-bits", default=8, type=int, help="Bits of a pixel that are used, 1 to 8.")
 @click.option("--per-channel", is_flag=True, help="A scale, and a threshold, for each output channel.")
 @click.option("--membrane-fraction", default=0, type=int, help="Extra low bits of the membrane.")
-@click.option("--membrane-bits", type=int, help="Saturating membranes of so many bits; default: exact ones.")
-@click.option("--decay-bits", default=8, type=int, help="Fraction bits of a decay that is no shift.")
-@click.option("--connectivity", type=float, help="At most this fraction of all weights; the smallest go first.")
-@click.option("--method", default="qat", type=click.Choice(["weights", "search", "qat"]), help="How scales are found.")
+@click.option("--membrane-bits", type=int, help="Width of saturating membranes. [default: exact]")
+@click.option("--decay-bits", default=8, type=int, help="Fraction bits of a decay that is not a power of two.")
+@click.option(
+    "--connectivity", type=float, help="Upper limit on the fraction of non-zero weights; the smallest are removed."
+)
+@click.option(
+    "--method", default="qat", type=click.Choice(["weights", "search", "qat"]), help="How the scales are chosen."
+)
 @setting_options(QatConfig, inherited=AS_TRAINED)
 @data_option
 def quantize(
     checkpoint, output, bits, input_bits, per_channel, membrane_fraction, membrane_bits, decay_bits, connectivity,
     method, folder, **given,
 ) -> None:  # fmt: skip
-    """Turn a CHECKPOINT into a network of integers: by its weights alone, a search, or fine-tuning.
+    """Convert a CHECKPOINT to an integer network.
 
-    --method weights takes the scales with the least rounding error; search tries others on training images; qat
-    fine-tunes the integers, and resumes after an interruption. Options from --epochs on are those of qat.
+    --method weights takes the scales with the least rounding error. search also tries other scales on training images.
+    qat fine-tunes the integers, and resumes after an interruption; options from --epochs to --seed are for qat only.
     """
     from ..model.checkpoint import Checkpoint
     from ..model.data import load

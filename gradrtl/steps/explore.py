@@ -7,16 +7,16 @@ import hashlib
 import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import suppress
 from dataclasses import astuple, dataclass, fields
-from functools import cache
+from functools import cache, partial
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..cache import sources
+from ..cache import recalled, remembered, sources
 from ..files import whole
 from ..locks import hold
 from ..model.checkpoint import Checkpoint
@@ -53,12 +53,12 @@ class Point:
 
     @property
     def key(self) -> tuple[str | int, ...]:
-        """What was asked for, and what it was made from."""
-        return self.checkpoint, self.weights, self.bits, self.pe, self.pixels_a_beat, self.images, self.made_from
+        """The settings of the point, by which a table is sorted."""
+        return self.checkpoint, self.weights, self.bits, self.pe, self.pixels_a_beat, self.images
 
 
 def front(points: list[Point]) -> list[Point]:
-    """The points that no other beats: none is as good in cycles, memory and accuracy, and better in one."""
+    """The Pareto front: no other point is at least as good in cycles, memory and accuracy, and better in one."""
 
     def cost(point: Point) -> tuple[float, ...]:
         return point.cycles, point.memory_bits, -point.accuracy
@@ -69,26 +69,75 @@ def front(points: list[Point]) -> list[Point]:
     return [point for point in points if not any(beats(cost(other), cost(point)) for other in points)]
 
 
-def explored(
-    checkpoint: str, bits: int, pes: list[str], folder: str, beat: int | None, images: int, made_from: str
-) -> list[Point]:
-    """The designs of one checkpoint, rounded to `bits` after training: one for each of `pes`."""
-    floats = fold(Checkpoint.load(checkpoint))
-    network = quantize(floats, Formats(weight_bits=bits))
-    training, test = _data(folder)
-    network = with_rates(network, training.frames)
-    accuracy = float((engine.run(network, test.frames, threads=1).classes == test.labels).mean())
+@dataclass(frozen=True)
+class Sweep:
+    """What all points of a sweep share: the data set's folder, pixels per beat (None: by device), images, sources."""
+
+    folder: str
+    pixels_a_beat: int | None
+    images: int
+    made_from: str
+
+    def texts(self, content: str, bits: int, pe: str) -> dict[str, str]:
+        """Everything that the figures of a point depend on. `content`: digest of the checkpoint's file."""
+        asked = {"checkpoint": content, "bits": bits, "pe": pe, "beat": self.beat(pe), "images": self.images}
+        return {name: str(value) for name, value in asked.items()} | {"made from": self.made_from}
+
+    def beat(self, pe: str) -> int:
+        """Pixels on the input bus: as given, else the device's, or 4."""
+        return self.pixels_a_beat or (DEVICES[pe].pixels_a_beat if pe in DEVICES else 4)
+
+    def point(self, checkpoint: Named, bits: int, pe: str, figures: dict[str, Any]) -> Point:
+        """The point with the measured `figures`: connectivity, accuracy, cycles and memory bits."""
+        asked: dict[str, Any] = {"images": self.images, "made_from": self.made_from[:16]}
+        return Point(
+            checkpoint.path, checkpoint.weights, bits=bits, pe=pe, pixels_a_beat=self.beat(pe), **asked, **figures
+        )
+
+
+@dataclass(frozen=True)
+class Named:
+    """A checkpoint: its path, and digests of its weights and of its file."""
+
+    path: str
+    weights: str
+    content: str
+
+    @staticmethod
+    def of(path: str) -> Named:
+        weights = fold(Checkpoint.load(path)).notes["checkpoint"]["weights"][:16]
+        return Named(path, weights, hashlib.sha256(Path(path).read_bytes()).hexdigest())
+
+
+def explored(of: Sweep, checkpoint: Named, bits: int, pes: list[str]) -> list[Point]:
+    """The designs of one checkpoint, rounded to `bits` without fine-tuning: one for each of `pes`.
+
+    What the cache holds is not measured again.
+    """
+
+    @cache
+    def made() -> tuple[QuantizedNetwork, float]:
+        network = quantize(fold(Checkpoint.load(checkpoint.path)), Formats(weight_bits=bits))
+        training, test = _data(of.folder)
+        accuracy = float((engine.run(network, test.frames, threads=1).classes == test.labels).mean())
+        return with_rates(network, training.frames), accuracy
+
+    def figures(pe: str) -> dict[str, Any]:
+        network, accuracy = made()
+        cycles, bits = _cost(network, pe, of.pixels_a_beat, _data(of.folder)[1].frames[: of.images])
+        found = {"accuracy": accuracy, "cycles": cycles, "memory_bits": bits}
+        return found | {"connectivity": round(network.connectivity, 6)}
+
     return [
-        Point(
-            checkpoint, floats.notes["checkpoint"]["weights"][:16], round(network.connectivity, 6), bits, pe,
-            beat_of(pe, beat), images, accuracy, *_cost(network, pe, beat, test.frames[:images]), made_from,
+        of.point(
+            checkpoint, bits, pe, remembered("point", of.texts(checkpoint.content, bits, pe), partial(figures, pe))
         )
         for pe in pes
-    ]  # fmt: skip
+    ]
 
 
 def _cost(network: QuantizedNetwork, pe: str, beat: int | None, frames: np.ndarray) -> tuple[float, int]:
-    """Cycles of a mean frame, back to back, and memory bits."""
+    """Mean cycles per frame, back to back, and memory bits."""
     wanted = Wanted(device=pe, pixels_a_beat=beat) if pe in DEVICES else Wanted(pe, pixels_a_beat=beat)
     mapping = place(network, wanted)
     cycles = measure(mapping, frames, threads=1).back_to_back.interval.mean()
@@ -98,21 +147,6 @@ def _cost(network: QuantizedNetwork, pe: str, beat: int | None, frames: np.ndarr
 @cache
 def _data(folder: str) -> tuple[Dataset, Dataset]:
     return load(folder)
-
-
-def read(path: Path) -> list[Point]:
-    """Points of an earlier run; lines that are damaged, or of another version, are left out."""
-    names = [field.name for field in fields(Point)]
-    if not path.is_file():
-        return []
-    kinds: dict[str, Callable[[str], Any]] = {"connectivity": float, "accuracy": float, "cycles": float}
-    kinds |= dict.fromkeys(("bits", "pixels_a_beat", "images", "memory_bits"), int)
-    points = []
-    with path.open(newline="", errors="replace") as file:
-        for row in csv.DictReader(file):
-            with suppress(KeyError, TypeError, ValueError):
-                points.append(Point(**{name: kinds.get(name, str)(row[name]) for name in names}))
-    return points
 
 
 def write(path: Path, points: list[Point]) -> None:
@@ -162,46 +196,43 @@ def sweep(
     jobs: int | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[Point]:
-    """Measure every design that `out/points.csv` does not hold yet; returns all points and writes `out/pareto.svg`.
+    """Measure every design that the cache does not hold; writes `out/points.csv` and `out/pareto.svg`.
 
     `progress` is called with 1 for each checkpoint and width that is done.
     """
-    digests = {path: fold(Checkpoint.load(path)).notes["checkpoint"]["weights"][:16] for path in checkpoints}
-    made_from = _made_from(folder)
-    path = out / "points.csv"
+    of = Sweep(str(folder), pixels_a_beat, images, _made_from(folder))
+    points: list[Point] = []
+    todo = []
     with hold(out):
-        known = {point.key: point for point in read(path) if point.made_from == made_from}
-
-        def missing(checkpoint: str, width: int) -> list[str]:
-            asked = (checkpoint, digests[checkpoint], width)
-            return [pe for pe in pes if (*asked, pe, beat_of(pe, pixels_a_beat), images, made_from) not in known]
-
-        todo = [(c, width, wanted) for c in checkpoints for width in widths if (wanted := missing(c, width))]
+        for checkpoint, bits in product(map(Named.of, dict.fromkeys(checkpoints)), dict.fromkeys(widths)):
+            missing = []
+            for pe in dict.fromkeys(pes):
+                figures = recalled("point", of.texts(checkpoint.content, bits, pe))
+                if figures is None:
+                    missing.append(pe)
+                else:
+                    points.append(of.point(checkpoint, bits, pe, figures))
+            if missing:
+                todo.append((checkpoint, bits, missing))
+            else:
+                progress(1)
+        write(out / "points.csv", points)
         processes = min(jobs or len(os.sched_getaffinity(0)), max(1, len(todo)))
         apart = get_context("spawn")  # a forked process may not use the threads of its parent
         with ProcessPoolExecutor(processes, apart, end_with_parent, (os.getpid(),)) as pool:
-            running = [
-                pool.submit(explored, c, w, wanted, str(folder), pixels_a_beat, images, made_from)
-                for c, w, wanted in todo
-            ]
+            running = [pool.submit(explored, of, *wanted) for wanted in todo]
             for future in as_completed(running):
-                known |= {point.key: point for point in future.result()}
-                write(path, list(known.values()))
+                points += future.result()
+                write(out / "points.csv", points)
                 progress(1)
-        points = list(known.values())
         plot(out / "pareto.svg", points)
     return points
 
 
-def beat_of(pe: str, pixels_a_beat: int | None) -> int:
-    """Pixels on the input bus: those that are asked for, else the device's, or 4."""
-    return pixels_a_beat or (DEVICES[pe].pixels_a_beat if pe in DEVICES else 4)
-
-
 def _made_from(folder: Path) -> str:
-    """Digest, 16 hexadecimal digits, of the data in `folder` and of the sources that decide a point's figures."""
+    """Digest, in hexadecimal, of the data in `folder` and of the sources that determine the figures."""
     digest = hashlib.sha256(sources("gradrtl.model", "gradrtl.quantize", "gradrtl.rtl", "gradrtl.sim").encode())
     digest.update(sources("gradrtl.steps").encode())
     for path in sorted(path for path in folder.iterdir() if path.is_file()):
         digest.update(path.name.encode() + path.read_bytes())
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()

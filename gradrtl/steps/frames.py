@@ -17,7 +17,7 @@ DATA = Path("data/mnist")
 
 
 def frames_for(network: QuantizedNetwork, data: Dataset) -> np.ndarray:
-    """Frames of a data set, uint8 `[n, sources]`; `UserError` if the network reads others."""
+    """Frames of a data set, uint8 `[n, sources]`; `UserError` if the network needs others."""
     require(network.input.kind == "static", "input.kind", network.input.kind, "static: a data set of images")
     require(data.frames.shape[1] == network.layers[0].sources, "image pixels", data.frames.shape[1],
             f"{network.layers[0].sources}, what the network reads")  # fmt: skip
@@ -51,7 +51,7 @@ def load_frames(path: Path, network: QuantizedNetwork) -> np.ndarray:
     require(path.is_file(), "frames file", path, "a regular file: no folder, device or pipe")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # NumPy warns of a header that it had to mend
+            warnings.simplefilter("error")  # NumPy warns of a header that it had to repair
             frames = np.load(path, allow_pickle=False)
     except Exception:  # NumPy raises many kinds on damaged bytes
         raise UserError(f"frames file {path}: not a .npy file of numbers, or damaged") from None

@@ -1,4 +1,4 @@
-"""What a user should know of a result that is right but hardly useful: each a line of text."""
+"""Notes on results that are correct but hardly useful: each is a line of text."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import numpy as np
 from ..errors import require
 from ..quantize.network import QuantizedNetwork
 
-ONE_CLASS = 0.95  # fraction of the images from which on a network answers one class for nearly everything
-FEWEST_IMAGES = 20  # fewer say nothing about that
+ONE_CLASS = 0.95  # a network that answers one class for at least this fraction of the images gets a note
+FEWEST_IMAGES = 20  # with fewer, there is no such note
 
 
 def require_labels(network: QuantizedNetwork, labels: np.ndarray) -> None:
-    """`UserError` if a label is none of the network's classes: no accuracy could be told."""
+    """`UserError` if a label is none of the network's classes: there would be no accuracy."""
     largest = int(labels.max(initial=0))
     accepted = f"less than {network.classes}, the classes of the network; take the data set it was trained on"
     require(largest < network.classes, "largest label", largest, accepted)
 
 
 def on_events(network: QuantizedNetwork, events: Sequence[float]) -> list[str]:
-    """Of layers that no event reaches; `events`: per frame, by layer."""
+    """A note on the first layer that no event reaches; `events`: per frame, by layer."""
     for index, (layer, arriving) in enumerate(zip(network.layers, events, strict=True)):
         if not arriving:
             why = f"layer {network.layers[index - 1].name} has gone silent" if index else "all pixels are 0"
@@ -30,12 +30,14 @@ def on_events(network: QuantizedNetwork, events: Sequence[float]) -> list[str]:
 
 
 def on_rates(network: QuantizedNetwork) -> list[str]:
-    """The same by the event rates in the network's file, if it has any."""
+    """The same from the event rates in the network file, if it has any."""
     return on_events(network, [float(rates.sum()) for rates in network.rates or ()]) if network.rates else []
 
 
 def on_answers(classes: np.ndarray, sums: np.ndarray, labels: np.ndarray | None = None) -> list[str]:
-    """Of answers, int64 `[n]`, that are nearly all the same while the labels are not, and of `sums` that are all 0."""
+    """Notes on answers, int64 `[n]`, that are nearly all equal although the labels are not, and on `sums` that are all
+    0.
+    """
     if len(classes) and not sums.any():
         return [f"the output layer has gone silent: all sums of {len(classes)} images are 0"]
     if len(classes) < FEWEST_IMAGES:
@@ -50,7 +52,7 @@ def on_answers(classes: np.ndarray, sums: np.ndarray, labels: np.ndarray | None 
 
 
 def on_energy(energy: float, dense: float) -> list[str]:
-    """Of an estimate, in nanojoules per frame, above that of the dense network."""
+    """A note on an energy estimate, in nanojoules per frame, above that of the dense network."""
     if energy <= dense:
         return []
     return [f"the energy estimate is {energy / dense:.1f} times the dense network's: too many events or time steps"]

@@ -1,17 +1,20 @@
-"""Placement, the same for every command: processing elements (PEs) for each layer, and which neuron goes where.
+"""Placement, the same for every command: the processing elements (PEs) of each layer, and the PE of each neuron.
 
-What is placed depends on the network's file (its event rates, and its placement if it has one) and on what is asked
-for; no data set is read.
+It depends on the network file (event rates, and the placement if there is one) and on the given options. No data set
+is read.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from ..cache import remembered, sources
 from ..errors import UserError, require
 from ..model.data import load
 from ..quantize.network import QuantizedNetwork
@@ -33,14 +36,17 @@ from .frames import frames_for
 RATE_IMAGES = 1000  # training images on which event rates are measured
 PLAN_FRAMES = 100  # drawn from the rates, on which plans for a device are compared
 DEFAULT_PES = "16,auto"
+# What a plan depends on, beside the network and the device.
+FOUNDATIONS = ("gradrtl.arrays", "gradrtl.bits", "gradrtl.checks", "gradrtl.compiled", "gradrtl.shapes")
+PLANNER = (*FOUNDATIONS, "gradrtl.quantize", "gradrtl.rtl", "gradrtl.sim", "gradrtl.steps.place")
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is asked of a placement; None: nothing.
+    """Options of a placement; None: not given.
 
-    `pes`: PEs by layer such as `16,10`, where `auto` may end them; `device`: the name of one. Where both are given, the
-    device decides all but the PEs. What remains open comes from the network's file, or from defaults.
+    `pes`: PEs per layer such as `16,10`, with `auto` at the end if wanted; `device`: its name. If both are given, the
+    device determines all but the PEs. The rest comes from the network file, or from defaults.
     """
 
     pes: str | None = None
@@ -54,10 +60,10 @@ class Wanted:
             pe_numbers(self.pes)
         if self.device is not None:
             find(self.device)
-        self.over(Placement((1,)))  # refuses numbers that no placement takes
+        self.over(Placement((1,)))  # refuses numbers that are invalid in any placement
 
     def over(self, placement: Placement) -> Placement:
-        """`placement` with the numbers that are asked for."""
+        """`placement` with the given numbers."""
         names = ("pixels_a_beat", "queue_depth", "row_queue_depth")
         asked = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         return replace(placement, **asked)
@@ -66,7 +72,7 @@ class Wanted:
 def place(network: QuantizedNetwork, wanted: Wanted | None = None) -> Mapping:
     """Map `network` as `wanted`.
 
-    Raises `UserError` for numbers that do not fit the network, and for a device that does not hold it.
+    Raises `UserError` for numbers that do not fit the network, and if the network does not fit the device.
     """
     wanted = wanted or Wanted()
     layers = len(network.layers)
@@ -82,22 +88,42 @@ def place(network: QuantizedNetwork, wanted: Wanted | None = None) -> Mapping:
     if wanted.pes is not None:
         return mapped(parse_pes(wanted.pes, network, base.pixels_a_beat))
     if wanted.device is not None:
-        return mapped(planned_pes(find(wanted.device), network, base.pixels_a_beat, mapped))
+        return mapped(planned_pes(find(wanted.device), network, base))
     if network.placement is not None:
         return mapped(list(network.placement.pes))
     return mapped(parse_pes(DEFAULT_PES, network, base.pixels_a_beat))
 
 
-def planned_pes(
-    device: Device, network: QuantizedNetwork, pixels_a_beat: int, mapped: Callable[[list[int]], Mapping]
-) -> list[int]:
-    """PEs by layer for `device`: plans are compared by their cycles on frames drawn from the network's rates."""
-    cycles = cycles_on(*sample(network, rates_of(network), PLAN_FRAMES))
-    return device_pes(network, *work(network, pixels_a_beat), device, mapped, cycles)
+def planned_pes(device: Device, network: QuantizedNetwork, base: Placement) -> list[int]:
+    """PEs by layer for `device`, with everything but the PEs as in `base`: planned once, then from the cache.
+
+    Plans are compared by their cycles on frames drawn from the network's rates. Raises `UserError` if none fits.
+    """
+
+    def plan() -> dict[str, Any]:
+        frames, trace = sample(network, rates_of(network), PLAN_FRAMES)
+        loads, beats = work(network, base.pixels_a_beat)
+
+        def mapped(pes: list[int]) -> Mapping:
+            return map_network(network, replace(base, pes=tuple(pes)))
+
+        try:
+            return {"pes": device_pes(network, loads, beats, device, mapped, cycles_on(frames, trace))}
+        except UserError as error:
+            return {"refused": str(error)}
+
+    rates = hashlib.sha256(b"".join(rates.tobytes() for rates in rates_of(network))).hexdigest()
+    made_from = {"network": network.digest, "rates": rates, "base": base.line, "device": repr(device)}
+    found = remembered("plan", made_from | {"sources": sources(*PLANNER), "numpy": np.__version__}, plan)
+    if "refused" in found:
+        raise UserError(found["refused"])
+    return found["pes"]
 
 
 def cycles_on(frames: np.ndarray, trace: Trace) -> Callable[[Mapping], float]:
-    """What a mapping costs on `frames` with the spikes of `trace`: cycles per frame back to back, and alone, summed."""
+    """Cost of a mapping on `frames` with the spikes of `trace`: cycles per frame back to back plus cycles of a single
+    frame.
+    """
 
     def cycles(mapping: Mapping) -> float:
         events = events_of(mapping, frames, trace)
@@ -109,7 +135,10 @@ def cycles_on(frames: np.ndarray, trace: Trace) -> Callable[[Mapping], float]:
 
 @dataclass(frozen=True)
 class Fit:
-    """What `pes` by layer take of `device`, `taken`: by resource, so many of how many."""
+    """Resources of `device` that `pes` per layer need.
+
+    `taken`: for each resource, the number used and the number available.
+    """
 
     device: Device
     pes: tuple[int, ...]
@@ -131,9 +160,9 @@ def fits_of(
     wanted: Wanted | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[Fit]:
-    """What the plan for each device takes, or the smallest where none fits.
+    """The plan for each device and its resources; the smallest plan where none fits.
 
-    PEs and other numbers that are `wanted` are kept. `progress` is called with 1 for each device.
+    PEs and other numbers given in `wanted` are kept. `progress` is called with 1 for each device.
     """
     wanted = wanted or Wanted()
     found = []
@@ -161,7 +190,7 @@ def pe_numbers(text: str) -> tuple[list[int], bool]:
 
 
 def parse_pes(text: str, network: QuantizedNetwork, pixels_a_beat: int) -> list[int]:
-    """`16,10` as it stands; `auto` at the end, or alone, becomes what keeps up by the event rates."""
+    """The numbers of `16,10`. `auto`, at the end or alone, becomes as many as keep up, by the event rates."""
     layers = len(network.layers)
     numbers, auto = pe_numbers(text)
     require(len(numbers) <= layers, "pe", text, f"at most {layers} numbers, one for each layer")
@@ -172,7 +201,7 @@ def parse_pes(text: str, network: QuantizedNetwork, pixels_a_beat: int) -> list[
 
 
 def work(network: QuantizedNetwork, pixels_a_beat: int) -> tuple[list[Load], int]:
-    """Work of each layer in a mean frame, by the network's rates, and the beats of a frame."""
+    """Mean work per frame of each layer, by the network's event rates, and the beats per frame."""
     loads = [
         Load(float(rates.sum()), float(rates @ fan_out(layer)), len(kept))
         for layer, rates, kept in zip(network.layers, rates_of(network), kept_neurons(network), strict=True)
@@ -181,7 +210,7 @@ def work(network: QuantizedNetwork, pixels_a_beat: int) -> tuple[list[Load], int
 
 
 def rates_of(network: QuantizedNetwork) -> tuple[np.ndarray, ...]:
-    """The network's event rates; without any, each source has an event per frame."""
+    """The network's event rates; without any, one event per source and frame."""
     return network.rates or tuple(np.ones(layer.sources) for layer in network.layers)
 
 

@@ -1,4 +1,4 @@
-"""Quantisation: from a checkpoint to a network of integers."""
+"""Quantisation: from a checkpoint to an integer network."""
 
 from __future__ import annotations
 
@@ -34,22 +34,23 @@ def quantise(
     anew: bool = False,
     **fine_tuning: float | int | None,
 ) -> QuantizedNetwork:
-    """Turn `checkpoint` into integers.
+    """Convert `checkpoint` to an integer network.
 
     Parameters
     ----------
     method
         `weights`: scales from the weights alone; `search`: scales searched on `training`; `qat`: fine-tuned on it.
     connectivity
-        At most this fraction of all weights; the smallest go first. None: all that were trained.
+        Upper limit on the fraction of non-zero weights; the smallest are removed. None: no limit.
     resume
         File for the state of a fine-tuning, so that an interrupted one resumes. Remove it when the network is saved.
     on_epoch, progress, on_resume
-        Given each epoch's row, each candidate (number, of how many) of a search, the number of epochs found.
+        Called with the row of each epoch; with the number of each candidate of a search and their total; with the
+        number of epochs that an interrupted run had done.
     anew
         Whether the state of another run (other data, checkpoint, settings or sources) is removed, not refused.
     fine_tuning
-        Fields of `QatConfig` that depart from the training's; None: as trained.
+        Fields of `QatConfig` that differ from those of the training; None: as trained.
     """
     network = fold(checkpoint)
     if connectivity is not None:
@@ -78,7 +79,7 @@ def quantise(
 
 
 def accuracy(network: QuantizedNetwork, data: Dataset) -> float:
-    """Fraction of `data` that the integers classify right."""
+    """Fraction of `data` that the integer network classifies correctly."""
     return judged(network, data)[0]
 
 

@@ -47,7 +47,7 @@ def write_report(
             "built": int(placed.used.sum()),
             "pes": placed.pes,
             "synapses": placed.synapses,
-            "weight_bits": placed.weight_bits,
+            "weight_bits": placed.synapse_format.weight_bits,
             "current_bits": placed.current_bits,
             "membrane_bits": placed.membrane_bits,
         }

@@ -1,7 +1,7 @@
 """A run: a folder of artifacts, each made by a step, and a manifest of what each was made from.
 
-A step is done again when its file is missing or altered, or when its settings, its inputs or the sources of the
-packages that it depends on have changed.
+A step runs again if its file is missing or altered, or if its settings, its inputs or the sources that it depends on
+have changed.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class Step:
     name, file
         Of the step, and of the file that it writes into the run's folder.
     settings
-        JSON values that decide the result.
+        JSON values that determine the result.
     inputs
         Files that are read.
     packages
-        Modules and packages whose sources decide the result.
+        Modules and packages whose sources determine the result.
     work
         Writes the file, and returns the step's figures, JSON values.
     """
@@ -47,7 +47,7 @@ class Step:
 
 
 class Run:
-    """The folder of a run, and `manifest.json` in it. A damaged manifest counts as none."""
+    """The folder of a run, and `manifest.json` in it. A damaged manifest counts as missing."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -55,14 +55,14 @@ class Run:
         self.path = folder / "manifest.json"
         self.manifest: dict[str, Any] = {"steps": {}}
         try:
-            kept = json.loads(self.path.read_text())
+            kept = json.loads(self.path.read_text() if self.path.is_file() else "")
             steps = {name: step for name, step in kept["steps"].items() if isinstance(step["figures"], dict)}
             self.manifest = kept | {"steps": steps}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             pass
 
     def do(self, step: Step, say: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
-        """Do `step` unless its file is there and was made from the same; returns its figures."""
+        """Run `step` unless its file exists and was made from the same inputs; returns its figures."""
         output = self.folder / step.file
         made_from = {
             "settings": step.settings,

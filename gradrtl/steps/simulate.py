@@ -14,15 +14,15 @@ from ..sim.energy import dense, estimate
 from ..sim.operations import count
 from . import notes
 
-BLOCK = 2000  # frames from one advance of the progress to the next
+BLOCK = 2000  # frames between two calls of `progress`
 COUNTED_IMAGES = 1000  # frames whose operations are counted
 
 
 @dataclass(frozen=True)
 class Simulation:
-    """What a network made of frames.
+    """Results of a simulation.
 
-    `classes` int64 `[n]`, `sums` int64 `[n, classes]`. By layer, in a mean frame: `events`, `synaptic` operations.
+    `classes` int64 `[n]`, `sums` int64 `[n, classes]`. Means per frame, by layer: `events`, `synaptic` operations.
     `energy`, `dense_energy`: estimates in nanojoules per frame, of the network and of its dense counterpart.
     """
 
@@ -37,7 +37,7 @@ class Simulation:
         return float((self.classes == labels).mean())
 
     def notes(self, network: QuantizedNetwork, labels: np.ndarray | None = None) -> list[str]:
-        """What is right and hardly useful: silence, one answer for nearly everything, energy above the dense one's."""
+        """Notes on silent layers, on one class for nearly all frames, and on energy above that of the dense network."""
         return [
             *notes.on_events(network, self.events),
             *notes.on_answers(self.classes, self.sums, labels),
@@ -56,7 +56,7 @@ def simulate(
     threads: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Simulation:
-    """Run `frames`; `progress` is told the number of those done since it was last told."""
+    """Run `frames`; `progress` is called with the number of frames done since its last call."""
     parts = []
     for _, outcome in engine.blocks(network, frames, size=BLOCK, trace=False, threads=threads):
         parts.append(outcome)

@@ -16,7 +16,7 @@ from .place import timing
 
 @dataclass(frozen=True)
 class Synthesis:
-    """What the tools say of a design, `report`, and what its frames take, in cycles."""
+    """The tools' `report` on a design, and its cycles per frame."""
 
     report: Any  # rtl.synthesis.Report
     interval: float
@@ -41,7 +41,7 @@ def synth(
     """Build `mapping` for `device` in the folder `output`; `command` goes into its header, `seed` is that of the
     tools' placement.
 
-    Cycles are predicted for `frames`. `progress` is told each stage in a few words.
+    Cycles are predicted for `frames`. `progress` is called with the name of each stage.
     """
     from ..rtl.boards import Design, board_design, board_of
     from ..rtl.synthesis import synthesise

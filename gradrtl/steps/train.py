@@ -21,11 +21,12 @@ def train(
     on_resume: Callable[[int], None] | None = None,
     anew: bool = False,
 ) -> tuple[Checkpoint, float]:
-    """Train as `config` says, on the first of `data`; returns the checkpoint and its accuracy on the second.
+    """Train as `config` says on the training set, the first of `data`. Returns the checkpoint and its test accuracy.
 
-    `out` keeps the state of an interrupted run, which resumes after its last whole epoch. `on_epoch` is given each
-    epoch's row, `on_resume` the number of epochs found there. The state of another run (other data, settings or
-    sources) is refused, or with `anew` removed. The test set's shape and labels are checked before training.
+    `out` keeps the state of an interrupted run, which resumes after its last complete epoch. `on_epoch` is called with
+    the row of each epoch, `on_resume` with the number of epochs already done. The state of another run (other data,
+    settings or sources) is refused, or removed if `anew` is set. The test set's shape and labels are checked before
+    training.
     """
     from ..model.networks import network_of
     from ..model.resume import of_this_run

@@ -28,9 +28,9 @@ def read_verilog(path: Path) -> str:
 
 
 def mapping_of(network: QuantizedNetwork, verilog: str, wanted: Wanted) -> Mapping:
-    """The mapping that a Verilog text says it was made from; with options, or without a word in it, that of `wanted`.
+    """The mapping stated in the header of a Verilog text. With options, or without a header, the one of `wanted`.
 
-    Raises `UserError`, in words, if network, placement or version of the text are others.
+    Raises `UserError` if network, placement or version of the text are others, and says which.
     """
     found = header.read(verilog)
     if found.placement is None or wanted != Wanted():
@@ -52,8 +52,8 @@ def verify(
 ) -> proof.Verification:
     """Compare every spike, membrane, sum and cycle of `frames`.
 
-    `verilog`, a text; None: freshly generated. `jobs` drivers run side by side; None: one on each core. `trusted`: the
-    Verilog may run commands and touch files, and nothing confines it (docs/security.md).
+    `verilog`: a text; None: freshly generated. `jobs`: parallel drivers; None: one per core. `trusted`: the Verilog may
+    run commands and access files, and is not confined (docs/security.md).
     """
     require(jobs is None or jobs >= 1, "jobs", jobs, "at least 1")
     text = generated.verilog(mapping, "gradrtl verify") if verilog is None else verilog

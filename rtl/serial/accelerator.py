@@ -44,7 +44,7 @@ class SerialAccelerator(wiring.Component):
     rx, tx
         In, out: the line, see `rtl/uart.py`; a bit lasts `divisor` cycles.
     busy
-        Out: a frame is being received (for a lamp).
+        Out: a frame is being received (for an LED).
 
     Synapse memories of strided layers wait to be loaded. A request that the board can't take is
     dropped, and the host repeats it: a frame while FRAMES_AHEAD are under way or in another session, a LOAD while any

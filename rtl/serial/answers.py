@@ -1,4 +1,4 @@
-"""What is sent: identities, acknowledgements of LOADs, results."""
+"""Answers: identities, acknowledgements of LOADs, results."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .sender import PacketSender
 
 
 class Answers(wiring.Component):
-    """Decides what is sent next, and makes its payload.
+    """Selects the next answer, and makes its payload.
 
     Ports
     -----
@@ -38,12 +38,12 @@ class Answers(wiring.Component):
     loaded
         In: one cycle, the answer to `load` is due; that to `identify` is at once.
     renewed
-        In: one cycle, `session` changes in the next: frames under way get no answer. Not together with `framed`.
+        In: one cycle, `session` changes in the next: frames in progress get no answer. Not together with `framed`.
     framed
         In: one cycle, a frame has been opened; only while `ready`.
     ready, idle
-        Out: a frame with `sequence` may be opened (fewer than FRAMES_AHEAD are under way, and they are of its turn); no
-        frame is under way.
+        Out: a frame with `sequence` may be opened (fewer than FRAMES_AHEAD are in progress, all of its turn); no frame
+        is in progress.
     packets
         In: `packet_layout`, results in the order of the frames; those marked bad are dropped.
     bytes
@@ -76,12 +76,12 @@ class Answers(wiring.Component):
         text = self.identity.encode()
         payload_bytes = {IDENTIFY: len(text), LOAD: 0, FRAME: self.identity.result_bytes}
         m.submodules.sender = sender = PacketSender(TAG_BYTES + max(payload_bytes.values()))
-        # The numbers of the frames under way; their high byte is the same.
+        # The numbers of the frames in progress; their high byte is the same.
         m.submodules.sequences = sequences = Queue(unsigned(TURN), FRAMES_AHEAD)
         turn = Signal(SEQUENCE_BITS - TURN, name="turn")
         wiring.connect(m, sender.bytes, wiring.flipped(self.bytes))
         ended = Signal(name="ended")  # the oldest frame has been answered or dropped
-        # So many of the oldest frames are of a session that is over.
+        # Number of oldest frames of a session that has ended.
         stale = Signal(range(FRAMES_AHEAD + 1), name="stale")
         m.d.comb += [
             sequences.i.payload.eq(self.sequence[:TURN]),

@@ -1,4 +1,4 @@
-"""The payload of a FRAME becomes beats for the datapath."""
+"""From the payload of a FRAME to beats for the datapath."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ..streams import beat_layout
 
 
 class FrameAssembler(wiring.Component):
-    """Payload bytes of a FRAME become beats for the datapath.
+    """Turns the payload bytes of a FRAME into beats for the datapath.
 
-    A beat is sent on when the next one begins, so that the last is still here when the END has told whether the frame
-    is good: a damaged frame ends with a beat marked bad, and its result is dropped. If the datapath holds a beat up for
+    A beat is sent when the next one begins. So the last beat is sent after the END, when it is known whether the frame
+    is good: a damaged frame ends with a beat marked bad, and its result is dropped. If the datapath stalls a beat for
     longer than it takes to receive the next, the frame counts as damaged.
 
     Ports
@@ -28,8 +28,8 @@ class FrameAssembler(wiring.Component):
     idle
         Out: the frame before has been sent on.
 
-    Latency: a beat is offered one cycle after the first byte of the next, or two after `end`. Throughput: as the line
-    sends. Stalls: none; a beat that `beats.ready` does not take in time is lost, and its frame is marked bad.
+    Latency: a beat is offered one cycle after the first byte of the next, or two after `end`. Throughput: that of the
+    line. Stalls: none; a beat that `beats.ready` does not take in time is lost, and its frame is marked bad.
     """
 
     def __init__(self, mapping: Mapping):

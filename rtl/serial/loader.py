@@ -1,4 +1,4 @@
-"""The payload of a LOAD becomes words for the synapse memories."""
+"""From the payload of a LOAD to words for the synapse memories."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Loader(wiring.Component):
     taken
         Out: one cycle, with the `end` of a packet that will be written.
     done
-        Out: one cycle, all its words are in place.
+        Out: one cycle, all its words are written.
 
-    A packet of more than LOAD_WORDS words, of half a word or none, or for a memory that is not there, is dropped.
-    Latency: `done` comes `words + 1` cycles after `taken`. Throughput: a word every cycle. It never stalls: the next
+    A packet of more than LOAD_WORDS words, of half a word or none, or for a memory that does not exist, is dropped.
+    Latency: `done` comes `words + 1` cycles after `taken`. Throughput: one word per cycle. It never stalls: the next
     packet's END comes later than that.
     """
 

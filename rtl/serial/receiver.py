@@ -1,4 +1,4 @@
-"""Bytes become the fields of a packet; whether it is whole is known at its END."""
+"""From bytes to the fields of a packet; at its END it is known whether it is valid."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .crc import CRC
 
 
 class PacketReceiver(wiring.Component):
-    """Takes the stuffing off and follows the fields of a packet.
+    """Removes the stuffing and decodes the fields of a packet.
 
     Ports
     -----
@@ -39,8 +39,8 @@ class PacketReceiver(wiring.Component):
     end, good
         Out: one cycle at the END of a packet; `good`: length, stuffing and CRC are right.
 
-    Latency: `payload` in the cycle of `valid`, `begin` and `end` one later. Throughput: a byte every second cycle.
-    It never stalls, and any END returns it to the start of a packet, whatever came before.
+    Latency: `payload` in the cycle of `valid`, `begin` and `end` one later. Throughput: one byte every second
+    cycle. It never stalls, and any END returns it to the start of a packet.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""A payload becomes the bytes of a packet."""
+"""From a payload to the bytes of a packet."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class PacketSender(wiring.Component):
     kind, length
         In: from the cycle after `start` until `idle`; `length` as on the line, at most `longest`.
     idle
-        Out: the packet before has been handed over whole.
+        Out: the packet before has been sent completely.
     payload
         In: the stream of its payload bytes; may come later.
     bytes
@@ -102,8 +102,8 @@ class PacketSender(wiring.Component):
             with m.State("header"):
                 m.d.comb += content_valid.eq(1)
                 with m.Switch(number):
-                    for place, field in enumerate((self.kind, self.length[:8], self.length[8:]), 1):
-                        with m.Case(place):
+                    for index, field in enumerate((self.kind, self.length[:8], self.length[8:]), 1):
+                        with m.Case(index):
                             m.d.comb += content.eq(field)
                     with m.Default():
                         m.d.comb += content.eq(header[:8])

@@ -14,18 +14,18 @@ RING = record([("begin", np.int64), ("end", np.int64), ("at", np.int64)])
 
 
 class Times:
-    """Gives places in `State.times` out, one after another."""
+    """Allocates indices in `State.times`."""
 
     def __init__(self) -> None:
         self.values: list[int] = []
 
     def one(self, cycle: int = NEVER) -> int:
-        """A place that holds `cycle` at reset."""
+        """An index whose time is `cycle` at reset."""
         self.values.append(cycle)
         return len(self.values) - 1
 
     def ring(self, entries: int) -> tuple[int, int, int]:
-        """A `RING` of so many entries, empty at reset."""
+        """A `RING` with this number of entries, empty at reset."""
         begin = len(self.values)
         self.values += [NEVER] * entries
         return begin, begin + entries, begin

@@ -36,7 +36,7 @@ def issue(fire, times, issued, full):
 def give_back(fire, times, cycle):
     """The credit of the row that was issued last can be used from `cycle` on.
 
-    It takes the place of the one that the row used, and moves in front of those that come back later.
+    It replaces the credit that the row used, and is sorted before those that return later.
     """
     begin, end, slot = fire.credits.begin, fire.credits.end, fire.credits.at
     oldest = begin if slot + 1 == end else slot + 1

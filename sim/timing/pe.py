@@ -85,7 +85,7 @@ def take(pes, times, lanes, costs, offered, address):
 
 @kernel(borrows=True, forceinline=True)
 def reopen(pes, lanes, released):
-    """What follows waits for a bank that the fire unit releases in cycle `released`."""
+    """The next events wait for a bank that the fire unit releases in cycle `released`."""
     begin = pes.begin + FREE * pes.vectors
     for row in range(begin, begin + pes.vectors):
         store(lanes, row, larger(load(lanes, row), released + REOPENED))

@@ -16,8 +16,8 @@ from .fifo import NEVER, Times
 
 TOKEN = -1  # the address of `pe.take`
 NARROW, CACHE_LINE = 4, 64  # bytes
-WIDE = 1 << 29  # cycles from a base up to which vectors of 32-bit numbers are used: see `predict`
-GROWTH = 16  # cycles that an event, a row, a token or a beat of a packet adds at most, synapses aside
+WIDE = 1 << 29  # largest distance from the base, in cycles, in vectors of 32-bit numbers: see `predict`
+GROWTH = 16  # most cycles that an event, a row, a token or a beat of a packet adds, without synapses
 
 
 @dataclass(frozen=True)
@@ -46,18 +46,18 @@ class Cycles:
 class State(NamedTuple):
     """State of all parts between two frames; times count from a base that moves with the frames."""
 
-    times: np.ndarray  # int64 [all that happens once in a part]
+    times: np.ndarray  # int64: times of the parts
     lanes: np.ndarray  # int32 or int64 [vectors * 3, LANES], see `pe.take`
     costs: np.ndarray  # of the same type, see `pe.costs`
     pes: np.ndarray  # pe.PES [layers]
     fires: np.ndarray  # fire.FIRE [layers]
-    serialisers: np.ndarray  # serialiser.SERIALISER [1 + layers]: that of the input, those behind the fire units
+    serialisers: np.ndarray  # serialiser.SERIALISER [1 + layers]: that of the input, then those of the cores
     framer: np.ndarray  # framer.FRAMER [1]
     readout: np.ndarray  # readout.READOUT [1]
 
 
 class Work(NamedTuple):
-    """What all frames send through the parts: `events_of`, one serialiser's after another's, and how far it is sent."""
+    """The events of all frames, from `events_of`, serialiser by serialiser, and the position reached in each."""
 
     steps: int
     held: bool  # static input: the first core integrates once per frame
@@ -75,26 +75,28 @@ def predict(
     offered: np.ndarray | None = None,
     taken: np.ndarray | None = None,
 ) -> Cycles:
-    """Times of frames fed back to back and drained at once, from the first cycle after reset on. Exact at any length.
+    """Times of frames fed back to back, with results taken at once, from the first cycle after reset. Always exact.
 
     Parameters
     ----------
     events
         From `sim.events.events_of`.
     apart
-        Each frame but the first enters an accelerator at rest, so that `latency` is that of a frame on its own.
+        Each frame except the first enters an idle accelerator, so that `latency` is that of a single frame.
     offered
-        int64 `[frames, beats]`: the earliest cycle in which the sender offers each beat, where it is not at once.
+        int64 `[frames, beats]`: the earliest cycle in which the sender offers each beat. None: at once.
     taken
-        int64 `[frames, classes + 1]`: the cycle in which each beat of each packet was taken, where it was not at once.
+        int64 `[frames, classes + 1]`: the cycle in which each beat of each packet was taken. None: at once.
     """
     frames = len(events[0].counts)
     nothing = np.zeros((0, 0), np.int64)
     offers, drains = (nothing if given is None else given for given in (offered, taken))
     streams = (offers, drains, np.zeros(offers.shape[1], np.int64), np.zeros(drains.shape[1], np.int64))
     times = np.zeros((3, frames), np.int64)
-    # Every time is the largest of some earlier ones plus a few cycles, so a frame's are later than all before it by no
-    # more than all that it adds. If that is below WIDE, and `_run` sees that all times before it are, 32 bits suffice.
+    # Every time is the largest of some earlier ones plus a few cycles. So the times of a frame exceed all earlier ones
+    # by
+    # at most the sum of what it adds. If that is below WIDE, and `_run` sees that all earlier times are, 32 bits
+    # suffice.
     narrow = _is_narrow(mapping, events)
     if not narrow or not _run(_state(mapping, np.int32), _work(mapping, events), apart, *streams, times):
         _run(_state(mapping, np.int64), _work(mapping, events), apart, *streams, times)
@@ -102,9 +104,9 @@ def predict(
 
 
 def _is_narrow(mapping: Mapping, events: tuple[Events, ...]) -> bool:
-    """Whether no frame moves the latest time of all parts by WIDE cycles or more, offers and drains aside."""
+    """Whether each frame moves the latest time of all parts by less than WIDE cycles, outside stalls not counted."""
     if _growth(mapping, events, [len(sent.addresses) for sent in events], len(events[0].counts)) < WIDE:
-        return True  # not all frames together do
+        return True  # not even all frames together do
     number = [int(sent.counts.sum(axis=(1, 2), dtype=np.int64).max(initial=0)) for sent in events]
     return _growth(mapping, events, number, 1) < WIDE
 
@@ -112,7 +114,7 @@ def _is_narrow(mapping: Mapping, events: tuple[Events, ...]) -> bool:
 def _growth(mapping: Mapping, events: tuple[Events, ...], number: list[int], frames: int) -> int:
     """Bound on the cycles by which `frames` that have `number[s]` events of serialiser `s` move the latest time."""
     rows = sum(sent.counts.shape[1] * (sent.counts.shape[2] + 1) for sent in events)  # and a token in each step
-    synapses = [int(layer.counts.max(initial=0)) for layer in mapping.layers]  # of an event in a PE, at most
+    synapses = [int(layer.counts.max(initial=0)) for layer in mapping.layers]  # most synapses of an event in a PE
     read = sum(events * cost for events, cost in zip(number, synapses, strict=False))
     return (sum(number) + frames * (rows + mapping.network.classes + 1)) * GROWTH + read
 
@@ -129,7 +131,7 @@ def _work(mapping: Mapping, events: tuple[Events, ...]) -> Work:
 
 
 def _joined(arrays: list[np.ndarray], dtype: type) -> tuple[np.ndarray, np.ndarray]:
-    """All arrays flat, one after another, and where each begins."""
+    """All arrays flattened and concatenated, and the start of each."""
     begins = np.cumsum([0] + [a.size for a in arrays[:-1]])
     return np.concatenate([a.ravel() for a in arrays]).astype(dtype, copy=False), begins
 
@@ -164,7 +166,7 @@ def _readout(mapping: Mapping, times: Times) -> tuple:
 
 
 def _aligned(rows: int, kind: type) -> np.ndarray:
-    """Rows of NEVER, `[rows, LANES]`, that begin with a cache line: a vector that lies in two is slower."""
+    """Rows of NEVER, `[rows, LANES]`, aligned to a cache line: a vector in two cache lines is slower."""
     lines: np.ndarray = np.full(rows * pe.LANES + CACHE_LINE, NEVER, kind)
     begin = -lines.ctypes.data % CACHE_LINE // lines.itemsize
     return lines[begin : begin + rows * pe.LANES].reshape(rows, pe.LANES)
@@ -182,7 +184,7 @@ def _run(state, work, apart, offered, drained, offers, drains, out):
     for n in range(out.shape[1]):
         shift = times[source.taken] + INTERVAL
         if apart and n > 0:
-            shift = _latest(state) + INTERVAL  # everything has come to rest
+            shift = _latest(state) + INTERVAL  # all parts are idle
         base += shift
         _rebase(state, shift)
         times[source.taken] = -INTERVAL
@@ -211,7 +213,7 @@ def _run(state, work, apart, offered, drained, offers, drains, out):
 
 @kernel(borrows=True)
 def _latest(state):
-    """The latest of all times that have a part in what follows."""
+    """The latest of all times that can influence later ones."""
     latest = pe.latest(state.lanes)
     for i in range(len(state.times)):
         latest = max(latest, state.times[i])

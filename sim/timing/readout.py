@@ -48,7 +48,7 @@ def take(readout, times, offered):
 def send(readout, times, drained):
     """The cycle in which the last beat of a packet leaves, whose last token was taken last.
 
-    A beat for the class and one for each sum. `drained`: the cycle in which each left, where it was not at once.
+    A beat for the class and one for each sum. `drained`: the cycle in which each left, if not at once.
     """
     sent = times[readout.last] + readout.search
     out = sent

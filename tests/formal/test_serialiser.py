@@ -60,9 +60,11 @@ class EveryEventOnce(Claim):
                     with m.If(slot == lane):
                         m.d.comb += Assert(event.source == (origin.row << lane_bits(lanes) | lane))
                         m.d.comb += Assert(event["value"] == origin["values"][lane])
-        level, oldest, newest = (inner(inside, "queue", name) for name in ("level", "oldest", "newest"))
+        level, read_address, write_address = (
+            inner(inside, "queue", name) for name in ("level", "read_address", "write_address")
+        )
         m.d.comb += Assert(rows.ready == (level != depth))  # only a full queue holds a row up
-        m.d.comb += Assert(inner(inside, "queue", "there") == (level != 0))
+        m.d.comb += Assert(inner(inside, "queue", "not_empty") == (level != 0))
         loads = Signal()
         m.d.comb += loads.eq(inner(inside, "o__ready") & (level != 0))
         turns = Signal(range(depth + 2))  # rows to be loaded until the picked one is
@@ -77,28 +79,28 @@ class EveryEventOnce(Claim):
         loaded, current = inner(inside, "loaded"), data.View(layout, inner(inside, "current"))
         stored = []
         for k in range(depth):
-            place = Signal(range(2 * depth), name=f"place{k}")
-            m.d.comb += place.eq(oldest + k)
-            word = watch(m, inside, Mux(place >= depth, place - depth, place), "queue", "storage")
+            address = Signal(range(2 * depth), name=f"address{k}")
+            m.d.comb += address.eq(read_address + k)
+            word = watch(m, inside, Mux(address >= depth, address - depth, address), "queue", "storage")
             stored.append(data.View(layout, word))
-        there = [loaded, *(level > k for k in range(depth))]
+        held = [loaded, *(level > k for k in range(depth))]
         inside_rows = [current, *stored]
-        counts = [Mux(is_there, items(r), 0) for is_there, r in zip(there, inside_rows, strict=True)]
+        counts = [Mux(is_held, items(r), 0) for is_held, r in zip(held, inside_rows, strict=True)]
         after = Signal(range(2 * depth))
         m.d.comb += [
-            after.eq(oldest + level),
-            Assert(newest == Mux(after >= depth, after - depth, after)),
-            Assert(oldest < depth),
+            after.eq(read_address + level),
+            Assert(write_address == Mux(after >= depth, after - depth, after)),
+            Assert(read_address < depth),
             Assert(level <= depth),
             Assert(count == sum(counts[1:], counts[0])),
-            *(Assert(~is_there | (items(r) != 0)) for is_there, r in zip(there, inside_rows, strict=True)),
+            *(Assert(~is_held | (items(r) != 0)) for is_held, r in zip(held, inside_rows, strict=True)),
         ]
         with m.If(picked):
             m.d.comb += Assert(turns <= level)
             for k, r in enumerate(inside_rows):
                 with m.If(turns == k):
                     m.d.comb += [
-                        Assert(there[k]),
+                        Assert(held[k]),
                         Assert(holds(r, slot, lanes)),
                         Assert(ahead == sum(counts[:k], Const(0)) + before_slot(r, slot, lanes)),
                         Assert((r.row == origin.row) & (r.bad == origin.bad)),

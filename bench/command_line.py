@@ -1,4 +1,4 @@
-"""Timed figures of the command line: what it costs to ask it for help."""
+"""Timed figures of the command line: processor time of its help."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MOST = 0.25  # seconds
 
 
 def figures(rounds: int) -> list[Figure]:
-    """Processor seconds of `gradrtl --help` and `--version`, each in a process of its own."""
+    """Processor seconds of `gradrtl --help` and `--version`, each in a separate process."""
     return [
         Figure(f"`gradrtl {option}`, processor time", _seconds(option, rounds), "s", False, most=MOST)
         for option in QUICK
@@ -21,7 +21,7 @@ def figures(rounds: int) -> list[Figure]:
 
 
 def _seconds(option: str, rounds: int) -> float:
-    """The least of `rounds` after one to warm up."""
+    """The shortest time of `rounds` runs, after one to warm up."""
     command = [sys.executable, "-c", "from gradrtl.cli import main; main()", option]
     found = []
     for _ in range(rounds + 1):

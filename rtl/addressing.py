@@ -1,4 +1,4 @@
-"""Convolution in hardware: an event's address becomes its list and place, a synapse's taps become its row.
+"""Convolution in hardware: from the address of an event to its list and bases, from the taps of a synapse to its row.
 
 A dense layer passes through unchanged. The arithmetic is that of `rtl/convolution.py`.
 """
@@ -6,7 +6,7 @@ A dense layer passes through unchanged. The arithmetic is that of `rtl/convoluti
 from __future__ import annotations
 
 import numpy as np
-from amaranth.hdl import Array, Cat, Const, Module, ShapeLike, Signal, Value, signed, unsigned
+from amaranth.hdl import Array, Cat, Const, Module, ShapeLike, Signal, Value, unsigned
 from amaranth.lib import data
 from amaranth.lib.memory import Memory
 
@@ -18,26 +18,17 @@ from .streams import event_layout
 
 
 def located_layout(mapping: LayerMapping, value: ShapeLike) -> data.StructLayout:
-    """An event as the PEs get it: `event_layout` with a list for source, and its place in the map."""
+    """An event as the PEs receive it: `event_layout` with a list as its source, and its bases (`Axis.bases`)."""
     event, kernel = event_layout(mapping.list_bits, value), mapping.kernel
-    place = {"y": kernel.rows.place_bits, "x": kernel.columns.place_bits} if kernel else {}
-    return data.StructLayout(event.members | place)
-
-
-def synapse_layout(mapping: LayerMapping) -> data.StructLayout:
-    """A word of a synapse memory: `LayerMapping.targets`, then the weight."""
-    kernel = mapping.kernel
-    target = {"row": mapping.row_bits}
-    if kernel is not None:
-        target = {"group": mapping.scan.group_bits, "x": kernel.columns.tap_bits, "y": kernel.rows.tap_bits}
-    return data.StructLayout(target | {"weight": signed(mapping.weight_bits)})
+    bases = {"y": kernel.rows.base_bits, "x": kernel.columns.base_bits} if kernel else {}
+    return data.StructLayout(event.members | bases)
 
 
 def locate(m: Module, mapping: LayerMapping, source: Signal, located: data.View) -> None:
-    """List and place of the event at the input address `source`, in the same cycle.
+    """List and bases of the event at the input address `source`, in the same cycle.
 
-    Addresses that come from a scan hold group, row, column and lane. Those of the input are numbers of pixels, for
-    which a table has list and place.
+    Addresses that come from a scan hold group, row, column and lane. Those of the input are pixel numbers; a
+    table holds their lists and bases.
     """
     kernel = mapping.kernel
     if kernel is None:
@@ -46,11 +37,11 @@ def locate(m: Module, mapping: LayerMapping, source: Signal, located: data.View)
     rows, columns = kernel.rows, kernel.columns
     if kernel.source is None:
         _, y, x = np.unravel_index(mapping.addresses, mapping.layer.input_shape)
-        entry = data.StructLayout({"source": mapping.list_bits, "y": rows.place_bits, "x": columns.place_bits})
-        found = zip(mapping.lists.tolist(), rows.places[y].tolist(), columns.places[x].tolist(), strict=True)
+        entry = data.StructLayout({"source": mapping.list_bits, "y": rows.base_bits, "x": columns.base_bits})
+        found = zip(mapping.lists.tolist(), rows.bases[y].tolist(), columns.bases[x].tolist(), strict=True)
         init = [{"source": number, "y": y, "x": x} for number, y, x in found]
-        m.submodules.places = places = Memory(shape=entry, depth=max(2, len(init)), init=init)
-        port = read_port(places, "place", "comb")
+        m.submodules.bases = bases = Memory(shape=entry, depth=max(2, len(init)), init=init)
+        port = read_port(bases, "base", "comb")
         m.d.comb += [
             port.addr.eq(source),
             located.source.eq(port.data.source),
@@ -61,52 +52,52 @@ def locate(m: Module, mapping: LayerMapping, source: Signal, located: data.View)
     lane, x, y, group = _split(source, kernel.lane_bits, kernel.source.x_bits, kernel.source.y_bits)
     m.d.comb += [
         located.source.eq(Cat(_phase(columns, x), _phase(rows, y), lane, group)),
-        located.y.eq(_looked_up(rows.places, y)),
-        located.x.eq(_looked_up(columns.places, x)),
+        located.y.eq(_looked_up(rows.bases, y)),
+        located.x.eq(_looked_up(columns.bases, x)),
     ]
 
 
-def place(
+def target_row(
     m: Module, mapping: LayerMapping, stage: data.View, synapse: data.View, event: data.View
 ) -> tuple[data.View, Value, Value]:
     """The pipeline `stage` of a synapse of the located `event`, its weight and its row.
 
-    At once in a dense layer, `latency.CONVOLUTION` cycles later in a convolution, where `stage.valid` falls if there is
-    no such row.
+    Without delay in a dense layer, `latency.CONVOLUTION` cycles later in a convolution, where `stage.valid` is 0 if
+    there is no such row.
     """
     kernel = mapping.kernel
     if kernel is None:
         return stage, synapse.weight, synapse.row
     rows, columns = kernel.rows, kernel.columns
-    aimed, placed = Signal(stage.shape(), name="aimed"), Signal(stage.shape(), name="placed")
-    aimed_weight = Signal(synapse.weight.shape(), name="aimed_weight")
+    target_tags, row_tags = Signal(stage.shape(), name="target_tags"), Signal(stage.shape(), name="row_tags")
+    target_weight = Signal(synapse.weight.shape(), name="target_weight")
     weight = Signal(synapse.weight.shape(), name="weight")
     group = Signal(mapping.scan.group_bits, name="group")
     named = (("y", rows), ("x", columns))
-    aimed_y, aimed_x = (Signal(unsigned_bits(len(axis.reached) - 1), name=f"aimed_{name}") for name, axis in named)
+    target_y, target_x = (Signal(unsigned_bits(len(axis.reached) - 1), name=f"target_{name}") for name, axis in named)
     row = Signal(mapping.row_bits, name="row")
     starts = np.arange(mapping.scan.groups) * mapping.scan.group_rows
-    exists = _looked_up(rows.reached >= 0, aimed_y) & _looked_up(columns.reached >= 0, aimed_x)
+    exists = _looked_up(rows.reached >= 0, target_y) & _looked_up(columns.reached >= 0, target_x)
     m.d.sync += [
-        aimed.eq(stage),
-        aimed_weight.eq(synapse.weight),
+        target_tags.eq(stage),
+        target_weight.eq(synapse.weight),
         group.eq(synapse.group),
-        aimed_y.eq(event.y + synapse.y),
-        aimed_x.eq(event.x + synapse.x),
-        placed.eq(aimed),
-        placed.valid.eq(aimed.valid & exists),
-        weight.eq(aimed_weight),
+        target_y.eq(event.y + synapse.y),
+        target_x.eq(event.x + synapse.x),
+        row_tags.eq(target_tags),
+        row_tags.valid.eq(target_tags.valid & exists),
+        weight.eq(target_weight),
         row.eq(
             _looked_up(starts, group)
-            + _looked_up(np.maximum(rows.reached, 0), aimed_y)
-            + _looked_up(np.maximum(columns.reached, 0), aimed_x)
+            + _looked_up(np.maximum(rows.reached, 0), target_y)
+            + _looked_up(np.maximum(columns.reached, 0), target_x)
         ),
     ]
-    return placed, weight, row
+    return row_tags, weight, row
 
 
 def _split(source: Signal, *bits: int) -> list[Value]:
-    """Fields of `source` from the lowest up, the last of which has what remains."""
+    """Fields of `source` from the lowest bit up; the last one has the remaining bits."""
     fields, at = [], 0
     for width in bits:
         fields.append(source[at : at + width])
@@ -120,7 +111,10 @@ def _phase(axis: Axis, index: Value) -> Value:
 
 
 def _looked_up(table: np.ndarray, index: Value, bits: int | None = None) -> Value:
-    """`table[index]` as a table of constants of `bits`, by default as many as needed; beyond its end its last entry."""
+    """`table[index]` as a table of constants of `bits`, by default as many as needed.
+
+    Indices beyond the end give the last entry.
+    """
     shape = unsigned(bits or unsigned_bits(int(table.max())))
     constants = [Const(int(value), shape) for value in table]
     return constants[0] if len(set(table)) == 1 else Array(constants)[index]
