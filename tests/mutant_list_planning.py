@@ -72,7 +72,7 @@ _FAULTS = {
             "if memory.words > words:",
             "wide memories count as LUTs",
         ),
-        ("multiplied bits", "network.input.bits > 1", "network.input.bits >= 1", "pixels of one bit take multipliers"),
+        ("multiplied bits", "layer.pes * layer.multipliers", "layer.multipliers", "multipliers of one PE are counted"),
         ("wide memories of any depth", "wide = device.wide_rams + 1", "pass", "a layer that a wide memory cannot hold"),
         ("the whole device", "taken <= share * available", "taken <= available", "no share is left free"),
         ("the fastest plan", "* (1 + NEARLY)", "* 1", "many PEs for a few cycles"),
