@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from gradrtl import archive
+from gradrtl.quantize import network_file
 
 Arrays = dict[str, np.ndarray]
 
@@ -161,4 +162,4 @@ def _npy(array: np.ndarray, **claims: Any) -> bytes:
 
 def contents(path: Path, kind: str) -> tuple[dict[str, Any], Arrays]:
     """Header and arrays of an archive, unchecked."""
-    return archive.load(path, kind, lambda header, claims: header)
+    return archive.load(path, kind, lambda header, claims: header, network_file.VERSION)
