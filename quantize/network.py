@@ -284,7 +284,7 @@ class QuantizedNetwork:
     @property
     def connectivity(self) -> float:
         """The fraction of all weights that are not zero."""
-        return connectivity([layer.connected for layer in self.layers], self.possible)
+        return connectivity([edge.connected for edge in self.edges], self.possible)
 
     @cached_property
     def digest(self) -> str:

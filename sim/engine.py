@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import require
 from ..quantize.network import QuantizedNetwork
 from . import kernels
-from .frames import check
+from .frames import Frames, check
 from .outcome import Outcome, Trace
 from .program import compile_network
 
@@ -21,26 +21,22 @@ BLOCK_BYTES = 1 << 28
 Tracing = bool | Literal["spikes"]
 
 
-def run(
-    network: QuantizedNetwork, frames: np.ndarray, *, trace: Tracing = False, threads: int | None = None
-) -> Outcome:
-    """Run `frames`, uint8 `[n, sources]` (static) or `[n, steps, sources]` (spikes, graded).
+def run(network: QuantizedNetwork, frames: Frames, *, trace: Tracing = False, threads: int | None = None) -> Outcome:
+    """Run `frames`, uint8 `[n, sources]` (static) or `[n, steps, sources]` (spikes, graded); one array for each input.
 
     Memory beyond frames and results does not grow with `n`. A trace takes 5 bytes per neuron, step and frame: use
     `blocks` for many frames. `trace="spikes"` omits the membranes: a fifth of the memory, and faster. `threads`: None
     for one per core that this process may use. Raises `UserError` for frames that do not fit the network.
     """
-    check(network, frames)
+    given = check(network, frames)
     threads = threads or len(os.sched_getaffinity(0))
     require(threads >= 1, "threads", threads, "at least 1")
     program = compile_network(network, membranes=trace is True)
-    count, neurons = len(frames), program.neurons.size
-    nowhere = np.empty((count, 0, 0), np.uint8)
-    if network.input.kind == "static":
-        held, by_step = np.ascontiguousarray(frames)[:, None], nowhere
-    else:
-        held, by_step = nowhere, np.ascontiguousarray(frames)
-    sums = np.zeros((count, network.classes), np.int64)
+    count, neurons = len(given[0]), program.neurons.size
+    static = [one.kind == "static" for one in network.inputs]
+    held = _joined([values[:, None] for values, is_held in zip(given, static, strict=True) if is_held], count)
+    by_step = _joined([values for values, is_held in zip(given, static, strict=True) if not is_held], count)
+    sums = np.zeros((count, program.sums), np.int64)
     full, nothing = (count, network.steps, neurons), (0, 0, 0)
     spikes = np.empty(full if trace else nothing, np.uint8)
     membranes = np.empty(full if trace is True else nothing, np.int32)
@@ -57,15 +53,22 @@ def run(
             thread.result()
     found = None
     if trace:
-        ends = np.cumsum([layer.neurons for layer in network.layers])[:-1]
-        by_layer = [tuple(np.split(part, ends, axis=2)) if part.shape == full else () for part in (spikes, membranes)]
-        found = Trace(*by_layer)
-    return Outcome(sums.argmax(axis=1), sums, found)
+        ends = np.cumsum([population.neurons for population in network.populations])[:-1]
+        parts = [tuple(np.split(part, ends, axis=2)) if part.shape == full else () for part in (spikes, membranes)]
+        found = Trace(*parts)
+    return Outcome(sums[:, : network.classes].argmax(axis=1), sums, found)
+
+
+def _joined(frames: list[np.ndarray], count: int) -> np.ndarray:
+    """Frames of several inputs side by side, contiguous; of none, `count` empty ones."""
+    if not frames:
+        return np.empty((count, 0, 0), np.uint8)
+    return np.ascontiguousarray(frames[0] if len(frames) == 1 else np.concatenate(frames, axis=2))
 
 
 def blocks(
     network: QuantizedNetwork,
-    frames: np.ndarray,
+    frames: Frames,
     *,
     size: int | None = None,
     trace: Tracing = True,
@@ -75,9 +78,10 @@ def blocks(
 
     `size`: None for as many as fit a trace of `BLOCK_BYTES`, `LANES` at least.
     """
+    given = check(network, frames)
     if size is None:
-        width = {False: 0, "spikes": 1, True: 5}[trace] * sum(layer.neurons for layer in network.layers)
+        width = {False: 0, "spikes": 1, True: 5}[trace] * sum(population.neurons for population in network.populations)
         size = max(1, BLOCK_BYTES // (max(1, network.steps * width) * kernels.LANES)) * kernels.LANES
-    for begin in range(0, len(frames), size):
-        part = slice(begin, min(begin + size, len(frames)))
-        yield part, run(network, frames[part], trace=trace, threads=threads)
+    for begin in range(0, len(given[0]), size):
+        part = slice(begin, min(begin + size, len(given[0])))
+        yield part, run(network, tuple(values[part] for values in given), trace=trace, threads=threads)

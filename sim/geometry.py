@@ -1,6 +1,6 @@
-"""Flat indices of the sources, synapses and pooled spikes of a layer.
+"""Flat indices of the sources, synapses and pooled spikes of a layer, or of a connection.
 
-A layer reads a buffer with its sources and the zero padding around them.
+It reads a buffer with its sources and the zero padding around them.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from math import prod
 
 import numpy as np
 
-from ..quantize.network import Conv, Layer, Pool
+from ..quantize.network import Conv, Edge, Layer, Pool
 
 NOWHERE = -1  # index of a spike that a pool drops at the border
 
 
-def padded(layer: Layer) -> tuple[int, ...]:
+def padded(layer: Layer | Edge) -> tuple[int, ...]:
     """Shape of a layer's sources with the zero padding around them."""
     if not isinstance(layer.synapses, Conv):
         return (layer.sources,)
@@ -23,7 +23,7 @@ def padded(layer: Layer) -> tuple[int, ...]:
     return channels, height + 2 * vertical, width + 2 * horizontal
 
 
-def places(layer: Layer) -> np.ndarray:
+def places(layer: Layer | Edge) -> np.ndarray:
     """Index of each source of `layer` in its padded sources: int32 `[sources]`."""
     index = np.arange(prod(padded(layer)), dtype=np.int32)
     if not isinstance(layer.synapses, Conv):
@@ -34,7 +34,7 @@ def places(layer: Layer) -> np.ndarray:
     return inner.ravel()
 
 
-def synapses(layer: Layer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def synapses(layer: Layer | Edge) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Offsets, weights and their number for each channel, without zeros, in the order of the sources."""
     weight = layer.synapses.weight
     flat = weight.reshape(weight.shape[0], -1)
@@ -47,7 +47,7 @@ def synapses(layer: Layer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return offset.astype(np.int32), flat[channel, column], np.bincount(channel, minlength=weight.shape[0])
 
 
-def origins(layer: Layer) -> np.ndarray:
+def origins(layer: Layer | Edge) -> np.ndarray:
     """The number that each position of a channel adds to the offsets: int32 `[positions]`."""
     if not isinstance(layer.synapses, Conv):
         return np.zeros(1, np.int32)
@@ -58,7 +58,7 @@ def origins(layer: Layer) -> np.ndarray:
     return (row * padded(layer)[2] + along).ravel()
 
 
-def fan_out(layer: Layer) -> np.ndarray:
+def fan_out(layer: Layer | Edge) -> np.ndarray:
     """Number of synapses of each source of `layer`, without those beyond the border: int64 `[sources]`."""
     reached = np.zeros(prod(padded(layer)), np.int64)
     where = origins(layer)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import require
-from ..quantize.network import Layer, LeakKind, QuantizedNetwork
+from ..quantize.network import Edge, LeakKind, Population, QuantizedNetwork
 from ..quantize.neuron import Rounding
 from . import geometry
 from .trains import trains
@@ -27,6 +27,7 @@ ASSIGN, OR, ADD, VOTE = range(4)  # how a spike enters its place: no pool, max, 
 COUNT, MEMBRANE, LARGEST, SUM = range(4)  # kinds of read-outs
 READOUTS = {"count": COUNT, "membrane": MEMBRANE, "largest": LARGEST, "sum": SUM}
 PROGRAMS = 8  # that are kept
+NO_TABLE = np.empty(0, np.int32), np.empty(0, np.uint8)
 
 
 def population_type(kind: type) -> np.dtype:
@@ -165,7 +166,7 @@ _programs: dict[tuple[str, bool], Program] = {}  # by digest of the network and 
 def compile_network(network: QuantizedNetwork, membranes: bool = False) -> Program:
     """Flatten `network`, or return the kept program.
 
-    `membranes`: with membranes of the first layer, so without a table.
+    `membranes`: with the membranes of all populations, so without a table.
     """
     key = network.digest, membranes
     program = _programs.pop(key, None) or _flatten(network, membranes)
@@ -177,64 +178,84 @@ def compile_network(network: QuantizedNetwork, membranes: bool = False) -> Progr
 
 @dataclass(frozen=True)
 class Path:
-    """The synapses of a connection, and who sends along it: inputs, then populations, by their numbers."""
+    """The synapses of a connection, and who sends along it: numbers of inputs, then of populations."""
 
-    layer: Layer  # shapes and synapses
-    target: int
-    senders: tuple[tuple[int, Layer | None], ...]  # with the layer whose pool is in between
-    largest: int  # value of a source
-    held: bool = False
-    delay: int = 0
-    shift: int = 0
+    edge: Edge
+    senders: tuple[int, ...]
+
+    @property
+    def target(self) -> int:
+        return self.edge.population
+
+    @property
+    def shift(self) -> int:
+        return self.edge.connection.shift
 
     @property
     def width(self) -> int:
         """Sources, padding included."""
-        return prod(geometry.padded(self.layer))
+        return prod(geometry.padded(self.edge))
+
+    @property
+    def delay(self) -> int:
+        return self.edge.connection.delay
 
     @property
     def parts(self) -> int:
         """Steps that are kept: what a step writes is not what it reads."""
         return self.delay + 1
 
+    @property
+    def largest(self) -> int:
+        """What one synapse adds at most, in units of the population's sum."""
+        weight = int(np.abs(self.edge.synapses.weight.astype(np.int64)).max())
+        return weight * self.edge.largest << self.shift
+
 
 def _paths(network: QuantizedNetwork) -> list[Path]:
-    """All paths: by population, those of held sources first."""
+    """All paths: by population, those of held sources first.
+
+    Max pools of several sources are added, each the OR of its own windows: such a connection has a path for each.
+    """
+    names = [given.name for given in network.inputs]
+    numbers = {name: number for number, name in enumerate(names)}
+    numbers.update({one.name: len(names) + number for number, one in enumerate(network.populations)})
+    turn = [*range(len(names)), *(len(names) + number for number in network.order)]
     found = []
-    before, largest = None, network.input.largest
-    for index, layer in enumerate(network.layers):
-        held = index == 0 and network.input.kind == "static"
-        found.append(Path(layer, index, ((index, before),), largest, held))
-        before, largest = layer, layer.pool.largest if layer.pool else 1
+    for edge in sorted(network.edges, key=lambda edge: (edge.population, not edge.held)):
+        senders = sorted((numbers[source] for source in edge.connection.sources), key=turn.index)
+        if edge.pool is not None and edge.pool.kind == "max":
+            found += [Path(edge, (sender,)) for sender in senders]
+        else:
+            found.append(Path(edge, tuple(senders)))
     return found
 
 
 def _flatten(network: QuantizedNetwork, membranes: bool) -> Program:
     paths = _paths(network)
-    table = None if membranes else _table(network, paths)
-    tabled = -1 if table is None else 0
-    turn, train = table or (np.empty(0, np.int32), np.empty(0, np.uint8))
+    tabled, turn, train = (-1, *NO_TABLE) if membranes else _table(network, paths)
     kind, wide = narrowest(network, tabled)
-    first = [0, *np.cumsum([layer.neurons for layer in network.layers]).tolist()]
+    first = [0, *np.cumsum([population.neurons for population in network.populations]).tolist()]
     edges, senders, place = _edges(network, paths)
-    populations = np.zeros(len(network.layers), population_type(kind))
+    populations = np.zeros(len(network.populations), population_type(kind))
     neurons, rarer = np.zeros(first[-1], neuron_type(kind)), np.zeros(first[-1], rarer_type(kind, wide))
     states = held = 0
-    for index, layer in enumerate(network.layers):
+    for index, one in enumerate(network.populations):
         for records in (neurons, rarer):
-            part, parameters = records[first[index] : first[index + 1]], _parameters(layer, kind, index == tabled)
+            part, parameters = records[first[index] : first[index + 1]], _parameters(one, kind, index == tabled)
             _fill(part, {name: values for name, values in parameters.items() if name in records.dtype.names})
-        fields, states = _states(layer, states)
-        own = [path.held for path in paths if path.target == index]
+        fields, states = _states(one, states)
+        own = [path.edge.held for path in paths if path.target == index]
         path = sum(path.target < index for path in paths)
         is_held = any(own) and index != tabled
-        edge, edge_end = np.searchsorted(senders, [index + 1, index + 2])
+        sender = len(network.inputs) + index
+        edge, edge_end = np.searchsorted(senders, [sender, sender + 1])
         _fill(
             populations[index : index + 1],
             {
-                **_rule(layer, kind),
+                **_rule(one, kind),
                 **fields,
-                "neurons": layer.neurons,
+                "neurons": one.neurons,
                 "neuron": first[index],
                 "held": held if is_held else -1,
                 "path": path,
@@ -244,13 +265,15 @@ def _flatten(network: QuantizedNetwork, membranes: bool) -> Program:
                 "edge_end": edge_end,
             },
         )
-        held += layer.neurons if is_held else 0
+        held += one.neurons if is_held else 0
     walk, offset, weight = _walk(network, paths, tabled)
     path_records, rows = _placed(paths)
-    is_large = any(path.largest * len(path.senders) > 255 for path in paths)
+    largest = max(path.edge.largest for path in paths)
+    require(largest < 1 << 16, "events of one source in a step", largest, "at most 65,535: take smaller pools")
+    readouts, kept = _readouts(network, first)
     return Program(
         populations=populations,
-        order=np.arange(len(network.layers)),
+        order=np.array(network.order),
         neurons=neurons,
         rarer=rarer,
         paths=path_records,
@@ -260,27 +283,34 @@ def _flatten(network: QuantizedNetwork, membranes: bool) -> Program:
         edges=edges,
         place=place,
         inputs=_inputs(network, senders),
-        readouts=_readouts(network, first),
-        cell=np.empty(0, np.uint16 if is_large else np.uint8),
+        readouts=readouts,
+        cell=np.empty(0, np.uint16 if largest > 255 else np.uint8),
         wide=np.empty(0, wide),
         turn=turn,
         train=train,
         tabled=tabled,
-        stretch=_stretch(network, paths, np.iinfo(kind)),
+        stretch=_stretch(paths, tabled, np.iinfo(kind)),
         rows=rows,
         states=states,
         held=held,
-        largest=network.layers[-1].neurons if network.readout.kind == "largest" else 0,
-        sums=network.classes,
+        largest=kept,
+        sums=sum(network.classes_of),
         steps=network.steps,
     )
 
 
-def _table(network: QuantizedNetwork, paths: list[Path]) -> tuple[np.ndarray, np.ndarray] | None:
-    """That of the first population, if all that it reads is held."""
-    if not all(path.held for path in paths if path.target == 0):
-        return None
-    return trains(network.layers[0].neuron, network.ranges[0].current, network.steps)
+def _table(network: QuantizedNetwork, paths: list[Path]) -> tuple[int, np.ndarray, np.ndarray]:
+    """The first population with a table of all that it reads, which is held; -1 if there is none. Its table.
+
+    What one synapse adds must fit 16 bits, whatever the type of the others.
+    """
+    for index, population in enumerate(network.populations):
+        own = [path for path in paths if path.target == index]
+        if all(path.edge.held and path.largest <= np.iinfo(np.int16).max for path in own):
+            table = trains(population.neuron, network.ranges[index].current, network.steps)
+            if table is not None:
+                return index, *table
+    return -1, *NO_TABLE
 
 
 def _fill(records: np.ndarray, fields: dict[str, Any]) -> None:
@@ -288,9 +318,9 @@ def _fill(records: np.ndarray, fields: dict[str, Any]) -> None:
         records[name] = values
 
 
-def _rule(layer: Layer, kind: type) -> dict[str, Any]:
+def _rule(population: Population, kind: type) -> dict[str, Any]:
     """What the neurons of a population have in common."""
-    neuron, limits = layer.neuron, np.iinfo(kind)
+    neuron, limits = population.neuron, np.iinfo(kind)
     low, high = neuron.bounds or (limits.min, limits.max)
     current, adaptation = neuron.current, neuron.adaptation
     return {
@@ -311,25 +341,25 @@ def _rule(layer: Layer, kind: type) -> dict[str, Any]:
     }
 
 
-def _states(layer: Layer, states: int) -> tuple[dict[str, Any], int]:
+def _states(population: Population, states: int) -> tuple[dict[str, Any], int]:
     """Where a population's states beyond the membrane begin, if there are `states` rows before; rows up to its end."""
-    neuron, found = layer.neuron, {}
+    neuron, found = population.neuron, {}
     kept = neuron.current is not None, neuron.adaptation is not None, neuron.refractory > 0
     for name, is_kept in zip(("current", "adaptation", "waiting"), kept, strict=True):
         found[name] = states
-        states += layer.neurons if is_kept else 0
+        states += population.neurons if is_kept else 0
     return found, states
 
 
-def _parameters(layer: Layer, kind: type, tabled: bool) -> dict[str, Any]:
+def _parameters(population: Population, kind: type, tabled: bool) -> dict[str, Any]:
     """The fields of a population's neurons; with a table only their biases matter, unshifted."""
-    bias = layer.per_neuron(layer.synapses.bias)
+    bias = population.per_neuron(population.bias)
     if tabled:
         return {"bias": bias}
-    own = layer.parameters
+    own = population.parameters
     return {
-        "bias": bias << layer.neuron.fraction,
-        "threshold": own.threshold if layer.neuron.spiking else np.iinfo(kind).max,
+        "bias": bias << population.neuron.fraction,
+        "threshold": own.threshold if population.neuron.spiking else np.iinfo(kind).max,
         "reset_value": own.reset_value,
         "reset_amount": own.reset_amount,
         "start_value": own.start_value,
@@ -344,15 +374,15 @@ def _walk(network: QuantizedNetwork, paths: list[Path], tabled: int) -> tuple[np
     """The synapses of each neuron in each path; all offsets, and all weights."""
     walks, offsets, weights, before = [], [], [], 0
     for path in paths:
-        offset, weight, fan_in = geometry.synapses(path.layer)
-        origin = geometry.origins(path.layer)
+        offset, weight, fan_in = geometry.synapses(path.edge)
+        origin = geometry.origins(path.edge)
         ends = before + fan_in.cumsum()
         walk = np.empty(fan_in.size * origin.size, WALK)
         walk["first"], walk["end"] = np.repeat(ends - fan_in, origin.size), np.repeat(ends, origin.size)
         walk["origin"] = np.tile(origin, fan_in.size)
         walks.append(walk)
         offsets.append(offset)
-        fraction = 0 if path.target == tabled else network.layers[path.target].neuron.fraction
+        fraction = 0 if path.target == tabled else network.populations[path.target].neuron.fraction
         weights.append(weight.astype(np.int64) << (path.shift + fraction))
         before += offset.size
     require(before < 1 << 31, "synapses", before, "at most 2,147,483,647")
@@ -364,7 +394,7 @@ def _placed(paths: list[Path]) -> tuple[np.ndarray, int]:
     found, walk, row = np.zeros(len(paths), PATH), 0, 0
     for number, path in enumerate(paths):
         found[number] = walk, row, path.width, path.parts, path.delay
-        walk += path.layer.neurons
+        walk += path.edge.neurons
         row += path.width * path.parts
     return found, row
 
@@ -373,19 +403,17 @@ def _edges(network: QuantizedNetwork, paths: list[Path]) -> tuple[np.ndarray, np
     """All edges by who sends: their records, and int64 the numbers of the senders; and the places that they lead to."""
     found: list[tuple[int, tuple[int, int, bool], np.ndarray]] = []
     for number, path in enumerate(paths):
-        places = geometry.places(path.layer)
-        for turn, (sender, pool) in enumerate(path.senders):
-            entry = ASSIGN if len(path.senders) == 1 else ADD
-            target = places
-            if pool is not None and pool.pool is not None:
-                entry = OR if pool.pool.kind == "max" else ADD
-                into = geometry.pooled(pool.pool, pool.shape)
-                target = np.where(into == geometry.NOWHERE, geometry.NOWHERE, places[into])
+        entry, target, pool = ASSIGN if len(path.senders) == 1 else ADD, geometry.places(path.edge), path.edge.pool
+        if pool is not None:
+            entry = OR if pool.kind == "max" else ADD
+            into = geometry.pooled(pool, path.edge.source_shape)
+            target = np.where(into == geometry.NOWHERE, geometry.NOWHERE, target[into])
+        for turn, sender in enumerate(path.senders):
             found.append((sender, (entry, number, turn == 0 and entry != ASSIGN), target))
-    if network.readout.kind == "count":
-        last = network.layers[-1]
-        voted = np.arange(last.neurons, dtype=np.int32) // network.readout.group
-        found.append((len(network.layers), (VOTE, 0, False), voted))
+    for index, begin in _counted(network):
+        population, readout = network.population(network.readouts[index].source), network.readouts[index]
+        voted = begin + np.arange(population.neurons, dtype=np.int32) // readout.group
+        found.append((len(network.inputs) + network.graph.index[readout.source], (VOTE, 0, False), voted))
     found.sort(key=lambda edge: edge[0])
     records, begin = np.zeros(len(found), EDGE), 0
     for number, (_, (entry, path_number, clears), target) in enumerate(found):
@@ -394,22 +422,39 @@ def _edges(network: QuantizedNetwork, paths: list[Path]) -> tuple[np.ndarray, np
     return records, np.array([edge[0] for edge in found]), np.concatenate([edge[2] for edge in found])
 
 
+def _begins(network: QuantizedNetwork) -> list[int]:
+    """Where the sums of each read-out begin."""
+    return [0, *np.cumsum(network.classes_of).tolist()][:-1]
+
+
+def _counted(network: QuantizedNetwork) -> list[tuple[int, int]]:
+    """The read-outs that count spikes, and where their sums begin."""
+    begins = enumerate(_begins(network))
+    return [(index, begin) for index, begin in begins if network.readouts[index].kind == "count"]
+
+
 def _inputs(network: QuantizedNetwork, senders: np.ndarray) -> np.ndarray:
-    found = np.zeros(1, INPUT)
-    edge, edge_end = np.searchsorted(senders, [0, 1])
-    found[0] = network.input.kind == "static", 0, prod(network.input.shape), network.input.dropped, edge, edge_end
+    """The records of the inputs; their columns are counted among those that are held, and among the others."""
+    found, column = np.zeros(len(network.inputs), INPUT), {True: 0, False: 0}
+    for number, given in enumerate(network.inputs):
+        held, sources = given.kind == "static", prod(given.shape)
+        edge, edge_end = np.searchsorted(senders, [number, number + 1])
+        found[number] = held, column[held], sources, given.dropped, edge, edge_end
+        column[held] += sources
     return found
 
 
-def _readouts(network: QuantizedNetwork, first: list[int]) -> np.ndarray:
-    found = np.zeros(1, READOUT)
-    readout, last = network.readout, network.layers[-1]
-    found[0] = READOUTS[readout.kind], first[-2], last.neurons, readout.group, 0, 0
-    return found
+def _readouts(network: QuantizedNetwork, first: list[int]) -> tuple[np.ndarray, int]:
+    """The records of the read-outs, and the number of neurons whose largest membranes are kept."""
+    found, largest = np.zeros(len(network.readouts), READOUT), 0
+    for number, (readout, begin) in enumerate(zip(network.readouts, _begins(network), strict=True)):
+        index = network.graph.index[readout.source]
+        neurons = network.populations[index].neurons
+        found[number] = READOUTS[readout.kind], first[index], neurons, readout.group, begin, largest
+        largest += neurons if readout.kind == "largest" else 0
+    return found, largest
 
 
-def _stretch(network: QuantizedNetwork, paths: list[Path], limits: np.iinfo) -> int:
-    """How many synapses of the first population have a sum within `limits` whatever their sources."""
-    own = [path for path in paths if path.target == 0]
-    most = max(int(np.abs(path.layer.synapses.weight.astype(np.int64)).max()) * path.largest for path in own)
-    return limits.max // max(1, most)
+def _stretch(paths: list[Path], tabled: int, limits: np.iinfo) -> int:
+    """How many synapses of the population with a table have a sum within `limits` whatever their sources."""
+    return limits.max // max(1, *(path.largest for path in paths if path.target == tabled), 1)

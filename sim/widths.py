@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from ..quantize.network import Layer, LeakKind, QuantizedNetwork, Ranges
+from ..quantize.network import Edge, LeakKind, Population, QuantizedNetwork, Ranges
 from ..quantize.neuron import LIMIT
 
 
@@ -14,21 +16,25 @@ def narrowest(network: QuantizedNetwork, tabled: int) -> tuple[type, type]:
     Population number `tabled` (-1: none) goes by its table: its membranes are never made.
     """
     made = [
-        (layer, ranges)
-        for index, (layer, ranges) in enumerate(zip(network.layers, network.ranges, strict=True))
+        (population, network.graph.into(index), ranges)
+        for index, (population, ranges) in enumerate(zip(network.populations, network.ranges, strict=True))
         if index != tabled
     ]
-    kind = np.int16 if all(extreme(*pair) < np.iinfo(np.int16).max for pair in made) else np.int32
-    wide = np.int32 if all(largest_product(*pair) <= np.iinfo(np.int32).max for pair in made) else np.int64
+    kind = np.int16 if all(extreme(*parts) < np.iinfo(np.int16).max for parts in made) else np.int32
+    wide = (
+        np.int32 if all(largest_product(one, ranges) <= np.iinfo(np.int32).max for one, _, ranges in made) else np.int64
+    )
     return kind, wide
 
 
-def extreme(layer: Layer, ranges: Ranges) -> int:
-    """Bound on the magnitude of every number that an update of `layer` makes, products aside.
+def extreme(population: Population, edges: Sequence[Edge], ranges: Ranges) -> int:
+    """Bound on the magnitude of every number that an update of `population` makes, products aside.
+
+    `edges` lead to it.
 
     What is made for all neurons and kept for some counts as well: a soft reset is made where nothing spikes.
     """
-    neuron, own = layer.neuron, layer.neuron.parameters
+    neuron, own = population.neuron, population.neuron.parameters
     sums = _magnitude(ranges.current) << neuron.fraction
     membrane, potential = _magnitude(ranges.membrane), _magnitude(ranges.potential)
     synaptic = _magnitude(ranges.synaptic)
@@ -42,13 +48,15 @@ def extreme(layer: Layer, ranges: Ranges) -> int:
         found.append(entering + membrane + half)
     if neuron.leak == LeakKind.SHIFT:
         found.append(membrane + half)
-    weight = _largest(layer.synapses.weight.astype(np.int64)) << neuron.fraction
-    return max(*found, weight)
+    for edge in edges:
+        weight = _largest(edge.synapses.weight.astype(np.int64))
+        found.append(weight << edge.connection.shift + neuron.fraction)
+    return max(found)
 
 
-def largest_product(layer: Layer, ranges: Ranges) -> int:
+def largest_product(population: Population, ranges: Ranges) -> int:
     """Bound on the magnitude of a state times the factor of its decay, with what rounds it."""
-    neuron, found = layer.neuron, [0]
+    neuron, found = population.neuron, [0]
     decays = [(_magnitude(ranges.membrane), neuron.parameters.factor, neuron.shift)] * (
         neuron.leak == LeakKind.MULTIPLY
     )

@@ -2304,8 +2304,8 @@ MUTANTS = (
     Mutant(
         "last of equals",
         "sim/engine.py",
-        "Outcome(sums.argmax(axis=1)",
-        "Outcome(sums.shape[1] - 1 - sums[:, ::-1].argmax(axis=1)",
+        "Outcome(sums[:, : network.classes].argmax(axis=1)",
+        "Outcome(network.classes - 1 - sums[:, : network.classes][:, ::-1].argmax(axis=1)",
         "ties go to the highest class",
     ),
     Mutant(

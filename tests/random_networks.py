@@ -91,13 +91,23 @@ def networks(draw: Callable, options: Options = Options()) -> QuantizedNetwork:
     return _network(_Drawn(draw), options)
 
 
-def frames(network: QuantizedNetwork, count: int, seed: int = 0) -> np.ndarray:
-    """`count` random frames of `network`: sparse to full, an all-zero and an all-largest one among the first three."""
-    generator = np.random.default_rng(seed)
-    sources = prod(network.input.shape)
-    static = network.input.kind == "static"
-    shape = (count, sources) if static else (count, network.steps, sources)
-    most = 255 if static else network.input.largest
+def frames(network: QuantizedNetwork, count: int, seed: int = 0) -> np.ndarray | tuple[np.ndarray, ...]:
+    """`count` random frames of `network`: sparse to full, an all-zero and an all-largest one among the first three.
+
+    A tuple of arrays, one for each input, if there are several.
+    """
+    found = [
+        _frames(given, network.steps, count, np.random.default_rng(seed if index == 0 else (seed, index)))
+        for index, given in enumerate(network.inputs)
+    ]
+    return found[0] if len(found) == 1 else tuple(found)
+
+
+def _frames(given: Input, steps: int, count: int, generator: np.random.Generator) -> np.ndarray:
+    sources = prod(given.shape)
+    static = given.kind == "static"
+    shape = (count, sources) if static else (count, steps, sources)
+    most = 255 if static else given.largest
     values = generator.integers(0, most + 1, shape, dtype=np.uint8)
     rates = generator.random((count,) + (1,) * (len(shape) - 1))
     values[generator.random(shape) > rates] = 0

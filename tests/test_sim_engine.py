@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import random_graphs
 import random_networks
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -26,15 +27,15 @@ def assert_equal(network: QuantizedNetwork, frames: np.ndarray, threads: int = 1
     expected, got = reference.run(network, frames), engine.run(network, frames, trace=True, threads=threads)
     assert expected.trace is not None
     assert got.trace is not None
-    for layer, ours, theirs in zip(network.layers, got.trace.spikes, expected.trace.spikes, strict=True):
+    for layer, ours, theirs in zip(network.populations, got.trace.spikes, expected.trace.spikes, strict=True):
         np.testing.assert_array_equal(ours, theirs, f"spikes of {layer.name}")
-    for layer, ours, theirs in zip(network.layers, got.trace.membranes, expected.trace.membranes, strict=True):
+    for layer, ours, theirs in zip(network.populations, got.trace.membranes, expected.trace.membranes, strict=True):
         np.testing.assert_array_equal(ours, theirs, f"membranes of {layer.name}")
     np.testing.assert_array_equal(got.counts, expected.counts)
     np.testing.assert_array_equal(got.classes, expected.classes)
     # Without membranes the first layer may be done by tables.
     spikes, bare = (engine.run(network, frames, trace=trace, threads=threads) for trace in ("spikes", False))
-    for layer, ours, theirs in zip(network.layers, spikes.trace.spikes, expected.trace.spikes, strict=True):
+    for layer, ours, theirs in zip(network.populations, spikes.trace.spikes, expected.trace.spikes, strict=True):
         np.testing.assert_array_equal(ours, theirs, f"spikes of {layer.name}, no membranes")
     for outcome in (spikes, bare):
         np.testing.assert_array_equal(outcome.counts, expected.counts)
@@ -50,6 +51,57 @@ def test_equals_reference(network, count):
 def test_equals_reference_on_seeded_networks(seed):
     network = random_networks.network(seed)
     assert_equal(network, random_networks.frames(network, 4, seed))
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(random_graphs.graphs(), st.integers(0, 5))
+def test_equals_reference_on_graphs(network, count):
+    assert_equal(network, random_networks.frames(network, count))
+
+
+@pytest.mark.parametrize("seed", range(120))
+def test_equals_reference_on_seeded_graphs(seed):
+    network = random_graphs.graph(seed)
+    assert_equal(network, random_networks.frames(network, 4, seed))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_frames_of_graphs_begin_anew(seed):
+    """Three blocks by one thread: nothing that is delayed or kept passes from one to the next."""
+    network = random_graphs.graph(seed, replace(random_graphs.SMALL, largest=12, most_steps=4))
+    frames = random_networks.frames(network, 130, seed)
+    np.testing.assert_array_equal(engine.run(network, frames, threads=1).counts, reference.run(network, frames).counts)
+
+
+def test_recipe_of_graphs_covers_every_kind():
+    networks = [random_graphs.graph(seed) for seed in range(200)]
+    edges = [edge for network in networks for edge in network.edges]
+    assert 70 < sum(map(random_graphs.has_cycle, networks)) < 130
+    assert {edge.connection.delay for edge in edges} == {0, 1, 2, 3}
+    assert {0, 1, 2, 4, 6} <= {edge.connection.shift for edge in edges}
+    assert {(type(edge.synapses), edge.pool and edge.pool.kind, len(edge.connection.sources)) for edge in edges} == {
+        (kind, pool, sources) for kind in (Dense, Conv) for pool in (None, "max", "average") for sources in (1, 2)
+    }
+    assert {edge.held for edge in edges} == {True, False}
+    assert any(
+        {edge.held for edge in network.graph.into(index)} == {True, False}
+        for network in networks
+        for index in range(len(network.populations))
+    )
+    assert any(network.order != tuple(sorted(network.order)) for network in networks)
+    assert {len(network.inputs) for network in networks} == {1, 2, 3}
+    assert {len(network.readouts) for network in networks} >= {1, 2, 3}
+    kinds = {tuple(sorted({given.kind for given in network.inputs})) for network in networks}
+    assert ("graded", "spikes", "static") in kinds
+    assert {readout.kind for network in networks for readout in network.readouts} == {
+        "count", "membrane", "largest", "sum"
+    }  # fmt: skip
+    neurons = [population.neuron for network in networks for population in network.populations]
+    assert {neuron.leak for neuron in neurons} == {"none", "shift", "multiply", "decaying_input"}
+    assert {neuron.current and neuron.current.enters for neuron in neurons} == {None, "new", "old"}
+    assert {neuron.adaptation is None for neuron in neurons} == {True, False}
+    assert any(population.neurons == 1 for network in networks for population in network.populations)
+    assert {compile_network(network).tabled >= 0 for network in networks} == {True, False}
 
 
 @pytest.mark.parametrize("seed", range(48))
