@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-from torch import Tensor
 
 from ..errors import require
 
-Images = TypeVar("Images", np.ndarray, Tensor)
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Images = TypeVar("Images", np.ndarray, "Tensor")
 
 
 def strips(images: Images, steps: int) -> Images:

@@ -56,6 +56,8 @@ UNITS = {
     "quantize/kernels.py": ("test_quantize_fire.py",),
     "quantize/living.py": ("test_quantize_living.py",),
     "quantize/graph.py": ("test_quantize_graph.py",),
+    "quantize/graph_ptq.py": ("test_quantize_graph_ptq.py",),
+    "quantize/graph_rounding.py": ("test_quantize_graph_rounding.py", "test_quantize_graph_ptq.py"),
     "quantize/network.py": ("test_quantize_network.py", "test_quantize_graph.py"),
     "quantize/network_file.py": ("test_quantize_graph.py", "test_quantize_network.py"),
     "quantize/network_file_1.py": ("test_quantize_graph.py", "test_quantize_network.py"),

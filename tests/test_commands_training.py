@@ -132,8 +132,29 @@ def test_a_graph_is_trained(data: Path, tmp_path: Path) -> None:
     assert (made.network.steps, len(made.weights)) == (5, 3)
     assert "already complete" in gradrtl(*line, tmp_path).output
     assert "loss is rate, expected cross-entropy" in gradrtl(*line, tmp_path / "other", "--loss", "rate", code=2).output
-    refused = gradrtl("quantize", tmp_path / "checkpoint.npz", "--data", data, code=2)
-    assert "the graph 6-R8c-4, expected a chain of layers" in refused.output
+
+
+def test_a_graph_is_quantised(data: Path, tmp_path: Path) -> None:
+    line = ["--layers", "6-R8c-4", "--epochs", 1, "--batch", 30, "--rewire", 1.0, "--connectivity", 0.5]
+    gradrtl("train", *line, "--data", data, "--out", tmp_path)
+    words = ("quantize", tmp_path / "checkpoint.npz", "--data", data, "-o", tmp_path / "network.npz")
+    assert "8-bit weights, test accuracy" in gradrtl(*words).output
+    made = QuantizedNetwork.load(tmp_path / "network.npz")
+    assert (made.steps, made.inputs[0].kind, made.inputs[0].bits) == (5, "graded", 8)
+    assert made.connected == sum(made.notes["synapses"]["kept"])
+    assert made.notes["formats"]["decay_bits"] == 12
+    gradrtl(*words, "--bits", 5, "--input-bits", 6, "--membrane-fraction", 2, "--decay-bits", 9)
+    made = QuantizedNetwork.load(tmp_path / "network.npz")
+    hidden = made.populations[0]
+    assert (made.inputs[0].bits, hidden.inputs[1].weight_bits, hidden.neuron.fraction) == (6, 5, 2)
+    assert hidden.neuron.shift == 9
+    for option, message in (
+        (["--method", "qat"], "method is qat, expected weights, for the graph 6-R8c-4"),
+        (["--per-channel"], "per_channel is True, expected False for the graph 6-R8c-4"),
+        (["--connectivity", 0.2], "connectivity is 0.2, expected none given, for the graph 6-R8c-4"),
+        (["--bits", 9], "weight_bits is 9, expected 2 to 8"),
+    ):
+        assert message in gradrtl(*words, *option, code=2).output
 
 
 def test_every_field_reaches_the_fine_tuning(data: Path, trained: Path, tmp_path: Path) -> None:

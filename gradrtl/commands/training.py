@@ -72,17 +72,27 @@ def train(network, layers, device, folder, out, **given) -> None:
 @click.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option("-o", "--output", default="build/network.npz", type=click.Path(path_type=Path), help="- is stdout.")
-@click.option("--bits", default=4, type=int, help="Weight bits, 2 to 8.")
+@click.option("--bits", type=int, help="Weight bits, 2 to 8.  [default: 4; 8 of a graph]")
 @click.option("--input-bits", default=8, type=int, help="Bits of a pixel that are used, 1 to 8.")
 @click.option("--per-channel", is_flag=True, help="A scale, and a threshold, for each output channel.")
-@click.option("--membrane-fraction", default=0, type=int, help="Extra low bits of the membrane.")
+@click.option(
+    "--membrane-fraction",
+    type=int,
+    help="Extra low bits of the membrane.  [default: 0; of a graph as many as its decays need]",
+)
 @click.option("--membrane-bits", type=int, help="Width of saturating membranes. [default: exact]")
-@click.option("--decay-bits", default=8, type=int, help="Fraction bits of a decay that is not a power of two.")
+@click.option(
+    "--decay-bits",
+    type=int,
+    help="Fraction bits of a decay that is not a power of two.  [default: 8; 12 of a graph]",
+)
 @click.option(
     "--connectivity", type=float, help="Upper limit on the fraction of non-zero weights; the smallest are removed."
 )
 @click.option(
-    "--method", default="qat", type=click.Choice(["weights", "search", "qat"]), help="How the scales are chosen."
+    "--method",
+    type=click.Choice(["weights", "search", "qat"]),
+    help="How the scales are chosen.  [default: qat; weights of a graph]",
 )
 @setting_options(QatConfig, inherited=AS_TRAINED)
 @data_option
@@ -97,13 +107,16 @@ def quantize(
     """
     from ..model.checkpoint import Checkpoint
     from ..model.data import load
-    from ..quantize.rounding import Formats
     from ..steps.frames import frames_for
     from ..steps.place import with_rates
-    from ..steps.quantise import judged, quantise
+    from ..steps.quantise import default_method, formats_for, judged, quantise
 
-    formats = Formats(bits, input_bits, per_channel, membrane_fraction, membrane_bits, decay_bits)
     trained = Checkpoint.load(checkpoint)
+    method = method or default_method(trained)
+    asked = {"weight_bits": bits, "membrane_fraction": membrane_fraction, "decay_bits": decay_bits}
+    formats = formats_for(
+        trained, input_bits=input_bits, per_channel=per_channel, membrane_bits=membrane_bits, **given_only(asked)
+    )
     if method != "qat":
         require(not given_only(given), "method", method, f"qat, for {', '.join(given_only(given))}")
     training, test = load(folder)
@@ -125,13 +138,14 @@ def quantize(
             trained, formats, training, method, connectivity=connectivity, resume=resume, on_epoch=show_epoch,
             progress=progress, on_resume=lambda epochs: say(f"resumes after epoch {epochs} of fine-tuning"), **given,
         )  # fmt: skip
-    made = with_rates(made, frames_for(made, training))
+    if made.is_chain:  # the events of other graphs cannot be counted yet
+        made = with_rates(made, frames_for(made, training))
     with output_file(output) as path:
         made.save(path)
     if resume is not None:
         resume.unlink(missing_ok=True)  # only now is it no longer needed
     accuracy, notes = judged(made, test)
-    say(f"{bits}-bit weights, test accuracy {100 * accuracy:.2f} %, digest {made.digest[:16]}")
+    say(f"{formats.weight_bits}-bit weights, test accuracy {100 * accuracy:.2f} %, digest {made.digest[:16]}")
     for note in notes:
         say(f"note: {note}")
     say(f"wrote {output}")

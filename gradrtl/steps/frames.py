@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from math import prod
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import UserError, require
 from ..model.data import Dataset, load
-from ..quantize.network import QuantizedNetwork
+from ..model.sequences import strips
+from ..quantize.network import PIXEL_BITS, Input, QuantizedNetwork
 from ..samples import IMAGES
 from ..sim.frames import check
 
@@ -17,11 +19,27 @@ DATA = Path("data/mnist")
 
 
 def frames_for(network: QuantizedNetwork, data: Dataset) -> np.ndarray:
-    """Frames of a data set, uint8 `[n, sources]`; `UserError` if the network needs others."""
-    require(network.input.kind == "static", "input.kind", network.input.kind, "static: a data set of images")
-    require(data.frames.shape[1] == network.layers[0].sources, "image pixels", data.frames.shape[1],
-            f"{network.layers[0].sources}, what the network reads")  # fmt: skip
-    return data.frames
+    """Frames of a data set of images, uint8; `UserError` if the network needs others.
+
+    Static inputs see the pixels, `[n, sources]`; graded ones the highest bits of them, a strip of rows at each step,
+    `[n, steps, sources]`. Of a network with several inputs: a tuple of these.
+    """
+    found = tuple(_frames(given, network.steps, data) for given in network.inputs)
+    return found[0] if len(found) == 1 else found  # type: ignore[return-value]
+
+
+def _frames(given: Input, steps: int, data: Dataset) -> np.ndarray:
+    require(given.kind != "spikes", "input.kind", given.kind, "static or graded: a data set of images")
+    pixels, sources = data.frames.shape[1], prod(given.shape)
+    if given.kind == "static":
+        require(pixels == sources, "image pixels", pixels, f"{sources}, what the network reads")
+        return data.frames
+    require(len(given.shape) == 3, "input.shape", given.shape, "(channels, rows, width), a strip of an image")
+    channels, height, width = given.shape
+    whole = (channels, steps * height, width)
+    require(data.shape == whole, "image shape", data.shape, f"{whole}, read in {steps} strips")
+    rows = strips(data.images, steps) >> (PIXEL_BITS - given.bits)
+    return rows.reshape(len(data), steps, sources)
 
 
 def labelled_frames(

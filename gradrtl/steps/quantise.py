@@ -6,23 +6,44 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..errors import require
 from ..model.checkpoint import Checkpoint
 from ..model.config import TrainConfig
 from ..model.data import Dataset, split
+from ..model.graph import Graph
 from ..quantize.fold import fold
+from ..quantize.graph_ptq import quantize_graph
+from ..quantize.graph_rounding import GraphFormats, fold_graph
 from ..quantize.network import QuantizedNetwork
 from ..quantize.ptq import quantize as post_training
 from ..quantize.rounding import Formats
 from ..quantize.thinning import thinned
-from ..sim import engine
+from ..sim import engine, reference
+from .frames import frames_for
 from .notes import on_answers, on_rates
 
 SEARCH_IMAGES = 10_000  # training images on which a search of the scales scores its candidates
+GRAPH_IMAGES = 100  # images that graphs other than chains are judged on: the engine does not run them yet
+
+
+def default_method(checkpoint: Checkpoint) -> str:
+    """The `method` of `quantise` if none is asked for."""
+    return "weights" if isinstance(checkpoint.network, Graph) else "qat"
+
+
+def formats_for(checkpoint: Checkpoint, *, per_channel: bool = False, **given: Any) -> Formats | GraphFormats:
+    """The formats for a checkpoint of a chain or of a graph, with its own defaults for what is not `given`."""
+    if not isinstance(checkpoint.network, Graph):
+        return Formats(per_channel=per_channel, **given)
+    require(
+        not per_channel, "per_channel", True, f"False for the graph {checkpoint.network.name}: one unit a population"
+    )
+    return GraphFormats(**given)
 
 
 def quantise(
     checkpoint: Checkpoint,
-    formats: Formats,
+    formats: Formats | GraphFormats,
     training: Dataset,
     method: str,
     *,
@@ -38,8 +59,11 @@ def quantise(
 
     Parameters
     ----------
+    formats
+        `GraphFormats` for a graph; see `formats_for`.
     method
-        `weights`: scales from the weights alone; `search`: scales searched on `training`; `qat`: fine-tuned on it.
+        `weights`: scales from the weights alone; `search`: scales searched on `training`; `qat`: fine-tuned on it. Of a
+        graph: `weights`.
     connectivity
         Upper limit on the fraction of non-zero weights; the smallest are removed. None: no limit.
     resume
@@ -52,6 +76,11 @@ def quantise(
     fine_tuning
         Fields of `QatConfig` that differ from those of the training; None: as trained.
     """
+    if isinstance(formats, GraphFormats):
+        name = checkpoint.network.name
+        require(method == "weights", "method", method, f"weights, for the graph {name}")
+        require(connectivity is None, "connectivity", connectivity, f"none given, for the graph {name}")
+        return quantize_graph(fold_graph(checkpoint), formats)
     network = fold(checkpoint)
     if connectivity is not None:
         network = thinned(network, formats, connectivity)
@@ -85,7 +114,12 @@ def accuracy(network: QuantizedNetwork, data: Dataset) -> float:
 
 def judged(network: QuantizedNetwork, data: Dataset) -> tuple[float, list[str]]:
     """`accuracy`, and notes on a network that has gone silent or answers one class."""
-    made = engine.run(network, data.frames)
-    return float((made.classes == data.labels).mean()), on_rates(network) + on_answers(
-        made.classes, made.counts, data.labels
-    )
+    notes = on_rates(network)
+    if network.is_chain:
+        made = engine.run(network, frames_for(network, data))
+    else:
+        if len(data) > GRAPH_IMAGES:
+            data = data[:GRAPH_IMAGES]
+            notes = [*notes, f"the accuracy is that of the first {GRAPH_IMAGES} images"]
+        made = reference.run(network, frames_for(network, data))
+    return float((made.classes == data.labels).mean()), notes + on_answers(made.classes, made.counts, data.labels)

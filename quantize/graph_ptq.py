@@ -1,0 +1,136 @@
+"""Post-training quantisation of graphs: choose the unit of each population and the shifts of its connections.
+
+The unit follows from the weights: of all units within an octave and shifts of the connections, those of least squared
+rounding error over all synapses. Or by a search from there: multiples of the unit are tried for one population after
+another, and the one with the best score of the integer network is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ..bits import signed_range
+from ..errors import UserError, require
+from .graph_rounding import FoldedGraph, FoldedPopulation, GraphFormats, Unit, at_units
+from .network import QuantizedNetwork
+from .population import LARGEST_CONNECTION_SHIFT
+from .ptq import FACTORS, Score
+
+BIAS_UNITS = 64  # the largest bias of a population is at least so many units, or every bias is a whole number of them
+FINEST = 6  # halvings of a unit for the sake of its biases
+OCTAVE = 32  # units tried between one and its double
+EXACT = 1e-9  # relative error of a weight, or a bias in units, that is no rounding but that of floating point
+
+
+def quantize_graph(
+    folded: FoldedGraph,
+    formats: GraphFormats = GraphFormats(),  # noqa: B008 (frozen)
+    score: Score | None = None,
+    *,
+    factors: Sequence[float] = FACTORS,
+    rounds: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> QuantizedNetwork:
+    """Quantise a folded graph.
+
+    Without `score` the units are those of `weight_units`. With it, `rounds` passes over the populations, last first,
+    try `factors` of each unit and keep the best score (the smallest change where scores tie). `progress` is called with
+    the number of networks scored so far and in all.
+
+    Raises
+    ------
+    UserError
+        A number does not fit; the message names the population.
+    """
+    units = weight_units(folded, formats)
+    found = at_units(folded, formats, units)
+    if score is None:
+        return found
+    best, total, done = -np.inf, rounds * len(units) * len(factors), 0
+    order = sorted(factors, key=lambda factor: abs(np.log(factor)))
+    for _ in range(rounds):
+        for index in reversed(range(len(units))):
+            start = units
+            for factor in order:
+                other = Unit(start[index].value * factor, start[index].shifts)
+                trial = (*start[:index], other, *start[index + 1 :])
+                rounded = _fitting(folded, formats, trial)
+                if rounded is not None and (reached := score(rounded)) > best:
+                    best, units, found = reached, trial, rounded
+                done += 1
+                if progress:
+                    progress(done, total)
+    return found
+
+
+def _fitting(folded: FoldedGraph, formats: GraphFormats, units: tuple[Unit, ...]) -> QuantizedNetwork | None:
+    try:
+        return at_units(folded, formats, units)
+    except UserError:
+        return None
+
+
+def weight_units(folded: FoldedGraph, formats: GraphFormats) -> tuple[Unit, ...]:
+    """For each population, the unit and the shifts of least squared rounding error over its synapses.
+
+    The unit is made finer, and the shifts larger, until its biases fit: `BIAS_UNITS`.
+    """
+    return tuple(
+        _fit_bias(_unit(population, folded.source_values(population, formats), formats.weight_bits), population.bias)
+        for population in folded.populations
+    )
+
+
+def best_scale(weight: np.ndarray, bits: int) -> float:
+    """The scale of least squared rounding error of weights that are not all 0; of those without error the coarsest."""
+    weight, limit = weight[weight != 0], signed_range(bits)[1]
+    largest = float(np.abs(weight).max())
+    whole, clipped = largest / np.arange(1, limit + 2), largest / limit * np.linspace(0.98, 0.2, 40)
+    scales = np.concatenate([whole, clipped])
+    errors = np.array([_error(weight, scale, bits) for scale in scales])
+    return float(scales[int(np.argmax(errors <= errors.min() + EXACT**2 * np.square(weight).sum()))])
+
+
+def _error(weight: np.ndarray, scale: float, bits: int) -> float:
+    low, high = signed_range(bits)
+    return float(np.square(np.clip(np.rint(weight / scale), low, high) * scale - weight).sum())
+
+
+def _unit(population: FoldedPopulation, values: tuple[float, ...], bits: int) -> Unit:
+    """The unit at which one connection at least has no shift."""
+    weights = [weight[weight != 0] for weight in population.weights]
+    steps = [best_scale(w, bits) * value if w.size else 0.0 for w, value in zip(weights, values, strict=True)]
+    base = min(step for step in steps if step)
+    tried = sorted(np.arange(-OCTAVE // 2, OCTAVE // 2) / OCTAVE, key=abs)
+    best, found = np.inf, Unit(base, ())
+    for octaves in tried:
+        unit, shifts, total = float(base * 2**octaves), [], 0.0
+        for weight, value, step in zip(weights, values, steps, strict=True):
+            nearest = float(np.log2(step / unit)) if step else 0.0
+            around = {max(0, int(np.floor(nearest))), max(0, int(np.ceil(nearest)))}
+            error, shift = min((_error(weight, unit * 2**shift / value, bits), shift) for shift in around)
+            shifts.append(shift)
+            total += error
+        if total < best * (1 - EXACT):
+            best, low = total, min(shift for shift, w in zip(shifts, weights, strict=True) if w.size)
+            found = Unit(unit * 2**low, tuple(max(0, shift - low) for shift in shifts))
+    for connection, shift in zip(population.trained.spec.inputs, found.shifts, strict=True):
+        where = f"population {population.name} connection from {' + '.join(connection.sources)}"
+        accepted = f"at most {LARGEST_CONNECTION_SHIFT}: its weights are too large beside those of another connection"
+        require(shift <= LARGEST_CONNECTION_SHIFT, f"{where} shift", shift, accepted)
+    return found
+
+
+def _fit_bias(unit: Unit, bias: np.ndarray) -> Unit:
+    """`unit`, halved until every bias is a whole number of it, or else the largest is `BIAS_UNITS`."""
+    most = min(FINEST, LARGEST_CONNECTION_SHIFT - max(unit.shifts))
+    halved = [Unit(unit.value / 2**by, tuple(shift + by for shift in unit.shifts)) for by in range(most + 1)]
+    whole = next((one for one in halved if _is_whole(bias / one.value)), None)
+    large = next((one for one in halved if np.abs(bias).max() >= BIAS_UNITS * one.value), halved[-1])
+    return whole or large
+
+
+def _is_whole(values: np.ndarray) -> bool:
+    return bool(np.allclose(values, np.rint(values), rtol=EXACT, atol=EXACT))
