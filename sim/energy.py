@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from math import exp, log
 
 from ..bits import signed_bits, unsigned_bits
-from ..quantize.network import Layer, QuantizedNetwork, Ranges
-from .operations import Operations
+from ..quantize.network import Population, QuantizedNetwork, Ranges
+from .operations import Operations, titles
 
 SOURCE = "M. Horowitz, ISSCC 2014, pp. 10-14, 45 nm, 0.9 V"
 ADDITION = ((8, 0.03), (32, 0.1))  # bits, pJ
@@ -82,44 +82,52 @@ def estimate(network: QuantizedNetwork, operations: Operations) -> Estimate:
     writes its membrane, and takes three additions: leak, sum, comparison. A graded event is one event: its count is
     multiplied. Each layer has memories of its own. `_states` tells of neurons that keep more than a membrane.
     """
-    items = []
-    for index, (layer, ranges) in enumerate(zip(network.layers, network.ranges, strict=True)):
+    items, kinds = [], {given.name: given for given in network.inputs}
+    for index, (edge, title) in enumerate(zip(network.edges, titles(network), strict=True)):
+        population, ranges = network.populations[edge.population], network.ranges[edge.population]
         events = float(operations.events[index].sum(axis=1).mean())
         synaptic = float(operations.synaptic[index].sum(axis=1).mean())
-        updates = layer.neurons * network.steps
-        synapses = layer.connected
-        pointer = unsigned_bits(synapses)
-        word = layer.weight_bits + unsigned_bits(layer.neurons - 1)
+        updates = population.neurons * network.steps
+        weight_bits = edge.connection.weight_bits
+        pointer = unsigned_bits(edge.connected)
+        word = weight_bits + unsigned_bits(population.neurons - 1)
         total, membrane = ranges.current_bits, ranges.membrane_bits
         potential = signed_bits(*ranges.potential)
-        sums = access(total, total * layer.neurons)
-        if index == 0 and network.input.largest > 1:
-            factor = multiplication(network.input.bits, layer.weight_bits)
-            items.append(Item(f"{layer.name} multiplications", synaptic, layer.weight_bits, factor))
+        sums = access(total, total * population.neurons)
+        graded = [kinds[source].bits for source in edge.connection.sources if source in kinds]
+        graded = [bits for bits in graded if edge.largest > 1]
+        if graded:
+            factor = multiplication(max(graded), weight_bits)
+            items.append(Item(f"{title} multiplications", synaptic, weight_bits, factor))
         items += [
-            Item(f"{layer.name} pointer reads", events, pointer, access(pointer, pointer * layer.sources)),
-            Item(f"{layer.name} synapse reads", synaptic, word, access(word, word * synapses)),
-            Item(f"{layer.name} additions", synaptic, total, addition(total)),
-            Item(f"{layer.name} sum reads and writes", 2 * synaptic + updates, total, sums),
+            Item(f"{title} pointer reads", events, pointer, access(pointer, pointer * edge.sources)),
+            Item(f"{title} synapse reads", synaptic, word, access(word, word * edge.connected)),
+            Item(f"{title} additions", synaptic, total, addition(total)),
+        ]
+        if edge.index + 1 < len(population.inputs):
+            items.append(Item(f"{title} sum reads and writes", 2 * synaptic, total, sums))
+            continue
+        items += [
+            Item(f"{title} sum reads and writes", 2 * synaptic + updates, total, sums),
             Item(
-                f"{layer.name} membrane reads and writes",
+                f"{population.name} membrane reads and writes",
                 2 * updates,
                 membrane,
-                access(membrane, membrane * layer.neurons),
+                access(membrane, membrane * population.neurons),
             ),
-            Item(f"{layer.name} neuron additions", 3 * updates, potential, addition(potential)),
-            *_states(layer, ranges, updates),
+            Item(f"{population.name} neuron additions", 3 * updates, potential, addition(potential)),
+            *_states(population, ranges, updates),
         ]
     return Estimate(tuple(items))
 
 
-def _states(layer: Layer, ranges: Ranges, updates: int) -> list[Item]:
+def _states(population: Population, ranges: Ranges, updates: int) -> list[Item]:
     """What neurons take that keep more than a membrane: each state is read and written in every step.
 
     A synaptic current is multiplied and has the sum added; an adaptation is multiplied, has its jump added and is added
     to the threshold; refractory steps are counted down.
     """
-    neuron, found = layer.neuron, []
+    neuron, found = population.neuron, []
     kinds: list[tuple[str, int, int, int]] = []  # bits, bits of the factor, additions
     if neuron.current is not None:
         kinds.append(("current", ranges.synaptic_bits, neuron.current.shift + 1, 1))
@@ -128,7 +136,7 @@ def _states(layer: Layer, ranges: Ranges, updates: int) -> list[Item]:
     if neuron.refractory:
         kinds.append(("refractory", neuron.refractory.bit_length(), 0, 1))
     for name, bits, factor, additions in kinds:
-        title, memory = f"{layer.name} {name}", access(bits, bits * layer.neurons)
+        title, memory = f"{population.name} {name}", access(bits, bits * population.neurons)
         found.append(Item(f"{title} reads and writes", 2 * updates, bits, memory))
         found.append(Item(f"{title} additions", additions * updates, bits, addition(bits)))
         if factor:
@@ -147,14 +155,14 @@ def dense(network: QuantizedNetwork, bits: int | None = 8) -> Estimate:
     multiply = FLOAT_MULTIPLICATION if bits is None else multiplication(width, width)
     add = FLOAT_ADDITION if bits is None else addition(32)
     items = []
-    for layer in network.layers:
-        weights = layer.synapses.weight.size
-        products = weights // layer.channels * layer.neurons
-        values = layer.sources + layer.neurons
+    for edge, title in zip(network.edges, titles(network), strict=True):
+        weights = edge.synapses.weight.size
+        products = weights // edge.channels * edge.neurons
+        values = edge.sources + edge.neurons
         items += [
-            Item(f"{layer.name} weight reads", products, width, access(width, width * weights)),
-            Item(f"{layer.name} multiplications", products, width, multiply),
-            Item(f"{layer.name} additions", products, 32, add),
-            Item(f"{layer.name} activation reads and writes", values, width, access(width, width * layer.sources)),
+            Item(f"{title} weight reads", products, width, access(width, width * weights)),
+            Item(f"{title} multiplications", products, width, multiply),
+            Item(f"{title} additions", products, 32, add),
+            Item(f"{title} activation reads and writes", values, width, access(width, width * edge.sources)),
         ]
     return Estimate(tuple(items))

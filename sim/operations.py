@@ -1,4 +1,4 @@
-"""Counts of events and synaptic operations of every frame, layer and step."""
+"""Counts of events and synaptic operations of every frame, connection and step."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..quantize.network import Layer, QuantizedNetwork
+from ..quantize.network import Edge, Layer, Pool, QuantizedNetwork
 from . import engine, geometry
+from .frames import Frames, check
 from .outcome import Trace
 
 
 @dataclass(frozen=True)
 class Operations:
-    """Counts by layer: `events[l]` and `synaptic[l]` are int64 `[frames, steps]`.
+    """Counts by connection, in the order of `network.edges`: `events[e]` and `synaptic[e]` are int64 `[frames, steps]`.
 
     An event is a nonzero pixel, or a spike that arrives; a graded event is one event, whatever its count, as it is one
     multiplication for each synapse in the hardware. A spike of a max pool's window arrives once for the window,
-    in an average pool every spike arrives. A synaptic operation is one event at one nonzero synapse. A first layer
-    that reads static pixels adds them up once a frame: its arrays are `[frames, 1]`.
+    in an average pool every spike arrives. A synaptic operation is one event at one nonzero synapse. A connection
+    that reads static pixels adds them up once a frame: its arrays are `[frames, 1]`. In a chain there is one
+    connection for each layer.
     """
 
     events: tuple[np.ndarray, ...]
@@ -26,46 +28,71 @@ class Operations:
 
     @property
     def synaptic_per_frame(self) -> float:
-        """Mean synaptic operations per frame, all layers."""
+        """Mean synaptic operations per frame, all connections."""
         return float(sum(s.sum(axis=1).mean() for s in self.synaptic))
 
 
-def count(network: QuantizedNetwork, frames: np.ndarray, *, threads: int | None = None) -> Operations:
+def titles(network: QuantizedNetwork) -> tuple[str, ...]:
+    """Each connection's name: that of its population, and of the sources too if the population has several."""
+    found = []
+    for edge in network.edges:
+        population = network.populations[edge.population]
+        several = len(population.inputs) > 1
+        found.append(population.name + (f" from {' + '.join(edge.connection.sources)}" if several else ""))
+    return tuple(found)
+
+
+def count(network: QuantizedNetwork, frames: Frames, *, threads: int | None = None) -> Operations:
     """Run `frames` (see `engine.run`) in blocks and count."""
-    fan_outs = [geometry.fan_out(layer) for layer in network.layers]
-    events: list[list[np.ndarray]] = [[] for _ in network.layers]
-    synaptic: list[list[np.ndarray]] = [[] for _ in network.layers]
-    for part, outcome in engine.blocks(network, frames, trace="spikes", threads=threads):
+    given = check(network, frames)
+    fan_outs = [geometry.fan_out(edge) for edge in network.edges]
+    events: list[list[np.ndarray]] = [[] for _ in network.edges]
+    synaptic: list[list[np.ndarray]] = [[] for _ in network.edges]
+    for part, outcome in engine.blocks(network, given, trace="spikes", threads=threads):
         assert outcome.trace is not None
-        for index, values in enumerate(inputs(network, frames[part], outcome.trace)):
-            weighty = values != 0 if index == 0 else values
-            events[index].append(weighty.sum(axis=2, dtype=np.int64))
+        for index, edge in enumerate(network.edges):
+            values = _arriving(network, edge, tuple(each[part] for each in given), outcome.trace)
+            events[index].append(values.sum(axis=2, dtype=np.int64))
             synaptic[index].append(
-                np.array([frame @ fan_outs[index] for frame in weighty])
+                np.array([frame @ fan_outs[index] for frame in values])
             )  # frame by frame, without a wide copy of all
     return Operations(tuple(map(_join, events)), tuple(map(_join, synaptic)))
 
 
-def source_rates(network: QuantizedNetwork, frames: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Mean events per frame of each source of each layer: float `[sources]`, by layer."""
-    totals = [np.zeros(layer.sources) for layer in network.layers]
-    for part, outcome in engine.blocks(network, frames, trace="spikes"):
+def source_rates(network: QuantizedNetwork, frames: Frames) -> tuple[np.ndarray, ...]:
+    """Mean events per frame of each source of each connection: float `[sources]`, in the order of `network.edges`."""
+    given = check(network, frames)
+    totals = [np.zeros(edge.sources) for edge in network.edges]
+    for part, outcome in engine.blocks(network, given, trace="spikes"):
         assert outcome.trace is not None
-        for total, values in zip(totals, inputs(network, frames[part], outcome.trace), strict=True):
+        for total, edge in zip(totals, network.edges, strict=True):
+            values = _arriving(network, edge, tuple(each[part] for each in given), outcome.trace)
             total += (values != 0).sum(axis=(0, 1))
-    return tuple(total / len(frames) for total in totals)
+    return tuple(total / len(given[0]) for total in totals)
 
 
-def inputs(network: QuantizedNetwork, frames: np.ndarray, trace: Trace) -> tuple[np.ndarray, ...]:
-    """The input of each layer in the run of `frames` with this `trace`: `[frames, steps, sources]`, by layer.
+def _arriving(network: QuantizedNetwork, edge: Edge, frames: tuple[np.ndarray, ...], trace: Trace) -> np.ndarray:
+    """Events that reach a connection's synapses in the run of `frames` with this `trace`: `[frames, steps, sources]`.
 
-    uint8 for pixels (`[frames, 1, sources]`), spikes and max pools, int64 numbers of spikes for average pools.
+    Bool for one input (`[frames, 1, sources]` if it is static), uint8 for spikes and max pools, int64 for average pools
+    and for several sources.
     """
-    is_static = network.input.kind == "static"
-    found = [network.input.seen(frames)[:, None] if is_static else frames]
-    for layer, spikes in zip(network.layers[:-1], trace.spikes, strict=False):
-        found.append(spikes if layer.pool is None else pooled(layer, spikes))
-    return tuple(found)
+    names = [given.name for given in network.inputs]
+    found: list[np.ndarray] = []
+    for source in edge.connection.sources:
+        if source in names:
+            given, values = network.inputs[names.index(source)], frames[names.index(source)]
+            found.append(given.seen(values)[:, None] != 0 if given.kind == "static" else values != 0)
+        else:
+            spikes = trace.spikes[network.graph.index[source]]
+            found.append(spikes if edge.pool is None else _pooled(edge.pool, spikes, edge.source_shape))
+    delay = edge.connection.delay
+    values = found[0] if len(found) == 1 else np.sum(found, axis=0, dtype=np.int64)
+    if delay:
+        late = np.zeros_like(values)
+        late[:, delay:] = values[:, : max(0, values.shape[1] - delay)]
+        values = late
+    return values
 
 
 def pooled(layer: Layer, spikes: np.ndarray) -> np.ndarray:
@@ -74,11 +101,15 @@ def pooled(layer: Layer, spikes: np.ndarray) -> np.ndarray:
     Max pool: the OR of each window, with the type of `spikes`. Average pool: int64 numbers of spikes.
     """
     assert layer.pool is not None
-    channels, height, width = layer.output_shape
-    size = layer.pool.size
-    maps = spikes.reshape(*spikes.shape[:2], *layer.shape)[..., : height * size, : width * size]
+    return _pooled(layer.pool, spikes, layer.shape)
+
+
+def _pooled(pool: Pool, spikes: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    channels, height, width = pool.output_shape(shape)
+    size = pool.size
+    maps = spikes.reshape(*spikes.shape[:2], *shape)[..., : height * size, : width * size]
     windows = maps.reshape(*spikes.shape[:2], channels, height, size, width, size)
-    joined = windows.max(axis=(4, 6)) if layer.pool.kind == "max" else windows.sum(axis=(4, 6), dtype=np.int64)
+    joined = windows.max(axis=(4, 6)) if pool.kind == "max" else windows.sum(axis=(4, 6), dtype=np.int64)
     return joined.reshape(*spikes.shape[:2], -1)
 
 

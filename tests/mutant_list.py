@@ -2269,14 +2269,14 @@ MUTANTS = (
     Mutant(
         "average pool's events once",
         "sim/operations.py",
-        "weighty = values != 0 if index == 0 else values",
-        "weighty = values != 0",
+        "found.append(spikes if edge.pool is None else",
+        "found.append(spikes if edge.pool is None else 0 <",
         "several spikes of a window count as one event",
     ),
     Mutant(
         "rates of all frames",
         "sim/operations.py",
-        "tuple(total / len(frames) for total in totals)",
+        "tuple(total / len(given[0]) for total in totals)",
         "tuple(totals)",
         "rates are sums over the frames",
     ),
@@ -2297,7 +2297,7 @@ MUTANTS = (
     Mutant(
         "dense once a map",
         "sim/energy.py",
-        "products = weights // layer.channels * layer.neurons",
+        "products = weights // edge.channels * edge.neurons",
         "products = weights",
         "a convolution's weights are used once",
     ),

@@ -6,7 +6,7 @@ from mutant import Mutant
 
 GRAPH = (
     Mutant(
-        "cycle without delay",
+        "cycle of populations without delay",
         "quantize/graph.py",
         "if edge.connection.delay == 0:",
         "if edge.connection.delay == 0 and len(edge.connection.sources) > 1:",

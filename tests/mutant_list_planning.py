@@ -185,8 +185,8 @@ _FAULTS = {
         ("silent output", "if len(classes) and not sums.any():", "if not len(classes):", "sums of 0 get no note"),
         (
             "wrong layer silent",
-            "network.layers[index - 1].name",
-            "network.layers[index].name",
+            "{source} has gone silent",
+            "{title} has gone silent",
             "the layer after is named",
         ),
         ("energy below", "if energy <= dense:", "if energy >= dense:", "a note on every good network"),

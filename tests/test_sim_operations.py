@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
+import random_graphs
+import random_networks
 
 from gradrtl.quantize.network import Conv, Dense, Input, IntNeuron, Layer, Pool, QuantizedNetwork
-from gradrtl.sim import operations
+from gradrtl.sim import energy, operations, reference
 
 
 def pooled(kind: str) -> QuantizedNetwork:
@@ -38,3 +41,33 @@ def test_rates_are_events_in_a_mean_frame():
     first, second = operations.source_rates(pooled("max"), FRAMES)
     assert first.tolist() == [0.5, 0.5, 0.5, 0]
     assert second.tolist() == [1]
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_operations_of_graphs_are_those_of_the_reference(seed):
+    """Events by connection: of each source apart, as late as the connection, at the synapses that the reference has."""
+    network = random_graphs.graph(seed)
+    frames = random_networks.frames(network, 3, seed)
+    given = frames if isinstance(frames, tuple) else (frames,)
+    trace, counted = reference.run(network, frames).trace, operations.count(network, frames, threads=1)
+    inputs = [one.name for one in network.inputs]
+    for index, edge in enumerate(network.edges):
+        reached = [
+            sum(j == source for row in reference._fan_in(edge) for j, _ in row) for source in range(edge.sources)
+        ]
+        for frame, step in np.ndindex(counted.events[index].shape):
+            before = step - edge.connection.delay
+            arriving = [0] * edge.sources
+            for source in edge.connection.sources if before >= 0 else ():
+                if source in inputs:
+                    one, values = network.inputs[inputs.index(source)], given[inputs.index(source)][frame]
+                    static = one.kind == "static"
+                    seen = [int(value >> 8 - one.bits > 0) for value in values] if static else values[before] > 0
+                else:
+                    seen = trace.spikes[network.graph.index[source]][frame, before].tolist()
+                    seen = reference._pool(edge.pool, seen, edge.source_shape) if edge.pool else seen
+                arriving = [a + int(b) for a, b in zip(arriving, seen, strict=True)]
+            assert counted.events[index][frame, step] == sum(arriving)
+            assert counted.synaptic[index][frame, step] == sum(a * b for a, b in zip(arriving, reached, strict=True))
+    assert energy.estimate(network, counted).nanojoules >= 0
+    assert [rates.size for rates in operations.source_rates(network, frames)] == [e.sources for e in network.edges]

@@ -40,6 +40,13 @@ def info(network: Path, wanted: Wanted) -> None:
     from ..steps.place import fits_of
 
     found = QuantizedNetwork.load(network)
+    if not found.is_chain:
+        from ..steps.drawing import drawing
+
+        click.echo("\n".join(drawing(found)))
+        click.echo("placement: none, expected a chain of layers; gradrtl simulate runs graphs")
+        click.echo(f"digest {found.digest}")
+        return
     table = Table("layer", "shape", "weights", "synapses", "connectivity", "weight", "sum", "membrane")
     for layer, ranges in zip(found.layers, found.ranges, strict=True):
         table.add_row(
@@ -78,6 +85,7 @@ def info(network: Path, wanted: Wanted) -> None:
 def simulate(network: Path, folder: Path | None, images: int | None, threads: int | None, output: Path | None) -> None:
     """Run the test images through the bit-accurate simulator."""
     from ..quantize.network import QuantizedNetwork
+    from ..sim.operations import titles
     from ..steps.frames import labelled_frames
     from ..steps.notes import require_labels
     from ..steps.simulate import simulate as run
@@ -89,8 +97,9 @@ def simulate(network: Path, folder: Path | None, images: int | None, threads: in
         made = run(found, frames, threads, advance)
     say = speaker(output)
     say(f"{len(frames)} images, accuracy {100 * made.accuracy(labels):.2f} %")
-    for layer, events, synaptic in zip(found.layers, made.events, made.synaptic, strict=True):
-        say(f"layer {layer.name}: {events:.1f} events, {synaptic:.1f} synaptic operations per frame")
+    what = "layer" if found.is_chain else "population"
+    for title, events, synaptic in zip(titles(found), made.events, made.synaptic, strict=True):
+        say(f"{what} {title}: {events:.1f} events, {synaptic:.1f} synaptic operations per frame")
     say(
         f"energy, an estimate from published figures: {made.energy:.1f} nJ per frame, "
         f"dense network {made.dense_energy:.1f} nJ"

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import require
 from ..quantize.network import QuantizedNetwork
+from ..sim.operations import titles
 
 ONE_CLASS = 0.95  # a network that answers one class for at least this fraction of the images gets a note
 FEWEST_IMAGES = 20  # with fewer, there is no such note
@@ -21,11 +22,13 @@ def require_labels(network: QuantizedNetwork, labels: np.ndarray) -> None:
 
 
 def on_events(network: QuantizedNetwork, events: Sequence[float]) -> list[str]:
-    """A note on the first layer that no event reaches; `events`: per frame, by layer."""
-    for index, (layer, arriving) in enumerate(zip(network.layers, events, strict=True)):
+    """A note on the first connection that no event reaches; `events`: per frame, by connection (of a chain: layer)."""
+    inputs, what = [given.name for given in network.inputs], "layer" if network.is_chain else "population"
+    for edge, title, arriving in zip(network.edges, titles(network), events, strict=True):
         if not arriving:
-            why = f"layer {network.layers[index - 1].name} has gone silent" if index else "all pixels are 0"
-            return [f"no event reaches layer {layer.name}: {why}"]
+            source = edge.connection.sources[0]
+            why = "all pixels are 0" if source in inputs else f"{what} {source} has gone silent"
+            return [f"no event reaches {what} {title}: {why}"]
     return []
 
 
