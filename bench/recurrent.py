@@ -1,8 +1,8 @@
 """`python -m bench.recurrent`: one recurrent network in the engine, and in snnTorch, Norse and SpikingJelly.
 
-256 leaky neurons that hear 5 % of each other a step later, 100 steps of 64 input spikes, ten outputs. The libraries are
-in the optional dependency group `bench` (`pip install -e '.[bench]'`), Norse apart (`pip install norse`); one that is not installed is named and not
-measured. Weights of the libraries are the same integers in float32.
+256 leaky neurons that hear 5 % of each other a step later, 100 steps of 64 input spikes, ten outputs. snnTorch and
+SpikingJelly are in the optional dependency group `bench`; Norse is not (`pip install norse`). One that is not installed
+is named and not measured. The weights of the libraries are the same integers in float32.
 """
 
 from __future__ import annotations
