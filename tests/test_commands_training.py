@@ -143,13 +143,17 @@ def test_a_graph_is_quantised(data: Path, tmp_path: Path) -> None:
     assert (made.steps, made.inputs[0].kind, made.inputs[0].bits) == (5, "graded", 8)
     assert made.connected == sum(made.notes["synapses"]["kept"])
     assert made.notes["formats"]["decay_bits"] == 12
+    assert made.notes["command"] == f"gradrtl quantize {tmp_path / 'checkpoint.npz'} --data {data}"
     gradrtl(*words, "--bits", 5, "--input-bits", 6, "--membrane-fraction", 2, "--decay-bits", 9)
     made = QuantizedNetwork.load(tmp_path / "network.npz")
     hidden = made.populations[0]
     assert (made.inputs[0].bits, hidden.inputs[1].weight_bits, hidden.neuron.fraction) == (6, 5, 2)
     assert hidden.neuron.shift == 9
+    plain = made.notes["units"]
+    gradrtl(*words, "--bits", 5, "--method", "search")
+    assert QuantizedNetwork.load(tmp_path / "network.npz").notes["units"].keys() == plain.keys()
     for option, message in (
-        (["--method", "qat"], "method is qat, expected weights, for the graph 6-R8c-4"),
+        (["--method", "qat"], "method is qat, expected weights or search, for the graph 6-R8c-4"),
         (["--per-channel"], "per_channel is True, expected False for the graph 6-R8c-4"),
         (["--connectivity", 0.2], "connectivity is 0.2, expected none given, for the graph 6-R8c-4"),
         (["--bits", 9], "weight_bits is 9, expected 2 to 8"),

@@ -8,12 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gradrtl.model.checkpoint import Checkpoint
 from gradrtl.model.data import Dataset, load
+from gradrtl.quantize.graph_ptq import quantize_graph
+from gradrtl.quantize.graph_rounding import GraphFormats, fold_graph
 from gradrtl.quantize.network import QuantizedNetwork
 from gradrtl.sim import engine
+from gradrtl.steps.frames import frames_for
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs/quantisation.md").read_text()
+ROWS = re.search(r"\| `networks/(mnist-rows-20pct)\.npz` \| ([^\n]*) \|", TEXT)
 STATED = dict(re.findall(r"\| `networks/(mnist-\dpct)\.npz` \| ([^\n]*) \|", TEXT))
 
 
@@ -31,3 +36,20 @@ def test_connectivity_and_accuracy_are_those_stated(path: Path, test_set: Datase
     cells = [cell.strip() for cell in STATED[path.stem].split("|")]
     assert cells == [f"{100 * kept / places:.2f} %", f"{kept:,}", f"{100 * accuracy:.2f} %", network.digest[:16]]
     assert {layer.weight_bits for layer in network.layers} == {4}
+
+
+def test_the_network_that_reads_row_by_row_is_as_stated(test_set: Dataset) -> None:
+    network = QuantizedNetwork.load(ROOT / "networks/mnist-rows-20pct.npz")
+    accuracy = (engine.run(network, frames_for(network, test_set), threads=1).classes == test_set.labels).mean()
+    connectivity = network.connected / network.possible
+    assert ROWS is not None
+    cells = [cell.strip() for cell in ROWS[2].split("|")]
+    assert cells == [
+        f"{100 * connectivity:.2f} %", f"{network.connected:,}", f"{100 * accuracy:.2f} %", network.digest[:16]
+    ]  # fmt: skip
+    assert accuracy >= 0.975
+    assert connectivity <= 0.2
+    assert {edge.connection.weight_bits for edge in network.edges} == {6}
+    again = fold_graph(Checkpoint.load(ROOT / "checkpoints/mnist-rows-20-s0.npz"))
+    formats = GraphFormats(6, input_bits=4, membrane_fraction=2)
+    assert quantize_graph(again, formats).digest == network.digest

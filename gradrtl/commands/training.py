@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -140,6 +141,7 @@ def quantize(
         )  # fmt: skip
     if made.is_chain:  # the events of other graphs cannot be counted yet
         made = with_rates(made, frames_for(made, training))
+    made = replace(made, notes={**made.notes, "command": whole_command()})
     with output_file(output) as path:
         made.save(path)
     if resume is not None:

@@ -18,12 +18,11 @@ from ..quantize.network import QuantizedNetwork
 from ..quantize.ptq import quantize as post_training
 from ..quantize.rounding import Formats
 from ..quantize.thinning import thinned
-from ..sim import engine, reference
+from ..sim import engine
 from .frames import frames_for
 from .notes import on_answers, on_rates
 
 SEARCH_IMAGES = 10_000  # training images on which a search of the scales scores its candidates
-GRAPH_IMAGES = 100  # images that graphs other than chains are judged on: the engine does not run them yet
 
 
 def default_method(checkpoint: Checkpoint) -> str:
@@ -63,7 +62,7 @@ def quantise(
         `GraphFormats` for a graph; see `formats_for`.
     method
         `weights`: scales from the weights alone; `search`: scales searched on `training`; `qat`: fine-tuned on it. Of a
-        graph: `weights`.
+        graph: `weights` or `search`.
     connectivity
         Upper limit on the fraction of non-zero weights; the smallest are removed. None: no limit.
     resume
@@ -78,9 +77,10 @@ def quantise(
     """
     if isinstance(formats, GraphFormats):
         name = checkpoint.network.name
-        require(method == "weights", "method", method, f"weights, for the graph {name}")
+        require(method != "qat", "method", method, f"weights or search, for the graph {name}")
         require(connectivity is None, "connectivity", connectivity, f"none given, for the graph {name}")
-        return quantize_graph(fold_graph(checkpoint), formats)
+        score = _score(checkpoint, training) if method == "search" else None
+        return quantize_graph(fold_graph(checkpoint), formats, score, progress=progress)
     network = fold(checkpoint)
     if connectivity is not None:
         network = thinned(network, formats, connectivity)
@@ -97,14 +97,15 @@ def quantise(
 
         return of_this_run(tune, resume) if anew and resume is not None else tune()
     if method == "search":
-        held_out = TrainConfig.from_json(checkpoint.config).held_out
-        some = split(training, held_out)[0][:SEARCH_IMAGES]
-
-        def score(candidate: QuantizedNetwork) -> float:
-            return accuracy(candidate, some)
-
-        return post_training(network, formats, score, rounds=1, progress=progress)
+        return post_training(network, formats, _score(checkpoint, training), rounds=1, progress=progress)
     return post_training(network, formats)
+
+
+def _score(checkpoint: Checkpoint, training: Dataset) -> Callable[[QuantizedNetwork], float]:
+    """What a search of the scales maximises: the accuracy on some of the images that were trained on."""
+    held_out = TrainConfig.from_json(checkpoint.config).held_out
+    some = split(training, held_out)[0][:SEARCH_IMAGES]
+    return lambda candidate: accuracy(candidate, some)
 
 
 def accuracy(network: QuantizedNetwork, data: Dataset) -> float:
@@ -114,12 +115,6 @@ def accuracy(network: QuantizedNetwork, data: Dataset) -> float:
 
 def judged(network: QuantizedNetwork, data: Dataset) -> tuple[float, list[str]]:
     """`accuracy`, and notes on a network that has gone silent or answers one class."""
-    notes = on_rates(network)
-    if network.is_chain:
-        made = engine.run(network, frames_for(network, data))
-    else:
-        if len(data) > GRAPH_IMAGES:
-            data = data[:GRAPH_IMAGES]
-            notes = [*notes, f"the accuracy is that of the first {GRAPH_IMAGES} images"]
-        made = reference.run(network, frames_for(network, data))
-    return float((made.classes == data.labels).mean()), notes + on_answers(made.classes, made.counts, data.labels)
+    made = engine.run(network, frames_for(network, data))
+    notes = on_rates(network) + on_answers(made.classes, made.counts, data.labels)
+    return float((made.classes == data.labels).mean()), notes
