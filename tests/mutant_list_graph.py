@@ -302,8 +302,8 @@ GRAPH = (
     Mutant(
         "finest exact scale",
         "quantize/graph_ptq.py",
-        "np.argmax(errors <= errors.min()",
-        "np.argmin(errors + 0 * (errors.min()",
+        "np.argmax(errors <= errors.min() + EXACT**2 * np.square(weight).sum())",
+        "np.argmin(errors)",
         "of the scales without error one of floating point's choice",
     ),
     Mutant(

@@ -203,7 +203,7 @@ def test_thresholds_are_rounded_up_and_above_the_reset() -> None:
     assert numbers(threshold=1.1) == (3, 0, 0, 0)
     assert numbers(threshold=1.5) == (3, 0, 0, 0)
     assert numbers(threshold=1.1, reset="soft") == (3, 0, 2, 0)
-    assert numbers(threshold=1.1, reset="soft", reset_amount=0.8, start_value=0.5) == (3, 0, 2, 1)
+    assert numbers(threshold=1.1, reset="soft", reset_amount=0.4, start_value=0.5) == (3, 0, 1, 1)
     assert numbers(threshold=0.1, reset_value=-0.6) == (1, -1, 0, -1)
     assert numbers(threshold=1.6, reset_value=1.4) == (4, 3, 0, 3)
     assert numbers(threshold=1.45, reset_value=1.4) == (4, 3, 0, 3)
