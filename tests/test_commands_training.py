@@ -143,6 +143,7 @@ def test_a_graph_is_quantised(data: Path, tmp_path: Path) -> None:
     assert (made.steps, made.inputs[0].kind, made.inputs[0].bits) == (5, "graded", 8)
     assert made.connected == sum(made.notes["synapses"]["kept"])
     assert made.notes["formats"]["decay_bits"] == 12
+    assert [len(rates) for rates in made.rates or ()] == [6, 8, 8]
     assert made.notes["command"] == f"gradrtl quantize {tmp_path / 'checkpoint.npz'} --data {data}"
     gradrtl(*words, "--bits", 5, "--input-bits", 6, "--membrane-fraction", 2, "--decay-bits", 9)
     made = QuantizedNetwork.load(tmp_path / "network.npz")

@@ -54,6 +54,7 @@ def test_the_scale_of_least_error_is_exact_and_coarse_on_a_grid() -> None:
     assert best_scale(weight, 4) == 0.25
     assert best_scale(weight, 8) == 0.25
     assert best_scale(np.array([-8.0, 3.0]), 4) == 1.0
+    assert best_scale(np.array([0.3, -0.2, 0.7, 1.1]) / 7, 8) == pytest.approx(0.1 / 7)  # not exact in floating point
     rng = np.random.default_rng(0)
     weight = rng.normal(size=500)
     for bits in range(2, 9):

@@ -139,8 +139,7 @@ def quantize(
             trained, formats, training, method, connectivity=connectivity, resume=resume, on_epoch=show_epoch,
             progress=progress, on_resume=lambda epochs: say(f"resumes after epoch {epochs} of fine-tuning"), **given,
         )  # fmt: skip
-    if made.is_chain:  # the events of other graphs cannot be counted yet
-        made = with_rates(made, frames_for(made, training))
+    made = with_rates(made, frames_for(made, training))
     made = replace(made, notes={**made.notes, "command": whole_command()})
     with output_file(output) as path:
         made.save(path)

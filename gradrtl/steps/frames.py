@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,14 +19,14 @@ from ..sim.frames import check
 DATA = Path("data/mnist")
 
 
-def frames_for(network: QuantizedNetwork, data: Dataset) -> np.ndarray:
+def frames_for(network: QuantizedNetwork, data: Dataset) -> Any:
     """Frames of a data set of images, uint8; `UserError` if the network needs others.
 
     Static inputs see the pixels, `[n, sources]`; graded ones the highest bits of them, a strip of rows at each step,
     `[n, steps, sources]`. Of a network with several inputs: a tuple of these.
     """
     found = tuple(_frames(given, network.steps, data) for given in network.inputs)
-    return found[0] if len(found) == 1 else found  # type: ignore[return-value]
+    return found[0] if len(found) == 1 else found
 
 
 def _frames(given: Input, steps: int, data: Dataset) -> np.ndarray:

@@ -25,6 +25,7 @@ from ..rtl.mapping import Mapping, map_network
 from ..rtl.planning import Load, balanced_pes, device_pes, needs, placement_for
 from ..rtl.pruning import kept_neurons
 from ..sim.events import events_of
+from ..sim.frames import Frames, check
 from ..sim.geometry import fan_out
 from ..sim.measure import measure
 from ..sim.operations import source_rates
@@ -214,9 +215,10 @@ def rates_of(network: QuantizedNetwork) -> tuple[np.ndarray, ...]:
     return network.rates or tuple(np.ones(layer.sources) for layer in network.layers)
 
 
-def with_rates(network: QuantizedNetwork, frames: np.ndarray) -> QuantizedNetwork:
+def with_rates(network: QuantizedNetwork, frames: Frames) -> QuantizedNetwork:
     """`network` with the event rates measured on the first `RATE_IMAGES` of `frames`, which should be training data."""
-    return replace(network, rates=source_rates(network, frames[:RATE_IMAGES]))
+    some = tuple(values[:RATE_IMAGES] for values in check(network, frames))
+    return replace(network, rates=source_rates(network, some))
 
 
 def training_frames(network: QuantizedNetwork, folder: Path) -> np.ndarray:
