@@ -164,7 +164,7 @@ def test_strided_synapses_take_wide_rams_and_queues_block_rams():
 
 def strided(sources: int, bits: int = 8) -> Mapping:
     layer = Layer("only", (sources,), Dense(np.ones((8, sources), np.int8), np.zeros(8, np.int64)), NEURON, 4)
-    network = QuantizedNetwork(Input((sources,), bits), (layer,), 2)
+    network = QuantizedNetwork.chain(Input((sources,), bits), (layer,), 2)
     return map_network(network, Placement((2,), strided=(0,)))
 
 

@@ -30,7 +30,7 @@ def dense(sources: int, neurons: int) -> Layer:
     return Layer("layer", (sources,), Dense(np.ones((neurons, sources), np.int8), np.zeros(neurons, int)), neuron, 4)
 
 
-NETWORK = QuantizedNetwork(Input((10,)), (dense(10, 8), dense(8, 8), dense(8, 8)), steps=1)
+NETWORK = QuantizedNetwork.chain(Input((10,)), (dense(10, 8), dense(8, 8), dense(8, 8)), steps=1)
 
 
 def test_options_go_before_the_file_and_the_file_before_defaults():
@@ -123,7 +123,7 @@ def network(hidden: int = 20) -> QuantizedNetwork:
         weight = generator.integers(-3, 4, (outputs, inputs)).astype(np.int8)
         synapses = Dense(weight, np.zeros(outputs, np.int64))
         layers.append(Layer(name, (inputs,), synapses, IntNeuron("none", "soft", np.array([4])), 3))
-    return QuantizedNetwork(Input((30,), bits=4), tuple(layers), 3)
+    return QuantizedNetwork.chain(Input((30,), bits=4), tuple(layers), 3)
 
 
 def test_a_plan_is_made_once(plans):
