@@ -1,29 +1,45 @@
-"""From pixels or spikes to result packets: the serialiser of the input, all cores, the read-out."""
+"""From pixels or spikes to result packets: the serialiser of the input, all cores, the read-out.
+
+Of a graph that is no chain, the flag of a malformed frame goes from the input to the read-out on a way of its own:
+`rtl/flags.py`.
+"""
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, ResetInserter, Signal, unsigned
+from functools import reduce
+from operator import or_
+
+from amaranth.hdl import Cat, Module, ResetInserter, Signal, Value, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..bits import unsigned_bits
 from .core import Core
+from .flags import Flags
+from .issue import Leaving
+from .join import Port
 from .largest import Largest
 from .latency import BEATS_WAITING
 from .loading import load_layout
 from .mapping import Mapping
-from .pe import value_shape
 from .readout import Readout, packet_layout
+from .routes import NOBODY
+from .routes import Port as RoutePort
 from .serialiser import Serialiser
 from .streams import beat_layout, event_layout
+from .update import output_value_shape
 
 
 def input_signature(mapping: Mapping) -> stream.Signature:
     """Input stream of the datapath: beats of pixels (static input), or events (spike input)."""
-    first = mapping.layers[0]
-    if mapping.network.input.kind == "static":
+    if mapping.input.kind == "static":
         return stream.Signature(beat_layout(mapping.pixels_a_beat, unsigned_bits(mapping.beats - 1)))
-    return stream.Signature(event_layout(first.address_bits, value_shape(first)))
+    return source_signature(mapping)
+
+
+def source_signature(mapping: Mapping) -> stream.Signature:
+    """Stream of the input's events."""
+    return stream.Signature(event_layout(mapping.source_bits, unsigned(mapping.value_bits)))
 
 
 class Datapath(wiring.Component):
@@ -62,56 +78,95 @@ class Datapath(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        mapping, network = self.mapping, self.mapping.network
-        static = network.input.kind == "static"
-        cores = [
-            Core(
-                layer,
-                network.steps,
-                static and layer.index == 0,
-                self.loadable and layer.stride_bits is not None,
-            )
-            for layer in mapping.layers
-        ]
+        mapping = self.mapping
+        cores = [self._core(number) for number in range(len(mapping.layers))]
         memory = 0
         for index, core in enumerate(cores):
             m.submodules[f"core{index}"] = ResetInserter(self.abort)(core)
-            event = core.events
-            m.d.comb += self.taken[index].eq(event.valid & event.ready & ~event.payload.end)
+            m.d.comb += self.taken[index].eq(_takes(core))
             if core.loadable:
                 m.d.comb += [core.load_address.eq(self.load.address), core.load_word.eq(self.load.word)]
                 for pe in range(core.mapping.pes):
                     m.d.comb += core.load_write[pe].eq(self.load.write & (self.load.memory == memory))
                     memory += 1
-        if static:
-            self._pixels(m, cores[0])
-        else:
-            wiring.connect(m, wiring.flipped(self.frames), cores[0].events)
-        m.submodules.readout = readout = Readout(mapping.layers[-1], network)
-        listeners: list[Core | Readout | Largest] = [*cores[1:], readout]
-        if network.readout.kind == "largest":
-            m.submodules.largest = largest = ResetInserter(self.abort)(Largest(mapping.layers[-1], network.steps))
-            wiring.connect(m, largest.growths, readout.events)
-            listeners[-1] = largest
-        for core, listener in zip(cores, listeners, strict=True):
-            sent, heard = core.spikes, listener.events
-            m.d.comb += [heard.valid.eq(sent.valid), sent.ready.eq(heard.ready)]
-            m.d.comb += [heard.payload[name].eq(sent.payload[name]) for name in ("source", "value", "end", "bad")]
+        last = mapping.layers[mapping.read]
+        readout = Readout(last, mapping.network)
+        sums: wiring.PureInterface = readout.events
+        flags = None
+        if not mapping.network.is_chain:
+            flags = Flags(mapping, stream.Signature(event_layout(last.output_address_bits, readout.value)))
+            m.submodules.flags = ResetInserter(self.abort)(flags)
+            wiring.connect(m, flags.sums_o, readout.events)
+            sums = flags.sums_i
+        events = self._pixels(m) if mapping.input.kind == "static" else wiring.flipped(self.frames)
+        self._input(m, events, flags, cores)
+        m.submodules.readout = readout
+        if mapping.readout.kind == "largest":
+            m.submodules.largest = largest = ResetInserter(self.abort)(Largest(last, mapping.network.steps))
+            wiring.connect(m, largest.growths, sums)
+            sums = largest.events
+        for index, core in enumerate(cores):
+            routes = mapping.leaving(index)
+            for i, route in enumerate(routes):
+                sent = port(core, "spikes", i)
+                if route.target == NOBODY:
+                    m.d.comb += sent.ready.eq(1)
+                    continue
+                heard = sums if route.target is None else port(cores[route.target], "events", route.port)
+                m.d.comb += [heard.valid.eq(sent.valid), sent.ready.eq(heard.ready)]
+                m.d.comb += [heard.payload[name].eq(sent.payload[name]) for name in ("source", "value", "end", "bad")]
         wiring.connect(m, readout.packets, wiring.flipped(self.packets))
         m.d.comb += readout.abort.eq(self.abort)
         return m
 
-    def _pixels(self, m: Module, core: Core) -> None:
+    def _core(self, number: int) -> Core:
+        """The core of a population, with ports and edges other than one of each only where there are."""
+        mapping = self.mapping
+        layer, into, routes = mapping.layers[number], mapping.ports[number], mapping.leaving(number)
+        joined = len(into) > 1 or into[0].shift
+        forks = len(routes) > 1 or any(route.delay or route.depth != layer.row_queue_depth for route in routes)
+        return Core(
+            layer,
+            mapping.network.steps,
+            into[0].edge.held,
+            self.loadable and layer.stride_bits is not None,
+            [self._port(port) for port in into] if joined else (),
+            [Leaving(route.depth, route.delay) for route in routes] if forks else (),
+        )
+
+    def _port(self, port: RoutePort) -> Port:
+        mapping = self.mapping
+        offset = mapping.offset(port)
+        if port.source is None:
+            return Port(mapping.source_bits, unsigned(mapping.value_bits), offset, port.shift)
+        source = mapping.layers[port.source]
+        return Port(source.output_address_bits, output_value_shape(source), offset, port.shift)
+
+    def _input(self, m: Module, events: wiring.PureInterface, flags: Flags | None, cores: list[Core]) -> None:
+        """The input's events go to all cores that hear it, each in the cycle in which all take it."""
+        if flags is not None:
+            wiring.connect(m, events, flags.i)
+            events = flags.o
+        heard = [port(cores[number], "events", i) for number, i in self.mapping.listeners]
+        if len(heard) == 1:
+            wiring.connect(m, events, heard[0])
+            return
+        ready = Signal(name="all_ready")
+        m.d.comb += [ready.eq(Cat(one.ready for one in heard).all()), events.ready.eq(ready)]
+        for one in heard:
+            m.d.comb += [one.payload.eq(events.payload), one.valid.eq(events.valid & ready)]
+
+    def _pixels(self, m: Module) -> wiring.PureInterface:
         """Beats become rows of the first serialiser: a lane for each pixel, set where the pixel is an event."""
         mapping, lanes = self.mapping, self.mapping.pixels_a_beat
-        sources, bits = mapping.layers[0].layer.sources, mapping.network.input.bits
+        sources, bits = mapping.sources, mapping.input.bits
         beat = self.frames.payload
         serialiser = Serialiser(
             unsigned_bits(mapping.beats - 1),
             lanes,
             unsigned(bits),
             BEATS_WAITING,
-            mapping.layers[0].address_bits,
+            mapping.source_bits,
         )
         m.submodules.serialiser = ResetInserter(self.abort)(serialiser)
         row = serialiser.rows.payload
@@ -120,7 +175,7 @@ class Datapath(wiring.Component):
             value = Signal(bits, name=f"value{i}")
             inside = beat.index != mapping.beats - 1 if i >= in_last_beat else 1
             m.d.comb += [
-                value.eq(beat.pixels[i] >> mapping.network.input.dropped),
+                value.eq(beat.pixels[i] >> mapping.input.dropped),
                 row["values"][i].eq(value),
                 row.mask[i].eq(value.any() & inside),
             ]
@@ -131,4 +186,15 @@ class Datapath(wiring.Component):
             serialiser.rows.valid.eq(self.frames.valid),
             self.frames.ready.eq(serialiser.rows.ready),
         ]
-        wiring.connect(m, serialiser.events, core.events)
+        return serialiser.events
+
+
+def port(core: Core, name: str, number: int) -> wiring.PureInterface:
+    """A stream of `core`: of several, the first has no number behind its name."""
+    return getattr(core, f"{name}{number or ''}")
+
+
+def _takes(core: Core) -> Value:
+    """`core` takes an event in this cycle, by whichever port."""
+    streams = [port(core, "events", i) for i in range(len(core.ports))]
+    return reduce(or_, (event.valid & event.ready & ~event.payload.end for event in streams))

@@ -10,16 +10,6 @@ from .serialiser import Serialiser
 from .streams import credit_layout, event_layout, row_layout
 
 
-def least_rows(rows: int, delay: int, back: bool) -> int:
-    """The fewest entries of an edge's row queue with which no graph can stand still, if joins take their ports in any
-    order in which what comes from outside a loop is first. An edge into a core that has no other may have fewer.
-
-    `rows`: of a scan of the core that it leaves. `back`: it leads to the same core or to an earlier one, in a
-    topological order of the edges without delay.
-    """
-    return max(1, rows * (delay - back + 1))
-
-
 class Edge(wiring.Component):
     """A `Serialiser` whose events come `delay` steps late.
 

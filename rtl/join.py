@@ -14,18 +14,22 @@ from .streams import event_layout
 
 @dataclass(frozen=True)
 class Port:
-    """A stream that is joined: the width of its addresses, the shape of its values, and where its addresses begin."""
+    """A stream that is joined: the width of its addresses, the shape of its values, and where its addresses begin.
+
+    Values count `2**shift` times.
+    """
 
     address_bits: int
     value: ShapeLike
     offset: int = 0
+    shift: int = 0
 
 
 class Join(wiring.Component):
     """Takes its ports one after another, each up to its token, and hands on all events and one token a step.
 
     Sums commute, so the order of the ports changes no result: there is no arbiter. Addresses of port `i` are moved by
-    its `offset`. The token is marked bad if one of the step's tokens is.
+    its `offset`, values by its `shift`. The token is marked bad if one of the step's tokens is.
 
     Ports
     -----
@@ -54,6 +58,8 @@ class Join(wiring.Component):
             sent = inputs[0]
             m.d.comb += [self.events.valid.eq(sent.valid), sent.ready.eq(self.events.ready)]
             m.d.comb += [event[name].eq(sent.payload[name]) for name in ("source", "value", "end", "bad")]
+            if shift := self.ports[0].shift:
+                m.d.comb += event.value.eq(sent.payload.value << shift)
             return m
         turn = Signal(range(len(inputs)), name="turn")
         is_last = Signal(name="is_last")
@@ -72,7 +78,8 @@ class Join(wiring.Component):
                     m.d.comb += [
                         sent.ready.eq(free),
                         offered.source.eq(sent.payload.source + port.offset),
-                        *(offered[name].eq(sent.payload[name]) for name in ("value", "end", "bad")),
+                        offered.value.eq(sent.payload.value << port.shift),
+                        *(offered[name].eq(sent.payload[name]) for name in ("end", "bad")),
                     ]
         with m.If(free):
             m.d.sync += [self.events.valid.eq(valid & (~offered.end | is_last)), event.eq(offered)]

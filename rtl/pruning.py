@@ -6,73 +6,123 @@ from math import prod
 
 import numpy as np
 
-from ..quantize.network import Conv, Layer, QuantizedNetwork
+from ..quantize.network import Conv, Edge, Population, QuantizedNetwork
 
 
 def kept_neurons(network: QuantizedNetwork) -> list[np.ndarray]:
-    """For each layer, the ascending indices of the neurons to build; at least one, and all of the last layer.
+    """For each population, the ascending indices of the neurons to build; at least one, and all that are read out.
 
     Neurons that can never fire (their potential stays below threshold for any input) and those that no synapse reads
-    are removed. Convolutions keep or lose whole channels.
+    are removed. Convolutions keep or lose whole channels. Where spikes come back, both are least fixpoints: from
+    "nobody fires" on, and from "only what is read out is kept".
     """
-    layers = network.layers
-    kept = []
-    largest = np.full(layers[0].sources, network.input.largest, dtype=np.int64)
-    for layer in layers[:-1]:
-        fires = _can_fire(layer, largest, network.steps)
-        kept.append(fires)
-        largest = _largest_sent(layer, fires)
-    kept.append(np.ones(layers[-1].neurons, dtype=bool))
-    for index in range(len(layers) - 2, -1, -1):
-        kept[index] = kept[index] & _heard(layers[index], layers[index + 1], kept[index + 1])
-        if not kept[index].any():
-            kept[index][: _unit(layers[index])] = True
-    return [np.flatnonzero(k) for k in kept]
+    fires = _firing(network)
+    read = {readout.source for readout in network.readouts}
+    kept = [np.full(p.neurons, p.name in read) for p in network.populations]
+    while True:
+        _grow(network, fires, kept)
+        empty = [number for number in network.order if not kept[number].any()]
+        if not empty:
+            return [np.flatnonzero(k) for k in kept]
+        kept[empty[-1]][: _unit(network.populations[empty[-1]])] = True
 
 
-def _unit(layer: Layer) -> int:
-    """Neurons that are kept or removed together: a neuron, or a channel of a convolution."""
-    return layer.neurons // layer.channels if isinstance(layer.synapses, Conv) else 1
-
-
-def _can_fire(layer: Layer, largest: np.ndarray, steps: int) -> np.ndarray:
-    """Bool `[neurons]`: False where the highest potential of any input stays below threshold.
-
-    `largest` is the largest value that each source sends, int64 `[sources]`.
-    """
-    weight = np.maximum(layer.synapses.weight, 0).astype(np.int64)
-    if isinstance(layer.synapses, Conv):
-        weight, largest = weight.sum(axis=(2, 3)), largest.reshape(layer.input_shape).max(axis=(1, 2))
-    highest = np.repeat(weight @ largest + layer.synapses.bias, _unit(layer))
-    thresholds = layer.per_neuron(layer.neuron.threshold)
-    v, i = layer.parameters.start_value, np.zeros(layer.neurons, dtype=np.int64)
-    fires = np.zeros(layer.neurons, dtype=bool)
-    for _ in range(steps):
-        before = v, i
-        i, x = layer.neuron.entering(i, highest, layer.parameters.current_factor)
-        u = layer.neuron.potential(v, x, layer.parameters.factor)
-        fires |= u >= thresholds
-        v = layer.neuron.clipped(u)
-        if (v == before[0]).all() and (i == before[1]).all():
-            break  # nothing changes any more
+def _firing(network: QuantizedNetwork) -> list[np.ndarray]:
+    """For each population, which neurons can fire: bool `[neurons]`."""
+    fires = [np.zeros(population.neurons, bool) for population in network.populations]
+    names = {population.name: number for number, population in enumerate(network.populations)}
+    inputs = {given.name: given.largest for given in network.inputs}
+    changes = True
+    while changes:
+        changes = False
+        for number in network.order:
+            population = network.populations[number]
+            highest = population.per_neuron(population.bias)
+            for edge in network.graph.into(number):
+                largest = np.zeros(edge.sources, np.int64)
+                for source in edge.connection.sources:
+                    sends = inputs.get(source)
+                    largest += (
+                        _largest_sent(edge, network.populations[names[source]], fires[names[source]])
+                        if sends is None
+                        else sends
+                    )
+                highest = highest + (_highest(edge, population, largest) << edge.connection.shift)
+            found = fires[number] | _can_fire(population, highest, network.steps)
+            changes |= bool((found != fires[number]).any())
+            fires[number] = found
+        changes &= not network.is_chain  # in which one pass sees every source before its listener
     return fires
 
 
-def _largest_sent(layer: Layer, fires: np.ndarray) -> np.ndarray:
-    """The largest value that each source of the next layer sends, int64, if only the neurons `fires` can fire."""
-    if layer.pool is None:
+def _grow(network: QuantizedNetwork, fires: list[np.ndarray], kept: list[np.ndarray]) -> None:
+    """Keep what can fire and is heard by what is kept, until nothing changes."""
+    names = {population.name: number for number, population in enumerate(network.populations)}
+    changes = True
+    while changes:
+        changes = False
+        for number in reversed(network.order):
+            for edge in network.graph.into(number):
+                listener = network.populations[number]
+                heard = _heard(edge, listener, kept[number])
+                for source in edge.connection.sources:
+                    if source not in names:
+                        continue
+                    at = names[source]
+                    found = kept[at] | fires[at] & _neurons(network.populations[at], edge, heard)
+                    changes |= bool((found != kept[at]).any())
+                    kept[at] = found
+
+
+def _unit(population: Population) -> int:
+    """Neurons that are kept or lost together: a neuron, or a channel of a convolution."""
+    convolves = any(isinstance(connection.synapses, Conv) for connection in population.inputs)
+    return population.neurons // population.channels if convolves else 1
+
+
+def _highest(edge: Edge, population: Population, largest: np.ndarray) -> np.ndarray:
+    """The highest sum that a connection gives each neuron, int64 `[neurons]`, of sources that send up to `largest`."""
+    weight = np.maximum(edge.synapses.weight, 0).astype(np.int64)
+    if isinstance(edge.synapses, Conv):
+        weight, largest = weight.sum(axis=(2, 3)), largest.reshape(edge.input_shape).max(axis=(1, 2))
+    return np.repeat(weight @ largest, population.neurons // len(weight))
+
+
+def _can_fire(population: Population, highest: np.ndarray, steps: int) -> np.ndarray:
+    """Bool `[neurons]`: False where the potential stays below threshold, of sums up to `highest`, int64 `[neurons]`."""
+    neuron, parameters = population.neuron, population.parameters
+    v, i = parameters.start_value, np.zeros(population.neurons, dtype=np.int64)
+    fires = np.zeros(population.neurons, dtype=bool)
+    for _ in range(steps):
+        before = v, i
+        i, x = neuron.entering(i, highest, parameters.current_factor)
+        u = neuron.potential(v, x, parameters.factor)
+        fires |= u >= parameters.threshold
+        v = neuron.clipped(u)
+        if (v == before[0]).all() and (i == before[1]).all():
+            break  # nothing changes any more
+    return np.repeat(fires.reshape(-1, _unit(population)).any(axis=1), _unit(population))
+
+
+def _largest_sent(edge: Edge, population: Population, fires: np.ndarray) -> np.ndarray:
+    """The largest value that each source of `edge` sends, int64, if the neurons `fires` are those that can."""
+    if edge.pool is None:
         return fires.astype(np.int64)
-    positions = prod(layer.output_shape[1:])
-    return np.repeat(fires[:: _unit(layer)].astype(np.int64) * layer.pool.largest, positions)
+    by_channel = fires.reshape(population.channels, -1).any(axis=1).astype(np.int64) * edge.pool.largest
+    return np.repeat(by_channel, prod(edge.input_shape[1:]))
 
 
-def _heard(layer: Layer, listener: Layer, kept: np.ndarray) -> np.ndarray:
-    """Bool `[neurons]` of `layer`: True where a neuron of `listener` that is `kept` has a synapse from it."""
-    used = listener.synapses.weight[kept[:: _unit(listener)]] != 0
-    if isinstance(listener.synapses, Conv):
-        sources = np.repeat(used.any(axis=(0, 2, 3)), listener.sources // listener.input_shape[0])
-    else:
-        sources = used.any(axis=0)
-    if not isinstance(layer.synapses, Conv):
-        return sources
-    return np.repeat(sources.reshape(layer.channels, -1).any(axis=1), _unit(layer))
+def _heard(edge: Edge, listener: Population, kept: np.ndarray) -> np.ndarray:
+    """Bool `[sources]`: True where a neuron of `listener` that is `kept` has a synapse from what `edge` sees."""
+    used = edge.synapses.weight[kept[:: _unit(listener)]] != 0
+    if isinstance(edge.synapses, Conv):
+        return np.repeat(used.any(axis=(0, 2, 3)), edge.sources // edge.input_shape[0])
+    return used.any(axis=0)
+
+
+def _neurons(population: Population, edge: Edge, heard: np.ndarray) -> np.ndarray:
+    """Bool `[neurons]` of `population`: whose output is among the sources of `edge` that are `heard`."""
+    unit = _unit(population)
+    if unit == 1 and edge.pool is None:
+        return heard
+    return np.repeat(heard.reshape(population.channels, -1).any(axis=1), population.neurons // population.channels)

@@ -48,10 +48,10 @@ class Readout(wiring.Component):
     def __init__(self, mapping: LayerMapping, network: QuantizedNetwork):
         """Values are those that the last core sends; of largest membranes, their growths (`rtl/largest.py`)."""
         self.classes = network.classes
-        self.group = network.readout.group
+        self.group = network.readouts[0].group
         self.steps = network.steps
         self.neurons = mapping.outputs
-        self.value = growth_shape(mapping) if network.readout.kind == "largest" else output_value_shape(mapping)
+        self.value = growth_shape(mapping) if network.readouts[0].kind == "largest" else output_value_shape(mapping)
         self.sum_bits = sum_bits(network)
         super().__init__(
             {
@@ -179,10 +179,12 @@ class Readout(wiring.Component):
 
 def sum_bits(network: QuantizedNetwork) -> int:
     """Width of a class's sum: spikes of a group over all steps, or its membranes, of one step or of all."""
-    group = network.readout.group
-    if network.readout.kind == "count":
+    readout = network.readouts[0]
+    group = readout.group
+    if readout.kind == "count":
         return signed_bits(0, group * network.steps)
-    low, high = network.ranges[-1].membrane
-    if network.readout.kind == "sum":
+    number = [population.name for population in network.populations].index(readout.source)
+    low, high = network.ranges[number].membrane
+    if readout.kind == "sum":
         group *= network.steps
     return signed_bits(group * low, group * high)

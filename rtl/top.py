@@ -25,7 +25,7 @@ def address_bits(mapping: Mapping) -> int:
 
 def port_members(mapping: Mapping) -> dict[str, wiring.Member]:
     """The ports of the accelerator of `mapping`, without clock and reset."""
-    static = mapping.network.input.kind == "static"
+    static = mapping.input.kind == "static"
     beat = pixel_beat_layout(mapping.pixels_a_beat) if static else spike_beat_layout()
     return {
         "s_axis_tdata": In(beat["data"].width),
@@ -42,9 +42,8 @@ def port_members(mapping: Mapping) -> dict[str, wiring.Member]:
 
 
 def _spike_framer(mapping: Mapping) -> SpikeFramer:
-    first, given = mapping.layers[0], mapping.network.input
-    counts = given.bits if given.kind == "graded" else None
-    return SpikeFramer(first.layer.sources, mapping.network.steps, first.address_bits, counts)
+    counts = mapping.input.bits if mapping.input.kind == "graded" else None
+    return SpikeFramer(mapping.sources, mapping.network.steps, mapping.source_bits, counts)
 
 
 class Accelerator(wiring.Component):
@@ -67,7 +66,7 @@ class Accelerator(wiring.Component):
     def __init__(self, mapping: Mapping):
         self.mapping = mapping
         self.datapath = Datapath(mapping)
-        self.framer = Framer(mapping) if mapping.network.input.kind == "static" else _spike_framer(mapping)
+        self.framer = Framer(mapping) if mapping.input.kind == "static" else _spike_framer(mapping)
         self.map = registers(len(mapping.layers))
         self.axil = AxiLite(address_bits(mapping))
         self.channels = channels(self.axil.address_bits)

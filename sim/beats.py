@@ -14,14 +14,14 @@ COUNT = 1 << 23  # and above that, from bit 23 on, the count of graded events
 def most_beats(mapping: Mapping) -> int:
     """Input beats per frame; for spike input, the largest number possible."""
     network = mapping.network
-    return mapping.beats if network.input.kind == "static" else network.steps * (network.layers[0].sources + 1)
+    return mapping.beats if mapping.input.kind == "static" else network.steps * (mapping.sources + 1)
 
 
 def records_of(mapping: Mapping, frames: np.ndarray, traces: list[np.ndarray]) -> bytes | memoryview:
     """Frames for the driver: number of beats, beats of 64 bits, then expected spikes and membranes by layer."""
     count = len(frames)
     expected = [np.ascontiguousarray(array).reshape(count, -1).view(np.uint8) for array in traces]
-    if mapping.network.input.kind == "static":
+    if mapping.input.kind == "static":
         return np.concatenate([_pixel_beats(mapping, frames), *expected], axis=1).data
     beats = spike_beats(mapping.network, frames)
     return b"".join(
@@ -46,6 +46,6 @@ def spike_beats(network: QuantizedNetwork, frames: np.ndarray) -> list[np.ndarra
     count, steps, sources = frames.shape
     marked = np.concatenate([frames, np.ones((count, steps, 1), np.uint8)], axis=2)
     frame, step, source = np.nonzero(marked)
-    counts = marked[frame, step, source] * np.uint64(COUNT) if network.input.kind == "graded" else 0
+    counts = marked[frame, step, source] * np.uint64(COUNT) if network.inputs[0].kind == "graded" else 0
     words = np.where(source == sources, END_OF_STEP, source + counts).astype(np.uint64)
     return np.split(words, np.searchsorted(frame, np.arange(1, count)))

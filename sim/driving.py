@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import UserError, require
-from ..rtl.mapping import LayerMapping
+from ..rtl.mapping import LayerMapping, Mapping
 from .beats import most_beats, records_of
 from .confinement import DESIGN, Limits
 from .outcome import Outcome, Trace
@@ -135,6 +135,7 @@ class Run:
             compare=compare,
             record=record_trace,
             beats=self.beats,
+            ahead=_ahead(model.mapping),
             seed=stalls.seed,
             stall_in=round(stalls.density_in * 65536),
             stall_out=round(stalls.density_out * 65536),
@@ -233,7 +234,7 @@ class Run:
         trace = None
         if self.record:
             spikes, membranes = (
-                tuple(found[f"{name}{index}"] for index in range(len(self.mapping.network.layers)))
+                tuple(found[f"{name}{index}"] for index in range(len(self.mapping.network.populations)))
                 for name in ("spikes", "membranes")
             )
             trace = Trace(spikes, membranes)
@@ -252,7 +253,7 @@ class Run:
         fields: list[Any] = [*RESULT.descr, ("packet_data", "<i8", 1 + network.classes)]
         if self.beats:
             fields += [("offered", "<i8", self.beats), ("taken", "<i8", 1 + network.classes)]
-        for index, layer in enumerate(network.layers if self.record else ()):
+        for index, layer in enumerate(network.populations if self.record else ()):
             shape = (network.steps, layer.neurons)
             fields += [(f"spikes{index}", "u1", shape), (f"membranes{index}", "<i4", shape)]
         return np.dtype(fields)
@@ -265,6 +266,14 @@ class Run:
         except BrokenPipeError:
             return False
         return True
+
+
+def _ahead(mapping: Mapping) -> int:
+    """Frames by which a core may be ahead of the input: those that all hear late, or from nowhere but such."""
+    if mapping.network.is_chain:
+        return 0
+    delays = sum(route.delay for route in mapping.routes)
+    return 1 + -(-delays // mapping.network.steps)
 
 
 def _layer(placed: LayerMapping) -> bytes:

@@ -49,7 +49,7 @@ def events_of(mapping: Mapping, frames: np.ndarray, trace: Trace) -> tuple[Event
 
 
 def _input_events(mapping: Mapping, frames: np.ndarray) -> Events:
-    given = mapping.network.input
+    given = mapping.input
     if given.kind != "static":
         sources = np.arange(frames.shape[2])[None, :]
         return _packed(frames, sources, sources)

@@ -21,7 +21,7 @@ def harness(mapping: Mapping, registers: bool, cores: str | None) -> str:
 
     `registers`: the design has an AXI4-Lite port, kept idle here. `cores`: one of `CORES`, None for no traces.
     """
-    data = 8 * mapping.pixels_a_beat if mapping.network.input.kind == "static" else 32
+    data = 8 * mapping.pixels_a_beat if mapping.input.kind == "static" else 32
     inputs = [("rst", 1), ("s_axis_tdata", data), ("s_axis_tvalid", 1), ("s_axis_tlast", 1), ("m_axis_tready", 1)]
     outputs = [("s_axis_tready", 1), ("m_axis_tdata", 32), ("m_axis_tvalid", 1), ("m_axis_tlast", 1)]
     outputs.append(("m_axis_tuser", 1))

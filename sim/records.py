@@ -15,10 +15,11 @@ def _integers(names: str) -> np.dtype:
 
 # Parameters of a run. `first`: number of the first frame, for messages. `beats`: input beats recorded of a frame, 0 for
 # no
-# times of beats. `stall_in`, `stall_out`: probability in 65536ths. `gap`: idle cycles between frames, -1 for back to
+# times of beats. `ahead`: frames by which a core may be ahead of the input; if there are any, cores may also come after
+# the packet. `stall_in`, `stall_out`: probability in 65536ths. `gap`: idle cycles between frames, -1 for back to
 # back. `patience`: cycles without progress. Then the confinement: see `sim/confinement.py`.
 SETUP = _integers(
-    "nonce frames first classes steps layers compare record beats seed stall_in stall_out gap patience "
+    "nonce frames first classes steps layers compare record beats ahead seed stall_in stall_out gap patience "
     "parent confined memory seconds output cycle_seconds"
 )
 # One layer: its size, the rows of a scan, its processing elements, bits of a membrane. `slots` follow, int32

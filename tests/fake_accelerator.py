@@ -55,7 +55,7 @@ def fake_verilog(mapping: Mapping) -> str:
         index, layer, pes, bits = placed.index, placed.layer, placed.pes, placed.membrane_bits
         declarations.append(f"  int v{index}[{layer.neurons}]; bit s{index}[{layer.neurons}]; int u{index}[{pes}];")
         declarations.append(f"  wire [{pes - 1}:0] fired{index}; wire [{pes * bits - 1}:0] after{index};")
-        starts += [f"v{index}[{i}] <= {layer.neuron.reset_value};" for i in range(layer.neurons)]
+        starts += [f"v{index}[{i}] <= {layer.neuron.reset_value[0]};" for i in range(layer.neurons)]
         sums, keeps = [], []
         for row in range(placed.rows):
             for pe in range(pes):
@@ -79,7 +79,7 @@ def fake_verilog(mapping: Mapping) -> str:
                 f"  assign fired{index}[{pe}] = (u{index}[{pe}] >= {threshold}){flip if pe == 1 else ''};"
             )
             nudge = " + int'(`FAULT_MEMBRANE && step == 2 && row == 0)" if index == 1 and pe == 1 else ""
-            reset = layer.neuron.reset_value
+            reset = layer.neuron.reset_value[0]
             declarations.append(f"  assign next{index}[{pe}] = (fired{index}[{pe}] ? {reset} : u{index}[{pe}]){nudge};")
             declarations.append(f"  assign after{index}[{pe * bits} +: {bits}] = next{index}[{pe}][{bits - 1}:0];")
         valid = f"state == SCAN && layer == {index} && !(`FAULT_LOST_ROW && row == 1)"

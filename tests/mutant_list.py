@@ -910,7 +910,7 @@ MUTANTS = (
     Mutant(
         "low bits of pixels",
         "rtl/datapath.py",
-        "value.eq(beat.pixels[i] >> mapping.network.input.dropped)",
+        "value.eq(beat.pixels[i] >> mapping.input.dropped)",
         "value.eq(beat.pixels[i])",
         "pixels of few bits keep the wrong ones",
     ),
@@ -1002,8 +1002,8 @@ MUTANTS = (
     Mutant(
         "last beat missing",
         "rtl/mapping.py",
-        "return -(-self.layers[0].layer.sources // self.pixels_a_beat)",
-        "return max(1, self.layers[0].layer.sources // self.pixels_a_beat)",
+        "return -(-self.sources // self.pixels_a_beat)",
+        "return max(1, self.sources // self.pixels_a_beat)",
         "the beat with the last few pixels is not expected",
     ),
     Mutant(
@@ -1024,8 +1024,8 @@ MUTANTS = (
     Mutant(
         "just reached",
         "rtl/pruning.py",
-        "fires |= u >= thresholds",
-        "fires |= u > thresholds",
+        "fires |= u >= parameters.threshold",
+        "fires |= u > parameters.threshold",
         "> for >=: who just reaches the threshold is removed",
     ),
     Mutant(
@@ -1038,22 +1038,22 @@ MUTANTS = (
     Mutant(
         "inhibition always there",
         "rtl/pruning.py",
-        "np.maximum(layer.synapses.weight, 0)",
-        "layer.synapses.weight",
+        "np.maximum(edge.synapses.weight, 0)",
+        "edge.synapses.weight",
         "negative synapses count against the highest potential",
     ),
     Mutant(
         "inhibition unheard",
         "rtl/pruning.py",
-        "listener.synapses.weight[kept[:: _unit(listener)]] != 0",
-        "listener.synapses.weight[kept[:: _unit(listener)]] > 0",
+        "edge.synapses.weight[kept[:: _unit(listener)]] != 0",
+        "edge.synapses.weight[kept[:: _unit(listener)]] > 0",
         "who only inhibits is removed",
     ),
     Mutant(
         "bias forgotten",
         "rtl/pruning.py",
-        "@ largest + layer.synapses.bias",
-        "@ largest",
+        "highest = population.per_neuron(population.bias)\n",
+        "highest = np.zeros(population.neurons, np.int64)\n",
         "who fires with its bias alone is removed",
     ),
     # Convolution: scan, tables, bases, pooled windows.

@@ -140,8 +140,8 @@ _FAULTS = {
         ),
         (
             "part of a beat",
-            "return loads, -(-network.layers[0].sources // max(1, pixels_a_beat))",
-            "return loads, network.layers[0].sources // max(1, pixels_a_beat)",
+            "return loads, -(-prod(network.inputs[0].shape) // max(1, pixels_a_beat))",
+            "return loads, prod(network.inputs[0].shape) // max(1, pixels_a_beat)",
             "the last beat is not counted",
         ),
         (
@@ -168,7 +168,7 @@ _FAULTS = {
             "source_rates(network, frames)",
             "minutes for 60,000",
         ),
-        ("silent without rates", "np.ones(layer.sources)", "np.zeros(layer.sources)", "one PE for everything"),
+        ("silent without rates", "np.ones(edge.sources)", "np.zeros(edge.sources)", "one PE for everything"),
         ("single frames free", " + apart.latency.mean())", ")", "plans for a stream alone"),
         ("resources that are full", "all(taken <= there for", "all(taken < there for", "what just fits does not"),
     ),

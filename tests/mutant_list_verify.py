@@ -79,7 +79,7 @@ _FAULTS = {
     "sim/templates/driver.cpp": (
         ("no nonce", "    verdict.nonce = setup.nonce;\n", "", "the verdict names no run"),
         ("prints reach results", "    confinement::silence();\n", "", "what is printed mixes with results"),
-        ("frames uncounted", "verdict.frames = ++received;", "++received;", "frames that came back are not told"),
+        ("frames uncounted", "verdict.frames = ++written;", "++written;", "frames that came back are not told"),
         ("spikes uncounted", "verdict.spikes += layers[l].used.size();", "verdict.spikes += 1;", "a wrong count"),
         (
             "membranes uncompared",
@@ -90,7 +90,7 @@ _FAULTS = {
         ("withdrawn beat", "} else if (packet.waiting) {", "} else if (false) {", "valid may fall without ready"),
         ("unstable data", "packet.data == *ports.m_axis_tdata && ", "", "data may change while it waits"),
         ("no tail", "cycle - last_progress >= TAIL_CYCLES", "true", "a packet after the last is not seen"),
-        ("lost rows", "if (layers[l].updates < due)", "if (false)", "a row that was never updated"),
+        ("lost rows", "if (lacks > 0)", "if (false)", "a row that was never updated"),
         ("membranes unsigned", "int32_t(int64_t(window >>", "int32_t(uint64_t(window >>", "negative membranes"),
     ),
     "sim/records.py": (

@@ -16,7 +16,7 @@ Beat = tuple[int, int]  # s_axis_tdata, s_axis_tlast
 
 def beats_of(mapping: Mapping, frame: np.ndarray) -> list[Beat]:
     """One frame as it goes over `s_axis`; the padding of the last beat is filled with ones, which must not matter."""
-    kind = mapping.network.input.kind
+    kind = mapping.input.kind
     if kind != "static":
         words = []
         for step in frame.tolist():

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
-from gradrtl.rtl.edge import Edge, least_rows
+from gradrtl.rtl.edge import Edge
+from gradrtl.rtl.routes import least_rows
 
 STEPS, ROWS, LANES, FRAMES = 4, 3, 2, 3
 

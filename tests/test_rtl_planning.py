@@ -143,11 +143,12 @@ def test_accumulators_of_many_rows_take_block_rams(network):
 
 def test_small_synapse_memories_of_the_ecp5_are_luts(network):
     device = DEVICES["ecp5-25"]
-    last = map_network(network, (16, 10)).layers[1]
+    whole = map_network(network, (16, 10))
+    last = whole.layers[1]
     synapses, pointers = last.memories["synapses"], last.memories["pointers"]
     assert synapses.words <= 512
     assert synapses.bits <= 8
-    alone = Mapping(network, (last,), Placement((10,)))
+    alone = replace(whole, layers=(last,))
     assert block_rams(alone, device) == pointers.number * device.rams_for(pointers.words, pointers.bits)
 
 

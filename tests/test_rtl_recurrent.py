@@ -14,12 +14,12 @@ from gradrtl.bits import unsigned_bits
 from gradrtl.quantize.network import Dense, Input, IntNeuron, Layer, QuantizedNetwork
 from gradrtl.quantize.neuron import SynapticCurrent
 from gradrtl.rtl.core import Core
-from gradrtl.rtl.edge import least_rows
 from gradrtl.rtl.issue import Leaving
 from gradrtl.rtl.join import Port
 from gradrtl.rtl.latency import JOIN, PUT_OUT
 from gradrtl.rtl.mapping import LayerMapping, map_network
 from gradrtl.rtl.place_dense import place_dense
+from gradrtl.rtl.routes import least_rows
 from gradrtl.rtl.synapse_format import run_starts
 
 INPUTS, NEURONS, STEPS, FRAMES = 5, 9, 6, 3

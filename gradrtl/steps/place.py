@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,13 @@ from ..errors import UserError, require
 from ..model.data import load
 from ..quantize.network import QuantizedNetwork
 from ..quantize.placement import Placement
+from ..rtl import routes
 from ..rtl.devices import DEVICES, Device
 from ..rtl.devices import device as find
 from ..rtl.mapping import Mapping, map_network
 from ..rtl.planning import Load, balanced_pes, device_pes, needs, placement_for
 from ..rtl.pruning import kept_neurons
+from ..rtl.routes import layers_of
 from ..sim.events import events_of
 from ..sim.frames import Frames, check
 from ..sim.geometry import fan_out
@@ -76,7 +79,7 @@ def place(network: QuantizedNetwork, wanted: Wanted | None = None) -> Mapping:
     Raises `UserError` for numbers that do not fit the network, and if the network does not fit the device.
     """
     wanted = wanted or Wanted()
-    layers = len(network.layers)
+    layers = len(network.populations)
     if wanted.device is not None:
         base = placement_for(find(wanted.device), (1,) * layers)
     else:
@@ -89,6 +92,7 @@ def place(network: QuantizedNetwork, wanted: Wanted | None = None) -> Mapping:
     if wanted.pes is not None:
         return mapped(parse_pes(wanted.pes, network, base.pixels_a_beat))
     if wanted.device is not None:
+        require(network.is_chain, "device", wanted.device, "--pe beside it: only chains of layers are planned")
         return mapped(planned_pes(find(wanted.device), network, base))
     if network.placement is not None:
         return mapped(list(network.placement.pes))
@@ -174,7 +178,7 @@ def fits_of(
         except UserError:
             if wanted.pes is not None:
                 raise
-            mapping = place(network, replace(chosen, pes=",".join("1" * len(network.layers))))
+            mapping = place(network, replace(chosen, pes=",".join("1" * len(network.populations))))
         found.append(Fit(device, mapping.placement.pes, needs(mapping, device)))
         progress(1)
     return found
@@ -192,7 +196,7 @@ def pe_numbers(text: str) -> tuple[list[int], bool]:
 
 def parse_pes(text: str, network: QuantizedNetwork, pixels_a_beat: int) -> list[int]:
     """The numbers of `16,10`. `auto`, at the end or alone, becomes as many as keep up, by the event rates."""
-    layers = len(network.layers)
+    layers = len(network.populations)
     numbers, auto = pe_numbers(text)
     require(len(numbers) <= layers, "pe", text, f"at most {layers} numbers, one for each layer")
     if not auto:
@@ -203,16 +207,17 @@ def parse_pes(text: str, network: QuantizedNetwork, pixels_a_beat: int) -> list[
 
 def work(network: QuantizedNetwork, pixels_a_beat: int) -> tuple[list[Load], int]:
     """Mean work per frame of each layer, by the network's event rates, and the beats per frame."""
+    by_layer = routes.rates_of(network, rates_of(network))
     loads = [
         Load(float(rates.sum()), float(rates @ fan_out(layer)), len(kept))
-        for layer, rates, kept in zip(network.layers, rates_of(network), kept_neurons(network), strict=True)
+        for layer, rates, kept in zip(layers_of(network), by_layer, kept_neurons(network), strict=True)
     ]
-    return loads, -(-network.layers[0].sources // max(1, pixels_a_beat))
+    return loads, -(-prod(network.inputs[0].shape) // max(1, pixels_a_beat))
 
 
 def rates_of(network: QuantizedNetwork) -> tuple[np.ndarray, ...]:
     """The network's event rates; without any, one event per source and frame."""
-    return network.rates or tuple(np.ones(layer.sources) for layer in network.layers)
+    return network.rates or tuple(np.ones(edge.sources) for edge in network.edges)
 
 
 def with_rates(network: QuantizedNetwork, frames: Frames) -> QuantizedNetwork:

@@ -24,7 +24,7 @@ def identity(mapping: Mapping) -> Identity:
     network = mapping.network
     return Identity(
         memories=len(image(mapping)),
-        sources=mapping.layers[0].layer.sources * (1 if network.input.kind == "static" else network.steps),
+        sources=mapping.sources * (1 if mapping.input.kind == "static" else network.steps),
         classes=mapping.network.classes,
         digest=bytes.fromhex(mapping.digest),
     )
@@ -68,7 +68,7 @@ class SerialAccelerator(wiring.Component):
         m.submodules.uart_receiver = uart_receiver = Receiver(self.divisor)
         m.submodules.uart_transmitter = uart_transmitter = Transmitter(self.divisor)
         m.submodules.receiver = receiver = PacketReceiver()
-        is_static = mapping.network.input.kind == "static"
+        is_static = mapping.input.kind == "static"
         frames = FrameAssembler(mapping) if is_static else EventAssembler(mapping)
         m.submodules.frames = frames
         m.submodules.answers = answers = Answers(self.identity)

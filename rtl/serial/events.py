@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from amaranth.hdl import Module, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from ..datapath import source_signature
 from ..mapping import Mapping
-from ..pe import value_shape
-from ..streams import event_layout
 
 
 class EventAssembler(wiring.Component):
@@ -35,10 +34,9 @@ class EventAssembler(wiring.Component):
     """
 
     def __init__(self, mapping: Mapping):
-        first = mapping.layers[0]
-        self.sources = first.layer.sources
+        self.sources = mapping.sources
         self.steps = mapping.network.steps
-        self.largest = mapping.network.input.largest
+        self.largest = mapping.input.largest
         super().__init__(
             {
                 "open": In(1),
@@ -46,7 +44,7 @@ class EventAssembler(wiring.Component):
                 "payload_valid": In(1),
                 "end": In(1),
                 "good": In(1),
-                "events": Out(stream.Signature(event_layout(first.address_bits, value_shape(first)))),
+                "events": Out(source_signature(mapping)),
                 "idle": Out(1),
             }
         )

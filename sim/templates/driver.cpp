@@ -169,7 +169,7 @@ struct Trace {
 
 struct Frame {
     std::vector<uint64_t> beats;
-    std::vector<Trace> expected, got;
+    std::vector<Trace> expected;
     std::vector<int64_t> offered, taken;  // cycles: beats of the frame, beats of its packet
     int64_t first_beat = 0, last_beat = 0;
 };
@@ -211,7 +211,6 @@ Frame read_frame(const std::vector<Layer>& layers) {
             read(trace.membranes.data(), trace.membranes.size() * sizeof(int32_t));
         }
     }
-    frame.got = empty_trace(layers, setup.steps);
     return frame;
 }
 
@@ -233,10 +232,10 @@ void take_row(const Layer& layer, int64_t step, int64_t row, Trace& trace) {
 }
 
 // Compare a finished frame; the first difference in the order step, layer, neuron ends the run.
-void compare(const std::vector<Layer>& layers, const Frame& frame, int64_t number) {
+void compare(const std::vector<Layer>& layers, const Frame& frame, const std::vector<Trace>& seen, int64_t number) {
     for (int64_t step = 0; step < setup.steps; ++step) {
         for (size_t l = 0; l < layers.size(); ++l) {
-            const Trace &expected = frame.expected[l], &got = frame.got[l];
+            const Trace &expected = frame.expected[l], &got = seen[l];
             const int64_t start = step * layers[l].neurons;
             for (int32_t neuron : layers[l].used) {
                 const int64_t at = start + neuron;
@@ -263,6 +262,34 @@ struct Packet {
     bool last = false;
 };
 
+// A frame whose packet has left. Cores that the packet did not wait for may still work on it.
+struct Finished {
+    Frame frame;
+    ResultHead head;
+    std::vector<int64_t> packet;
+};
+
+// Row updates of `layer` that frame `number` still lacks.
+int64_t lacking(const Layer& layer, int64_t number) {
+    return (number + 1) * setup.steps * layer.rows - layer.updates;
+}
+
+void write_frame(const std::vector<Layer>& layers, Finished& done, const std::vector<Trace>& got, int64_t number) {
+    write_result(&done.head, sizeof done.head);
+    write_result(done.packet.data(), done.packet.size() * sizeof(int64_t));
+    if (setup.beats) {
+        done.frame.offered.resize(setup.beats);
+        write_result(done.frame.offered.data(), done.frame.offered.size() * sizeof(int64_t));
+        write_result(done.frame.taken.data(), done.frame.taken.size() * sizeof(int64_t));
+    }
+    if (setup.record)
+        for (const Trace& trace : got) {
+            write_result(trace.spikes.data(), trace.spikes.size());
+            write_result(trace.membranes.data(), trace.membranes.size() * sizeof(int32_t));
+        }
+    if (setup.compare) compare(layers, done.frame, got, number);
+}
+
 }  // namespace
 
 void simulation_fails(const char* message) { fault("the simulation stops: %s", message); }
@@ -282,6 +309,9 @@ int main(int count, char** arguments) {
     Stalls stall_in{2 * uint64_t(setup.seed) + 1, setup.stall_in};
     Stalls stall_out{~(2 * uint64_t(setup.seed) + 1), setup.stall_out};
     std::deque<Frame> flying;  // frames whose packet has not left; the last one may still be going in
+    std::deque<Finished> finished;           // frames behind, whose packet has left
+    std::deque<std::vector<Trace>> traces;   // of the frames that are not written, and of those to come
+    int64_t written = 0;
     Packet packet;
     int64_t sent = 0, taken = 0, received = 0;  // frames begun, frames that went in whole, packets finished
     size_t beat = 0;                            // of the frame that is going in
@@ -321,10 +351,11 @@ int main(int count, char** arguments) {
             Layer& layer = layers[l];
             if (!*layer.core.valid) continue;
             const int64_t row = layer.updates % layer.rows, step = layer.updates / layer.rows % setup.steps;
-            const int64_t place = layer.updates / (layer.rows * setup.steps) - received;
-            if (place < 0 || place >= int64_t(flying.size()))
+            const int64_t place = layer.updates / (layer.rows * setup.steps) - written;
+            if (place < 0 || place >= sent - written + setup.ahead)
                 fault("core%d updates a row that no frame asked for, in cycle %lld", int(l), (long long)cycle);
-            take_row(layer, step, row, flying[place].got[l]);
+            while (place >= int64_t(traces.size())) traces.push_back(empty_trace(layers, setup.steps));
+            take_row(layer, step, row, traces[place][l]);
             ++layer.updates;
             progress = true;
         }
@@ -352,40 +383,38 @@ int main(int count, char** arguments) {
                 fault("the packet of frame %lld %s beat %lld instead of %lld", number(received),
                       packet.last ? "ends with" : "goes on after", (long long)beats, (long long)setup.classes + 1);
             if (packet.last) {
-                Frame& frame = flying.front();
-                for (size_t l = 0; l < layers.size(); ++l) {
-                    const int64_t due = (received + 1) * setup.steps * layers[l].rows;
-                    if (layers[l].updates < due)
+                for (size_t l = 0; l < layers.size() && !setup.ahead; ++l) {
+                    const int64_t lacks = lacking(layers[l], received);
+                    if (lacks > 0)
                         fault("core%d lacks %lld row updates as the packet of frame %lld ends", int(l),
-                              (long long)(due - layers[l].updates), number(received));
+                              (long long)lacks, number(received));
                 }
+                const Frame& frame = flying.front();
                 const ResultHead head = {frame.first_beat, frame.last_beat, cycle, packet.user};
-                write_result(&head, sizeof head);
-                write_result(packet.beats.data(), packet.beats.size() * sizeof(int64_t));
-                if (setup.beats) {
-                    frame.offered.resize(setup.beats);
-                    write_result(frame.offered.data(), frame.offered.size() * sizeof(int64_t));
-                    write_result(frame.taken.data(), frame.taken.size() * sizeof(int64_t));
-                }
-                if (setup.record)
-                    for (const Trace& trace : frame.got) {
-                        write_result(trace.spikes.data(), trace.spikes.size());
-                        write_result(trace.membranes.data(), trace.membranes.size() * sizeof(int32_t));
-                    }
-                if (setup.compare) compare(layers, frame, number(received));
+                finished.push_back({std::move(flying.front()), head, std::move(packet.beats)});
                 packet.beats.clear();
                 flying.pop_front();
-                verdict.frames = ++received;
+                ++received;
                 free_from = cycle + 1 + setup.gap;
             }
         }
+        while (!finished.empty()) {
+            const auto lacks = [&](const Layer& layer) { return lacking(layer, written) > 0; };
+            if (std::any_of(layers.begin(), layers.end(), lacks)) break;
+            if (traces.empty()) traces.push_back({});  // no layer is shown
+            write_frame(layers, finished.front(), traces.front(), number(written));
+            traces.pop_front();
+            finished.pop_front();
+            verdict.frames = ++written;
+        }
         if (progress) last_progress = cycle;
-        if (received == setup.frames && cycle - last_progress >= TAIL_CYCLES) {
+        if (written == setup.frames && cycle - last_progress >= TAIL_CYCLES) {
             cycle -= TAIL_CYCLES - 1;
             end(KIND_DONE);
         }
-        if (received < setup.frames && cycle - last_progress > setup.patience + (setup.gap > 0 ? setup.gap : 0))
-            fault("nothing moves for %lld cycles, the packet of frame %lld is due, its input %s", (long long)setup.patience,
-                  number(received), taken > received ? "went in" : "did not all go in");
+        if (written < setup.frames && cycle - last_progress > setup.patience + (setup.gap > 0 ? setup.gap : 0))
+            fault("nothing moves for %lld cycles, %s of frame %lld is due, its input %s", (long long)setup.patience,
+                  finished.empty() ? "the packet" : "a row", number(written),
+                  taken > written ? "went in" : "did not all go in");
     }
 }

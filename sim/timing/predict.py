@@ -11,7 +11,7 @@ from ...compiled import kernel
 from ...rtl.latency import CREDIT_EMPTY, CREDIT_LOADED, INTERVAL, LOADED
 from ...rtl.mapping import Mapping
 from ..events import Events
-from . import fire, framer, pe, readout, serialiser
+from . import fire, framer, graph, pe, readout, serialiser
 from .fifo import NEVER, Times
 
 TOKEN = -1  # the address of `pe.take`
@@ -93,6 +93,9 @@ def predict(
     offers, drains = (nothing if given is None else given for given in (offered, taken))
     streams = (offers, drains, np.zeros(offers.shape[1], np.int64), np.zeros(drains.shape[1], np.int64))
     times = np.zeros((3, frames), np.int64)
+    if not mapping.network.is_chain:
+        graph.run(mapping, events, apart, offers, drains, times)
+        return Cycles(*times)
     # Every time is the largest of some earlier ones plus a few cycles. So the times of a frame exceed all earlier ones
     # by
     # at most the sum of what it adds. If that is below WIDE, and `_run` sees that all earlier times are, 32 bits

@@ -1,0 +1,397 @@
+"""All parts of a graph together: times of every frame where cores have several ports, or several edges that leave."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ...compiled import kernel
+from ...rtl import routes
+from ...rtl.latency import CREDIT_EMPTY, CREDIT_LOADED, INTERVAL, JOIN, LOADED, QUEUE
+from ...rtl.mapping import Mapping
+from ..events import Events
+from ..vectors import record
+from . import fire, framer, pe, readout, serialiser
+from .fifo import NEVER, RING, Times, space
+
+TOKEN = -1  # the address of `pe.take`
+INPUT = -1  # instead of an edge, of a port that hears the input
+READOUT, NOBODY = -1, -2  # instead of the core that an edge leads to
+UNKNOWN = 1 << 62  # when a credit comes back whose row has not been sent on
+
+JOINED = record(
+    [
+        ("joins", np.int64),  # 1 where the core has a join
+        ("taken", np.int64),  # in `times`: the newest event or token into the join,
+        ("left", np.int64),  # and the newest one out of it
+        ("held", np.int64),  # 1 where the core integrates once per frame
+        ("ports", np.int64),
+        ("first_port", np.int64),  # in `Graph.ports`
+        ("edges", np.int64),
+        ("first_edge", np.int64),  # in `Graph.edges`
+        ("full", np.int64),  # in `times`: from when on the bank that is scanned is seen full
+    ]
+)
+PORTS = record([("edge", np.int64), ("offset", np.int64)])  # `edge` INPUT for the input
+EDGES = record(
+    [
+        ("source", np.int64),
+        ("core", np.int64),  # that it leads to
+        ("delay", np.int64),
+        ("credits", RING),  # in `times`: see `fire.FIRE`
+        ("finished", np.int64),  # in `times`: the newest event of the newest row that was sent
+        ("rows", np.int64),  # in `times`: when the rows of each step that is kept were put out
+        ("kept", np.int64),  # steps
+    ]
+)
+
+
+class Graph(NamedTuple):
+    """State of all parts; times count from reset."""
+
+    times: np.ndarray  # int64
+    lanes: np.ndarray  # int64, see `pe.take`
+    costs: np.ndarray
+    pes: np.ndarray  # pe.PES [cores]
+    fires: np.ndarray  # fire.FIRE [cores]
+    cores: np.ndarray  # JOINED [cores]
+    ports: np.ndarray  # PORTS
+    edges: np.ndarray  # EDGES
+    order: np.ndarray  # int64 [cores]
+    line: np.ndarray  # serialiser.SERIALISER [1]: that of the input
+    framer: np.ndarray  # framer.FRAMER [1]
+    readout: np.ndarray  # readout.READOUT [1]
+    flag: np.ndarray  # int64 [1]: when the newest frame's last token was taken at the input
+
+
+class Sent(NamedTuple):
+    """What the input and each core send: `counts` of rows uint32, by source, and addresses, one after another."""
+
+    steps: int
+    held: bool
+    input_rows: int  # in a step
+    counts: np.ndarray  # uint32
+    row: np.ndarray  # int64 [1 + cores]: where those of each begin
+    addresses: np.ndarray  # int32
+    event: np.ndarray  # int64, the first event of each row of `counts`
+
+
+def run(
+    mapping: Mapping,
+    events: tuple[Events, ...],
+    apart: bool,
+    offered: np.ndarray,
+    drained: np.ndarray,
+    times: np.ndarray,
+) -> None:
+    """Fill `times`, int64 `[3, frames]`, with first beats, last beats and results; see `predict`."""
+    rows = np.concatenate([sent.counts.ravel() for sent in events])
+    state = _state(mapping)
+    work = Sent(
+        mapping.network.steps,
+        mapping.input.kind == "static",
+        events[0].counts.shape[2],
+        rows,
+        np.cumsum([0, *(sent.counts.size for sent in events[:-1])]),
+        np.concatenate([sent.addresses for sent in events]).astype(np.int32, copy=False),
+        np.concatenate([[0], np.cumsum(rows, dtype=np.int64)]),
+    )
+    _run(state, work, apart, offered, drained, np.zeros(drained.shape[1], np.int64), times)
+
+
+def _state(mapping: Mapping) -> Graph:
+    layers, times = mapping.layers, Times()
+    costs = [pe.costs(layer) for layer in layers]
+    lane = np.cumsum([0, *(pe.vectors(layer) * len(pe.STATES) for layer in layers)])
+    cost = np.cumsum([0, *map(len, costs)])
+    pes = [pe.state(layer, times, lane[i], cost[i]) for i, layer in enumerate(layers)]
+    fires = [fire.state(layer, times) for layer in layers]
+    edges: list[tuple] = []
+    number: dict[tuple[int | None, int], int] = {}
+    for route in mapping.routes:
+        source = layers[route.source]
+        kept = route.delay + 2
+        number[route.target, route.port] = len(edges)
+        edges.append(
+            (
+                route.source,
+                READOUT if route.target is None else NOBODY if route.target == routes.NOBODY else route.target,
+                route.delay,
+                times.ring(route.depth),
+                times.one(),
+                times.ring(source.rows * kept)[0],
+                kept,
+            )
+        )
+    cores: list[tuple] = []
+    ports: list[tuple] = []
+    for index, into in enumerate(mapping.ports):
+        leaving = mapping.leaving(index)
+        first = mapping.routes.index(leaving[0])
+        joins = len(into) > 1
+        cores.append(
+            (joins, times.one(), times.one(), into[0].edge.held, len(into), len(ports), len(leaving), first,
+             times.one())
+        )  # fmt: skip
+        ports += [(INPUT if p.source is None else number[index, p.number], mapping.offset(p)) for p in into]
+    network = mapping.network
+    line, frames = serialiser.state(times), framer.state(times)
+    sums = readout.state(network.classes, mapping.readout.kind == "largest", times)
+    return Graph(
+        times=np.array(times.values, np.int64),
+        lanes=np.full((lane[-1], pe.LANES), NEVER, np.int64),
+        costs=np.concatenate(costs).astype(np.int64),
+        pes=np.array(pes, pe.PES),
+        fires=np.array(fires, fire.FIRE),
+        cores=np.array(cores, JOINED),
+        ports=np.array(ports, PORTS),
+        edges=np.array(edges, EDGES),
+        order=np.array(network.order, np.int64),
+        line=np.array([line], serialiser.SERIALISER),
+        framer=np.array([frames], framer.FRAMER),
+        readout=np.array([sums], readout.READOUT),
+        flag=np.full(1, NEVER, np.int64),
+    )
+
+
+@kernel(borrows=True)
+def _run(state, work, apart, offered, drained, drains, out):
+    times, source, sums = state.times, state.framer[0], state.readout[0]
+    for n in range(out.shape[1]):
+        if apart and n > 0:
+            times[source.taken] = _latest(state)
+        beats = 0
+        for step in range(work.steps):
+            if step == 0 or not work.held:
+                _open(state)
+            if not work.held:
+                beats = _spikes(state, work, n, step, offered, beats)
+            elif step == 0:
+                _pixels(state, work, n, offered)
+            for core in state.order:
+                _step(state, work, core, n, step)
+        out[0, n], out[1, n] = times[source.first], times[source.taken]
+        for b in range(len(drains)):
+            drains[b] = drained[n, b]
+        out[2, n] = readout.send(sums, times, drains)
+
+
+@kernel(borrows=True)
+def _latest(state):
+    """The latest of all times that have a part in what follows."""
+    latest = pe.latest(state.lanes)
+    for i in range(len(state.times)):
+        if state.times[i] < UNKNOWN:
+            latest = max(latest, state.times[i])
+    return latest
+
+
+@kernel(borrows=True)
+def _open(state):
+    """Cores that hear the input wait for the bank that is filled next."""
+    for core in range(len(state.cores)):
+        joined = state.cores[core]
+        if state.ports[joined.first_port].edge == INPUT:
+            pe.reopen(state.pes[core], state.lanes, fire.last_release(state.fires[core], state.times))
+
+
+@kernel(borrows=True)
+def _enter(state, core, offered, address, is_last):
+    """The cycle in which an event or token, offered from cycle `offered` on, is taken by a core, or by its join.
+
+    `is_last`: not the token of a port that others follow.
+    """
+    times, joined = state.times, state.cores[core]
+    if not joined.joins:
+        return pe.take(state.pes[core], times, state.lanes, state.costs, offered, address)
+    taken = max(max(offered, times[joined.taken] + INTERVAL), times[joined.left])
+    times[joined.taken] = taken
+    if is_last:
+        times[joined.left] = pe.take(state.pes[core], times, state.lanes, state.costs, taken + JOIN, address)
+    return taken
+
+
+@kernel(borrows=True)
+def _earliest(state, core):
+    """The first cycle in which a core, or its join, can take what comes next."""
+    times, joined = state.times, state.cores[core]
+    if joined.joins:
+        return max(times[joined.taken] + INTERVAL, times[joined.left])
+    cell = state.pes[core]
+    return max(times[cell.taken] + INTERVAL, space(cell.queue, times))
+
+
+@kernel(borrows=True)
+def _broadcast(state, offered, address):
+    """The cycle in which all cores that hear the input take an event or token that is offered from `offered` on."""
+    taken = offered
+    for core in range(len(state.cores)):
+        if state.ports[state.cores[core].first_port].edge == INPUT:
+            taken = max(taken, _earliest(state, core))
+    for core in range(len(state.cores)):
+        joined = state.cores[core]
+        if state.ports[joined.first_port].edge == INPUT:
+            _enter(state, core, taken, address, address != TOKEN or joined.ports == 1)
+    return taken
+
+
+@kernel(borrows=True)
+def _spikes(state, work, n, step, offered, beats):
+    """A step of spikes: each, and the mark, is a beat. Returns the beats of the frame so far."""
+    times, source = state.times, state.framer[0]
+    row = n * work.steps + step
+    begin, end = work.event[row], work.event[row + 1]
+    for i in range(begin, end + 1):
+        beat = framer.take(source, times, offered[n, beats] if len(offered) else NEVER)
+        if beats == 0:
+            times[source.first] = beat
+        beats += 1
+        address = np.int64(work.addresses[i]) if i < end else TOKEN
+        state.flag[0] = _broadcast(state, framer.offer(source, times, beat), address)
+        framer.pass_on(source, times, state.flag[0])
+    return beats
+
+
+@kernel(borrows=True)
+def _pixels(state, work, n, offered):
+    """A frame of pixels."""
+    times, source, line = state.times, state.framer[0], state.line[0]
+    finished = times[line.finished]
+    for r in range(work.input_rows):
+        beat = framer.take(source, times, offered[n, r] if len(offered) else NEVER)
+        if r == 0:
+            times[source.first] = beat
+        passed = serialiser.accept(line, times, framer.offer(source, times, beat))
+        row = n * work.input_rows + r
+        begin, end = work.event[row], work.event[row + 1]
+        ends = r == work.input_rows - 1
+        if end > begin or ends:
+            loaded = serialiser.load(passed, finished)
+            serialiser.leave_queue(line, times, loaded)
+            at = loaded + LOADED
+            for i in range(begin, end):
+                at = _broadcast(state, at, np.int64(work.addresses[i])) + INTERVAL
+            if ends:
+                state.flag[0] = _broadcast(state, at, TOKEN)
+                at = state.flag[0] + INTERVAL
+            finished = at - INTERVAL
+        framer.pass_on(source, times, passed)
+    times[line.finished] = finished
+
+
+@kernel(borrows=True)
+def _step(state, work, core, n, step):
+    """A core hears a step of its other ports, scans its bank, and puts its rows out."""
+    times, joined, unit = state.times, state.cores[core], state.fires[core]
+    if state.ports[joined.first_port].edge != INPUT:
+        pe.reopen(state.pes[core], state.lanes, fire.last_release(unit, times))
+    for p in range(joined.ports):
+        port = state.ports[joined.first_port + p]
+        if port.edge != INPUT:
+            _hear(state, work, core, p, n, step)
+    if step == 0 or not joined.held:
+        times[joined.full] = pe.full(state.pes[core], state.lanes)
+    full, issued = times[joined.full], times[unit.issued]
+    now = n * work.steps + step
+    first_row = work.row[1 + core] + now * unit.rows
+    for r in range(unit.rows):
+        issued = fire.issue(unit, times, issued, full)
+        for e in range(joined.first_edge, joined.first_edge + joined.edges):
+            issued = max(issued, times[state.edges[e].credits.at])
+        put_out = issued + unit.put_out
+        for e in range(joined.first_edge, joined.first_edge + joined.edges):
+            edge = state.edges[e]
+            times[edge.rows + now % edge.kept * unit.rows + r] = put_out
+            _use(edge, times)
+            if r < unit.rows - 1 and _events(work, edge, first_row + r, step) == 0:
+                _give_back(edge, times, put_out + CREDIT_EMPTY)
+    times[unit.issued] = issued
+    if not joined.held or step == work.steps - 1:
+        fire.release(unit, times, issued)
+    for e in range(joined.first_edge, joined.first_edge + joined.edges):
+        if state.edges[e].core < 0:
+            _read_out(state, work, state.edges[e], n, step)
+
+
+@kernel(borrows=True)
+def _events(work, edge, row, step):
+    """Events of a row on an edge, none in a frame's last `delay` steps."""
+    return np.int64(0) if step >= work.steps - edge.delay else np.int64(work.counts[row])
+
+
+@kernel(borrows=True)
+def _use(edge, times):
+    """A row uses the credit that comes back first; when its own comes back is not known yet."""
+    credits = edge.credits
+    times[credits.at] = UNKNOWN
+    edge.credits.at = credits.begin if credits.at + 1 == credits.end else credits.at + 1
+
+
+@kernel(borrows=True)
+def _give_back(edge, times, cycle):
+    """A credit of which nothing was known can be used from `cycle` on: it moves in front of those that come later."""
+    begin, end, at = edge.credits.begin, edge.credits.end, edge.credits.at
+    slot = (at if at > begin else end) - 1
+    while slot != at:
+        before = (slot if slot > begin else end) - 1
+        if times[before] <= cycle:
+            break
+        times[slot] = times[before]
+        slot = before
+    times[slot] = cycle
+
+
+@kernel(borrows=True)
+def _hear(state, work, core, p, n, step):
+    """A core takes a step of what comes by its port `p`: what the source sent `delay` steps ago, or a first token."""
+    times, joined = state.times, state.cores[core]
+    port = state.ports[joined.first_port + p]
+    edge = state.edges[port.edge]
+    is_last = p == joined.ports - 1
+    sent = n * work.steps + step - edge.delay
+    if sent < 0:
+        _enter(state, core, NEVER, TOKEN, is_last)
+        return
+    rows = state.fires[edge.source].rows
+    first_row = work.row[1 + edge.source] + sent * rows
+    finished = times[edge.finished]
+    for r in range(rows):
+        events, ends = _events(work, edge, first_row + r, sent % work.steps), r == rows - 1
+        if events or ends:
+            loaded = serialiser.load(times[edge.rows + sent % edge.kept * rows + r], finished)
+            _give_back(edge, times, loaded + CREDIT_LOADED)
+            offered = loaded + LOADED
+            at = work.event[first_row + r]
+            for i in range(at, at + events):
+                offered = _enter(state, core, offered, port.offset + np.int64(work.addresses[i]), True) + INTERVAL
+            if ends:
+                offered = _enter(state, core, offered, TOKEN, is_last) + INTERVAL
+            finished = offered - INTERVAL
+    times[edge.finished] = finished
+
+
+@kernel(borrows=True)
+def _read_out(state, work, edge, n, step):
+    """The read-out takes a step, or nobody does, at once."""
+    times, sums = state.times, state.readout[0]
+    rows, now = state.fires[edge.source].rows, n * work.steps + step
+    first_row = work.row[1 + edge.source] + now * rows
+    finished = times[edge.finished]
+    for r in range(rows):
+        events, ends = np.int64(work.counts[first_row + r]), r == rows - 1
+        if events or ends:
+            loaded = serialiser.load(times[edge.rows + now % edge.kept * rows + r], finished)
+            _give_back(edge, times, loaded + CREDIT_LOADED)
+            offered = loaded + LOADED
+            if edge.core == READOUT:
+                offered = readout.take(sums, times, offered) + events * INTERVAL
+                if ends and step == work.steps - 1:
+                    left = readout.take_last(sums, times, max(offered, state.flag[0] + QUEUE - sums.stage))
+                    offered = offered if sums.stage else left
+            else:
+                offered += events * INTERVAL
+            if ends:
+                offered += INTERVAL
+            finished = offered - INTERVAL
+    times[edge.finished] = finished

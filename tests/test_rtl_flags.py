@@ -1,0 +1,91 @@
+"""Flags of malformed frames reach the packet, whatever the delays between; a soft reset leaves none behind."""
+
+from __future__ import annotations
+
+import pytest
+from dense_graphs import frames
+from graphs import population, weights
+from rtl_bench import Bench, beats_of, lite_write, offer
+from test_rtl_top import addresses, in_simulator
+
+from gradrtl.quantize.network import Connection, Input, QuantizedNetwork
+from gradrtl.rtl.flags import most_frames
+from gradrtl.rtl.mapping import Mapping, map_network
+from gradrtl.rtl.top import Accelerator
+from gradrtl.sim import reference
+
+STEPS = 3
+
+
+def late(kind: str, delay: int) -> Mapping:
+    """`first` hears the input, and what is read hears it `delay` steps later, and itself."""
+    graph = QuantizedNetwork(
+        (Input((4,), bits=2, kind=kind),),
+        (
+            population("first", 5, Connection("input", weights(5, 4, 1), 4)),
+            population(
+                "out",
+                3,
+                Connection("first", weights(3, 5, 2), 4, delay),
+                Connection("out", weights(3, 3, 3), 4, 1),
+            ),
+        ),
+        STEPS,
+    )
+    return map_network(graph, (1, 1))
+
+
+@pytest.mark.parametrize("stalls", [0.0, 0.3])
+@pytest.mark.parametrize("delay", [0, 1, 2 * STEPS])
+@pytest.mark.parametrize("kind", ["static", "spikes", "graded"])
+def test_the_flag_of_each_frame(kind, delay, stalls):
+    """A beat too many: the frame counts as without it, and its packet is marked, no other."""
+    mapping = late(kind, delay)
+    given = frames(mapping.network, 6, 1)
+    sent = [beats_of(mapping, frame) for frame in given]
+    for n in (1, 4):
+        sent[n] = [*((word, 0) for word, _ in sent[n]), (0, 1)]
+    bench = Bench(mapping, sent, stalls)
+    bench.run()
+    expected = reference.run(mapping.network, given)
+    assert bench.packets == [[int(c), *row] for c, row in zip(expected.classes, expected.counts.tolist(), strict=True)]
+    assert bench.flags == [0, 1, 0, 0, 1, 0]
+
+
+@pytest.mark.parametrize("kind", ["static", "spikes"])
+@pytest.mark.parametrize("cycles", [3, 9, 20, 45, 80])
+def test_soft_reset_within_a_frame(kind, cycles):
+    """Frames after it are as those of an accelerator that has just been reset: delays start anew."""
+    mapping = late(kind, 1)
+    given = frames(mapping.network, 3, 2)
+    expected = reference.run(mapping.network, given)
+    dut, at = Accelerator(mapping), addresses(mapping)
+    found: list[list[int]] = []
+
+    async def testbench(ctx):
+        ctx.set(dut.m_axis_tready, 0)
+        await offer(ctx, dut, [*beats_of(mapping, given[2])[:-1], (0, 1)])  # its last word is wrong
+        await ctx.tick().repeat(cycles)
+        await lite_write(ctx, dut, at["control"], 1)
+        ctx.set(dut.m_axis_tready, 1)
+        for _ in range(20):
+            await ctx.tick()
+        for frame in given[:2]:
+            await offer(ctx, dut, beats_of(mapping, frame))
+            packet = []
+            while not packet or not packet[-1][1]:
+                _, _, valid, *beat = await ctx.tick().sample(
+                    dut.m_axis_tvalid, dut.m_axis_tdata, dut.m_axis_tlast, dut.m_axis_tuser
+                )
+                if valid:
+                    packet.append(beat)
+            assert not any(user for *_, user in packet)
+            found.append([word for word, *_ in packet])
+
+    in_simulator(dut, testbench)
+    assert found == [[int(c), *row] for c, row in zip(expected.classes[:2], expected.counts[:2].tolist(), strict=True)]
+
+
+def test_room_for_all_frames_that_can_be_inside():
+    assert most_frames(late("spikes", 0)) < most_frames(late("spikes", 2 * STEPS))
+    assert most_frames(late("spikes", 0)) >= 3

@@ -1,0 +1,182 @@
+"""Graphs on cores: what hears what, the deadlock rule, and graphs that there is no hardware for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import prod
+
+import dense_graphs
+import numpy as np
+import pytest
+from graphs import population, recurrent, weights
+
+from gradrtl.errors import UserError
+from gradrtl.quantize.network import Connection, Conv, Dense, Input, Pool, QuantizedNetwork, Readout
+from gradrtl.quantize.placement import Placement
+from gradrtl.rtl.mapping import map_network
+from gradrtl.rtl.routes import NOBODY, Route, layers_of, least_rows, ports_of
+
+
+def network(*populations, kind: str = "spikes", readouts=None, shape=(6,)) -> QuantizedNetwork:
+    return QuantizedNetwork((Input(shape, kind=kind),), populations, 4, readouts or (Readout(),))
+
+
+def loop(*more: Connection, delay: int = 1, **neuron) -> QuantizedNetwork:
+    """`a` hears the input, itself and `b`, which it leads to."""
+    return network(
+        population("a", 5, Connection("b", weights(5, 3, 4), 4, delay, 2), Connection("input", weights(5, 6, 1), 4),
+                   Connection("a", weights(5, 5, 2), 4, delay), *more, **neuron),
+        population("b", 3, Connection("a", weights(3, 5, 3), 4)),
+    )  # fmt: skip
+
+
+def test_the_input_is_first_and_what_comes_back_last():
+    into = ports_of(loop())[0]
+    assert [(port.number, port.source, port.back, port.shift) for port in into] == [
+        (0, None, False, 0),
+        (1, 1, True, 2),
+        (2, 0, True, 0),
+    ]
+
+
+def test_synapses_of_all_ports_side_by_side():
+    graph = loop()
+    first = layers_of(graph)[0]
+    by_name = {c.sources[0]: c.synapses.weight for c in graph.populations[0].inputs}
+    assert np.array_equal(first.synapses.weight, np.concatenate([by_name["input"], by_name["b"], by_name["a"]], axis=1))
+    assert np.array_equal(first.synapses.bias, graph.populations[0].bias)
+
+
+def test_two_sources_of_one_connection_are_two_ports():
+    graph = network(
+        population("a", 5, Connection("input", weights(5, 6, 1), 4)),
+        population("b", 5, Connection("input", weights(5, 6, 2), 4)),
+        population("c", 3, Connection(("a", "b"), weights(3, 5, 3), 4)),
+    )
+    assert [port.source for port in ports_of(graph)[2]] == [0, 1]
+    both = layers_of(graph)[2].synapses.weight
+    assert np.array_equal(both[:, :5], both[:, 5:])
+
+
+def test_rows_of_the_deadlock_rule():
+    """At least so many as nothing can stand still with; placements may ask for more."""
+    for delay in (1, 2, 3):
+        made = map_network(loop(delay=delay), Placement((1, 1), row_queue_depth=2))
+        rows = [layer.rows for layer in made.layers]
+        assert rows == [5, 4]
+        assert made.routes == (
+            Route(0, 0, 2, delay, 5 * delay),
+            Route(0, 1, 0, 0, 5),
+            Route(1, 0, 1, delay, 4 * delay),
+            Route(1, None, 0, 0, 4),
+        )
+        for route in made.routes[:-1]:
+            port = made.ports[route.target][route.port]
+            assert route.depth >= least_rows(rows[route.source], route.delay, port.back)
+    assert all(route.depth == 64 for route in map_network(loop(), Placement((1, 1), row_queue_depth=64)).routes)
+
+
+def test_a_mapping_that_may_stand_still_is_none():
+    made = map_network(loop(), (1, 1))
+    with pytest.raises(AssertionError, match="core 0 to core 0 may stand still"):
+        replace(made, routes=(replace(made.routes[0], depth=4), *made.routes[1:]))
+
+
+def test_a_chain_keeps_its_queues():
+    graph = network(
+        population("a", 30, Connection("input", weights(30, 6, 1), 4)),
+        population("b", 3, Connection("a", weights(3, 30, 3), 4)),
+    )
+    made = map_network(graph, Placement((1, 1), row_queue_depth=3))
+    assert made.routes == (Route(0, 1, 0, 0, 3), Route(1, None, 0, 0, 3))
+    assert layers_of(graph) == graph.layers
+
+
+def test_what_nobody_hears_is_let_go():
+    graph = network(
+        population("a", 5, Connection("input", weights(5, 6, 1), 4)),
+        population("b", 3, Connection("input", weights(3, 6, 3), 4)),
+        readouts=(Readout(source="a"),),
+    )
+    made = map_network(graph, (1, 1))
+    assert [route.target for route in made.routes] == [None, NOBODY]
+    assert made.read == 0
+
+
+def test_addresses_and_values_of_all_ports():
+    made = map_network(loop(), (2, 2))
+    layer, into = made.layers[0], made.ports[0]
+    assert [made.offset(port) for port in into] == [0, 6, 6 + len(made.layers[1].outputs)]
+    heard = np.concatenate([np.arange(6), 6 + made.layers[1].outputs, 6 + 3 + made.layers[0].outputs])
+    gaps = np.concatenate([np.zeros(6), made.layers[1].outputs, made.layers[0].outputs]) < 0
+    assert np.array_equal(layer.addresses, np.where(gaps, -1, heard))
+    assert layer.value_bits == 3, "a spike of b counts four times"
+
+
+def refused(*populations, match: str, **more) -> None:
+    with pytest.raises(UserError, match=match) as told:
+        map_network(network(*populations, **more), (1,) * len(populations))
+    assert "\n" not in str(told.value)
+
+
+def test_refused_in_one_line():
+    pixels = Connection("input", weights(5, 6, 1), 4)
+    again = Connection("input", weights(5, 6, 2), 4)
+    back = Connection("a", weights(5, 5, 2), 4, 1)
+    refused(population("a", 5, pixels, back), kind="static", match="population a inputs is static pixels and 1 more")
+    refused(population("a", 5, pixels, again), match="population a connections from input is 2, expected 1 in hardware")
+    refused(population("a", 5, replace(pixels, delay=2)), match="connection from input delay is 2, expected 0")
+    both = (Readout(), Readout(source="a"))
+    refused(
+        population("a", 5, pixels), population("b", 5, replace(back, delay=0)), readouts=both,
+        match="readouts is 2, expected 1 in hardware",
+    )  # fmt: skip
+
+
+def test_several_inputs_are_refused():
+    graph = QuantizedNetwork(
+        (Input((6,), kind="spikes", name="x"), Input((4,), kind="spikes", name="y")),
+        (population("a", 5, Connection("x", weights(5, 6, 1), 4), Connection("y", weights(5, 4, 1), 4)),),
+        4,
+    )
+    with pytest.raises(UserError, match="inputs is 2, expected 1 in hardware"):
+        map_network(graph, (1,))
+
+
+def maps(*inputs: Connection, name: str, shape=(2, 4, 4)):
+    made = population(name, prod(shape), *inputs)
+    return replace(made, shape=shape, bias=np.zeros(shape[0], np.int64))
+
+
+def test_maps_with_several_sources_and_readers_that_pool_otherwise_are_refused():
+    kernel = Conv(np.ones((2, 2, 3, 3), np.int8), padding=(1, 1))
+    first = maps(Connection("input", kernel, 4), name="a")
+    refused(
+        first, maps(Connection("a", kernel, 4), Connection("input", kernel, 4), name="b"), shape=(2, 4, 4),
+        match="population b sources is 2, expected 1 in hardware",
+    )  # fmt: skip
+    pooled = Connection("a", Dense(np.ones((3, 8), np.int8)), 4, pool=Pool("max", 2))
+    plain = Connection("a", Dense(np.ones((3, 32), np.int8)), 4)
+    refused(
+        first, population("b", 3, pooled), population("c", 3, plain, Connection("b", weights(3, 3), 4)),
+        shape=(2, 4, 4), match="population a pools is",
+    )  # fmt: skip
+
+
+def test_where_neurons_sit_does_not_depend_on_what_comes_back():
+    """A core that comes later is placed twice: for its addresses, and for its synapses."""
+    for seed in range(20):
+        graph = dense_graphs.graph(seed)
+        made = map_network(graph, (2,) * len(graph.populations))
+        for into, layer in zip(made.ports, made.layers, strict=True):
+            for port in into:
+                if port.source is not None:
+                    begin = made.offset(port)
+                    first = sum(other.edge.sources for other in into[: port.number])
+                    outputs = made.layers[port.source].outputs
+                    found = layer.addresses[begin : begin + len(outputs)]
+                    assert np.array_equal(found, np.where(outputs >= 0, first + outputs, -1))
+
+
+def test_recurrent_networks_of_the_tests_are_placed():
+    assert len(map_network(recurrent(), (2, 1)).routes) == 3

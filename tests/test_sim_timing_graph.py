@@ -1,0 +1,88 @@
+"""Random graphs in compiled Verilog: every spike, membrane and sum, and the cycles of every frame, as predicted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dense_graphs
+import numpy as np
+import pytest
+from batches import generate_together
+from graphs import population, weights
+from random_cases import Case, agree
+from test_rtl_top import check
+
+from gradrtl.quantize.network import Connection, Dense, Input, QuantizedNetwork
+from gradrtl.quantize.placement import Placement
+from gradrtl.rtl.latency import JOIN
+from gradrtl.rtl.mapping import Mapping, map_network
+from gradrtl.sim import verilated
+from gradrtl.sim.events import events_of
+from gradrtl.sim.outcome import Trace
+from gradrtl.sim.timing.predict import predict
+
+CACHE = Path(__file__).parent.parent / "build" / "cache"
+SEEDS = (0, 3, 5, 7, 9)  # joins, loops, skips, delays beyond the frame, shifts, a population that nobody hears
+
+
+def case(seed: int) -> Case:
+    graph = dense_graphs.graph(seed)
+    generator = np.random.default_rng(seed)
+    return Case(
+        graph,
+        dense_graphs.frames(graph, 6, seed),
+        tuple(int(pes) for pes in generator.choice([1, 2, 3, 4], len(graph.populations))),
+        int(generator.choice([1, 2, 4])),
+        int(generator.integers(2, 10)),
+        int(generator.integers(2, 6)),
+    )
+
+
+@pytest.mark.rtl
+def test_all_machines_agree(tmp_path):
+    cases = [case(seed) for seed in SEEDS]
+    mappings = [one.mapping for one in cases]
+    texts = generate_together(mappings, "tests")
+    models = verilated.build_together(list(zip(texts, mappings, strict=True)), tmp_path, cache=CACHE)
+    for seed, one, text, model in zip(SEEDS, cases, texts, models, strict=True):
+        finding = agree(one, text, CACHE, seed, model)
+        assert finding.wrong is None, f"graph {seed}: {finding.wrong}"
+        assert finding.membranes > 0
+    ports = [len(into) for mapping in mappings for into in mapping.ports]
+    assert min(ports) == 1
+    assert max(ports) > 3
+    assert any(port.back for mapping in mappings for into in mapping.ports for port in into)
+
+
+@pytest.mark.parametrize("stalls", [0.0, 0.2])
+@pytest.mark.parametrize("seed", range(20, 28))
+def test_dense_graphs(seed, stalls):
+    """In Amaranth's simulator: results, and the times of every frame."""
+    one = case(seed)
+    check(one.network, one.mapping, one.frames[:4], stalls, seed)
+
+
+@pytest.mark.parametrize("spikes", range(13))
+def test_the_step_of_a_recurrent_core(spikes):
+    """A latency, and `M`: as many cycles as the loop sends events, or as the scan has rows behind its first one.
+
+    A neuron on each PE, so that these keep up. Twice as many steps take so much longer.
+    """
+    results = []
+    for steps in (8, 16):
+        mapping, trace = ring(spikes, steps)
+        events = events_of(mapping, np.zeros((1, steps, 1), np.uint8), trace)
+        results.append(int(predict(mapping, events).result[0]))
+        rows = mapping.layers[0].rows
+    assert results[1] - results[0] == 8 * (16 + JOIN + max(spikes, rows - 1))
+
+
+def ring(spikes: int, steps: int) -> tuple[Mapping, Trace]:
+    """12 neurons on as many PEs that all hear each other, `spikes` of which fire in each step."""
+    neurons = 12
+    everything = Dense(np.ones((neurons, neurons), np.int8))
+    inputs = Connection("input", weights(neurons, 1), 4), Connection("ring", everything, 2, delay=1)
+    graph = QuantizedNetwork((Input((1,), kind="spikes"),), (population("ring", neurons, *inputs),), steps)
+    fired = np.zeros((1, steps, neurons), np.uint8)
+    fired[:, :, :spikes] = 1
+    return map_network(graph, Placement((neurons,))), Trace((fired,), (fired.astype(np.int32),))
