@@ -341,4 +341,18 @@ GRAPH = (
         "(reached := score(rounded)) > -np.inf:",
         "a search keeps what it tried last",
     ),
+    Mutant(
+        "counts of all bits",
+        "gradrtl/steps/frames.py",
+        ">> (PIXEL_BITS - given.bits)",
+        "& ((1 << given.bits) - 1)",
+        "graded inputs see the lowest bits of pixels",
+    ),
+    Mutant(
+        "strips of another image",
+        "gradrtl/steps/frames.py",
+        'require(data.shape == whole, "image shape"',
+        'require(True, "image shape"',
+        "an image that does not fit the steps is cut all the same",
+    ),
 )

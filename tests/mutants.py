@@ -48,6 +48,7 @@ UNITS = {
     "gradrtl/processes.py": ("test_processes.py",),
     "gradrtl/checks.py": ("test_quantize_network.py",),
     "gradrtl/shapes.py": ("test_quantize_network.py",),
+    "gradrtl/steps/frames.py": ("test_steps_frames.py",),
     "gradrtl/steps/notes.py": ("test_steps_notes.py",),
     "gradrtl/steps/place.py": ("test_steps_place.py", "test_rtl_planning.py"),
     "quantize/fold.py": ("test_quantize_fold.py",),

@@ -93,10 +93,10 @@ def simulate(network: Path, folder: Path | None, images: int | None, threads: in
     found = QuantizedNetwork.load(network)
     frames, labels = labelled_frames(found, folder, images)
     require_labels(found, labels)
-    with bar("simulating", len(frames)) as advance:
+    with bar("simulating", len(labels)) as advance:
         made = run(found, frames, threads, advance)
     say = speaker(output)
-    say(f"{len(frames)} images, accuracy {100 * made.accuracy(labels):.2f} %")
+    say(f"{len(labels)} images, accuracy {100 * made.accuracy(labels):.2f} %")
     what = "layer" if found.is_chain else "population"
     for title, events, synaptic in zip(titles(found), made.events, made.synaptic, strict=True):
         say(f"{what} {title}: {events:.1f} events, {synaptic:.1f} synaptic operations per frame")

@@ -45,15 +45,16 @@ def _frames(given: Input, steps: int, data: Dataset) -> np.ndarray:
 
 def labelled_frames(
     network: QuantizedNetwork, folder: Path | None = None, images: int | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[Any, np.ndarray]:
     """The first `images` test images in `folder` (None: all) and their labels.
 
     Without a folder, those in `data/mnist` if it is there, or else those that come with the package.
     """
     test = images_in(folder)
-    frames = frames_for(network, test)
-    require(images is None or 1 <= images <= len(frames), "images", images, f"1 to {len(frames)}, the test images")
-    return frames[:images], test.labels[:images]
+    count = len(test)
+    require(images is None or 1 <= images <= count, "images", images, f"1 to {count}, the test images")
+    some = test[:images]
+    return frames_for(network, some), some.labels
 
 
 def images_in(folder: Path | None) -> Dataset:

@@ -229,7 +229,7 @@ def with_rates(network: QuantizedNetwork, frames: Frames) -> QuantizedNetwork:
 def training_frames(network: QuantizedNetwork, folder: Path) -> np.ndarray:
     """The training images in `folder` on which event rates are measured."""
     training, _ = load(folder)
-    return frames_for(network, training)[:RATE_IMAGES]
+    return frames_for(network, training[:RATE_IMAGES])
 
 
 def timing(mapping: Mapping, frames: np.ndarray) -> tuple[Cycles, Cycles]:

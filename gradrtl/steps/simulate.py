@@ -11,6 +11,7 @@ import numpy as np
 from ..quantize.network import QuantizedNetwork
 from ..sim import engine
 from ..sim.energy import dense, estimate
+from ..sim.frames import Frames, check
 from ..sim.operations import count
 from . import notes
 
@@ -52,7 +53,7 @@ class Simulation:
 
 def simulate(
     network: QuantizedNetwork,
-    frames: np.ndarray,
+    frames: Frames,
     threads: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Simulation:
@@ -62,7 +63,8 @@ def simulate(
         parts.append(outcome)
         if progress is not None:
             progress(len(outcome.classes))
-    measured = count(network, frames[:COUNTED_IMAGES], threads=threads)
+    some = tuple(values[:COUNTED_IMAGES] for values in check(network, frames))
+    measured = count(network, some, threads=threads)
     return Simulation(
         np.concatenate([part.classes for part in parts]),
         np.concatenate([part.counts for part in parts]),
