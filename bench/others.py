@@ -30,7 +30,7 @@ def check(network: QuantizedNetwork) -> None:
     for layer in network.layers:
         neuron = layer.neuron
         fits = isinstance(layer.synapses, Dense) and neuron.leak == "decaying_input" and neuron.shift == 1
-        fits &= neuron.reset == "hard" and neuron.reset_value == 0 and neuron.fraction == 0
+        fits &= neuron.reset == "hard" and not neuron.reset_value.any() and neuron.fraction == 0
         require(fits, f"layer {layer.name}", neuron.leak, "dense, decaying input, tau = 2, hard reset to 0")
 
 

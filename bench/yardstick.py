@@ -53,7 +53,7 @@ def _by_source(layer: Layer) -> tuple:
     threshold = layer.per_neuron(neuron.threshold).astype(np.int32)
     bias = layer.synapses.bias.astype(np.int32)
     decaying = neuron.leak == "decaying_input"
-    return first, target.astype(np.int32), weight, bias, threshold, decaying, neuron.shift, neuron.reset_value
+    return first, target.astype(np.int32), weight, bias, threshold, decaying, neuron.shift, int(neuron.reset_value[0])
 
 
 @kernel

@@ -13,7 +13,7 @@ from gradrtl.quantize.placement import Placement
 from gradrtl.rtl import header
 from gradrtl.rtl.mapping import map_network
 
-NETWORK = case(3).network
+NETWORK = case(1).network
 LAYERS = len(NETWORK.layers)
 PLACEMENT = Placement((2,) * LAYERS, 8, 5, 6, (0,))
 MAPPING = map_network(NETWORK, PLACEMENT)
