@@ -87,12 +87,12 @@ def _arriving(network: QuantizedNetwork, edge: Edge, frames: tuple[np.ndarray, .
             spikes = trace.spikes[network.graph.index[source]]
             found.append(spikes if edge.pool is None else _pooled(edge.pool, spikes, edge.source_shape))
     delay = edge.connection.delay
-    values = found[0] if len(found) == 1 else np.sum(found, axis=0, dtype=np.int64)
+    seen = found[0] if len(found) == 1 else np.asarray(np.sum(found, axis=0, dtype=np.int64))
     if delay:
-        late = np.zeros_like(values)
-        late[:, delay:] = values[:, : max(0, values.shape[1] - delay)]
-        values = late
-    return values
+        late = np.zeros_like(seen)
+        late[:, delay:] = seen[:, : max(0, seen.shape[1] - delay)]
+        seen = late
+    return seen
 
 
 def pooled(layer: Layer, spikes: np.ndarray) -> np.ndarray:

@@ -164,8 +164,8 @@ _FAULTS = {
         ),
         (
             "rates of all images",
-            "source_rates(network, frames[:RATE_IMAGES])",
-            "source_rates(network, frames)",
+            "values[:RATE_IMAGES] for",
+            "values for",
             "minutes for 60,000",
         ),
         ("silent without rates", "np.ones(edge.sources)", "np.zeros(edge.sources)", "one PE for everything"),
