@@ -87,9 +87,10 @@ class Accumulators(wiring.Component):
                 m.d.sync += self.full[b].eq(0)
             with m.If(stage3.token & (stage3.bank == b)):
                 m.d.sync += [self.full[b].eq(1), self.bad[b].eq(stage3.bad)]
+        product = stage3.product << mapping.shift if mapping.shift else stage3.product
         m.d.comb += [
             before.eq(Mux(forward, last_sum, Mux(stage3.bank, self.sums[1], self.sums[0]))),
-            total.eq(before + stage3.product),
+            total.eq(before + product),
         ]
         m.d.sync += [last_sum.eq(total), forward.eq(stage3.valid & (stage3.row == stage2.row))]
         return m

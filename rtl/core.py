@@ -74,7 +74,7 @@ class Core(wiring.Component):
         m.submodules.fire = fire = self.fire
         serialisers = [self._serialiser(m, i) for i in range(len(self.leaving))]
         events = self.events
-        if len(self.ports) > 1 or self.ports[0].shift:
+        if len(self.ports) > 1:
             m.submodules.join = join = Join(self.ports, mapping.address_bits, value_shape(mapping))
             for i in range(len(self.ports)):
                 wiring.connect(m, wiring.flipped(getattr(self, f"events{i or ''}")), getattr(join, f"port{i}"))

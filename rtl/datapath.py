@@ -123,7 +123,7 @@ class Datapath(wiring.Component):
         """The core of a population, with ports and edges other than one of each only where there are."""
         mapping = self.mapping
         layer, into, routes = mapping.layers[number], mapping.ports[number], mapping.leaving(number)
-        joined = len(into) > 1 or into[0].shift
+        joined = len(into) > 1
         forks = len(routes) > 1 or any(route.delay or route.depth != layer.row_queue_depth for route in routes)
         return Core(
             layer,
@@ -136,11 +136,11 @@ class Datapath(wiring.Component):
 
     def _port(self, port: RoutePort) -> Port:
         mapping = self.mapping
-        offset = mapping.offset(port)
+        offset, shift = mapping.offset(port), port.shift - mapping.layers[port.edge.population].shift
         if port.source is None:
-            return Port(mapping.source_bits, unsigned(mapping.value_bits), offset, port.shift)
+            return Port(mapping.source_bits, unsigned(mapping.value_bits), offset, shift)
         source = mapping.layers[port.source]
-        return Port(source.output_address_bits, output_value_shape(source), offset, port.shift)
+        return Port(source.output_address_bits, output_value_shape(source), offset, shift)
 
     def _input(self, m: Module, events: wiring.PureInterface, flags: Flags | None, cores: list[Core]) -> None:
         """The input's events go to all cores that hear it, each in the cycle in which all take it."""

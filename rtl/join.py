@@ -58,8 +58,6 @@ class Join(wiring.Component):
             sent = inputs[0]
             m.d.comb += [self.events.valid.eq(sent.valid), sent.ready.eq(self.events.ready)]
             m.d.comb += [event[name].eq(sent.payload[name]) for name in ("source", "value", "end", "bad")]
-            if shift := self.ports[0].shift:
-                m.d.comb += event.value.eq(sent.payload.value << shift)
             return m
         turn = Signal(range(len(inputs)), name="turn")
         is_last = Signal(name="is_last")

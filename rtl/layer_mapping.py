@@ -57,6 +57,8 @@ class LayerMapping:
     every_step : bool
         The membranes leave after every step, for a read-out of the largest or of the sum; else of silent neurons, after
         the last.
+    shift : int
+        Weights are worth `2**shift` units of the sum, what an event's value adds to that aside.
     kernel : Kernel or None
         Address arithmetic of a convolution.
     stride_bits : int or None
@@ -82,6 +84,7 @@ class LayerMapping:
     row_queue_depth: int
     kernel: Kernel | None
     stride_bits: int | None
+    shift: int = 0
 
     @property
     def pes(self) -> int:

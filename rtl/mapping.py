@@ -181,6 +181,7 @@ def map_network(
         addresses = np.concatenate([np.where(a >= 0, a + first[i], -1) for i, a in enumerate(found)])
         placed = place(index, addresses, before)
         stride_bits = stride_for(placed.counts) if index in placement.strided else None
+        shift = min(port.shift for port in into)
         is_read = network.populations[index].name == network.readouts[0].source
         mapped[index] = LayerMapping(
             index=index,
@@ -197,11 +198,12 @@ def map_network(
             weights=placed.weights,
             parameters=parameters_of(layer, placed.slots, placed.scan.group_rows),
             every_step=is_read and network.readouts[0].kind in ("largest", "sum"),
-            value_bits=max(_value_bits(network, port) for port in into),
+            value_bits=max(_value_bits(network, port) - shift for port in into),
             queue_depth=placement.queue_depth,
             row_queue_depth=placement.row_queue_depth,
             kernel=placed.kernel,
             stride_bits=stride_bits,
+            shift=shift,
         )
     made = tuple(mapped[index] for index in range(len(layers)))
     routes = routes_of(network, ports, [layer.rows for layer in made], placement.row_queue_depth)
@@ -209,5 +211,5 @@ def map_network(
 
 
 def _value_bits(network: QuantizedNetwork, port: Port) -> int:
-    """Width of the value of an event of a port, moved by its shift."""
+    """Width of the value of an event of a port, moved by all of its shift."""
     return (1 if port.source is not None else unsigned_bits(network.inputs[0].largest)) + port.shift

@@ -192,8 +192,8 @@ MUTANTS = (
     Mutant(
         "weights subtracted",
         "rtl/accumulators.py",
-        "total.eq(before + stage3.product)",
-        "total.eq(before - stage3.product)",
+        "total.eq(before + product)",
+        "total.eq(before - product)",
         "sign error in the accumulator",
     ),
     Mutant(

@@ -9,7 +9,17 @@ import pytest
 from random_cases import case
 from random_networks import Options, frames
 
-from gradrtl.quantize.network import Conv, Dense, Input, IntNeuron, Layer, Pool, QuantizedNetwork
+from gradrtl.quantize.network import (
+    Connection,
+    Conv,
+    Dense,
+    Input,
+    IntNeuron,
+    Layer,
+    Pool,
+    Population,
+    QuantizedNetwork,
+)
 from gradrtl.rtl.pruning import kept_neurons
 from gradrtl.sim import engine
 
@@ -112,3 +122,27 @@ def test_a_silent_channel_and_an_unheard_one():
     )
     kept = kept_neurons(QuantizedNetwork.chain(Input((1, 4, 4), bits=1), layers, 1))
     assert [k.tolist() for k in kept] == [list(range(16, 32)), [0, 1, 2, 3], [0]]
+
+
+def looped(shift: int = 0) -> QuantizedNetwork:
+    """Who hears the input fires; 1 fires as 0 does a step before, and 2 as 1 does; 3 only hears itself. All are read by
+    one neuron but 3, which nobody hears."""
+    back = np.zeros((4, 4), np.int8)
+    back[1, 0] = back[2, 1] = back[3, 3] = 5
+    given = np.array([[7], [0], [0], [0]], np.int8)
+    return QuantizedNetwork(
+        (Input((1,), kind="spikes"),),
+        (
+            Population("loop", (4,), lif(5 << shift), 0, (
+                Connection("input", Dense(given), 4, shift=shift), Connection("loop", Dense(back), 4, 1, shift))),
+            Population("out", (1,), lif(1), 0, (Connection("loop", Dense(np.array([[0, 0, 1, 1]], np.int8)), 4),)),
+        ),
+        6,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("shift", [0, 3])
+def test_least_fixpoints_of_a_loop(shift):
+    """Neurons that fire through others in the loop stay, and those that are heard through others; 3 hears itself
+    alone and never fires."""
+    assert [k.tolist() for k in kept_neurons(looped(shift))] == [[0, 1, 2], [0]]

@@ -111,6 +111,17 @@ def test_addresses_and_values_of_all_ports():
     gaps = np.concatenate([np.zeros(6), made.layers[1].outputs, made.layers[0].outputs]) < 0
     assert np.array_equal(layer.addresses, np.where(gaps, -1, heard))
     assert layer.value_bits == 3, "a spike of b counts four times"
+    assert layer.shift == 0
+
+
+def test_a_shift_that_all_ports_have_costs_nothing():
+    """It moves the sum's addend; only what is above it goes with each event."""
+    made = map_network(loop(delay=1), (1, 1))
+    moved = [replace(c, shift=c.shift + 3) for c in made.network.populations[0].inputs]
+    graph = replace(made.network, populations=(replace(made.network.populations[0], inputs=tuple(moved)),
+                                               made.network.populations[1]))  # fmt: skip
+    layer = map_network(graph, (1, 1)).layers[0]
+    assert (layer.shift, layer.value_bits) == (3, 3)
 
 
 def refused(*populations, match: str, **more) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import dense_graphs
 import numpy as np
 import pytest
 from batches import generate_together
+from dense_graphs import frames, graph
 from graphs import population, weights
 from random_cases import Case, agree
+from test_rtl_flags import STEPS, late
 from test_rtl_top import check
 
 from gradrtl.quantize.network import Connection, Dense, Input, QuantizedNetwork
@@ -26,12 +27,12 @@ SEEDS = (0, 3, 5, 7, 9)  # joins, loops, skips, delays beyond the frame, shifts,
 
 
 def case(seed: int) -> Case:
-    graph = dense_graphs.graph(seed)
+    made = graph(seed)
     generator = np.random.default_rng(seed)
     return Case(
-        graph,
-        dense_graphs.frames(graph, 6, seed),
-        tuple(int(pes) for pes in generator.choice([1, 2, 3, 4], len(graph.populations))),
+        made,
+        frames(made, 6, seed),
+        tuple(int(pes) for pes in generator.choice([1, 2, 3, 4], len(made.populations))),
         int(generator.choice([1, 2, 4])),
         int(generator.integers(2, 10)),
         int(generator.integers(2, 6)),
@@ -62,6 +63,14 @@ def test_dense_graphs(seed, stalls):
     check(one.network, one.mapping, one.frames[:4], stalls, seed)
 
 
+@pytest.mark.parametrize("stalls", [0.0, 0.3])
+@pytest.mark.parametrize("kind", ["static", "spikes"])
+def test_a_packet_waits_for_its_frame(kind, stalls):
+    """What is read out hears nothing of the frame that it belongs to."""
+    mapping = late(kind, 2 * STEPS)
+    check(mapping.network, mapping, frames(mapping.network, 6, 3), stalls, 3)
+
+
 @pytest.mark.parametrize("spikes", range(13))
 def test_the_step_of_a_recurrent_core(spikes):
     """A latency, and `M`: as many cycles as the loop sends events, or as the scan has rows behind its first one.
@@ -82,7 +91,7 @@ def ring(spikes: int, steps: int) -> tuple[Mapping, Trace]:
     neurons = 12
     everything = Dense(np.ones((neurons, neurons), np.int8))
     inputs = Connection("input", weights(neurons, 1), 4), Connection("ring", everything, 2, delay=1)
-    graph = QuantizedNetwork((Input((1,), kind="spikes"),), (population("ring", neurons, *inputs),), steps)
+    made = QuantizedNetwork((Input((1,), kind="spikes"),), (population("ring", neurons, *inputs),), steps)
     fired = np.zeros((1, steps, neurons), np.uint8)
     fired[:, :, :spikes] = 1
-    return map_network(graph, Placement((neurons,))), Trace((fired,), (fired.astype(np.int32),))
+    return map_network(made, Placement((neurons,))), Trace((fired,), (fired.astype(np.int32),))
