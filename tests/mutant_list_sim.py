@@ -279,11 +279,11 @@ SIM = (
         "populations are updated in the order in which they were given",
     ),
     Mutant(
-        "held sources added at every step",
+        "held sums shared",
         "sim/program.py",
-        '"stepped": path + sum(own)',
-        '"stepped": path',
-        "held sources enter the sum of their frame and that of each step",
+        '"held": held if is_held else -1',
+        '"held": 0 if is_held else -1',
+        "populations share their held sums",
     ),
     Mutant(
         "columns of the first input",
