@@ -51,7 +51,7 @@ def count(network: QuantizedNetwork, frames: Frames, *, threads: int | None = No
     for part, outcome in engine.blocks(network, given, trace="spikes", threads=threads):
         assert outcome.trace is not None
         for index, edge in enumerate(network.edges):
-            values = _arriving(network, edge, tuple(each[part] for each in given), outcome.trace)
+            values = arriving(network, edge, tuple(each[part] for each in given), outcome.trace)
             events[index].append(values.sum(axis=2, dtype=np.int64))
             synaptic[index].append(
                 np.array([frame @ fan_outs[index] for frame in values])
@@ -66,12 +66,12 @@ def source_rates(network: QuantizedNetwork, frames: Frames) -> tuple[np.ndarray,
     for part, outcome in engine.blocks(network, given, trace="spikes"):
         assert outcome.trace is not None
         for total, edge in zip(totals, network.edges, strict=True):
-            values = _arriving(network, edge, tuple(each[part] for each in given), outcome.trace)
+            values = arriving(network, edge, tuple(each[part] for each in given), outcome.trace)
             total += (values != 0).sum(axis=(0, 1))
     return tuple(total / len(given[0]) for total in totals)
 
 
-def _arriving(network: QuantizedNetwork, edge: Edge, frames: tuple[np.ndarray, ...], trace: Trace) -> np.ndarray:
+def arriving(network: QuantizedNetwork, edge: Edge, frames: tuple[np.ndarray, ...], trace: Trace) -> np.ndarray:
     """Events that reach a connection's synapses in the run of `frames` with this `trace`: `[frames, steps, sources]`.
 
     Bool for one input (`[frames, 1, sources]` if it is static), uint8 for spikes and max pools, int64 for average pools

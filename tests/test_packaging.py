@@ -99,7 +99,9 @@ def test_lowest_versions_are_those_declared():
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder into which the wheel, built from a copy of the sources, is installed without its dependencies."""
-    pytest.importorskip("setuptools", reason="setuptools, which builds the wheel, is not installed")
+    pytest.importorskip(
+        "setuptools", minversion="77", reason="setuptools 77 or newer, which builds the wheel, is missing"
+    )
     pytest.importorskip("pip", reason="pip, which installs the wheel, is not installed")
     folder = tmp_path_factory.mktemp("wheel")
     tree, wheels, site = folder / "tree", folder / "wheels", folder / "site"

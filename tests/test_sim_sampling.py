@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gradrtl.quantize.network import Conv, Dense, Input, IntNeuron, Layer, Pool, QuantizedNetwork
-from gradrtl.sim.operations import inputs
+from gradrtl.sim.operations import arriving
 from gradrtl.sim.sampling import sample
 
 FRAMES = 3000
@@ -29,7 +29,7 @@ def test_the_events_have_the_rates(pool, kind):
     most = (0.5 if kind == "static" else 1.5, 1.5)
     rates = tuple(generator.uniform(0, high, layer.sources) for high, layer in zip(most, net.layers, strict=True))
     frames, trace = sample(net, rates, FRAMES)
-    for rate, read in zip(rates, inputs(net, frames, trace), strict=True):
+    for rate, read in zip(rates, (arriving(net, edge, (frames,), trace) for edge in net.edges), strict=True):
         assert np.abs((read != 0).sum(axis=(0, 1)) / FRAMES - rate).max() < 0.1
         busy = (read != 0).sum(axis=(1, 2))
         assert busy.std() > 0.2 * busy.mean(), "frames differ in how busy they are"
