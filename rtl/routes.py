@@ -78,7 +78,7 @@ def ports_of(network: QuantizedNetwork) -> tuple[tuple[Port, ...], ...]:
     Raises `UserError` for graphs that there is no hardware for.
     """
     place = {network.populations[number].name: turn for turn, number in enumerate(network.order)}
-    index = {population.name: number for number, population in enumerate(network.populations)}
+    index = network.graph.index
     require(len(network.inputs) == 1, "inputs", len(network.inputs), "1 in hardware")
     require(len(network.readouts) == 1, "readouts", len(network.readouts), "1 in hardware")
     found = []

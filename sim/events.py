@@ -42,7 +42,8 @@ def events_of(mapping: Mapping, frames: np.ndarray, trace: Trace) -> tuple[Event
             spikes = np.zeros_like(spikes)
             spikes[:, -1] = 1  # a membrane read-out sends every membrane after the last step
         if layer.scan.joined:
-            spikes = pooled(layer.layer, spikes)
+            assert layer.layer.pool is not None
+            spikes = pooled(layer.layer.pool, spikes, layer.layer.shape)
         addresses = layer.scan.outputs[:, None] << layer.lane_bits | np.arange(layer.pes)
         found.append(_packed(spikes, layer.emitted, addresses))
     return tuple(found)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..quantize.network import Edge, Layer, Pool, QuantizedNetwork
+from ..quantize.network import Edge, Pool, QuantizedNetwork
 from . import engine, geometry
 from .frames import Frames, check
 from .outcome import Trace
@@ -85,7 +85,7 @@ def arriving(network: QuantizedNetwork, edge: Edge, frames: tuple[np.ndarray, ..
             found.append(given.seen(values)[:, None] != 0 if given.kind == "static" else values != 0)
         else:
             spikes = trace.spikes[network.graph.index[source]]
-            found.append(spikes if edge.pool is None else _pooled(edge.pool, spikes, edge.source_shape))
+            found.append(spikes if edge.pool is None else pooled(edge.pool, spikes, edge.source_shape))
     delay = edge.connection.delay
     seen = found[0] if len(found) == 1 else np.asarray(np.sum(found, axis=0, dtype=np.int64))
     if delay:
@@ -95,16 +95,11 @@ def arriving(network: QuantizedNetwork, edge: Edge, frames: tuple[np.ndarray, ..
     return seen
 
 
-def pooled(layer: Layer, spikes: np.ndarray) -> np.ndarray:
-    """A layer's `spikes` `[frames, steps, neurons]` after pooling: `[frames, steps, pooled sources]`.
+def pooled(pool: Pool, spikes: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The `spikes` of maps of `shape`, `[frames, steps, neurons]`, after pooling: `[frames, steps, pooled sources]`.
 
     Max pool: the OR of each window, with the type of `spikes`. Average pool: int64 numbers of spikes.
     """
-    assert layer.pool is not None
-    return _pooled(layer.pool, spikes, layer.shape)
-
-
-def _pooled(pool: Pool, spikes: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     channels, height, width = pool.output_shape(shape)
     size = pool.size
     maps = spikes.reshape(*spikes.shape[:2], *shape)[..., : height * size, : width * size]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import Out
 
 from ..datapath import source_signature
 from ..mapping import Mapping
+from .receiver import payload_ports
 
 
 class EventAssembler(wiring.Component):
@@ -39,11 +40,7 @@ class EventAssembler(wiring.Component):
         self.largest = mapping.input.largest
         super().__init__(
             {
-                "open": In(1),
-                "payload": In(8),
-                "payload_valid": In(1),
-                "end": In(1),
-                "good": In(1),
+                **payload_ports(),
                 "events": Out(source_signature(mapping)),
                 "idle": Out(1),
             }

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import Out
 
 from ..mapping import Mapping
 from ..streams import beat_layout
+from .receiver import payload_ports
 
 
 class FrameAssembler(wiring.Component):
@@ -38,11 +39,7 @@ class FrameAssembler(wiring.Component):
         self.beat = beat_layout(self.lanes, max(1, (mapping.beats - 1).bit_length()))
         super().__init__(
             {
-                "open": In(1),
-                "payload": In(8),
-                "payload_valid": In(1),
-                "end": In(1),
-                "good": In(1),
+                **payload_ports(),
                 "beats": Out(stream.Signature(self.beat)),
                 "idle": Out(1),
             }

@@ -5,13 +5,14 @@ from __future__ import annotations
 from amaranth.hdl import Cat, Module, Signal, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import Out
 
 from ...errors import require
 from ..loading import image, load_layout
 from ..mapping import Mapping
 from ..memory import read_port, write_port
 from ..packets import LOAD_ADDRESS_BITS, LOAD_HEADER, LOAD_WORDS, LOADED_BITS
+from .receiver import payload_ports
 
 
 class Loader(wiring.Component):
@@ -41,11 +42,7 @@ class Loader(wiring.Component):
             require(bits <= most, f"{field} to load", f"{bits} bits", f"at most {most} bits on a serial line")
         super().__init__(
             {
-                "open": In(1),
-                "payload": In(8),
-                "payload_valid": In(1),
-                "end": In(1),
-                "good": In(1),
+                **payload_ports(),
                 "load": Out(layout),
                 "taken": Out(1),
                 "done": Out(1),

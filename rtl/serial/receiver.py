@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Member, Out
 
 from ..packets import (
     CRC_BYTES,
@@ -19,6 +19,11 @@ from ..packets import (
     SESSION_BITS,
 )
 from .crc import CRC
+
+
+def payload_ports() -> dict[str, Member]:
+    """Ports of a component that takes the payload of packets: `open`, and these outputs of `PacketReceiver`."""
+    return {"open": In(1), "payload": In(8), "payload_valid": In(1), "end": In(1), "good": In(1)}
 
 
 class PacketReceiver(wiring.Component):
