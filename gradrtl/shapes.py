@@ -1,4 +1,4 @@
-"""Shapes of layers, the same for float and integer networks: convolution and pooling over maps."""
+"""Shapes of layers and limits of networks, the same for float and integer networks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ LARGEST_SIZE = 1 << 16  # of a dimension
 LARGEST_SHAPE = 1 << 22  # sources or neurons of a layer
 LARGEST_PADDED = 1 << 24  # sources of a convolution with the zeros around them
 LARGEST_POOL = 16
-LARGEST_LAYERS = 64  # of a network
+LARGEST_LAYERS = 64  # of a network: inputs, populations and read-outs, each
+LARGEST_FAN = 16  # connections into one population, or sources of one connection
+LARGEST_DELAY = 255  # of a connection, in steps
+LARGEST_REFRACTORY = 255  # steps
+LARGEST_STEPS = 65_535  # of a frame
+READOUTS = ("count", "membrane", "largest", "sum")  # of spikes; the others of neurons that do not spike
 
 
 def shape_of(field: str, value: object, dimensions: tuple[int, ...] = (1, 3)) -> tuple[int, ...]:

@@ -15,17 +15,21 @@ from typing import Any
 
 from ..checks import choice, fields, flag, items, name, real, whole
 from ..errors import UserError, require, within
-from ..shapes import LARGEST_SIZE, Pool, shape_of
+from ..shapes import (
+    LARGEST_DELAY,
+    LARGEST_FAN,
+    LARGEST_LAYERS,
+    LARGEST_REFRACTORY,
+    LARGEST_SIZE,
+    LARGEST_STEPS,
+    READOUTS,
+    Pool,
+    shape_of,
+)
 from .description import ConvSpec, DenseSpec
 
-LARGEST_POPULATIONS = 64
-LARGEST_FAN = 16  # connections into one population, or sources of one connection
-LARGEST_STEPS = 65_535
-LARGEST_DELAY = 255  # steps
-LARGEST_REFRACTORY = 255  # steps
 SLOWEST, FASTEST = 1 - 2**-8, 2**-8  # the range of a learnt decay: what a factor over 2**8 can hold
 LEARNT = ("fixed", "population", "channel", "neuron")
-READOUTS = ("count", "membrane", "largest", "sum")
 
 
 def _decay(field: str, value: Any) -> float:
@@ -225,8 +229,8 @@ class Graph:
         object.__setattr__(self, "name", name("network.name", self.name, least=0))
         object.__setattr__(self, "steps", whole("network.steps", self.steps, 1, LARGEST_STEPS))
         for field, kind in (("inputs", InputSpec), ("populations", PopulationSpec)):
-            values: tuple[Any, ...] = tuple(items(f"network.{field}", getattr(self, field), LARGEST_POPULATIONS))
-            require(len(values) >= 1, f"network.{field}", 0, f"1 to {LARGEST_POPULATIONS}")
+            values: tuple[Any, ...] = tuple(items(f"network.{field}", getattr(self, field), LARGEST_LAYERS))
+            require(len(values) >= 1, f"network.{field}", 0, f"1 to {LARGEST_LAYERS}")
             for value in values:
                 if not isinstance(value, kind):
                     raise UserError.of(f"network.{field}", type(value).__name__, f"a {kind.__name__} each")
@@ -419,11 +423,11 @@ class Graph:
         """Inverse of `to_json`; what has a default may be left out. `UserError` names the field that is wrong."""
         body = fields("network", body, ("name", "inputs", "populations", "readout", "steps"))
         inputs = []
-        for index, entry in enumerate(items("network.inputs", body["inputs"], LARGEST_POPULATIONS)):
+        for index, entry in enumerate(items("network.inputs", body["inputs"], LARGEST_LAYERS)):
             with within(f"inputs[{index}]"):
                 inputs.append(InputSpec(**fields("input", entry, ("name", "shape"), ("held",))))
         populations = []
-        for index, entry in enumerate(items("network.populations", body["populations"], LARGEST_POPULATIONS)):
+        for index, entry in enumerate(items("network.populations", body["populations"], LARGEST_LAYERS)):
             with within(f"populations[{index}]"):
                 populations.append(_population(entry))
         readout = ReadoutSpec(**fields("readout", body["readout"], ("source",), ("kind", "group")))
@@ -442,7 +446,7 @@ _NEURON = tuple(NeuronSpec.__dataclass_fields__)
 def _population(entry: Any) -> PopulationSpec:
     entry = fields("population", entry, ("name", "inputs"), ("neuron", "bias", "batch_norm"))
     inputs = []
-    for index, inner in enumerate(items("inputs", entry["inputs"], LARGEST_POPULATIONS)):
+    for index, inner in enumerate(items("inputs", entry["inputs"], LARGEST_LAYERS)):
         with within(f"inputs[{index}]"):
             inputs.append(_connection(inner))
     neuron = dict(fields("neuron", entry.get("neuron", {}), (), _NEURON))

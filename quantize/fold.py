@@ -26,8 +26,8 @@ from ..errors import UserError, require, within
 from ..model import description
 from ..model.checkpoint import NORM, Checkpoint
 from ..model.description import FloatNeuron
-from ..shapes import LARGEST_LAYERS, LARGEST_SIZE, Conv2dGeometry, Pool, shape_of
-from .interface import LARGEST_STEPS, Readout
+from ..shapes import LARGEST_LAYERS, LARGEST_SIZE, LARGEST_STEPS, Conv2dGeometry, Pool, shape_of
+from .interface import Readout
 
 LARGEST_WEIGHTS = 1e-30, 1e30  # bounds of a layer's largest weight
 BATCH_NORM_EPS = 1e-5  # torch's default, which model/networks.py keeps

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..checks import choice, name, whole
-from ..shapes import LARGEST_SHAPE, shape_of
+from ..shapes import LARGEST_SHAPE, READOUTS, shape_of
 
 PIXEL_BITS = 8
 SUM_BITS = 32  # of a word of the result packet, signed: the class, or a class's sum
-MEMBRANES = ("membrane", "largest", "sum")  # read-outs of neurons that do not spike
-LARGEST_STEPS = 65_535  # of a frame
 
 
 @dataclass(frozen=True)
@@ -65,6 +63,6 @@ class Readout:
     source: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "kind", choice("readout.kind", self.kind, ("count", *MEMBRANES)))
+        object.__setattr__(self, "kind", choice("readout.kind", self.kind, READOUTS))
         object.__setattr__(self, "source", name("readout.source", self.source, least=0))
         object.__setattr__(self, "group", whole("readout.group", self.group, 1, LARGEST_SHAPE))

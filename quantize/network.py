@@ -25,10 +25,10 @@ from .. import archive
 from ..arrays import connectivity
 from ..checks import whole
 from ..errors import require, within
-from ..shapes import LARGEST_LAYERS, Pool
+from ..shapes import LARGEST_LAYERS, LARGEST_STEPS, Pool
 from . import network_file, network_file_1
 from .graph import Edge, Graph
-from .interface import LARGEST_STEPS, PIXEL_BITS, SUM_BITS, Input, Readout
+from .interface import PIXEL_BITS, SUM_BITS, Input, Readout
 from .layer import Layer
 from .neuron import LIMIT, Adaptation, IntNeuron, LeakKind, Parameters, Reset, Rounding, State, SynapticCurrent
 from .placement import Placement, checked_rates

@@ -16,12 +16,12 @@ import numpy as np
 from ..archive import Claim, Claims
 from ..checks import fields, items, name, whole
 from ..errors import UserError, require, within
-from ..shapes import LARGEST_LAYERS, Conv2dGeometry, Pool, shape_of
+from ..shapes import LARGEST_FAN, LARGEST_LAYERS, LARGEST_STEPS, Conv2dGeometry, Pool, shape_of
 from . import network_file_1
-from .interface import LARGEST_STEPS, Input, Readout
+from .interface import Input, Readout
 from .neuron import Adaptation, IntNeuron, Parameters, SynapticCurrent
 from .placement import Placement
-from .population import LARGEST_FAN, Connection, Population
+from .population import Connection, Population
 from .synapses import Conv, Dense
 
 if TYPE_CHECKING:

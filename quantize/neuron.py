@@ -13,11 +13,11 @@ from ..arrays import frozen
 from ..bits import signed_range
 from ..checks import choice, flag, whole
 from ..errors import UserError, require
+from ..shapes import LARGEST_REFRACTORY
 
 LIMIT = 1 << 30  # magnitudes of parameters, biases and sums stay below: every u fits a 32-bit integer
 LARGEST_MEMBRANE_BITS = 31
 LARGEST_SHIFT = 15
-LARGEST_REFRACTORY = 255  # steps
 
 
 class LeakKind(StrEnum):

@@ -13,13 +13,11 @@ from ..arrays import frozen
 from ..bits import signed_range
 from ..checks import name, whole
 from ..errors import UserError, require
-from ..shapes import LARGEST_SHAPE, Pool, shape_of
+from ..shapes import LARGEST_DELAY, LARGEST_FAN, LARGEST_SHAPE, Pool, shape_of
 from .neuron import LIMIT, IntNeuron, Parameters
 from .synapses import WEIGHT_BITS, Conv, Dense
 
-LARGEST_DELAY = 255  # steps
 LARGEST_CONNECTION_SHIFT = 16
-LARGEST_FAN = 16  # connections into one population, or sources of one connection
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ import numpy as np
 
 from gradrtl.errors import UserError
 from gradrtl.quantize.network import LIMIT, IntNeuron, Layer, QuantizedNetwork
-from gradrtl.quantize.neuron import LARGEST_REFRACTORY, Adaptation, SynapticCurrent
+from gradrtl.quantize.neuron import Adaptation, SynapticCurrent
+from gradrtl.shapes import LARGEST_REFRACTORY
 
 TOPS = tuple((1 << bits) - 1 for bits in range(31, 0, -1))
 

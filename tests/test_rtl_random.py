@@ -17,9 +17,9 @@ from random_networks import Options, frames
 from shrinking import plainer, shrink, simpler
 
 from gradrtl.cli import main
-from gradrtl.quantize.interface import LARGEST_STEPS
 from gradrtl.quantize.network import Conv, Dense, Input, IntNeuron, Layer, QuantizedNetwork, Readout
 from gradrtl.rtl.verilog import generate, header
+from gradrtl.shapes import LARGEST_STEPS
 from gradrtl.sim import engine
 
 CACHE = Path(__file__).parent.parent / "build" / "cache"
