@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..errors import UserError, require
+from ..shapes import LARGEST_STEPS
 from .architecture import described
 from .description import Network
 from .graph import Graph
@@ -70,7 +71,7 @@ class TrainConfig:
         one_of(("rate", "cross-entropy")),
     )
     precision: str = setting("float32", "Number format of the matrix products.", one_of(("float32", "bfloat16")))
-    steps: int | None = setting(None, "Time steps T per image; None: the network's own.", between(1, 255))
+    steps: int | None = setting(None, "Time steps T per image; None: the network's own.", between(1, LARGEST_STEPS))
     images: int | None = setting(None, "Number of training images used, the first ones; None: all.", at_least(1))
     held_out: int | None = setting(
         None,

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..checks import choice, fields, flag, items, name, real, whole
 from ..errors import UserError, require, within
-from ..shapes import LARGEST_LAYERS, LARGEST_SIZE, Conv2dGeometry, Pool, shape_of
+from ..shapes import LARGEST_LAYERS, LARGEST_SIZE, LARGEST_STEPS, Conv2dGeometry, Pool, shape_of
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class Network:
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", name("network.name", self.name, least=0))
         object.__setattr__(self, "input_shape", shape_of("network.input_shape", self.input_shape, (3,)))
-        object.__setattr__(self, "steps", whole("network.steps", self.steps, 1, 255))
+        object.__setattr__(self, "steps", whole("network.steps", self.steps, 1, LARGEST_STEPS))
         object.__setattr__(self, "vote", whole("network.vote", self.vote, 1, LARGEST_SIZE))
         layers = tuple(items("network.layers", self.layers, LARGEST_LAYERS))
         require(len(layers) >= 1, "network.layers", 0, f"1 to {LARGEST_LAYERS}")

@@ -205,7 +205,7 @@ def test_a_description_file(data: Path, tmp_path: Path) -> None:
         (["--network", "missing.json"], "network description is missing.json, expected a JSON file"),
         (["--layers", "30-4", "--recipe", "gradr", "--connectivity", "0.1"], "connectivity is 0.1, expected None"),
         (["--layers", "30-4", "--epochs", "0"], "epochs is 0, expected 1 or above"),
-        (["--layers", "30-4", "--steps", "300"], "steps is 300, expected 1 to 255"),
+        (["--layers", "30-4", "--steps", "70000"], "steps is 70000, expected 1 to 65535"),
         (["--layers", "30-4", "--held-out", "100"], "held_out is 100, expected 1 to 99, of 100 training images"),
         (["--layers", "30-4"], "batch is 128, expected at most the 90 training images"),
         (["--layers", "30-4", "--spike-cost", "nan"], "spike_cost is nan, expected a number: 0 or above"),

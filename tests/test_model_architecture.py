@@ -125,7 +125,7 @@ DENSE = {"kind": "dense", "outputs": 10}
         ({"layers": [{"synapses": DENSE, "batch_norm": 1}]}, "batch_norm is 1, expected True or False"),
         ({"layers": [{"synapses": DENSE, "pool": 2}]}, "pool is 2, expected an object"),
         ({"layers": [{"synapses": {"kind": "dense", "outputs": True}}]}, "outputs is True"),
-        ({"layers": [{"synapses": DENSE}], "steps": 256}, "steps is 256"),
+        ({"layers": [{"synapses": DENSE}], "steps": 65_536}, "steps is 65536"),
         ({"layers": [{"synapses": DENSE}], "input_shape": [1, 8, 8]}, r"input_shape is \(1, 8, 8\), expected"),
     ],
 )
@@ -140,6 +140,7 @@ def test_a_configuration_with_a_description_goes_through_json(tmp_path: Path) ->
     config = TrainConfig(network=found, steps=3)
     assert TrainConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
     assert config.description(SHAPE).steps == 3
-    assert TrainConfig(network="784-20-10", steps=2).description(SHAPE).steps == 2
+    for steps in (2, 65_535):
+        assert TrainConfig(network="784-20-10", steps=steps).description(SHAPE).steps == steps
     with pytest.raises(UserError, match="description"):
         read_description(tmp_path / "missing.json", SHAPE)

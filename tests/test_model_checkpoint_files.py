@@ -43,7 +43,7 @@ def test_comes_back(made: Checkpoint, tmp_path: Path) -> None:
     ("where", "value", "message"),
     [
         (["network"], 7, "network is 7, expected an object with the fields name"),
-        (["network", "steps"], 3.0, "network.steps is 3.0, expected a whole number, 1 to 255"),
+        (["network", "steps"], 3.0, "network.steps is 3.0, expected a whole number, 1 to 65535"),
         (["network", "vote"], True, "network.vote is True, expected a whole number"),
         (["network", "name"], {"a": 1}, "network.name is {'a': 1}, expected a name"),
         (["network", "input_shape"], [1, 65536, 65536], "network.input_shape is .*, expected at most 4194304 sources"),
