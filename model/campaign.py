@@ -27,6 +27,7 @@ from .graph import ConnectionSpec, Graph, InputSpec, PopulationSpec, ReadoutSpec
 from .held_out import HELD_OUT
 from .networks import network_of
 from .train import Row, evaluate, train
+from .workers import join
 
 OUT = Path("build/campaign")
 MNIST = Path("data/mnist")
@@ -70,33 +71,39 @@ CONVOLUTIONAL: dict[str, TrainConfig] = {
 }
 
 
-def deep_maps(name: str, residual: bool) -> Graph:
-    """Five convolutions and an output layer, each on the layer before it; `residual`: and on the one before that."""
-    populations: list[PopulationSpec] = []
-    for depth in range(1, 7):
-        pool = Pool("max", 2) if depth in (2, 6) else None
-        sources = [f"maps{n}" for n in ((depth - 1, depth - 2) if residual and depth > 3 else (depth - 1,))]
-        if depth == 1:
-            sources = ["image"]
-        synapses = DenseSpec(10) if depth == 6 else ConvSpec(16)
-        heard = ConnectionSpec(tuple(sources), synapses, pool=pool)
-        own = "output" if depth == 6 else f"maps{depth}"
-        populations.append(PopulationSpec(own, (heard,), batch_norm=depth < 6))
+def deep_maps(blocks: int, residual: bool) -> Graph:
+    """A stem of two convolutions, `blocks` of two, one with stride 2 and an output layer; all maps are 16.
+
+    In a residual network a block's spikes are added to what the block has heard (Fang et al. 2021): what follows
+    the stem hears the sum of all blocks before it. In the chain it hears the last one alone.
+    """
+    last = 2 * blocks + 3
+    populations = [PopulationSpec("maps1", (ConnectionSpec(("image",), ConvSpec(16)),), batch_norm=True)]
+    for layer in range(2, last + 1):
+        first = layer % 2 if residual and layer > 3 else 0  # of a block, or behind the last one
+        sources = [f"maps{n}" for n in range(layer - 1, 1 if first else layer - 2, -2)]
+        conv = ConvSpec(16, stride=(2, 2) if layer == last else (1, 1))
+        heard = ConnectionSpec(tuple(sources), conv, pool=Pool("max", 2) if layer == 2 else None)
+        populations.append(PopulationSpec(f"maps{layer}", (heard,), batch_norm=True))
+    populations.append(PopulationSpec("output", (ConnectionSpec((f"maps{last}",), DenseSpec(10)),)))
+    name = f"{'residual' if residual else 'plain'}-{last + 1}"
     return Graph(name, (InputSpec("image", (1, 28, 28)),), tuple(populations), ReadoutSpec("output"), steps=4)
 
 
-# a residual network, and the chain of as many synapses: the same but for the spikes that are added
+# residual networks, and chains of as many synapses: the same but for the spikes that are added
 DEEP: dict[str, TrainConfig] = {
-    f"mnist-{kind}-20": replace(
+    f"mnist-{kind}{2 * blocks + 4}-20": replace(
         SPARSEST,
-        network=deep_maps(kind, kind == "residual"),
+        network=deep_maps(blocks, kind == "residual"),
         precision="float32",
         epochs=15,
+        batch=256,
         dense=0.2,
         rewire=0.6,
         connectivity=0.2,
         lr=3e-3,
     )
+    for blocks in (4,)
     for kind in ("residual", "plain")
 }
 
@@ -137,7 +144,8 @@ COMPARED: dict[str, dict[str, TrainConfig]] = {
 def runs() -> dict[str, TrainConfig]:
     """All runs by name, in the order in which they are made."""
     committed = {f"{name}-s{seed}": replace(config, seed=seed) for seed in SEEDS for name, config in COMMITTED.items()}
-    once = {f"{name}-s0": config for name, config in (CONVOLUTIONAL | RECURRENT | DEEP | CURVE).items()}
+    once = {f"{name}-s0": config for name, config in (CONVOLUTIONAL | RECURRENT | CURVE).items()}
+    deep = {f"{name}-s{seed}": replace(config, seed=seed) for name, config in DEEP.items() for seed in SEEDS}
     once["mnist-conv-20-s1"] = replace(CONVOLUTIONAL["mnist-conv-20"], seed=1)  # the better on held-out images is kept
     compared = {
         f"{recipe}-{which}-s{seed}": replace(config, seed=seed, epochs=EPOCHS)
@@ -145,12 +153,13 @@ def runs() -> dict[str, TrainConfig]:
         for recipe, settings in COMPARED.items()
         for which, config in settings.items()
     }
-    return committed | once | compared
+    return committed | once | deep | compared
 
 
 def main(names: list[str]) -> None:
     """Make the runs called `names`, or all, then the table of the complete ones."""
     torch.set_num_threads(1)
+    device = join("auto").device
     everything = runs()
     for name in names:
         require(name in everything, "run", name, ", ".join(everything))
@@ -166,8 +175,8 @@ def main(names: list[str]) -> None:
             continue
         training, test = data.load(images)
         command = f"python -m gradrtl.model.campaign {name}"
-        made = train(config, training, folder, on_epoch=partial(_show, name), command=command)
-        figures = {**made.figures, "test": evaluate(network_of(made), test).accuracy}
+        made = train(config, training, folder, on_epoch=partial(_show, name), command=command, device=device.type)
+        figures = {**made.figures, "test": evaluate(network_of(made).to(device), test, device=device).accuracy}
         replace(made, figures=figures).save(path)
         (folder / "resume.pt").unlink()
         print(name, json.dumps(figures), flush=True)

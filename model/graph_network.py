@@ -19,7 +19,7 @@ from torch.nn import functional
 from . import dynamics, fused, recurrent
 from .description import DenseSpec, FloatNeuron
 from .graph import FASTEST, SLOWEST, ConnectionSpec, Graph, NeuronSpec, PopulationSpec, weight_name
-from .neurons import max_pool
+from .neurons import fire, max_pool
 from .sequences import strips
 
 NORM_ARRAYS = {"gain": "weight", "shift": "bias", "mean": "running_mean", "variance": "running_var"}
@@ -173,9 +173,11 @@ class GraphNetwork(nn.Module):
             outputs[part.name, 1] = pixels[None] if part.held else strips(pixels, graph.steps).transpose(0, 1)
         for group in graph.components:
             members = [self._all[self.index[name]] for name in group]
-            on_cpu = images.device.type == "cpu"
+            on_cpu = _compiles(images)
             if on_cpu and len(members) == 1 and self.pools[group[0]]:
                 self._maps(members[0], outputs, potentials, rates if layer_rates else None)
+            elif not on_cpu and len(members) == 1 and _is_plain(graph, members[0].spec):
+                self._plain(members[0], outputs, potentials)
             elif on_cpu and len(members) == 1 and self._runs_at_once(members[0]):
                 self._at_once(members[0], outputs, potentials)
             else:
@@ -202,6 +204,13 @@ class GraphNetwork(nn.Module):
             found = x.mean(dim=0)
         outputs = found.float().flatten(1)
         return outputs.unflatten(1, (-1, readout.group)).mean(dim=2)
+
+    def _plain(self, population: Population, outputs: Outputs, potentials: dict[str, Tensor]) -> None:
+        """Run plain neurons in torch's operations, over all steps: what an accelerator is good at."""
+        spec, steps = population.spec, self.description.steps
+        total = self._sum(population, list(range(len(spec.inputs))), outputs, potentials)
+        current = population.over_time(total).float()
+        outputs[spec.name, 1], potentials[spec.name] = fire(current, plain(spec.neuron), steps)
 
     @staticmethod
     def _runs_at_once(population: Population) -> bool:
@@ -328,20 +337,29 @@ class GraphNetwork(nn.Module):
         return self._seen(replace(connection, delay=0), now, reach)[0]
 
 
+def _compiles(x: Tensor) -> bool:
+    """Whether compiled loops run where `x` is; elsewhere torch's operations do."""
+    return x.device.type == "cpu"
+
+
 def plain(neuron: NeuronSpec) -> FloatNeuron:
     """A neuron without further states, as `fused.py` knows it."""
     kind, tau = ("if", 2.0) if neuron.decay == 1 else ("lif", 1 / (1 - neuron.decay))
     return FloatNeuron(kind, tau, False, neuron.threshold, neuron.reset, neuron.reset_value)
 
 
-def _pool_of(graph: Graph, spec: PopulationSpec) -> int:
-    """Size of the max pool that all hear maps of plain neurons through, 1 for none; 0 for what is more than those."""
+def _is_plain(graph: Graph, spec: PopulationSpec) -> bool:
+    """Whether a population hears no cycle, and its neurons have a membrane, a reset and nothing else."""
     neuron = spec.neuron
     more = neuron.current or neuron.adaptation or neuron.refractory or neuron.learnt != "fixed" or not neuron.spiking
     known = neuron.reset != "none" and neuron.decay > 0 and neuron.threshold > neuron.reset_value
     start = neuron.start_value in (None, neuron.reset_value) and neuron.reset_amount in (None, neuron.threshold)
-    is_plain = len(graph.shapes[spec.name]) == 3 and not graph.is_recurrent(spec.name) and not spec.bias
-    if more or not known or not start or not is_plain:
+    return not more and known and start and not graph.is_recurrent(spec.name)
+
+
+def _pool_of(graph: Graph, spec: PopulationSpec) -> int:
+    """Size of the max pool that all hear maps of plain neurons through, 1 for none; 0 for what is more than those."""
+    if not _is_plain(graph, spec) or len(graph.shapes[spec.name]) != 3 or spec.bias:
         return 0
     heard = [c.pool for p in graph.populations for c in p.inputs if spec.name in c.sources]
     sizes = {pool.size if pool is not None and pool.kind == "max" else 1 for pool in heard}

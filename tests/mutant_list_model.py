@@ -104,6 +104,20 @@ MODEL = (
         "maps that are heard with and without a pool are put out pooled alone",
     ),
     Mutant(
+        "accelerators without normalisation",
+        "model/graph_network.py",
+        "current = population.over_time(total).float()",
+        "current = total.float()",
+        "on an accelerator, the sums of plain neurons are not normalised and have no bias",
+    ),
+    Mutant(
+        "accelerators ignore what neurons have beside a membrane",
+        "model/graph_network.py",
+        "return not more and known and start and not graph.is_recurrent(spec.name)",
+        "return known and not graph.is_recurrent(spec.name)",
+        "on an accelerator, adaptive and refractory neurons run as plain ones",
+    ),
+    Mutant(
         "read-out of the first membrane",
         "model/graph_network.py",
         "found = x[-1]",

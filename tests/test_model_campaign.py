@@ -37,7 +37,8 @@ def test_committed(path: Path) -> None:
 
 
 def test_residual_and_plain_differ_in_what_is_added_alone() -> None:
-    residual, plain = (campaign.DEEP[f"mnist-{kind}-20"] for kind in ("residual", "plain"))
+    layers = 12
+    residual, plain = (campaign.DEEP[f"mnist-{kind}{layers}-20"] for kind in ("residual", "plain"))
     assert replace(residual, network=plain.network) == plain
     assert isinstance(residual.network, Graph)
     assert isinstance(plain.network, Graph)
@@ -46,7 +47,10 @@ def test_residual_and_plain_differ_in_what_is_added_alone() -> None:
     assert [sources[:1] for sources in added] == [
         population.inputs[0].sources for population in plain.network.populations
     ]
-    assert [len(sources) for sources in added] == [1, 1, 1, 2, 2, 2]
+    assert len(added) == layers
+    assert [len(sources) for sources in added[4::2]] == list(range(2, layers // 2))
+    assert all(len(sources) == 1 for sources in added[:4] + added[5::2])
+    assert added[4] == ("maps4", "maps2")
 
 
 def test_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gradrtl import archive
 from gradrtl.errors import UserError
-from gradrtl.model import checkpoint, dynamics
+from gradrtl.model import checkpoint, dynamics, graph_network
 from gradrtl.model.architecture import described, read_description
 from gradrtl.model.checkpoint import Checkpoint
 from gradrtl.model.config import TrainConfig
@@ -52,6 +52,13 @@ def conv(*sources: str, delay: int = 0, pool: Pool | None = None) -> ConnectionS
 
 
 GRAPHS = {
+    "chain": Graph(
+        "chain",
+        (ROWS,),
+        (PopulationSpec("a", (dense("rows"),), NEURON), PopulationSpec("out", (dense("a", outputs=3),))),
+        ReadoutSpec("out"),
+        steps=6,
+    ),
     "self": Graph(
         "self",
         (ROWS, IMAGE),
@@ -196,6 +203,23 @@ def test_maps_of_plain_neurons_are_one_operation() -> None:
     assert torch.allclose(fast, slow, atol=1e-5)
     for found, expected in zip(of_fast, of_slow, strict=True):
         assert torch.allclose(found, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_the_operations_of_an_accelerator_are_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made to run here: plain neurons over all steps at once, the others step by step."""
+    torch.manual_seed(3)
+    network = lively(GRAPHS[name])
+    pixels = images(network.description)
+    expected = network(pixels)
+    of_expected = torch.autograd.grad(expected.square().sum(), list(network.parameters()))
+    monkeypatch.setattr(graph_network, "_compiles", lambda x: False)
+    found, rates = network(pixels, layer_rates=True)
+    of_found = torch.autograd.grad(found.square().sum(), list(network.parameters()))
+    assert torch.allclose(found, expected, atol=1e-5)
+    for one, other in zip(of_found, of_expected, strict=True):
+        assert torch.allclose(one, other, rtol=1e-3, atol=1e-3 * float(other.abs().max()))
+    assert len(rates) == len(network.description.populations)
 
 
 @pytest.mark.parametrize("name", GRAPHS)
