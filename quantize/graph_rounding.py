@@ -204,7 +204,7 @@ def _population(folded: FoldedGraph, population: FoldedPopulation, formats: Grap
             inputs.append(Connection(spec.sources, synapses, formats.weight_bits, spec.delay, shift, spec.pool))
     empty = not any(connection.synapses.weight.any() for connection in inputs)
     require(not empty, f"{where} weights", f"all rounded to 0 at {formats.weight_bits} bits", "more weight_bits")
-    bias = _nearest(f"{where} bias", population.bias, unit.value)
+    bias = nearest(f"{where} bias", population.bias, unit.value)
     with within(where):
         neuron = integer_neuron(population, formats, unit.value)
     return Population(population.name, population.trained.shape, neuron, bias, tuple(inputs))
@@ -220,7 +220,7 @@ def integer_neuron(population: FoldedPopulation, formats: GraphFormats, unit: fl
     fine = unit / (1 << fraction)
 
     def rounded(what: str, value: float) -> int:
-        return int(_nearest(what, np.array([value]), fine)[0])
+        return int(nearest(what, np.array([value]), fine)[0])
 
     reset = rounded("reset_value", spec.reset_value)
     threshold = reset + 1  # of neurons that do not spike it is not used
@@ -232,13 +232,13 @@ def integer_neuron(population: FoldedPopulation, formats: GraphFormats, unit: fl
     amount = None
     if spec.reset == "soft":
         amount = rounded("reset_amount", spec.threshold if spec.reset_amount is None else spec.reset_amount)
-    leak, shift, factor = _leak(decays["decay"], formats.decay_bits)
+    leak, shift, factor = leak_of(decays["decay"], formats.decay_bits)
     current = adaptation = None
     if spec.current is not None:
-        held = _factors(decays["current.decay"], formats.decay_bits)
+        held = factors_of(decays["current.decay"], formats.decay_bits)
         current = SynapticCurrent(held, formats.decay_bits, spec.current.enters)
     if spec.adaptation is not None:
-        held = _factors(decays["adaptation.decay"], formats.decay_bits)
+        held = factors_of(decays["adaptation.decay"], formats.decay_bits)
         adaptation = Adaptation(held, formats.decay_bits, rounded("jump", spec.adaptation.jump))  # type: ignore[arg-type]
     return IntNeuron(
         leak=leak,
@@ -252,7 +252,7 @@ def integer_neuron(population: FoldedPopulation, formats: GraphFormats, unit: fl
         spiking=spec.spiking,
         reset_amount=amount,
         start_value=None if spec.start_value is None else rounded("start_value", spec.start_value),
-        rounding=_rounding(population, formats),
+        rounding=rounding_for(_every(population), formats),
         current=current,
         adaptation=adaptation,
         refractory=spec.refractory,
@@ -264,16 +264,22 @@ def fraction_of(population: FoldedPopulation, formats: GraphFormats) -> int:
 
     Decays of 0 and 1 are exact, and need none.
     """
+    return fraction_for(_every(population), formats)
+
+
+def fraction_for(decays: list[float], formats: GraphFormats) -> int:
+    """The same of states that keep `decays` of themselves."""
     if formats.membrane_fraction is not None:
         return formats.membrane_fraction
-    slowest = max((decay for decay in _every(population) if decay < 1), default=0.0)
+    slowest = max((decay for decay in decays if decay < 1), default=0.0)
     return 0 if slowest == 0 else min(LARGEST_FRACTION, ceil(log2(1 / (1 - slowest))) + 1)
 
 
-def _rounding(population: FoldedPopulation, formats: GraphFormats) -> Rounding:
+def rounding_for(decays: list[float], formats: GraphFormats) -> Rounding:
+    """The rounding of states that keep `decays` of themselves."""
     if formats.rounding != "auto":
         return Rounding(formats.rounding)
-    slow = any(SLOW < decay < 1 for decay in _every(population))
+    slow = any(SLOW < decay < 1 for decay in decays)
     return Rounding.NEAREST if slow else Rounding.FLOOR
 
 
@@ -282,21 +288,22 @@ def _every(population: FoldedPopulation) -> list[float]:
     return [float(decay) for decays in population.trained.decays.values() for decay in decays]
 
 
-def _leak(decays: np.ndarray, bits: int) -> tuple[LeakKind, int, np.ndarray | int]:
+def leak_of(decays: np.ndarray, bits: int) -> tuple[LeakKind, int, np.ndarray | int]:
     """Kind, shift and factors of membranes that keep `decays` of themselves."""
     if bool((decays == 1).all()):
         return LeakKind.NONE, 1, 0
     shift = -log2(1 - float(decays[0])) if decays[0] < 1 else 0.0
     if bool((decays == decays[0]).all()) and shift == int(shift) and 1 <= shift <= LARGEST_SHIFT:
         return LeakKind.SHIFT, int(shift), 0
-    return LeakKind.MULTIPLY, bits, _factors(decays, bits)
+    return LeakKind.MULTIPLY, bits, factors_of(decays, bits)
 
 
-def _factors(decays: np.ndarray, bits: int) -> np.ndarray:
+def factors_of(decays: np.ndarray, bits: int) -> np.ndarray:
+    """int64 factors over `2**bits` of states that keep `decays` of themselves."""
     return np.rint(decays.astype(np.float64) * (1 << bits)).astype(np.int64)
 
 
-def _nearest(what: str, values: np.ndarray, unit: float) -> np.ndarray:
+def nearest(what: str, values: np.ndarray, unit: float) -> np.ndarray:
     """int64 `values / unit`, to nearest; `UserError` if one is too large."""
     found = values / unit
     extreme = float(np.abs(found).max())

@@ -235,6 +235,7 @@ class QuantizedNetwork:
             len(population.inputs) == 1
             and population.inputs[0].sources == (source,)
             and population.inputs[0].delay == population.inputs[0].shift == 0
+            and (isinstance(population.inputs[0].synapses, Conv) or len(population.shape) == 1)
             for population, source in zip(self.populations, names[:-1], strict=True)
         )
         return chained and len(self.inputs) == len(self.readouts) == 1 and self.readouts[0].source == names[-1]

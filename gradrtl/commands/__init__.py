@@ -9,6 +9,7 @@ COMMANDS = {
     "demo": "demo",
     "train": "training",
     "quantize": "training",
+    "import": "importing",
     "info": "network",
     "simulate": "network",
     "place": "hardware",

@@ -1,0 +1,166 @@
+"""`gradrtl import`: networks of other frameworks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import UserError, require
+from .options import at_least, bar, output_file, speaker, whole_command
+
+if TYPE_CHECKING:
+    from ..steps.importing import Imported, Row
+
+FRAMEWORKS = ("nir", "snntorch", "norse", "sinabs", "spikingjelly", "rockpool", "spyx")
+
+
+@click.command("import")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("-o", "--output", default="build/network.npz", type=click.Path(path_type=Path), help="- is stdout.")
+@click.option(
+    "--framework",
+    type=click.Choice(FRAMEWORKS),
+    help="Whose convention the next options start from.  [default: the recording's, or nir]",
+)
+@click.option("--dt", type=float, help="Time of a step, in the unit of the file.")
+@click.option("--integrator", type=click.Choice(["euler", "exponential"]), help="How states decay.")
+@click.option("--reset", type=click.Choice(["value", "subtract", "subtract-delayed"]), help="What a spike does.")
+@click.option("--compare", type=click.Choice(["gt", "ge"]), help="Whether a membrane equal to the threshold spikes.")
+@click.option("--spikes", type=click.Choice(["single", "multi"]), help="Spikes of a neuron in a step.")
+@click.option(
+    "--gain",
+    type=click.Choice(["nir", "resistance", "one", "undecayed"]),
+    help="What multiplies the sum on its way into the membrane.",
+)
+@click.option(
+    "--synapse",
+    type=click.Choice(["nir", "jump", "decayed"]),
+    help="What multiplies it on its way into a synaptic current.",
+)
+@click.option("--steps", type=int, callback=at_least(1), help="Steps of a frame.  [default: those of the frames]")
+@click.option(
+    "--input",
+    "kind",
+    default="spikes",
+    type=click.Choice(["spikes", "graded", "static"]),
+    help="What the network reads.",
+)
+@click.option("--input-bits", default=8, type=int, help="Bits of a pixel or count, 1 to 8.")
+@click.option(
+    "--readout",
+    type=click.Choice(["count", "membrane", "largest", "sum"]),
+    help="What is read.  [default: count; membrane of neurons that do not spike]",
+)
+@click.option("--bits", default=8, type=int, help="Weight bits, 2 to 8.")
+@click.option("--per-channel", is_flag=True, help="A unit, and a threshold, for each output channel.")
+@click.option(
+    "--fraction", default="auto", help="Extra low bits of membranes, 0 to 8; auto: as many as the decays need."
+)
+@click.option("--decay-bits", default=15, type=int, help="Fraction bits of decays, 1 to 15.")
+@click.option("--membrane-bits", type=int, help="Width of saturating membranes. [default: exact]")
+@click.option("--calibrate", type=click.Path(path_type=Path), help="Frames (.npy, .npz) to compare on.")
+@click.option("--labels", type=click.Path(path_type=Path), help="Their labels (.npy), for the accuracy.")
+@click.option("--search", is_flag=True, help="Search the units on the frames.")
+@click.option("--reference", type=click.Path(path_type=Path), help="What the framework gave (.npz) for its own input.")
+@click.option("--check", is_flag=True, help="Report every finding, write nothing.")
+def import_(
+    model, output, framework, dt, integrator, reset, compare, spikes, gain, synapse, steps, kind, input_bits, readout,
+    bits, per_channel, fraction, decay_bits, membrane_bits, calibrate, labels, search, reference, check,
+) -> None:  # fmt: skip
+    """Import MODEL, a NIR file, as an integer network.
+
+    NIR leaves open how a neuron moves in a step: --framework says who wrote the file. The table shows where spikes
+    differ: between the framework's recording and floats, the import; between floats and integers, the rounding.
+    """
+    from ..model.importing.convention import Convention
+    from ..model.importing.records import Findings
+    from ..quantize.graph_rounding import GraphFormats
+    from ..quantize.imported import Asked
+    from ..steps.importing import framework_of, import_nir, load_samples
+
+    say = speaker(output)
+    convention = Convention.of(
+        framework or framework_of(reference) or "nir",
+        dt=dt, integrator=integrator, reset=reset, compare=compare, spikes=spikes, gain=gain, synapse=synapse,
+    )  # fmt: skip
+    if fraction != "auto":
+        require(fraction.isdecimal(), "fraction", fraction, "auto, or 0 to 8")
+    formats = GraphFormats(bits, input_bits, None if fraction == "auto" else int(fraction), membrane_bits, decay_bits)
+
+    def asked(found: int | None) -> Asked:
+        wanted = steps or found
+        if wanted is None:
+            raise UserError.of("steps", "not given", "--steps, or frames that have them")
+        require(found is None or wanted <= found, "steps", wanted, f"at most {found}, those of the frames")
+        return Asked(wanted, kind, readout, per_channel)
+
+    say(f"convention {convention.line}")
+    findings = Findings()
+    try:
+        with bar("search", 100) as advance:
+            done = 0.0
+
+            def progress(number: int, total: int) -> None:
+                nonlocal done
+                advance(100 * number / total - done)
+                done = 100 * number / total
+
+            made = import_nir(
+                model, convention, asked, formats,
+                lambda graph: load_samples(graph, kind, calibrate, labels, reference), findings, search, progress,
+            )  # fmt: skip
+    except UserError as error:
+        if not check:
+            for note in findings.notes:
+                say(f"note: {note}")
+            raise
+        every = findings.errors or [str(error)]
+        for text in [*(f"note: {note}" for note in findings.notes), *(f"error: {text}" for text in every)]:
+            click.echo(text)
+        raise UserError(f"{len(every)} in the way of importing {model}") from None
+    for note in made.notes:
+        say(f"note: {note}")
+    _show(made, say)
+    if check:
+        say("nothing in the way")
+        return
+    network = replace(made.network, notes={**made.network.notes, "command": whole_command()})
+    with output_file(output) as path:
+        network.save(path)
+    say(f"{network.connected} synapses, {network.steps} steps, digest {network.digest[:16]}")
+    say(f"wrote {output}")
+
+
+def _show(made: Imported, say) -> None:
+    """The table, a line a population, and the accuracy."""
+    if made.rows:
+        heads = ("population", "neurons", "framework", "floats", "integers", "import differs", "rounding differs")
+        lines = [heads, *(_cells(row) for row in made.rows)]
+        widths = [max(len(line[i]) for line in lines) for i in range(len(heads))]
+        for line in lines:
+            say("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    if made.accuracy:
+        say("accuracy: " + ", ".join(f"{what} {100 * value:.2f} %" for what, value in made.accuracy.items()))
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    floats, integers, recorded = row.spikes
+
+    def differs(count: int | None, first: tuple[int, int, int] | None) -> str:
+        if count is None:
+            return "-"
+        where = "" if first is None else f", first at frame {first[0]} step {first[1]} neuron {first[2]}"
+        return f"{count} of {row.positions}{where}"
+
+    return (
+        row.name,
+        str(row.neurons),
+        "-" if recorded is None else str(recorded),
+        str(floats),
+        str(integers),
+        differs(row.recorded_differ, row.recorded_first),
+        differs(row.differ, row.first),
+    )

@@ -1,0 +1,186 @@
+"""Reads a NIR file (HDF5) into `Record`s: in a process of its own, for the HDF5 library may crash on damaged files.
+
+The file is read as it stands. Links to other files and data that are stored elsewhere are refused, plug-ins are not
+loaded, and sizes are checked before anything is unpacked. `python -m gradrtl.model.importing.hdf5 FILE OUT` is that
+process: it writes the nodes to OUT, arrays and one line of JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import UserError, require, within
+from .records import GRAPH, LARGEST_DEPTH, LARGEST_NODES, Record
+
+LARGEST_TOTAL = 1 << 28  # bytes of all arrays together, unpacked
+LARGEST_TEXT = 4096  # bytes of one text
+LARGEST_EDGES = 1 << 16
+MEMORY = 1 << 32  # bytes of address space
+SECONDS = 60  # of time and of processor time
+REFUSED = 3  # exit code: the last line of stderr says why
+
+
+def read(path: str | Path) -> Record:
+    """The graph of a NIR file.
+
+    Raises
+    ------
+    UserError
+        The file is missing, damaged, too large, or no NIR file.
+    ModuleNotFoundError
+        `h5py` is not installed.
+    """
+    path = Path(path)
+    require(path.is_file(), "NIR file", path, "a file that exists")
+    if find_spec("h5py") is None:
+        raise ModuleNotFoundError("No module named 'h5py'", name="h5py")
+    with within(f"NIR file {path}"), tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "nodes.npz"
+        command = [sys.executable, "-m", __name__, os.path.realpath(path), str(out)]
+        environment = {**os.environ, "HDF5_PLUGIN_PRELOAD": "::", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        try:
+            done = subprocess.run(command, env=environment, capture_output=True, timeout=SECONDS, check=False)
+        except subprocess.TimeoutExpired:
+            raise UserError(f"not read within {SECONDS} seconds: damaged") from None
+        if done.returncode == REFUSED:
+            raise UserError(done.stderr.decode(errors="replace").strip().splitlines()[-1])
+        if done.returncode:
+            raise UserError("not an HDF5 file, or damaged (its reader ended)")
+        with np.load(out, allow_pickle=False) as arrays:
+            return _record(json.loads(arrays["tree"].tobytes()), arrays)
+
+
+def _record(tree: dict[str, Any], arrays: Any) -> Record:
+    fields = {name: arrays[value] if is_array else value for name, (is_array, value) in tree["fields"].items()}
+    nodes = {name: _record(node, arrays) for name, node in tree["nodes"].items()}
+    return Record(tree["type"], fields, nodes, tuple((a, b) for a, b in tree["edges"]))
+
+
+class _Reader:
+    """What has been read so far: arrays by number, their bytes, the number of nodes."""
+
+    def __init__(self) -> None:
+        self.arrays: dict[str, np.ndarray] = {}
+        self.bytes = 0
+        self.nodes = 0
+
+    def node(self, group: Any, where: str, depth: int) -> dict[str, Any]:
+        """A node of the file as JSON; arrays are named by their number."""
+        import h5py
+
+        require(depth <= LARGEST_DEPTH, where, "nested", f"at most {LARGEST_DEPTH} deep")
+        self.nodes += 1
+        require(self.nodes <= LARGEST_NODES, "nodes", f"more than {LARGEST_NODES}", f"at most {LARGEST_NODES}")
+        require(isinstance(group, h5py.Group), where, "no group", "a group with the fields of a node")
+        kind = self.value(group, "type", where) if "type" in group else None
+        require(isinstance(kind, str), f"{where} type", kind, "text, the type of a node")
+        found: dict[str, Any] = {"type": kind, "fields": {}, "nodes": {}, "edges": []}
+        for name in group:
+            if name in ("type", "metadata") or (
+                kind == GRAPH and name in ("nodes", "edges", "input_type", "output_type")
+            ):
+                continue
+            value = self.value(group, name, where)
+            if isinstance(value, np.ndarray):
+                number = f"a{len(self.arrays)}"
+                self.arrays[number] = value
+                found["fields"][name] = [True, number]
+            else:
+                found["fields"][name] = [False, value]
+        if kind == GRAPH:
+            inner = self.member(group, "nodes", where)
+            require(isinstance(inner, h5py.Group), f"{where} nodes", "no group", "a group of nodes")
+            for name in inner:
+                require(name.isprintable() and name != "", f"{where} node name", repr(name), "printable characters")
+                below = f"node {name}" if where == "graph" else f"{where}.{name}"
+                found["nodes"][name] = self.node(self.member(inner, name, where), below, depth + 1)
+            found["edges"] = self.edges(group, where)
+        return found
+
+    def member(self, group: Any, name: str, where: str) -> Any:
+        """`group[name]`, if that is stored in this file."""
+        import h5py
+
+        require(name in group, f"{where} {name}", "missing", f"the fields of a {GRAPH}: nodes and edges")
+        link = group.get(name, getlink=True)
+        require(isinstance(link, h5py.HardLink), f"{where} {name}", "a link", "data of this file")
+        return group[name]
+
+    def value(self, group: Any, name: str, where: str) -> Any:
+        """A field: an array of numbers, or text."""
+        import h5py
+
+        data = self.member(group, name, where)
+        label = f"{where} {name}"
+        require(isinstance(data, h5py.Dataset), label, "a group", "numbers or text")
+        require(data.external is None and not data.is_virtual, label, "stored in another file", "data of this file")
+        if h5py.check_string_dtype(data.dtype) is not None:
+            require(data.shape == (), label, "several texts", "one")
+            text = data[()]
+            text = text.decode("utf8", errors="replace") if isinstance(text, bytes) else str(text)
+            require(len(text) <= LARGEST_TEXT and text.isprintable(), label, "not a short text", "printable characters")
+            return text
+        require(data.shape is not None and data.dtype.kind in "biuf", label, data.dtype, "numbers or text")
+        self.bytes += data.size * data.dtype.itemsize
+        require(self.bytes <= LARGEST_TOTAL, "size", f"more than {LARGEST_TOTAL} bytes", f"at most {LARGEST_TOTAL}")
+        array = np.asarray(data[()])
+        return array.astype(np.float64 if array.dtype.kind == "f" else np.int64)
+
+    def edges(self, group: Any, where: str) -> list[tuple[str, str]]:
+        """The edges of a graph; a graph without edges may store them as an empty array of any kind."""
+        import h5py
+
+        data = self.member(group, "edges", where)
+        require(isinstance(data, h5py.Dataset) and data.external is None and not data.is_virtual, f"{where} edges",
+                "not stored as such", "an array of pairs of names")  # fmt: skip
+        if data.size == 0 or data.shape is None:
+            return []
+        pairs = data.ndim == 2 and data.shape[1] == 2 and h5py.check_string_dtype(data.dtype) is not None
+        require(pairs, f"{where} edges", f"{data.dtype} {data.shape}", "an array of pairs of names")
+        require(data.shape[0] <= LARGEST_EDGES, f"{where} edges", data.shape[0], f"at most {LARGEST_EDGES}")
+        text = [
+            [end.decode("utf8", errors="replace") if isinstance(end, bytes) else str(end) for end in pair]
+            for pair in data[()]
+        ]
+        return [(a, b) for a, b in text]
+
+
+def _main(path: str, out: str) -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if hard == resource.RLIM_INFINITY or hard > MEMORY:
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    import h5py
+
+    reader = _Reader()
+    try:
+        with h5py.File(path, "r") as file:
+            root = reader.member(file, "node", "file") if "node" in file else file
+            require("type" in root, "contents", "another HDF5 file", "a NIR graph under the name node")
+            tree = reader.node(root, "graph", 0)
+        text = np.frombuffer(json.dumps(tree).encode(), np.uint8)
+        np.savez(out, tree=text, **reader.arrays)  # type: ignore[arg-type]
+    except UserError as error:
+        why = str(error)
+    except Exception as error:  # h5py raises many kinds on damaged bytes
+        told = " ".join(str(error).split()) or type(error).__name__
+        why = f"not an HDF5 file, or damaged ({told[:200]})"
+    else:
+        return
+    print("".join(c if c.isprintable() else "?" for c in why), file=sys.stderr)
+    sys.exit(REFUSED)
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])
