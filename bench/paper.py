@@ -28,7 +28,7 @@ def main() -> int:
     """Exit code 1 if anything differs."""
     mapping = map_network(networks.random_cifar10_paper(), PES)
     for layer in mapping.layers:
-        click.echo(f"{layer.layer.name}: {layer.pes} PEs, {layer.rows} rows, bits {layer.memory_bits}")
+        click.echo(f"{layer.population.name}: {layer.pes} PEs, {layer.rows} rows, bits {layer.memory_bits}")
     click.echo(f"{mapping.memory_bits:,} memory bits")
     for line in budget(mapping):
         click.echo(line)

@@ -1,6 +1,6 @@
 """Convolution in hardware: from the address of an event to its list and bases, from the taps of a synapse to its row.
 
-A dense layer passes through unchanged. The arithmetic is that of `rtl/convolution.py`.
+A core without convolutions passes both through unchanged. The arithmetic is that of `rtl/convolution.py`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from amaranth.lib.memory import Memory
 
 from ..bits import unsigned_bits
 from .convolution import Axis
+from .lists import Heard
 from .mapping import LayerMapping
 from .memory import read_port
 from .streams import event_layout
@@ -24,37 +25,40 @@ def located_layout(mapping: LayerMapping, value: ShapeLike) -> data.StructLayout
     return data.StructLayout(event.members | bases)
 
 
-def locate(m: Module, mapping: LayerMapping, source: Signal, located: data.View) -> None:
-    """List and bases of the event at the input address `source`, in the same cycle.
+def locate(m: Module, mapping: LayerMapping, heard: Heard, source: Value, suffix: str = "") -> dict[str, Value]:
+    """List and bases of an event at the address `source` of a port, in the same cycle: fields of `located_layout`.
 
-    Addresses that come from a scan hold group, row, column and lane. Those of the input are pixel numbers; a
-    table holds their lists and bases.
+    Addresses that come from a scan hold group, row, column and lane. Those of an input are pixel numbers; a
+    table holds their lists and bases. `suffix` stands behind its name.
     """
-    kernel = mapping.kernel
+    sources, kernel = heard.sources, mapping.kernel
     if kernel is None:
-        m.d.comb += located.source.eq(source)
-        return
-    rows, columns = kernel.rows, kernel.columns
-    if kernel.source is None:
-        _, y, x = np.unravel_index(mapping.addresses, mapping.layer.input_shape)
-        entry = data.StructLayout({"source": mapping.list_bits, "y": rows.base_bits, "x": columns.base_bits})
-        found = zip(mapping.lists.tolist(), rows.bases[y].tolist(), columns.bases[x].tolist(), strict=True)
+        return {"source": source + heard.first if len(mapping.heard) > 1 else source}
+    if sources is None:
+        return {
+            "source": source + heard.first,
+            "y": Const(kernel.rows.first_base),
+            "x": Const(kernel.columns.first_base),
+        }
+    rows, columns = sources.rows, sources.columns
+    if sources.outgoing is None:
+        _, y, x = np.unravel_index(heard.addresses, heard.edge.input_shape)
+        entry = data.StructLayout(
+            {"source": mapping.list_bits, "y": kernel.rows.base_bits, "x": kernel.columns.base_bits}
+        )
+        found = zip(heard.lists.tolist(), rows.bases[y].tolist(), columns.bases[x].tolist(), strict=True)
         init = [{"source": number, "y": y, "x": x} for number, y, x in found]
-        m.submodules.bases = bases = Memory(shape=entry, depth=max(2, len(init)), init=init)
-        port = read_port(bases, "base", "comb")
-        m.d.comb += [
-            port.addr.eq(source),
-            located.source.eq(port.data.source),
-            located.y.eq(port.data.y),
-            located.x.eq(port.data.x),
-        ]
-        return
-    lane, x, y, group = _split(source, kernel.lane_bits, kernel.source.x_bits, kernel.source.y_bits)
-    m.d.comb += [
-        located.source.eq(Cat(_phase(columns, x), _phase(rows, y), lane, group)),
-        located.y.eq(_looked_up(rows.bases, y)),
-        located.x.eq(_looked_up(columns.bases, x)),
-    ]
+        m.submodules[f"bases{suffix}"] = bases = Memory(shape=entry, depth=max(2, len(init)), init=init)
+        port = read_port(bases, f"base{suffix}", "comb")
+        m.d.comb += port.addr.eq(source)
+        return {"source": port.data.source, "y": port.data.y, "x": port.data.x}
+    lane, x, y, group = _split(source, sources.lane_bits, sources.outgoing.x_bits, sources.outgoing.y_bits)
+    number: Value = Cat(_phase(columns, x), _phase(rows, y), lane, group)
+    return {
+        "source": number + heard.first if heard.first else number,
+        "y": looked_up(rows.bases, y),
+        "x": looked_up(columns.bases, x),
+    }
 
 
 def target_row(
@@ -77,7 +81,7 @@ def target_row(
     target_y, target_x = (Signal(unsigned_bits(len(axis.reached) - 1), name=f"target_{name}") for name, axis in named)
     row = Signal(mapping.row_bits, name="row")
     starts = np.arange(mapping.scan.groups) * mapping.scan.group_rows
-    exists = _looked_up(rows.reached >= 0, target_y) & _looked_up(columns.reached >= 0, target_x)
+    exists = looked_up(rows.reached >= 0, target_y) & looked_up(columns.reached >= 0, target_x)
     m.d.sync += [
         target_tags.eq(stage),
         target_weight.eq(synapse.weight),
@@ -88,15 +92,15 @@ def target_row(
         row_tags.valid.eq(target_tags.valid & exists),
         weight.eq(target_weight),
         row.eq(
-            _looked_up(starts, group)
-            + _looked_up(np.maximum(rows.reached, 0), target_y)
-            + _looked_up(np.maximum(columns.reached, 0), target_x)
+            looked_up(starts, group)
+            + looked_up(np.maximum(rows.reached, 0), target_y)
+            + looked_up(np.maximum(columns.reached, 0), target_x)
         ),
     ]
     return row_tags, weight, row
 
 
-def _split(source: Signal, *bits: int) -> list[Value]:
+def _split(source: Value, *bits: int) -> list[Value]:
     """Fields of `source` from the lowest bit up; the last one has the remaining bits."""
     fields, at = [], 0
     for width in bits:
@@ -107,10 +111,10 @@ def _split(source: Signal, *bits: int) -> list[Value]:
 
 def _phase(axis: Axis, index: Value) -> Value:
     """Phase of the source row, or column, at `index`, in as many bits as the axis has for it."""
-    return _looked_up(axis.phases, index, axis.phase_bits) if axis.phase_bits else Const(0, 0)
+    return looked_up(axis.phases, index, axis.phase_bits) if axis.phase_bits else Const(0, 0)
 
 
-def _looked_up(table: np.ndarray, index: Value, bits: int | None = None) -> Value:
+def looked_up(table: np.ndarray, index: Value, bits: int | None = None) -> Value:
     """`table[index]` as a table of constants of `bits`, by default as many as needed.
 
     Indices beyond the end give the last entry.

@@ -1,10 +1,10 @@
-"""One layer in hardware: processing elements that integrate, a fire unit that scans, a serialiser that sends."""
+"""One population in hardware: processing elements that integrate, a fire unit that scans, a serialiser that sends."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -23,7 +23,7 @@ from .update import output_value_shape
 
 
 class Core(wiring.Component):
-    """The core of one layer.
+    """The core of one population.
 
     Ports
     -----
@@ -31,12 +31,12 @@ class Core(wiring.Component):
         In: events and end-of-step tokens, broadcast to all PEs: taken when no PE's queue is full. Those of further
         ports are `events1` and so on; a `Join` takes them one after another.
     spikes
-        Out: this layer's events and tokens, addresses in scan order; in a membrane read-out the membranes, as events
-        of the last step. Those of further edges are `spikes1` and so on, each with a delay of its own (`Edge`).
+        Out: its events and tokens, addresses in scan order; in a membrane read-out the membranes, as events of the
+        last step. Those of further edges are `spikes1` and so on, each with a delay of its own (`Edge`).
     load_write, load_address, load_word
         In, if `loadable`: a word for the synapse memory of the PE whose bit is set.
 
-    `fire_valid`, `fire_spikes`, `fire_membranes` show every update of the layer, for traces. Integration of a step
+    `fire_valid`, `fire_spikes`, `fire_membranes` show every update, for traces. Integration of a step
     overlaps the scan of the step before. Throughput: the cycles of a step are the largest of its events, the synapses
     of its most loaded PE, its rows and its spikes; `sim/timing/` is exact.
     """
@@ -58,13 +58,17 @@ class Core(wiring.Component):
         self.ports = tuple(ports) or (Port(mapping.address_bits, value_shape(mapping)),)
         self.leaving = tuple(leaving) or (Leaving(mapping.row_queue_depth),)
         self.fire = FireUnit(mapping, steps, steps if static else 1, self.leaving)
-        spikes = stream.Signature(event_layout(mapping.output_address_bits, output_value_shape(mapping)))
         super().__init__(
             {
                 f"events{i or ''}": In(stream.Signature(event_layout(port.address_bits, port.value)))
                 for i, port in enumerate(self.ports)
             }
-            | {f"spikes{i or ''}": Out(spikes) for i in range(len(self.leaving))}
+            | {
+                f"spikes{i or ''}": Out(
+                    stream.Signature(event_layout(mapping.output_address_bits(edge.way), output_value_shape(mapping)))
+                )
+                for i, edge in enumerate(self.leaving)
+            }
             | (load_ports(mapping, mapping.pes) if loadable else {})
         )
 
@@ -75,14 +79,17 @@ class Core(wiring.Component):
         serialisers = [self._serialiser(m, i) for i in range(len(self.leaving))]
         events = self.events
         if len(self.ports) > 1:
-            m.submodules.join = join = Join(self.ports, mapping.address_bits, value_shape(mapping))
+            m.submodules.join = join = Join(self.ports, located_layout(mapping, value_shape(mapping)), self._locate)
             for i in range(len(self.ports)):
                 wiring.connect(m, wiring.flipped(getattr(self, f"events{i or ''}")), getattr(join, f"port{i}"))
             events = join.events
         event = events.payload
         located = Signal(located_layout(mapping, value_shape(mapping)), name="located")
         m.d.comb += [located[name].eq(event[name]) for name in ("value", "end", "bad")]
-        locate(m, mapping, event.source, located)
+        fields = {name: event[name] for name in ("source", "y", "x") if name in event.shape().members}
+        if len(self.ports) == 1:
+            fields = locate(m, mapping, mapping.heard[0], event.source)
+        m.d.comb += [located[name].eq(field) for name, field in fields.items()]
         pes = [ProcessingElement(mapping, p, self.loadable) for p in range(mapping.pes)]
         for p, pe in enumerate(pes):
             m.submodules[f"pe{p}"] = pe
@@ -123,25 +130,31 @@ class Core(wiring.Component):
         ]
         return m
 
+    def _locate(self, m: Module, number: int, source: Value) -> dict[str, Value]:
+        """List and bases of an event at the address `source` of a port."""
+        return locate(m, self.mapping, self.mapping.heard[number], source, str(number))
+
     def _serialiser(self, m: Module, number: int) -> Serialiser | Edge:
         """What is behind the fire unit on the edge `number`."""
         mapping, edge = self.mapping, self.leaving[number]
-        sizes = mapping.scan.output_bits, mapping.pes, output_value_shape(mapping), edge.depth
+        outgoing = mapping.outgoing[edge.way]
+        sizes = outgoing.output_bits, mapping.pes, output_value_shape(mapping), edge.depth
         made: Serialiser | Edge
         if edge.delay:
-            made = Edge(*sizes, mapping.output_address_bits, edge.delay)
+            made = Edge(*sizes, mapping.output_address_bits(edge.way), edge.delay)
         else:
-            made = Serialiser(*sizes, mapping.output_address_bits)
+            made = Serialiser(*sizes, mapping.output_address_bits(edge.way))
         m.submodules[f"serialiser{number or ''}"] = made
         return made
 
     def _fork(self, m: Module, fire: FireUnit, serialisers: Sequence[Serialiser | Edge]) -> None:
         """Every edge gets every row: with its credit there is space for it."""
         for i, one in enumerate(serialisers):
+            rows = getattr(fire, f"rows{self.leaving[i].way or ''}")
             if len(serialisers) == 1:
-                wiring.connect(m, fire.rows, one.rows)
+                wiring.connect(m, rows, one.rows)
             else:
-                m.d.comb += [one.rows.payload.eq(fire.rows.payload), one.rows.valid.eq(fire.rows.valid)]
+                m.d.comb += [one.rows.payload.eq(rows.payload), one.rows.valid.eq(rows.valid)]
             if isinstance(one, Edge):
                 m.d.comb += one.masked.eq(fire.masked[i])
             wiring.connect(m, one.events, wiring.flipped(getattr(self, f"spikes{i or ''}")))

@@ -94,7 +94,7 @@ class Datapath(wiring.Component):
         sums: wiring.PureInterface = readout.events
         flags = None
         if not mapping.network.is_chain:
-            flags = Flags(mapping, stream.Signature(event_layout(last.output_address_bits, readout.value)))
+            flags = Flags(mapping, stream.Signature(event_layout(last.output_address_bits(), readout.value)))
             m.submodules.flags = ResetInserter(self.abort)(flags)
             wiring.connect(m, flags.sums_o, readout.events)
             sums = flags.sums_i
@@ -124,23 +124,23 @@ class Datapath(wiring.Component):
         mapping = self.mapping
         layer, into, routes = mapping.layers[number], mapping.ports[number], mapping.leaving(number)
         joined = len(into) > 1
-        forks = len(routes) > 1 or any(route.delay or route.depth != layer.row_queue_depth for route in routes)
+        forks = len(routes) > 1 or any(r.delay or r.depth != layer.row_queue_depth for r in routes)
         return Core(
             layer,
             mapping.network.steps,
             into[0].edge.held,
             self.loadable and layer.stride_bits is not None,
             [self._port(port) for port in into] if joined else (),
-            [Leaving(route.depth, route.delay) for route in routes] if forks else (),
+            [Leaving(route.depth, route.delay, route.way) for route in routes] if forks else (),
         )
 
     def _port(self, port: RoutePort) -> Port:
         mapping = self.mapping
-        offset, shift = mapping.offset(port), port.shift - mapping.layers[port.edge.population].shift
+        shift = port.shift - mapping.layers[port.edge.population].shift
         if port.source is None:
-            return Port(mapping.source_bits, unsigned(mapping.value_bits), offset, shift)
+            return Port(mapping.source_bits, unsigned(mapping.value_bits), shift)
         source = mapping.layers[port.source]
-        return Port(source.output_address_bits, output_value_shape(source), offset, shift)
+        return Port(source.output_address_bits(mapping.way(port)), output_value_shape(source), shift)
 
     def _input(self, m: Module, events: wiring.PureInterface, flags: Flags | None, cores: list[Core]) -> None:
         """The input's events go to all cores that hear it, each in the cycle in which all take it."""

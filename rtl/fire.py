@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from amaranth.hdl import Module, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from .issue import Issue, Leaving
 from .latency import BANKS
 from .mapping import LayerMapping
 from .pool import Pool
-from .streams import credit_layout, row_layout
-from .update import Update, output_value_shape, sums_layout
+from .streams import credit_layout
+from .update import Update, sums_layout
 
 
 class FireUnit(wiring.Component):
     """Scans the rows of a full accumulator bank and puts out rows of spikes.
 
-    Three components: `Issue`, `Update`, `Pool`. A row passes six stages without waiting: issue, read, memory output,
+    Three components: `Issue`, `Update`, and a `Pool` for each way in which rows leave. A row passes six stages without
+    waiting: issue, read, memory output,
     update, fire, offer. Flow control is by credits: a row is issued only with a credit for the row queue. The credit
     returns when the row leaves that queue, or does not enter it. So no `ready` passes backwards through the stages. A
     bank is scanned once, or, with static input, `steps` times in a row; on its last scan each sum is cleared after it
@@ -40,6 +41,7 @@ class FireUnit(wiring.Component):
         Out: low while both banks are cleared after reset, `rows` cycles; events must wait.
     rows
         Out: `row_layout`, one for each row and step, the last of a step marked `end`; must be taken in the same cycle.
+        By further ways of `mapping.outgoing`: `rows1` and so on.
     credit
         In: `credit_layout`, credits that come back from the row queue. Those of further edges: `credit1` and so on.
     masked
@@ -58,7 +60,7 @@ class FireUnit(wiring.Component):
         self.mapping = mapping
         self.issue = Issue(mapping, steps, scans, edges)
         self.update = Update(mapping)
-        self.pool = Pool(mapping)
+        self.pools = [Pool(mapping, way) for way in range(len(mapping.outgoing))]
         super().__init__(
             {
                 "full": In(BANKS),
@@ -70,9 +72,7 @@ class FireUnit(wiring.Component):
                 "clear_row": Out(mapping.row_bits),
                 "release": Out(BANKS),
                 "running": Out(1),
-                "rows": Out(
-                    stream.Signature(row_layout(mapping.scan.output_bits, mapping.pes, output_value_shape(mapping)))
-                ),
+                **{f"rows{way or ''}": pool.signature.members["rows"] for way, pool in enumerate(self.pools)},
                 "credit": In(credit_layout()),
                 "update_valid": Out(1),
                 "update_spikes": Out(mapping.pes),
@@ -86,7 +86,8 @@ class FireUnit(wiring.Component):
         m = Module()
         m.submodules.issue = issue = self.issue
         m.submodules.update = update = self.update
-        m.submodules.pool = pool = self.pool
+        for way, pool in enumerate(self.pools):
+            m.submodules[f"pool{way or ''}"] = pool
         for name in ("full", "bad", "credit", *(f"credit{i}" for i in range(1, len(issue.edges)))):
             m.d.comb += getattr(issue, name).eq(getattr(self, name))
         for name in ("row", "read", "clear", "clear_row", "release", "running"):
@@ -95,9 +96,9 @@ class FireUnit(wiring.Component):
         m.d.comb += [
             update.issued.eq(issue.issued),
             update.sums.eq(self.sums),
-            pool.updated.eq(updated),
+            *(pool.updated.eq(updated) for pool in self.pools),
             self.update_valid.eq(updated.valid),
-            self.update_spikes.eq(updated.mask if self.mapping.layer.neuron.spiking else 0),
+            self.update_spikes.eq(updated.mask if self.mapping.population.neuron.spiking else 0),
             self.update_membranes.eq(updated.membranes),
         ]
         if any(edge.delay for edge in issue.edges):
@@ -107,5 +108,6 @@ class FireUnit(wiring.Component):
                 m.d.sync += late.eq(masked)
                 masked = late
             m.d.sync += self.masked.eq(masked)
-        wiring.connect(m, pool.rows, wiring.flipped(self.rows))
+        for way, pool in enumerate(self.pools):
+            wiring.connect(m, pool.rows, wiring.flipped(getattr(self, f"rows{way or ''}")))
         return m

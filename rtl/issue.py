@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from .addressing import looked_up
 from .latency import BANKS
 from .mapping import LayerMapping
+from .scan import Outgoing
 from .streams import credit_layout
 
 
@@ -18,10 +21,19 @@ def tags_layout(mapping: LayerMapping) -> data.StructLayout:
     """Tags of a row in the fire unit.
 
     `row`: its number; `output`: row part of the address under which it leaves; `end`, `bad`: last of its step, of a
-    malformed frame; `first`, `last`: in the first or last step of its frame; `sends`: completes its window.
+    malformed frame; `first`, `last`: in the first or last step of its frame; `sends`: completes its window. Of further
+    ways in which rows leave, `output1`, `sends1`; of a way with a pool of its own `opens`: the first of its window,
+    and `inside` one.
     """
-    flags = dict.fromkeys(("end", "bad", "first", "last", "sends"), 1)
-    return data.StructLayout({"row": mapping.row_bits, "output": mapping.scan.output_bits} | flags)
+    outputs = {f"output{suffix}": outgoing.output_bits for suffix, outgoing in _ways(mapping)}
+    flags = dict.fromkeys(("end", "bad", "first", "last", *(f"sends{suffix}" for suffix, _ in _ways(mapping))), 1)
+    own = [name + suffix for suffix, outgoing in _ways(mapping) if outgoing.pool for name in ("opens", "inside")]
+    return data.StructLayout({"row": mapping.row_bits} | outputs | flags | dict.fromkeys(own, 1))
+
+
+def _ways(mapping: LayerMapping) -> list[tuple[str, Outgoing]]:
+    """The ways in which rows leave, with what stands behind the names of each."""
+    return [(str(way or ""), outgoing) for way, outgoing in enumerate(mapping.outgoing)]
 
 
 def issued_layout(mapping: LayerMapping) -> data.StructLayout:
@@ -32,10 +44,11 @@ def issued_layout(mapping: LayerMapping) -> data.StructLayout:
 
 @dataclass(frozen=True)
 class Leaving:
-    """An edge that leaves a fire unit: entries of its row queue, its delay in steps."""
+    """An edge that leaves a fire unit: entries of its row queue, its delay in steps, its way of `mapping.outgoing`."""
 
     depth: int
     delay: int = 0
+    way: int = 0
 
 
 def _suffixes(edges: Sequence[Leaving], first: int = 0) -> list[str]:
@@ -136,7 +149,7 @@ class Issue(wiring.Component):
             m.d.sync += [step.eq(Mux(last_step, 0, step + 1)), scan.eq(Mux(last_scan, 0, scan + 1))]
             with m.If(last_scan):
                 m.d.sync += bank.eq(~bank)
-        group, output, sends = self._scan(m, row)
+        group, leaves = self._scan(m, row)
         clears = Signal(name="clears")
         releases = Signal(name="releases")
         m.d.sync += [
@@ -150,8 +163,7 @@ class Issue(wiring.Component):
             tags.bad.eq(self.bad.bit_select(bank, 1)),
             tags.first.eq(step == 0),
             tags.last.eq(last_step),
-            tags.output.eq(output),
-            tags.sends.eq(sends),
+            *(tags[name].eq(value) for name, value in leaves.items()),
         ]
 
         # One cycle after the read, clear what was read.
@@ -171,19 +183,45 @@ class Issue(wiring.Component):
             found &= getattr(self, f"credits{suffix}") != 0
         return found
 
-    def _scan(self, m: Module, row: Signal) -> tuple[Value, Value, Value]:
-        """Group of `row`, row part of the address under which it leaves, and whether it sends: see `Scan`."""
+    def _scan(self, m: Module, row: Signal) -> tuple[Value, dict[str, Value]]:
+        """Group of `row`, and the tags that say how it leaves: see `Outgoing`."""
         scan = self.mapping.scan
         if scan.group_rows == 1:
-            return row, row, Const(1)
-        turns = {"inside": scan.window**2, "x": scan.width, "y": scan.height, "group": scan.groups}
-        counters = {name: Signal(range(max(2, size)), name=f"scan_{name}") for name, size in turns.items()}
-        moves = self.issues
-        for name, size in turns.items():
-            ends = counters[name] == size - 1
-            with m.If(moves):
-                m.d.sync += counters[name].eq(Mux(ends, 0, counters[name] + 1))
-            moves &= ends
-        output = Cat(counters["x"][: scan.x_bits], counters["y"][: scan.y_bits], counters["group"])
-        sends = counters["inside"] == scan.window**2 - 1 if scan.joined else Const(1)
-        return counters["group"], output, sends
+            group: Value = row
+            place = {"x": Const(0), "y": Const(0)}
+        else:
+            turns = {"inside": scan.window**2, "x": scan.width, "y": scan.height, "group": scan.groups}
+            counters = {name: Signal(range(max(2, size)), name=f"scan_{name}") for name, size in turns.items()}
+            moves = self.issues
+            for name, size in turns.items():
+                ends = counters[name] == size - 1
+                with m.If(moves):
+                    m.d.sync += counters[name].eq(Mux(ends, 0, counters[name] + 1))
+                moves &= ends
+            group, place = counters["group"], {name: counters[name] for name in ("x", "y")}
+        found: dict[str, Value] = {}
+        for suffix, outgoing in _ways(self.mapping):
+            if outgoing.pool is not None:
+                found |= {name + suffix: value for name, value in _through_a_pool(outgoing, group, **place).items()}
+            elif scan.group_rows == 1:
+                found |= {f"output{suffix}": row, f"sends{suffix}": Const(1)}
+            else:
+                found[f"output{suffix}"] = Cat(place["x"][: outgoing.x_bits], place["y"][: outgoing.y_bits], group)
+                sends = counters["inside"] == scan.window**2 - 1 if scan.joined else Const(1)
+                found[f"sends{suffix}"] = sends
+        return group, found
+
+
+def _through_a_pool(outgoing: Outgoing, group: Value, x: Value, y: Value) -> dict[str, Value]:
+    """The tags of a row at `y`, `x` of its map, by tables."""
+    size = outgoing.size
+    axes = [(y, outgoing.height, outgoing.y_bits), (x, outgoing.width, outgoing.x_bits)]
+    windows, opens, closes, inside = [], Const(1), Const(1), Const(1)
+    for (index, windows_along, bits), length in zip(axes, (outgoing.scan.height, outgoing.scan.width), strict=True):
+        at = np.arange(length)
+        windows.append(looked_up(at // size, index)[:bits] if bits else Const(0, 0))
+        opens &= looked_up((at % size == 0).astype(int), index)
+        closes &= looked_up((at % size == size - 1).astype(int), index)
+        inside &= looked_up((at // size < windows_along).astype(int), index)
+    sends = inside & closes if outgoing.joined else inside
+    return {"output": Cat(windows[1], windows[0], group), "sends": sends, "opens": opens, "inside": inside}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from amaranth.hdl import Array, Module, Mux, ShapeLike, Signal
-from amaranth.lib import stream, wiring
+from amaranth.hdl import Array, Module, Mux, ShapeLike, Signal, Value
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .streams import event_layout
@@ -14,40 +14,43 @@ from .streams import event_layout
 
 @dataclass(frozen=True)
 class Port:
-    """A stream that is joined: the width of its addresses, the shape of its values, and where its addresses begin.
-
-    Values count `2**shift` times.
-    """
+    """A stream that is joined: the width of its addresses, the shape of its values, which count `2**shift` times."""
 
     address_bits: int
     value: ShapeLike
-    offset: int = 0
     shift: int = 0
 
 
 class Join(wiring.Component):
     """Takes its ports one after another, each up to its token, and hands on all events and one token a step.
 
-    Sums commute, so the order of the ports changes no result: there is no arbiter. Addresses of port `i` are moved by
-    its `offset`, values by its `shift`. The token is marked bad if one of the step's tokens is.
+    Sums commute, so the order of the ports changes no result: there is no arbiter. `locate` says what an address of a
+    port becomes, fields of `event`. The token is marked bad if one of the step's tokens is.
 
     Ports
     -----
     port<i>
         In: `event_layout` of that port; those of one step end with a token.
     events
-        Out: `event_layout`.
+        Out: `event`.
 
     With one port this is a wire. With several the output comes from registers. Latency: `latency.JOIN`. Throughput: an
     event a cycle; the token of each port but the last costs a cycle. Stalls: `events.ready` low; the port whose turn it
     is has nothing, whatever waits at the others.
     """
 
-    def __init__(self, ports: Sequence[Port], address_bits: int, value: ShapeLike):
+    def __init__(
+        self,
+        ports: Sequence[Port],
+        event: data.StructLayout,
+        locate: Callable[[Module, int, Value], dict[str, Value]],
+    ):
+        """`event`: `event_layout`, perhaps with more fields. `locate`: of the address of a port, by its number."""
         self.ports = tuple(ports)
+        self.locate = locate
         super().__init__(
             {f"port{i}": In(stream.Signature(event_layout(p.address_bits, p.value))) for i, p in enumerate(ports)}
-            | {"events": Out(stream.Signature(event_layout(address_bits, value)))}
+            | {"events": Out(stream.Signature(event))}
         )
 
     def elaborate(self, platform: object) -> Module:
@@ -57,7 +60,8 @@ class Join(wiring.Component):
         if len(inputs) == 1:
             sent = inputs[0]
             m.d.comb += [self.events.valid.eq(sent.valid), sent.ready.eq(self.events.ready)]
-            m.d.comb += [event[name].eq(sent.payload[name]) for name in ("source", "value", "end", "bad")]
+            m.d.comb += [event[name].eq(sent.payload[name]) for name in ("value", "end", "bad")]
+            m.d.comb += [event[name].eq(field) for name, field in self.locate(m, 0, sent.payload.source).items()]
             return m
         turn = Signal(range(len(inputs)), name="turn")
         is_last = Signal(name="is_last")
@@ -70,12 +74,13 @@ class Join(wiring.Component):
             free.eq(~self.events.valid | self.events.ready),
             valid.eq(Array(sent.valid for sent in inputs)[turn]),
         ]
+        located = [self.locate(m, i, sent.payload.source) for i, sent in enumerate(inputs)]
         with m.Switch(turn):
             for i, (sent, port) in enumerate(zip(inputs, self.ports, strict=True)):
                 with m.Case(i):
                     m.d.comb += [
                         sent.ready.eq(free),
-                        offered.source.eq(sent.payload.source + port.offset),
+                        *(offered[name].eq(field) for name, field in located[i].items()),
                         offered.value.eq(sent.payload.value << port.shift),
                         *(offered[name].eq(sent.payload[name]) for name in ("end", "bad")),
                     ]

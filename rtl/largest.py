@@ -40,7 +40,7 @@ class Largest(wiring.Component):
     def __init__(self, mapping: LayerMapping, steps: int):
         self.mapping = mapping
         self.steps = steps
-        bits = mapping.output_address_bits
+        bits = mapping.output_address_bits()
         super().__init__(
             {
                 "events": In(stream.Signature(event_layout(bits, output_value_shape(mapping)))),
@@ -59,7 +59,7 @@ class Largest(wiring.Component):
         taken = Signal(name="taken")
         leaves = Signal(name="leaves")
         m.submodules.largest = memory = Memory(
-            shape=signed(mapping.membrane_bits), depth=max(2, len(mapping.outputs)), init=[]
+            shape=signed(mapping.membrane_bits), depth=max(2, len(mapping.sent[0])), init=[]
         )
         read, write = read_port(memory, "read"), write_port(memory, "write")
         m.d.comb += [

@@ -1,4 +1,4 @@
-"""One layer on its processing elements: memories, their contents, and all widths."""
+"""One population on its processing elements: memories, their contents, and all widths."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from functools import cached_property
 import numpy as np
 
 from ..bits import lane_bits, signed_bits, unsigned_bits
-from ..quantize.network import Layer, Ranges
+from ..quantize.network import Population, Ranges
 from .convolution import Kernel
 from .latency import fire_stages, put_out
+from .lists import Heard
 from .parameters import Parameter, Scope
-from .scan import Scan
+from .scan import Outgoing, Scan
 from .slots import has_current_stage
 from .synapse_format import SynapseFormat
 
@@ -32,7 +33,7 @@ class Memories:
 
 @dataclass(frozen=True)
 class LayerMapping:
-    """One layer on `pes` processing elements (PEs).
+    """One population on `pes` processing elements (PEs).
 
     Attributes
     ----------
@@ -40,12 +41,12 @@ class LayerMapping:
         The order of the rows, and the addresses of outgoing events.
     slots : int64 [rows, pes]
         The neuron (network order) at each row of each PE; -1 for an unused slot. Scan order is row by row.
-    addresses : int64 [address space]
-        The source (network order) of each input address; -1 if no event can have this address.
-    outputs : int64 [address space of the next layer]
-        The same for outgoing events, after pooling.
-    lists : int64 [address space]
-        The list of synapses of each input address: its own, or in a convolution that of its channel.
+    heard : one `Heard` for each port
+        What arrives: the addresses of a port follow those of the port before it.
+    outgoing : tuple of Outgoing
+        The ways in which rows leave: one, or as many as its readers have pools.
+    sent : for each of these, int64 [address space]
+        The source, in the order of who hears it, behind each outgoing address, -1 if there is none.
     starts, counts : int64 [pes, lists]
         Pointer memories: the start and the number of synapses of each list.
     targets : for each PE, int64 arrays by field
@@ -60,19 +61,19 @@ class LayerMapping:
     shift : int
         Weights are worth `2**shift` units of the sum, what an event's value adds to that aside.
     kernel : Kernel or None
-        Address arithmetic of a convolution.
+        Where synapses find their targets, if a convolution is heard.
     stride_bits : int or None
         See `SynapseFormat`. Given for large memories without initial contents, which are loaded after power-up.
     """
 
     index: int
-    layer: Layer
+    population: Population
     ranges: Ranges
     scan: Scan
     slots: np.ndarray
-    addresses: np.ndarray
-    outputs: np.ndarray
-    lists: np.ndarray
+    heard: tuple[Heard, ...]
+    outgoing: tuple[Outgoing, ...]
+    sent: tuple[np.ndarray, ...]
     starts: np.ndarray
     counts: np.ndarray
     targets: tuple[dict[str, np.ndarray], ...]
@@ -102,15 +103,26 @@ class LayerMapping:
     def row_bits(self) -> int:
         return unsigned_bits(self.rows - 1)
 
+    @cached_property
+    def addresses(self) -> np.ndarray:
+        """The source of each input address, counted through all ports; -1 if no event can have it: int64."""
+        firsts = np.cumsum([0, *(port.edge.sources for port in self.heard)])
+        parts = zip(self.heard, firsts, strict=False)
+        return np.concatenate([np.where(port.addresses >= 0, port.addresses + first, -1) for port, first in parts])
+
+    @cached_property
+    def lists(self) -> np.ndarray:
+        """The list of synapses of each input address, int64: its own, or in a convolution that of its channel."""
+        return np.concatenate([port.lists for port in self.heard])
+
     @property
     def address_bits(self) -> int:
         """Width of an input address."""
         return unsigned_bits(len(self.addresses) - 1)
 
-    @property
-    def output_address_bits(self) -> int:
-        """Width of an outgoing address: the scan's part, then the lane."""
-        return self.scan.output_bits + self.lane_bits
+    def output_address_bits(self, way: int = 0) -> int:
+        """Width of an address that leaves by `outgoing[way]`: the scan's part, then the lane."""
+        return self.outgoing[way].output_bits + self.lane_bits
 
     @property
     def list_bits(self) -> int:
@@ -133,13 +145,13 @@ class LayerMapping:
     @property
     def limit_bits(self) -> int:
         """Width of the threshold with its adaptation, signed."""
-        threshold, adaptation = self.layer.neuron.threshold, self.ranges.adaptation[1]
+        threshold, adaptation = self.population.neuron.threshold, self.ranges.adaptation[1]
         return signed_bits(int(threshold.min()), int(threshold.max()) + adaptation)
 
     @property
     def states(self) -> dict[str, int]:
         """Bits of each state that a neuron keeps beside its membrane, by name of its memory."""
-        neuron, found = self.layer.neuron, {}
+        neuron, found = self.population.neuron, {}
         if neuron.current is not None:
             found["currents"] = self.ranges.synaptic_bits
         if neuron.adaptation is not None:
@@ -150,7 +162,7 @@ class LayerMapping:
 
     @property
     def has_current_stage(self) -> bool:
-        return has_current_stage(self.layer)
+        return has_current_stage(self.population.neuron)
 
     @property
     def fire_stages(self) -> int:
@@ -203,16 +215,15 @@ class LayerMapping:
         """Slots that hold a neuron: bool `[rows, pes]`."""
         return self.slots >= 0
 
-    @property
-    def emitted(self) -> np.ndarray:
-        """What each slot sends, int64 `[rows, pes]`: its neuron, or at the end of a joined window the pooled source.
+    def emitted(self, way: int = 0) -> np.ndarray:
+        """What each slot sends by `outgoing[way]`: its neuron, or at the end of a joined window the pooled source.
 
-        -1 if it never sends.
+        int64 `[rows, pes]`, -1 if it never sends.
         """
-        if not self.scan.joined:
-            return self.slots
-        sources = self.outputs.reshape(-1, 1 << self.lane_bits)[self.scan.outputs, : self.pes]
-        return np.where(self.scan.sends[:, None] & self.used, sources, -1)
+        outgoing, found = self.outgoing[way], self.slots
+        if outgoing.joined:
+            found = self.sent[way].reshape(-1, 1 << self.lane_bits)[outgoing.outputs, : self.pes]
+        return np.where(outgoing.sends[:, None] & self.used, found, -1)
 
     @property
     def memories(self) -> dict[str, Memories]:

@@ -14,16 +14,19 @@ from math import prod
 
 import numpy as np
 
-from ..bits import unsigned_bits
+from ..bits import lane_bits, unsigned_bits
 from ..quantize.network import Conv, Input, QuantizedNetwork, Readout
 from ..quantize.placement import Placement, checked_rates
+from .convolution import Kernel, Sources
 from .layer_mapping import LayerMapping, Memories
+from .lists import Heard, joined
 from .parameters import parameters_of
-from .place_convolution import place_convolution
-from .place_dense import place_dense
+from .place_convolution import convolution_lists
+from .place_dense import dense_lists
 from .pruning import kept_neurons
-from .routes import NOBODY, Port, Route, layers_of, least_rows, ports_of, rates_of, routes_of
-from .slots import Slots, outputs
+from .routes import NOBODY, Port, Route, are_maps, least_rows, pools_of, ports_of, rates_of, routes_of
+from .scan import Outgoing
+from .slots import place, sources_of
 from .synapse_format import run_starts, stride_for
 
 __all__ = ["LayerMapping", "Mapping", "Memories", "map_network"]
@@ -97,11 +100,17 @@ class Mapping:
 
     def offset(self, port: Port) -> int:
         """Where the addresses of `port` begin in those of its core."""
-        before = self.ports[port.edge.population][: port.number]
-        return sum(len(self._heard(other)) for other in before)
+        heard = self.layers[port.edge.population].heard
+        return sum(len(other.addresses) for other in heard[: port.number])
 
-    def _heard(self, port: Port) -> np.ndarray:
-        return np.arange(self.sources) if port.source is None else self.layers[port.source].outputs
+    def way(self, port: Port) -> int:
+        """Of `outgoing` of its source, the way that leads to `port`."""
+        target = port.edge.population, port.number
+        return next(route.way for route in self.routes if (route.target, route.port) == target)
+
+    def stream(self, core: int, way: int) -> int:
+        """The number of what leaves `core` by `outgoing[way]`, among all, counted from 1 on; the input is 0."""
+        return 1 + sum(len(layer.outgoing) for layer in self.layers[:core]) + way
 
     @property
     def pixels_a_beat(self) -> int:
@@ -146,68 +155,92 @@ def map_network(
     Raises `UserError` for graphs that there is no hardware for.
     """
     ports = ports_of(network)
-    layers = layers_of(network, ports)
-    placement = placement or network.placement or (16, *[4] * (len(layers) - 1))
+    numbers = range(len(network.populations))
+    placement = placement or network.placement or (16, *[4] * (len(numbers) - 1))
     if not isinstance(placement, Placement):
         placement = Placement(tuple(placement))
-    placement.check(len(layers))
+    placement.check(len(numbers))
     rates = network.rates if rates is None else rates
     if rates is None:
         rates = tuple(np.ones(edge.sources) for edge in network.edges)
-    by_layer = rates_of(network, checked_rates(tuple(rates), [edge.sources for edge in network.edges]))
+    by_port = rates_of(network, checked_rates(tuple(rates), [edge.sources for edge in network.edges]))
     kept = kept_neurons(network)
-    mapped: dict[int, LayerMapping] = {}
+    pools = [pools_of(network, number) for number in numbers]
+    placed = []
+    for number, population in enumerate(network.populations):
+        edges, maps, own = [port.edge for port in ports[number]], are_maps(network, number), pools[number]
+        pool = own[0] if len(own) == 1 else None
+        placed.append(place(population, edges, by_port[number], kept[number], placement.pes[number], maps, pool))
+    ways = [
+        (Outgoing(one.scan),) if len(own) == 1 else tuple(Outgoing(one.scan, pool) for pool in own)
+        for one, own in zip(placed, pools, strict=True)
+    ]
+    sent = [
+        tuple(sources_of(population.shape, one, outgoing) for outgoing in leaving)
+        for population, one, leaving in zip(network.populations, placed, ways, strict=True)
+    ]
 
-    def place(index: int, addresses: np.ndarray, before: LayerMapping | None) -> Slots:
-        layer, of_neurons = layers[index], (layers[index], kept[index])
-        if isinstance(layer.synapses, Conv):
-            return place_convolution(*of_neurons, addresses, by_layer[index], placement.pes[index], before)
-        return place_dense(*of_neurons, addresses, by_layer[index], placement.pes[index])
-
-    def heard(port: Port) -> np.ndarray:
-        """The source, in the order of the connection, behind each address of a port."""
+    def heard(port: Port, kernel: Kernel | None) -> tuple[np.ndarray, Sources | None]:
+        """The source behind each address of a port, and its address arithmetic."""
+        convolves = isinstance(port.edge.synapses, Conv)
         if port.source is None:
-            return np.arange(port.edge.sources)
-        if port.source in mapped:
-            return mapped[port.source].outputs
-        # What comes back is of a core that has not been placed: where its neurons sit does not depend on addresses.
-        return outputs(layers[port.source], place(port.source, np.arange(layers[port.source].sources), None))
+            made = Sources.of(port.edge, kernel) if convolves and kernel else None
+            return np.arange(port.edge.sources), made
+        way = pools[port.source].index(port.edge.pool)
+        lanes = lane_bits(placed[port.source].neurons.shape[1])
+        made = Sources.of(port.edge, kernel, ways[port.source][way], lanes) if convolves and kernel else None
+        return sent[port.source][way], made
 
-    for index in network.order:
-        layer, into = layers[index], ports[index]
-        before = mapped.get(into[0].source) if into[0].source is not None else None
-        first = np.cumsum([0, *(port.edge.sources for port in into)])  # of each port's synapses in the layer's
-        found = [heard(port) for port in into]
-        addresses = np.concatenate([np.where(a >= 0, a + first[i], -1) for i, a in enumerate(found)])
-        placed = place(index, addresses, before)
-        stride_bits = stride_for(placed.counts) if index in placement.strided else None
+    made = []
+    for number, population in enumerate(network.populations):
+        into, one = ports[number], placed[number]
+        kernel = Kernel.of([port.edge for port in into], one.scan)
+        parts, lists = [], []
+        for port in into:
+            addresses, sources = heard(port, kernel)
+            parts.append((addresses, sources))
+            lists.append(
+                convolution_lists(port.edge, addresses, one, sources)
+                if sources
+                else dense_lists(port.edge, addresses, one, kernel)
+            )
+        whole = joined(lists)
+        ends = np.cumsum([len(addresses) for addresses, _ in parts])
+        firsts = np.cumsum([0, *(part.counts.shape[1] for part in lists)]).tolist()
+        stride_bits = stride_for(whole.counts) if number in placement.strided else None
         shift = min(port.shift for port in into)
-        is_read = network.populations[index].name == network.readouts[0].source
-        mapped[index] = LayerMapping(
-            index=index,
-            layer=layer,
-            ranges=network.ranges[index],
-            scan=placed.scan,
-            slots=placed.slots,
-            addresses=addresses,
-            outputs=outputs(layer, placed),
-            lists=placed.lists,
-            starts=run_starts(placed.counts, stride_bits),
-            counts=placed.counts,
-            targets=placed.targets,
-            weights=placed.weights,
-            parameters=parameters_of(layer, placed.slots, placed.scan.group_rows),
-            every_step=is_read and network.readouts[0].kind in ("largest", "sum"),
-            value_bits=max(_value_bits(network, port) - shift for port in into),
-            queue_depth=placement.queue_depth,
-            row_queue_depth=placement.row_queue_depth,
-            kernel=placed.kernel,
-            stride_bits=stride_bits,
-            shift=shift,
+        is_read = population.name == network.readouts[0].source
+        made.append(
+            LayerMapping(
+                index=number,
+                population=population,
+                ranges=network.ranges[number],
+                scan=one.scan,
+                slots=one.neurons,
+                heard=tuple(
+                    Heard(port.edge, addresses, values, first, sources)
+                    for port, (addresses, sources), values, first in zip(
+                        into, parts, np.split(whole.lists, ends[:-1]), firsts[:-1], strict=True
+                    )
+                ),
+                outgoing=ways[number],
+                sent=sent[number],
+                starts=run_starts(whole.counts, stride_bits),
+                counts=whole.counts,
+                targets=whole.targets,
+                weights=whole.weights,
+                parameters=parameters_of(population, one.neurons, one.scan.group_rows),
+                every_step=is_read and network.readouts[0].kind in ("largest", "sum"),
+                value_bits=max(_value_bits(network, port) - shift for port in into),
+                queue_depth=placement.queue_depth,
+                row_queue_depth=placement.row_queue_depth,
+                kernel=kernel,
+                stride_bits=stride_bits,
+                shift=shift,
+            )
         )
-    made = tuple(mapped[index] for index in range(len(layers)))
     routes = routes_of(network, ports, [layer.rows for layer in made], placement.row_queue_depth)
-    return Mapping(network, made, placement, ports, routes)
+    return Mapping(network, tuple(made), placement, ports, routes)
 
 
 def _value_bits(network: QuantizedNetwork, port: Port) -> int:

@@ -8,7 +8,7 @@ from enum import StrEnum
 import numpy as np
 
 from ..bits import signed_bits
-from ..quantize.network import Layer
+from ..quantize.network import Population
 from ..quantize.neuron import LeakKind, Reset
 
 CONSTANT_BITS = 32  # of a constant reset value, which costs nothing
@@ -40,15 +40,15 @@ class Parameter:
         return int(self.values[0, 0])
 
 
-def parameters_of(layer: Layer, slots: np.ndarray, group_rows: int) -> dict[str, Parameter]:
-    """The parameters that the neurons of `layer` read, by name; `bias` is one of them.
+def parameters_of(population: Population, slots: np.ndarray, group_rows: int) -> dict[str, Parameter]:
+    """The parameters that the neurons of `population` read, by name; `bias` is one of them.
 
     `slots` is that of `LayerMapping`; unused ones take the values of a neighbour. A `reset_amount` that is the
     threshold and a `start_value` that is the reset value have no entry of their own, constants aside.
     """
     holder = np.where(slots >= 0, slots, slots[slots >= 0].min())
     found = {}
-    for name, values in _read(layer).items():
+    for name, values in _read(population).items():
         by_row = values[holder]
         by_group = by_row[::group_rows]
         if (by_row == by_row[0, 0]).all():
@@ -59,15 +59,15 @@ def parameters_of(layer: Layer, slots: np.ndarray, group_rows: int) -> dict[str,
             scope, kept = Scope.ROW, by_row
         bits = signed_bits(int(kept.min()), int(kept.max()))
         if scope == Scope.LAYER:
-            bits = {"factor": layer.neuron.shift + 2, "reset_value": CONSTANT_BITS}.get(name, bits)
+            bits = {"factor": population.neuron.shift + 2, "reset_value": CONSTANT_BITS}.get(name, bits)
         found[name] = Parameter(name, scope, kept, bits)
     return found
 
 
-def _read(layer: Layer) -> dict[str, np.ndarray]:
-    """What the neurons of `layer` read, each int64 `[neurons]`."""
-    neuron, given = layer.neuron, layer.parameters
-    found = {"bias": layer.per_neuron(layer.synapses.bias), "threshold": given.threshold}
+def _read(population: Population) -> dict[str, np.ndarray]:
+    """What the neurons of `population` read, each int64 `[neurons]`."""
+    neuron, given = population.neuron, population.parameters
+    found = {"bias": population.per_neuron(population.bias), "threshold": given.threshold}
     if neuron.leak == LeakKind.MULTIPLY:
         found["factor"] = given.factor
     if neuron.reset == Reset.HARD:

@@ -1,34 +1,40 @@
-"""Placement of a fully connected layer, by neuron."""
+"""The synapses of a fully connected port, list by list."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from ..quantize.network import Layer
-from .assignment import assign
-from .scan import Scan
-from .slots import Slots, groups_needed
+from ..quantize.network import Edge
+from .convolution import Kernel
+from .lists import Lists
+from .slots import Slots
 
 
-def place_dense(layer: Layer, kept: np.ndarray, addresses: np.ndarray, rates: np.ndarray, pes: int) -> Slots:
-    """Place the `kept` neurons (ascending indices) of a dense layer on `pes` PEs.
+def dense_lists(edge: Edge, addresses: np.ndarray, placed: Slots, kernel: Kernel | None) -> Lists:
+    """Each input address has a list of synapses of its own.
 
-    A group is a neuron, and each input address has a list of synapses of its own. `addresses`: the source behind each,
-    -1 for none. `rates`: events of each source, which weigh its synapses.
+    `addresses`: the source behind each, -1 for none. `kernel`: of the core; None where synapses hold their row.
     """
-    weight = layer.synapses.weight
-    members = [kept[m] for m in assign((weight[kept] != 0) @ rates, pes)]
-    scan = Scan.of(layer, groups_needed(layer, members))
-    slots = np.full((scan.rows, pes), -1, dtype=np.int64)
+    weight = edge.synapses.weight
     live = addresses >= 0
+    pes = placed.neurons.shape[1]
     counts = np.zeros((pes, len(addresses)), dtype=np.int64)
     targets, weights = [], []
-    for pe, neurons in enumerate(members):
-        slots[: len(neurons), pe] = neurons
-        columns = np.zeros((len(addresses), len(neurons)), dtype=np.int64)
-        columns[live] = weight[neurons][:, addresses[live]].T
+    for pe in range(pes):
+        rows = np.flatnonzero(placed.neurons[:, pe] >= 0)
+        columns = np.zeros((len(addresses), len(rows)), dtype=np.int64)
+        columns[live] = weight[placed.neurons[rows, pe]][:, addresses[live]].T
         source, target = np.nonzero(columns)
         counts[pe] = np.bincount(source, minlength=len(addresses))
-        targets.append({"row": target})
+        targets.append(_target(rows[target], placed, kernel))
         weights.append(columns[source, target])
-    return Slots(scan, slots, np.arange(len(addresses)), counts, tuple(targets), tuple(weights))
+    return Lists(np.arange(len(addresses)), counts, tuple(targets), tuple(weights))
+
+
+def _target(rows: np.ndarray, placed: Slots, kernel: Kernel | None) -> dict[str, np.ndarray]:
+    """Fields of synapses to `rows`, int64 each."""
+    if kernel is None:
+        return {"row": rows}
+    group, within = np.divmod(rows, placed.scan.group_rows)
+    y, x = placed.scan.positions
+    return {"group": group, "x": x[within], "y": y[within]}

@@ -7,27 +7,29 @@ from math import prod
 import numpy as np
 
 from ..quantize.network import Conv, Edge, Population, QuantizedNetwork
+from .routes import are_maps
 
 
 def kept_neurons(network: QuantizedNetwork) -> list[np.ndarray]:
     """For each population, the ascending indices of the neurons to build; at least one, and all that are read out.
 
     Neurons that can never fire (their potential stays below threshold for any input) and those that no synapse reads
-    are removed. Convolutions keep or lose whole channels. Where spikes come back, both are least fixpoints: from
+    are removed. Maps keep or lose whole channels. Where spikes come back, both are least fixpoints: from
     "nobody fires" on, and from "only what is read out is kept".
     """
-    fires = _firing(network)
+    units = [_unit(network, number) for number in range(len(network.populations))]
+    fires = _firing(network, units)
     read = {readout.source for readout in network.readouts}
     kept = [np.full(p.neurons, p.name in read) for p in network.populations]
     while True:
-        _grow(network, fires, kept)
+        _grow(network, fires, kept, units)
         empty = [number for number in network.order if not kept[number].any()]
         if not empty:
             return [np.flatnonzero(k) for k in kept]
-        kept[empty[-1]][: _unit(network.populations[empty[-1]])] = True
+        kept[empty[-1]][: units[empty[-1]]] = True
 
 
-def _firing(network: QuantizedNetwork) -> list[np.ndarray]:
+def _firing(network: QuantizedNetwork, units: list[int]) -> list[np.ndarray]:
     """For each population, which neurons can fire: bool `[neurons]`."""
     fires = [np.zeros(population.neurons, bool) for population in network.populations]
     names = {population.name: number for number, population in enumerate(network.populations)}
@@ -48,14 +50,14 @@ def _firing(network: QuantizedNetwork) -> list[np.ndarray]:
                         else sends
                     )
                 highest = highest + (_highest(edge, population, largest) << edge.connection.shift)
-            found = fires[number] | _can_fire(population, highest, network.steps)
+            found = fires[number] | _can_fire(population, highest, network.steps, units[number])
             changes |= bool((found != fires[number]).any())
             fires[number] = found
         changes &= not network.is_chain  # in which one pass sees every source before its listener
     return fires
 
 
-def _grow(network: QuantizedNetwork, fires: list[np.ndarray], kept: list[np.ndarray]) -> None:
+def _grow(network: QuantizedNetwork, fires: list[np.ndarray], kept: list[np.ndarray], units: list[int]) -> None:
     """Keep what can fire and is heard by what is kept, until nothing changes."""
     names = {population.name: number for number, population in enumerate(network.populations)}
     changes = True
@@ -63,21 +65,20 @@ def _grow(network: QuantizedNetwork, fires: list[np.ndarray], kept: list[np.ndar
         changes = False
         for number in reversed(network.order):
             for edge in network.graph.into(number):
-                listener = network.populations[number]
-                heard = _heard(edge, listener, kept[number])
+                heard = _heard(edge, kept[number], units[number])
                 for source in edge.connection.sources:
                     if source not in names:
                         continue
                     at = names[source]
-                    found = kept[at] | fires[at] & _neurons(network.populations[at], edge, heard)
+                    found = kept[at] | fires[at] & _neurons(network.populations[at], edge, heard, units[at])
                     changes |= bool((found != kept[at]).any())
                     kept[at] = found
 
 
-def _unit(population: Population) -> int:
-    """Neurons that are kept or lost together: a neuron, or a channel of a convolution."""
-    convolves = any(isinstance(connection.synapses, Conv) for connection in population.inputs)
-    return population.neurons // population.channels if convolves else 1
+def _unit(network: QuantizedNetwork, number: int) -> int:
+    """Neurons of a population that are kept or lost together: a neuron, or a channel of maps."""
+    population = network.populations[number]
+    return population.neurons // population.channels if are_maps(network, number) else 1
 
 
 def _highest(edge: Edge, population: Population, largest: np.ndarray) -> np.ndarray:
@@ -88,7 +89,7 @@ def _highest(edge: Edge, population: Population, largest: np.ndarray) -> np.ndar
     return np.repeat(weight @ largest, population.neurons // len(weight))
 
 
-def _can_fire(population: Population, highest: np.ndarray, steps: int) -> np.ndarray:
+def _can_fire(population: Population, highest: np.ndarray, steps: int, unit: int) -> np.ndarray:
     """Bool `[neurons]`: False where the potential stays below threshold, of sums up to `highest`, int64 `[neurons]`."""
     neuron, parameters = population.neuron, population.parameters
     v, i = parameters.start_value, np.zeros(population.neurons, dtype=np.int64)
@@ -101,7 +102,7 @@ def _can_fire(population: Population, highest: np.ndarray, steps: int) -> np.nda
         v = neuron.clipped(u)
         if (v == before[0]).all() and (i == before[1]).all():
             break  # nothing changes any more
-    return np.repeat(fires.reshape(-1, _unit(population)).any(axis=1), _unit(population))
+    return np.repeat(fires.reshape(-1, unit).any(axis=1), unit)
 
 
 def _largest_sent(edge: Edge, population: Population, fires: np.ndarray) -> np.ndarray:
@@ -112,17 +113,16 @@ def _largest_sent(edge: Edge, population: Population, fires: np.ndarray) -> np.n
     return np.repeat(by_channel, prod(edge.input_shape[1:]))
 
 
-def _heard(edge: Edge, listener: Population, kept: np.ndarray) -> np.ndarray:
-    """Bool `[sources]`: True where a neuron of `listener` that is `kept` has a synapse from what `edge` sees."""
-    used = edge.synapses.weight[kept[:: _unit(listener)]] != 0
+def _heard(edge: Edge, kept: np.ndarray, unit: int) -> np.ndarray:
+    """Bool `[sources]`: True where a neuron that is `kept` has a synapse from what `edge` sees."""
     if isinstance(edge.synapses, Conv):
+        used = edge.synapses.weight[kept[::unit]] != 0
         return np.repeat(used.any(axis=(0, 2, 3)), edge.sources // edge.input_shape[0])
-    return used.any(axis=0)
+    return (edge.synapses.weight[kept] != 0).any(axis=0)
 
 
-def _neurons(population: Population, edge: Edge, heard: np.ndarray) -> np.ndarray:
+def _neurons(population: Population, edge: Edge, heard: np.ndarray, unit: int) -> np.ndarray:
     """Bool `[neurons]` of `population`: whose output is among the sources of `edge` that are `heard`."""
-    unit = _unit(population)
     if unit == 1 and edge.pool is None:
         return heard
     return np.repeat(heard.reshape(population.channels, -1).any(axis=1), population.neurons // population.channels)

@@ -50,12 +50,12 @@ class Readout(wiring.Component):
         self.classes = network.classes
         self.group = network.readouts[0].group
         self.steps = network.steps
-        self.neurons = mapping.outputs
+        self.neurons = mapping.sent[0]
         self.value = growth_shape(mapping) if network.readouts[0].kind == "largest" else output_value_shape(mapping)
         self.sum_bits = sum_bits(network)
         super().__init__(
             {
-                "events": In(stream.Signature(event_layout(mapping.output_address_bits, self.value))),
+                "events": In(stream.Signature(event_layout(mapping.output_address_bits(), self.value))),
                 "packets": Out(stream.Signature(packet_layout())),
                 "abort": In(1),
             }

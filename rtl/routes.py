@@ -1,4 +1,4 @@
-"""From a graph to cores: the layer that each population is in hardware, and the routes of events between them.
+"""From a graph to cores: what each core hears, and the routes of events between them.
 
 NumPy only, no hardware description.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..errors import require
-from ..quantize.network import Conv, Dense, Edge, Layer, Pool, QuantizedNetwork
+from ..quantize.network import Conv, Edge, Pool, QuantizedNetwork
 
 
 def least_rows(rows: int, delay: int, back: bool) -> int:
@@ -59,7 +59,7 @@ class Port:
 class Route:
     """An edge that leaves a core: to `port` of the core `target`, or to the read-out if `target` is None, or to NOBODY.
 
-    `depth`: entries of its row queue.
+    `depth`: entries of its row queue. `way`: of `LayerMapping.outgoing`.
     """
 
     source: int
@@ -67,6 +67,7 @@ class Route:
     port: int
     delay: int
     depth: int
+    way: int = 0
 
 
 def ports_of(network: QuantizedNetwork) -> tuple[tuple[Port, ...], ...]:
@@ -109,57 +110,29 @@ def _check(network: QuantizedNetwork, number: int, ports: Sequence[Port]) -> Non
     for port in from_input:
         require(port.delay == 0, f"{where}, {port.edge.connection.label} delay", port.delay, "0 in hardware: it comes "
                 "from an input")  # fmt: skip
-    convolves = any(isinstance(port.edge.synapses, Conv) for port in ports)
-    require(
-        not convolves or len(ports) == 1, f"{where} sources", len(ports), "1 in hardware, as its synapses are a Conv"
-    )
-    flat = convolves or len(ports) == 1 or len(network.populations[number].shape) == 1
-    require(flat, f"{where} shape", network.populations[number].shape, "(neurons,) in hardware: it has several sources")
 
 
-def pools_of(network: QuantizedNetwork, ports: Sequence[Sequence[Port]]) -> list[Pool | None]:
-    """The pool behind each population's core; `UserError` if its readers do not have the same."""
-    found: list[Pool | None] = []
-    for number, population in enumerate(network.populations):
-        pools = [port.edge.pool for into in ports for port in into if port.source == number]
-        if any(readout.source == population.name for readout in network.readouts):
-            pools.append(None)
-        same = all(pool == pools[0] for pool in pools)
-        require(same, f"population {population.name} pools", [pool and f"{pool.kind} {pool.size}" for pool in pools],
-                "the same for all that read it, in hardware")  # fmt: skip
-        pool = pools[0] if pools else None
-        convolves = isinstance(population.inputs[0].synapses, Conv)
-        require(pool is None or convolves, f"population {population.name} pool", pool, "none in hardware, as its "
-                "synapses are Dense")  # fmt: skip
-        found.append(pool)
-    return found
+def are_maps(network: QuantizedNetwork, number: int) -> bool:
+    """Whether a population is built map by map: it hears a convolution, or is heard by one or through a pool."""
+    population = network.populations[number]
+    if any(isinstance(connection.synapses, Conv) for connection in population.inputs):
+        return True
+    readers = network.consumers(population.name)
+    return any(edge.pool is not None or isinstance(edge.synapses, Conv) for edge in readers)
 
 
-def layers_of(network: QuantizedNetwork, ports: Sequence[Sequence[Port]] | None = None) -> tuple[Layer, ...]:
-    """A layer for each population: its synapses are those of all its ports, side by side in their order."""
-    if network.is_chain:
-        return network.layers
-    ports = ports_of(network) if ports is None else ports
-    made = []
-    for population, into, pool in zip(network.populations, ports, pools_of(network, ports), strict=True):
-        first = into[0].edge
-        shape, synapses = first.input_shape, replace(first.synapses, bias=population.bias)
-        if len(into) > 1:
-            weight = np.concatenate([port.edge.synapses.weight for port in into], axis=1)
-            shape, synapses = weight.shape[1:], Dense(weight, population.bias)
-        bits = max(port.edge.connection.weight_bits for port in into)
-        made.append(Layer(population.name, shape, synapses, population.neuron, bits, pool))
-    return tuple(made)
+def pools_of(network: QuantizedNetwork, number: int) -> tuple[Pool | None, ...]:
+    """The pools through which a population is heard, each once: first that of the read-out, which is none."""
+    name = network.populations[number].name
+    read = [None] if any(readout.source == name for readout in network.readouts) else []
+    found = dict.fromkeys([*read, *(edge.pool for edge in network.consumers(name))])
+    return tuple(found) or (None,)
 
 
-def rates_of(network: QuantizedNetwork, rates: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Of `rates` by connection, those of each population's sources, in the order of its layer's synapses."""
-    if network.is_chain:
-        return list(rates)
+def rates_of(network: QuantizedNetwork, rates: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
+    """Of `rates` by connection, those of the sources of each port of each population's core."""
     by_edge = {(edge.population, edge.index): values for edge, values in zip(network.edges, rates, strict=True)}
-    return [
-        np.concatenate([by_edge[port.edge.population, port.edge.index] for port in into]) for into in ports_of(network)
-    ]
+    return [[by_edge[port.edge.population, port.edge.index] for port in into] for into in ports_of(network)]
 
 
 def routes_of(
@@ -173,12 +146,14 @@ def routes_of(
     found = []
     chain = network.is_chain
     for number, population in enumerate(network.populations):
+        pools = pools_of(network, number)
         for into in ports:
             for port in into:
                 if port.source == number:
                     least = 1 if chain else least_rows(rows[number], port.delay, port.back)
+                    way = pools.index(port.edge.pool)
                     deep = max(depth, least)
-                    found.append(Route(number, port.edge.population, port.number, port.delay, deep))
+                    found.append(Route(number, port.edge.population, port.number, port.delay, deep, way))
         deep = max(depth, 1 if chain else rows[number])
         if population.name == network.readouts[0].source:
             found.append(Route(number, None, 0, 0, deep))

@@ -19,7 +19,7 @@ LETTERS = {"membranes": "v", "currents": "i", "adaptations": "a", "refractory": 
 
 def output_value_shape(mapping: LayerMapping) -> Shape:
     """Shape of the value that leaves with an event: the membrane of a silent neuron, else a constant 1."""
-    return unsigned(1) if mapping.layer.neuron.spiking else signed(mapping.membrane_bits)
+    return unsigned(1) if mapping.population.neuron.spiking else signed(mapping.membrane_bits)
 
 
 def sums_layout(mapping: LayerMapping) -> data.ArrayLayout:
@@ -66,7 +66,7 @@ class Update(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        mapping, neuron = self.mapping, self.mapping.layer.neuron
+        mapping, neuron = self.mapping, self.mapping.population.neuron
         pes, rows = mapping.pes, mapping.rows
         membrane = signed(mapping.membrane_bits)
         issued, updated = self.issued, self.updated

@@ -281,5 +281,5 @@ def _layer(placed: LayerMapping) -> bytes:
     require(
         placed.membrane_bits <= WIDEST_MEMBRANE, "membrane bits", placed.membrane_bits, f"at most {WIDEST_MEMBRANE}"
     )
-    head = record(LAYER, neurons=placed.layer.neurons, rows=placed.rows, pes=placed.pes, bits=placed.membrane_bits)
+    head = record(LAYER, neurons=placed.population.neurons, rows=placed.rows, pes=placed.pes, bits=placed.membrane_bits)
     return head + placed.slots.astype("<i4").tobytes()

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..compiled import kernel
 from ..errors import require
+from ..quantize.network import Pool
 from ..rtl.mapping import Mapping
 from .operations import pooled
 from .outcome import Trace
@@ -28,7 +29,7 @@ class Events:
 
 
 def events_of(mapping: Mapping, frames: np.ndarray, trace: Trace) -> tuple[Events, ...]:
-    """Events into every core, and out of the last: the input's, then each layer's.
+    """Events of the input, then of every core: by each of its ways (`LayerMapping.outgoing`), for `Mapping.stream`.
 
     `frames` is what the engine ran (uint8), `trace` its spikes. Static input has one step of `beats` rows; spike
     input has one row of addresses per step.
@@ -38,14 +39,15 @@ def events_of(mapping: Mapping, frames: np.ndarray, trace: Trace) -> tuple[Event
     for layer, spikes in zip(mapping.layers, trace.spikes, strict=True):
         if layer.every_step:
             spikes = np.ones_like(spikes)
-        elif not layer.layer.neuron.spiking:
+        elif not layer.population.neuron.spiking:
             spikes = np.zeros_like(spikes)
             spikes[:, -1] = 1  # a membrane read-out sends every membrane after the last step
-        if layer.scan.joined:
-            assert layer.layer.pool is not None
-            spikes = pooled(layer.layer.pool, spikes, layer.layer.shape)
-        addresses = layer.scan.outputs[:, None] << layer.lane_bits | np.arange(layer.pes)
-        found.append(_packed(spikes, layer.emitted, addresses))
+        for way, outgoing in enumerate(layer.outgoing):
+            values = spikes
+            if outgoing.joined:
+                values = pooled(Pool("max", outgoing.size), spikes, layer.population.shape)
+            addresses = outgoing.outputs[:, None] << layer.lane_bits | np.arange(layer.pes)
+            found.append(_packed(values, layer.emitted(way), addresses))
     return tuple(found)
 
 

@@ -404,9 +404,9 @@ MUTANTS = (
     ),
     Mutant(
         "ports side by side",
-        "rtl/join.py",
-        "sent.payload.source + port.offset",
-        "sent.payload.source",
+        "rtl/addressing.py",
+        "source + heard.first if len(mapping.heard) > 1 else source",
+        "source",
         "sources of different ports have the same addresses",
     ),
     Mutant(
@@ -981,22 +981,22 @@ MUTANTS = (
     Mutant(
         "row read before it is written",
         "rtl/slots.py",
-        "return max(-(-fire_stages(has_current_stage(layer)) // rows), ",
-        "return max(1, ",
+        "max(least, *(len(m) for m in members))",
+        "max(1, *(len(m) for m in members))",
         "few rows follow each other faster than their membranes are stored",
     ),
     Mutant(
         "row read before its current is written",
         "rtl/slots.py",
-        "fire_stages(has_current_stage(layer))",
+        "fire_stages(has_current_stage(population.neuron))",
         "fire_stages(False)",
         "few rows with synaptic currents follow each other faster than their states are stored",
     ),
     Mutant(
         "lanes not padded",
         "rtl/slots.py",
-        "lanes = 1 << lane_bits(slots.shape[1])",
-        "lanes = slots.shape[1]",
+        "lanes = 1 << lane_bits(placed.neurons.shape[1])",
+        "lanes = placed.neurons.shape[1]",
         "addresses are wrong where the elements are no power of two",
     ),
     Mutant(
@@ -1009,8 +1009,8 @@ MUTANTS = (
     Mutant(
         "bias of a neighbour",
         "rtl/parameters.py",
-        '"bias": layer.per_neuron(layer.synapses.bias)',
-        '"bias": np.roll(layer.per_neuron(layer.synapses.bias), 1)',
+        '"bias": population.per_neuron(population.bias)',
+        '"bias": np.roll(population.per_neuron(population.bias), 1)',
         "off-by-one in the biases",
     ),
     Mutant(
@@ -1045,8 +1045,8 @@ MUTANTS = (
     Mutant(
         "inhibition unheard",
         "rtl/pruning.py",
-        "edge.synapses.weight[kept[:: _unit(listener)]] != 0",
-        "edge.synapses.weight[kept[:: _unit(listener)]] > 0",
+        "edge.synapses.weight[kept] != 0",
+        "edge.synapses.weight[kept] > 0",
         "who only inhibits is removed",
     ),
     Mutant(
@@ -1067,15 +1067,15 @@ MUTANTS = (
     Mutant(
         "pooled rows over each other",
         "rtl/scan.py",
-        "return (group << self.y_bits | y) << self.x_bits | x",
-        "return (group << self.y_bits | y) << self.y_bits | x",
+        "(group << self.y_bits | y) << self.x_bits | x",
+        "(group << self.y_bits | y) << self.y_bits | x",
         "rows of a map that is no square leave under wrong addresses",
     ),
     Mutant(
         "window sends with its first",
         "rtl/scan.py",
-        "self.window**2 == self.window**2 - 1",
-        "self.window**2 == 0",
+        "(y % self.size == self.size - 1) & (x % self.size == self.size - 1)",
+        "(y % self.size == 0) & (x % self.size == 0)",
         "a joined window leaves before it is complete",
     ),
     Mutant(
@@ -1102,8 +1102,8 @@ MUTANTS = (
     Mutant(
         "target past the border",
         "rtl/convolution.py",
-        "(target >= 0) & (target < self.targets)",
-        "(target >= 0) & (target <= self.targets)",
+        "(target >= 0) & (target < self.number)",
+        "(target >= 0) & (target <= self.number)",
         "what leaves the map at its end is added somewhere",
     ),
     Mutant(
@@ -1130,14 +1130,14 @@ MUTANTS = (
     Mutant(
         "border of the rows alone",
         "rtl/addressing.py",
-        "_looked_up(rows.reached >= 0, target_y) & _looked_up(columns.reached >= 0, target_x)",
-        "_looked_up(rows.reached >= 0, target_y)",
+        "looked_up(rows.reached >= 0, target_y) & looked_up(columns.reached >= 0, target_x)",
+        "looked_up(rows.reached >= 0, target_y)",
         "what leaves a map sideways is added to another row",
     ),
     Mutant(
         "group forgotten",
         "rtl/addressing.py",
-        "_looked_up(starts, group)\n            + ",
+        "looked_up(starts, group)\n            + ",
         "",
         "all channels of an element add up in its first",
     ),
@@ -2255,8 +2255,8 @@ MUTANTS = (
     Mutant(
         "window sends every spike",
         "sim/events.py",
-        "if layer.scan.joined:",
-        "if layer.scan.joined and len(spikes) < 0:",
+        "            if outgoing.joined:\n",
+        "            if outgoing.joined and len(spikes) < 0:\n",
         "a max pool's window sends the spikes of its last row",
     ),
     Mutant(

@@ -120,7 +120,7 @@ def times(
                     row = [*next(rows[index + 1]), *([None] if last_row else [])]
                     core.issued = max(core.issued + 1, full + 1, min(core.credits))
                     core.credits.remove(min(core.credits))
-                    current = core.layer.layer.neuron.current
+                    current = core.layer.population.neuron.current
                     put_out = core.issued + (6 if current is not None and current.enters == "new" else 5)
                     if not row:
                         core.credits.append(put_out + 1)

@@ -45,6 +45,8 @@ PLAIN = (
     "layer_mapping",
     "parameters",
     "slots",
+    "lists",
+    "routes",
     "synapse_format",
     "place_dense",
     "place_convolution",

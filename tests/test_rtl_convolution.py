@@ -27,9 +27,10 @@ def convolutions() -> list[tuple[int, int]]:
 
 def reached(layer: LayerMapping, address: int) -> dict[int, int]:
     """Neurons that an event at `address` reaches, and their weights, through lists, bases, taps and tables."""
-    kernel = layer.kernel
+    kernel, sources = layer.kernel, layer.heard[0].sources
     assert kernel is not None
-    _, y, x = np.unravel_index(layer.addresses[address], layer.layer.input_shape)
+    assert sources is not None
+    _, y, x = np.unravel_index(layer.addresses[address], layer.heard[0].edge.input_shape)
     found: dict[int, int] = {}
     number = layer.lists[address]
     for pe in range(layer.pes):
@@ -38,8 +39,8 @@ def reached(layer: LayerMapping, address: int) -> dict[int, int]:
         fields = layer.synapse_format.synapse.unpack(run)
         synapses = np.stack([fields[name] for name in ("group", "x", "y", "weight")], axis=1)
         for group, tap_x, tap_y, weight in synapses.tolist():
-            row = kernel.rows.reached[kernel.rows.bases[y] + tap_y]
-            column = kernel.columns.reached[kernel.columns.bases[x] + tap_x]
+            row = kernel.rows.reached[sources.rows.bases[y] + tap_y]
+            column = kernel.columns.reached[sources.columns.bases[x] + tap_x]
             if row >= 0 and column >= 0:
                 neuron = int(layer.slots[group * layer.scan.group_rows + row + column, pe])
                 assert neuron not in found
@@ -49,8 +50,9 @@ def reached(layer: LayerMapping, address: int) -> dict[int, int]:
 
 def leaving(layer: LayerMapping) -> list[int]:
     """The outputs, pooled, of the channels that are built."""
-    channels = np.unique(layer.slots[layer.used] // (layer.layer.neurons // layer.layer.channels))
-    outputs = np.arange(np.prod(layer.layer.output_shape)).reshape(layer.layer.output_shape[0], -1)
+    channels = np.unique(layer.slots[layer.used] // (layer.population.neurons // layer.population.channels))
+    pooled = layer.outgoing[0].height * layer.outgoing[0].width
+    outputs = np.arange(layer.population.channels * pooled).reshape(layer.population.channels, -1)
     return outputs[channels].ravel().tolist()
 
 
@@ -58,17 +60,17 @@ def leaving(layer: LayerMapping) -> list[int]:
 def test_every_event_reaches_its_neurons(seed, index):
     mapping = case(seed, OPTIONS).mapping
     layer = mapping.layers[index]
-    offsets, weights, fan_in = geometry.synapses(layer.layer)
+    offsets, weights, fan_in = geometry.synapses(layer.heard[0].edge)
     offsets, weights = (np.split(values, np.cumsum(fan_in)[:-1]) for values in (offsets, weights))
-    origins, padded = geometry.origins(layer.layer), geometry.places(layer.layer)
+    origins, padded = geometry.origins(layer.heard[0].edge), geometry.places(layer.heard[0].edge)
     built = set(layer.slots[layer.used].tolist())
     live = np.flatnonzero(layer.addresses >= 0)
     assert sorted(layer.addresses[live]) == (
-        leaving(mapping.layers[index - 1]) if index else list(range(layer.layer.sources))
+        leaving(mapping.layers[index - 1]) if index else list(range(layer.heard[0].edge.sources))
     )
     for address in live[:: max(1, len(live) // 25)]:
         expected = {}
-        for channel in range(layer.layer.channels):
+        for channel in range(layer.population.channels):
             position, at = np.nonzero(origins[:, None] + offsets[channel] == padded[layer.addresses[address]])
             for p, a in zip(position, at, strict=True):
                 expected[channel * len(origins) + int(p)] = int(weights[channel][a])
@@ -78,8 +80,8 @@ def test_every_event_reaches_its_neurons(seed, index):
 @pytest.mark.parametrize(("seed", "index"), convolutions())
 def test_what_leaves_arrives_under_its_address(seed, index):
     layer = case(seed, OPTIONS).mapping.layers[index]
-    assert sorted(layer.outputs[layer.outputs >= 0]) == leaving(layer)
-    assert len(layer.outputs) <= 1 << layer.output_address_bits
+    assert sorted(layer.sent[0][layer.sent[0] >= 0]) == leaving(layer)
+    assert len(layer.sent[0]) <= 1 << layer.output_address_bits()
 
 
 @pytest.mark.rtl

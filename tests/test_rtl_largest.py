@@ -21,7 +21,7 @@ def test_growths_add_up_to_the_largest(readiness):
     membranes = generator.integers(-16, 16, (FRAMES, STEPS, NEURONS))
     membranes[0] -= 16 + membranes[0] // 2  # all negative: the largest is not 0
     membranes = membranes.clip(-16, 15)
-    order = [int(address) for address in np.flatnonzero(mapping.outputs >= 0)]
+    order = [int(address) for address in np.flatnonzero(mapping.sent[0] >= 0)]
     sums = np.zeros((FRAMES, NEURONS), np.int64)
     tokens = []
 
@@ -31,7 +31,7 @@ def test_growths_add_up_to_the_largest(readiness):
                 event = unit.events.payload
                 ctx.set(event.end, address is None)
                 ctx.set(event.source, 0 if address is None else address)
-                ctx.set(event.value, 0 if address is None else int(step[mapping.outputs[address]]))
+                ctx.set(event.value, 0 if address is None else int(step[mapping.sent[0][address]]))
                 ctx.set(unit.events.valid, 1)
                 await ctx.tick().until(unit.events.ready)
                 ctx.set(unit.events.valid, 0)
@@ -47,7 +47,7 @@ def test_growths_add_up_to_the_largest(readiness):
                 if growth.end:
                     tokens.append(1)
                 else:
-                    sums[len(tokens) // STEPS, mapping.outputs[growth.source]] += growth.value
+                    sums[len(tokens) // STEPS, mapping.sent[0][growth.source]] += growth.value
 
     simulator = Simulator(unit)
     simulator.add_clock(1e-6)

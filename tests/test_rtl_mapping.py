@@ -19,7 +19,7 @@ SEEDS = range(24)
 
 def weights_in(layer: LayerMapping) -> np.ndarray:
     """The weight matrix `[neurons, sources]` read back from pointer and synapse memories as the reader reads them."""
-    found = np.zeros((layer.layer.neurons, layer.layer.sources), np.int64)
+    found = np.zeros((layer.population.neurons, layer.heard[0].edge.sources), np.int64)
     for pe in range(layer.pes):
         counts = layer.counts[pe]
         address = np.repeat(np.arange(len(counts)), counts)
@@ -39,9 +39,9 @@ def test_memories_hold_the_weights_of_the_neurons_that_are_kept(seed, strided):
     kept = kept_neurons(one.network)
     sources = np.arange(one.network.layers[0].sources)
     for layer in mapping.layers:
-        expected = np.zeros((layer.layer.neurons, layer.layer.sources), np.int64)
+        expected = np.zeros((layer.population.neurons, layer.heard[0].edge.sources), np.int64)
         here = np.ix_(kept[layer.index], sources)
-        expected[here] = layer.layer.synapses.weight[here]
+        expected[here] = layer.heard[0].edge.synapses.weight[here]
         assert np.array_equal(weights_in(layer), expected)
         sources = kept[layer.index]
 
@@ -54,7 +54,8 @@ def test_every_kept_neuron_has_one_slot_with_its_parameters(seed):
         assert layer.used[: layer.used.sum(axis=0).max()].any(axis=1).all()
         assert (np.diff(layer.used.astype(int), axis=0) <= 0).all(), "unused slots come last in their column"
         neurons = layer.slots[layer.used]
-        own = layer.layer.parameters._asdict() | {"bias": layer.layer.per_neuron(layer.layer.synapses.bias)}
+        own = layer.population.parameters._asdict()
+        own["bias"] = layer.population.per_neuron(layer.population.bias)
         for name, parameter in layer.parameters.items():
             rows = np.repeat(parameter.values, layer.rows // len(parameter.values), axis=0)
             assert np.array_equal(np.broadcast_to(rows, layer.slots.shape)[layer.used], own[name][neurons])
@@ -68,7 +69,7 @@ def test_widths_hold_every_number(seed):
         assert layer.counts.max() <= count.range[1]
         assert layer.starts.max() <= start.range[1]
         assert (layer.starts + layer.counts).max() - 1 < 1 << layer.synapse_address_bits
-        assert len(layer.outputs) <= 1 << layer.output_address_bits
+        assert len(layer.sent[0]) <= 1 << layer.output_address_bits()
         low, high = layer.synapse_format.synapse.fields[-1].range
         for weights in layer.weights:
             assert ((low <= weights) & (weights <= high)).all()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from amaranth.hdl import Module
@@ -11,47 +9,36 @@ from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
 from gradrtl.bits import unsigned_bits
-from gradrtl.quantize.network import Dense, Input, IntNeuron, Layer, QuantizedNetwork
+from gradrtl.quantize.network import Connection, Dense, Input, IntNeuron, Population, QuantizedNetwork
 from gradrtl.quantize.neuron import SynapticCurrent
 from gradrtl.rtl.core import Core
 from gradrtl.rtl.issue import Leaving
 from gradrtl.rtl.join import Port
 from gradrtl.rtl.latency import JOIN, PUT_OUT
 from gradrtl.rtl.mapping import LayerMapping, map_network
-from gradrtl.rtl.place_dense import place_dense
 from gradrtl.rtl.routes import least_rows
-from gradrtl.rtl.synapse_format import run_starts
 
 INPUTS, NEURONS, STEPS, FRAMES = 5, 9, 6, 3
 
 
 def recurrent(neuron: IntNeuron, pes: int, connectivity: float = 0.5) -> LayerMapping:
-    """A layer that reads `INPUTS` sources and, behind them, its own neurons in the order in which they are scanned."""
+    """A population that reads `INPUTS` sources and, behind them, its own neurons in the order in which they are
+    scanned.
+    """
     generator = np.random.default_rng(5)
     size = (NEURONS, INPUTS + NEURONS)
     weight = generator.integers(-7, 8, size) * (generator.random(size) < connectivity)
-    layer = Layer("loop", size[1:], Dense(weight.astype(np.int8), generator.integers(-2, 4, NEURONS)), neuron, 4)
-    alike = map_network(QuantizedNetwork.chain(Input(size[1:], kind="spikes"), (layer,), STEPS), (pes,)).layers[0]
-    own = np.where(alike.outputs >= 0, INPUTS + alike.outputs, -1)
-    addresses = np.concatenate([np.arange(INPUTS), own])
-    placed = place_dense(layer, np.arange(NEURONS), addresses, np.ones(layer.sources), pes)
-    assert np.array_equal(placed.slots, alike.slots)
-    return replace(
-        alike,
-        addresses=addresses,
-        lists=placed.lists,
-        starts=run_starts(placed.counts, None),
-        counts=placed.counts,
-        targets=placed.targets,
-        weights=placed.weights,
-    )
+    heard, own = (Dense(part.astype(np.int8)) for part in (weight[:, :INPUTS], weight[:, INPUTS:]))
+    inputs = (Connection("input", heard, 4), Connection("loop", own, 4, delay=1))
+    loop = Population("loop", (NEURONS,), neuron, generator.integers(-2, 4, NEURONS), inputs)
+    return map_network(QuantizedNetwork((Input((INPUTS,), kind="spikes"),), (loop,), STEPS), (pes,)).layers[0]
 
 
 def run(
     mapping: LayerMapping, frames: np.ndarray, depth: int, readiness: float, others: int = 2
 ) -> tuple[np.ndarray, list[int]]:
     """Spikes `[frames, steps, neurons]` of the core with itself as a listener, and the cycles in which scans begin."""
-    ports = (Port(unsigned_bits(INPUTS - 1), 1), Port(mapping.output_address_bits, 1, INPUTS))
+    ports = (Port(unsigned_bits(INPUTS - 1), 1), Port(mapping.output_address_bits(), 1))
     core = Core(mapping, STEPS, False, ports=ports, leaving=(Leaving(others), Leaving(depth, 1)))
     design = Module()
     design.submodules.core = core
@@ -84,7 +71,7 @@ def run(
             if valid and ready and event.end:
                 steps.append(np.zeros(NEURONS, int))
             elif valid and ready:
-                steps[-1][mapping.outputs[event.source]] += 1
+                steps[-1][mapping.sent[0][event.source]] += 1
 
     simulator = Simulator(design)
     simulator.add_clock(1e-6)
@@ -109,9 +96,9 @@ def test_a_loop_of_one_step(kind, pes, readiness):
     mapping = recurrent(neuron, pes)
     frames = (np.random.default_rng(6).random((FRAMES, STEPS, INPUTS)) < 0.4).astype(np.int64)
     found, _ = run(mapping, frames, least_rows(mapping.rows, 1, True), readiness)
-    layer = mapping.layer
-    weight = layer.synapses.weight.astype(np.int64)
-    bias = layer.per_neuron(layer.synapses.bias)
+    layer = mapping.population
+    weight = np.concatenate([port.edge.synapses.weight for port in mapping.heard], axis=1).astype(np.int64)
+    bias = layer.per_neuron(layer.bias)
     for n, frame in enumerate(frames):
         state, spikes = neuron.start(layer.parameters), np.zeros(NEURONS, np.int64)
         for t, step in enumerate(frame):
@@ -133,7 +120,7 @@ def test_cycles_of_a_step(kind, pes):
     mapping = recurrent(NEURON[kind], pes, connectivity=0.8)
     frames = (np.random.default_rng(6).random((FRAMES, STEPS, INPUTS)) < 0.4).astype(np.int64)
     found, begins = run(mapping, frames, mapping.rows, 1.0, others=16)
-    lanes = mapping.outputs.reshape(-1, 1 << mapping.lane_bits)
+    lanes = mapping.sent[0].reshape(-1, 1 << mapping.lane_bits)
     latency = 15 + JOIN + mapping.put_out - PUT_OUT + 1
     busy = 0
     for n in range(FRAMES):

@@ -11,10 +11,10 @@ import pytest
 from graphs import population, recurrent, weights
 
 from gradrtl.errors import UserError
-from gradrtl.quantize.network import Connection, Conv, Dense, Input, Pool, QuantizedNetwork, Readout
+from gradrtl.quantize.network import Connection, Input, QuantizedNetwork, Readout
 from gradrtl.quantize.placement import Placement
 from gradrtl.rtl.mapping import map_network
-from gradrtl.rtl.routes import NOBODY, Route, layers_of, least_rows, ports_of
+from gradrtl.rtl.routes import NOBODY, Route, least_rows, ports_of
 
 
 def network(*populations, kind: str = "spikes", readouts=None, shape=(6,)) -> QuantizedNetwork:
@@ -39,12 +39,11 @@ def test_the_input_is_first_and_what_comes_back_last():
     ]
 
 
-def test_synapses_of_all_ports_side_by_side():
-    graph = loop()
-    first = layers_of(graph)[0]
-    by_name = {c.sources[0]: c.synapses.weight for c in graph.populations[0].inputs}
-    assert np.array_equal(first.synapses.weight, np.concatenate([by_name["input"], by_name["b"], by_name["a"]], axis=1))
-    assert np.array_equal(first.synapses.bias, graph.populations[0].bias)
+def test_lists_of_all_ports_follow_each_other():
+    layer = map_network(loop(), (2, 2)).layers[0]
+    assert [port.first for port in layer.heard] == [0, 6, 6 + len(layer.heard[1].addresses)]
+    assert np.array_equal(layer.lists, np.arange(len(layer.addresses)))
+    assert np.array_equal(layer.addresses[:6], np.arange(6))
 
 
 def test_two_sources_of_one_connection_are_two_ports():
@@ -54,8 +53,7 @@ def test_two_sources_of_one_connection_are_two_ports():
         population("c", 3, Connection(("a", "b"), weights(3, 5, 3), 4)),
     )
     assert [port.source for port in ports_of(graph)[2]] == [0, 1]
-    both = layers_of(graph)[2].synapses.weight
-    assert np.array_equal(both[:, :5], both[:, 5:])
+    assert [port.edge.sources for port in map_network(graph, (1, 1, 1)).layers[2].heard] == [5, 5]
 
 
 def test_rows_of_the_deadlock_rule():
@@ -89,7 +87,6 @@ def test_a_chain_keeps_its_queues():
     )
     made = map_network(graph, Placement((1, 1), row_queue_depth=3))
     assert made.routes == (Route(0, 1, 0, 0, 3), Route(1, None, 0, 0, 3))
-    assert layers_of(graph) == graph.layers
 
 
 def test_what_nobody_hears_is_let_go():
@@ -106,9 +103,9 @@ def test_what_nobody_hears_is_let_go():
 def test_addresses_and_values_of_all_ports():
     made = map_network(loop(), (2, 2))
     layer, into = made.layers[0], made.ports[0]
-    assert [made.offset(port) for port in into] == [0, 6, 6 + len(made.layers[1].outputs)]
-    heard = np.concatenate([np.arange(6), 6 + made.layers[1].outputs, 6 + 3 + made.layers[0].outputs])
-    gaps = np.concatenate([np.zeros(6), made.layers[1].outputs, made.layers[0].outputs]) < 0
+    assert [made.offset(port) for port in into] == [0, 6, 6 + len(made.layers[1].sent[0])]
+    heard = np.concatenate([np.arange(6), 6 + made.layers[1].sent[0], 6 + 3 + made.layers[0].sent[0]])
+    gaps = np.concatenate([np.zeros(6), made.layers[1].sent[0], made.layers[0].sent[0]]) < 0
     assert np.array_equal(layer.addresses, np.where(gaps, -1, heard))
     assert layer.value_bits == 3, "a spike of b counts four times"
     assert layer.shift == 0
@@ -159,21 +156,6 @@ def maps(*inputs: Connection, name: str, shape=(2, 4, 4)):
     return replace(made, shape=shape, bias=np.zeros(shape[0], np.int64))
 
 
-def test_maps_with_several_sources_and_readers_that_pool_otherwise_are_refused():
-    kernel = Conv(np.ones((2, 2, 3, 3), np.int8), padding=(1, 1))
-    first = maps(Connection("input", kernel, 4), name="a")
-    refused(
-        first, maps(Connection("a", kernel, 4), Connection("input", kernel, 4), name="b"), shape=(2, 4, 4),
-        match="population b sources is 2, expected 1 in hardware",
-    )  # fmt: skip
-    pooled = Connection("a", Dense(np.ones((3, 8), np.int8)), 4, pool=Pool("max", 2))
-    plain = Connection("a", Dense(np.ones((3, 32), np.int8)), 4)
-    refused(
-        first, population("b", 3, pooled), population("c", 3, plain, Connection("b", weights(3, 3), 4)),
-        shape=(2, 4, 4), match="population a pools is",
-    )  # fmt: skip
-
-
 def test_where_neurons_sit_does_not_depend_on_what_comes_back():
     """A core that comes later is placed twice: for its addresses, and for its synapses."""
     for seed in range(20):
@@ -184,7 +166,7 @@ def test_where_neurons_sit_does_not_depend_on_what_comes_back():
                 if port.source is not None:
                     begin = made.offset(port)
                     first = sum(other.edge.sources for other in into[: port.number])
-                    outputs = made.layers[port.source].outputs
+                    outputs = made.layers[port.source].sent[0]
                     found = layer.addresses[begin : begin + len(outputs)]
                     assert np.array_equal(found, np.where(outputs >= 0, first + outputs, -1))
 

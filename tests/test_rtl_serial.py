@@ -257,7 +257,7 @@ def test_a_beat_held_up_too_long_makes_the_frame_bad(held_up):
     net = network(next(s for s in range(100) if sources(s) > 8), OPTIONS)
     mapping = map_network(net, Placement((16, *[4] * (len(net.layers) - 1)), pixels_a_beat=2))
     assembler = FrameAssembler(mapping)
-    count = mapping.layers[0].layer.sources
+    count = mapping.layers[0].heard[0].edge.sources
     beats = []
 
     async def run(ctx):

@@ -121,13 +121,13 @@ def test_parameters_of_each_row_of_a_map(pes):
 
 def follows(mapping: LayerMapping, pes: int) -> None:
     """The unit computes what `IntNeuron.update` does, for random accumulators."""
-    neuron = mapping.layer.neuron
-    bias = mapping.layer.per_neuron(mapping.layer.synapses.bias)
+    neuron = mapping.population.neuron
+    bias = mapping.population.per_neuron(mapping.population.bias)
     sums = np.random.default_rng(2).integers(-6, 20, (FRAMES, STEPS, mapping.rows, pes))
     masks, membranes = run(mapping, sums)
     used = mapping.used
     holder = np.where(used, mapping.slots, 0)
-    parameters = type(mapping.layer.parameters)(*(p[holder] for p in mapping.layer.parameters))
+    parameters = type(mapping.population.parameters)(*(p[holder] for p in mapping.population.parameters))
     spiked = 0
     for frame in range(FRAMES):
         state: State = neuron.start(parameters)

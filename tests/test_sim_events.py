@@ -40,19 +40,19 @@ def test_every_event_of_every_layer(seed):
         got, at = found[index], 0
         if index == 0:
             sent = given >> 8 - net.input.bits if net.input.kind == "static" else given
-            sent = (sent != 0).reshape(3, -1, layer.layer.sources)
+            sent = (sent != 0).reshape(3, -1, layer.heard[0].edge.sources)
         else:
             before = net.layers[index - 1]
             rows = trace.spikes[index - 1]
             sent = np.array([[_pooled(before, row) for row in frame] for frame in rows])
         assert got.counts.shape[:2] == sent.shape[:2]
-        used = np.zeros(layer.layer.sources, bool)
+        used = np.zeros(layer.heard[0].edge.sources, bool)
         used[layer.addresses[layer.addresses >= 0]] = True
         for n in range(3):
             for t in range(sent.shape[1]):
                 end = at + int(got.counts[n, t].sum())
                 sources = layer.addresses[got.addresses[at:end]]
-                expected = np.repeat(np.arange(layer.layer.sources), sent[n, t] * used)
+                expected = np.repeat(np.arange(layer.heard[0].edge.sources), sent[n, t] * used)
                 assert sorted(sources.tolist()) == expected.tolist()
                 at = end
         assert at == len(got.addresses)

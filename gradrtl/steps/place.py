@@ -26,7 +26,6 @@ from ..rtl.devices import device as find
 from ..rtl.mapping import Mapping, map_network
 from ..rtl.planning import Load, balanced_pes, device_pes, needs, placement_for
 from ..rtl.pruning import kept_neurons
-from ..rtl.routes import layers_of
 from ..sim.events import events_of
 from ..sim.frames import Frames, check
 from ..sim.geometry import fan_out
@@ -207,11 +206,13 @@ def parse_pes(text: str, network: QuantizedNetwork, pixels_a_beat: int) -> list[
 
 def work(network: QuantizedNetwork, pixels_a_beat: int) -> tuple[list[Load], int]:
     """Mean work per frame of each layer, by the network's event rates, and the beats per frame."""
-    by_layer = routes.rates_of(network, rates_of(network))
-    loads = [
-        Load(float(rates.sum()), float(rates @ fan_out(layer)), len(kept))
-        for layer, rates, kept in zip(layers_of(network), by_layer, kept_neurons(network), strict=True)
-    ]
+    loads = []
+    parts = zip(
+        routes.ports_of(network), routes.rates_of(network, rates_of(network)), kept_neurons(network), strict=True
+    )
+    for ports, rates, kept in parts:
+        operations = sum(values @ fan_out(port.edge) for port, values in zip(ports, rates, strict=True))
+        loads.append(Load(float(sum(values.sum() for values in rates)), float(operations), len(kept)))
     return loads, -(-prod(network.inputs[0].shape) // max(1, pixels_a_beat))
 
 

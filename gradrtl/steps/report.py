@@ -42,8 +42,8 @@ def write_report(
     ]
     layers = [
         {
-            "name": placed.layer.name,
-            "neurons": placed.layer.neurons,
+            "name": placed.population.name,
+            "neurons": placed.population.neurons,
             "built": int(placed.used.sum()),
             "pes": placed.pes,
             "synapses": placed.synapses,
@@ -97,7 +97,7 @@ def _loads(mapping: Mapping) -> str:
     figure, axes = plt.subplots(1, len(mapping.layers), figsize=(7, 3.2), squeeze=False)
     for axis, placed in zip(axes[0], mapping.layers, strict=True):
         axis.bar(range(placed.pes), [weights.size for weights in placed.weights], color="#009e73")
-        axis.set_title(placed.layer.name)
+        axis.set_title(placed.population.name)
         axis.set_xlabel("processing element")
         axis.xaxis.get_major_locator().set_params(integer=True)
     axes[0][0].set_ylabel("synapses")
@@ -107,7 +107,7 @@ def _loads(mapping: Mapping) -> str:
 def _memories(mapping: Mapping) -> str:
     figure, axis = plt.subplots(figsize=(7, 3.2))
     bottom = np.zeros(len(mapping.layers))
-    names = [placed.layer.name for placed in mapping.layers]
+    names = [placed.population.name for placed in mapping.layers]
     for kind in mapping.layers[0].memory_bits:
         bits = np.array([placed.memory_bits[kind] for placed in mapping.layers], dtype=float)
         axis.bar(names, bits, bottom=bottom, label=kind)

@@ -43,6 +43,7 @@ EDGES = record(
         ("finished", np.int64),  # in `times`: the newest event of the newest row that was sent
         ("rows", np.int64),  # in `times`: when the rows of each step that is kept were put out
         ("kept", np.int64),  # steps
+        ("sent", np.int64),  # in `Sent`, what the rows hold
     ]
 )
 
@@ -66,13 +67,13 @@ class Graph(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """What the input and each core send: `counts` of rows uint32, by source, and addresses, one after another."""
+    """What the input and each core send, each of its ways: `counts` of rows uint32, and addresses one after another."""
 
     steps: int
     held: bool
     input_rows: int  # in a step
     counts: np.ndarray  # uint32
-    row: np.ndarray  # int64 [1 + cores]: where those of each begin
+    row: np.ndarray  # int64: where those of each begin
     addresses: np.ndarray  # int32
     event: np.ndarray  # int64, the first event of each row of `counts`
 
@@ -122,6 +123,7 @@ def _state(mapping: Mapping) -> Graph:
                 times.one(),
                 times.ring(source.rows * kept)[0],
                 kept,
+                mapping.stream(route.source, route.way),
             )
         )
     cores: list[tuple] = []
@@ -294,7 +296,6 @@ def _step(state, work, core, n, step):
         times[joined.full] = pe.full(state.pes[core], state.lanes)
     full, issued = times[joined.full], times[unit.issued]
     now = n * work.steps + step
-    first_row = work.row[1 + core] + now * unit.rows
     for r in range(unit.rows):
         issued = fire.issue(unit, times, issued, full)
         for e in range(joined.first_edge, joined.first_edge + joined.edges):
@@ -304,7 +305,7 @@ def _step(state, work, core, n, step):
             edge = state.edges[e]
             times[edge.rows + now % edge.kept * unit.rows + r] = put_out
             _use(edge, times)
-            if r < unit.rows - 1 and _events(work, edge, first_row + r, step) == 0:
+            if r < unit.rows - 1 and _events(work, edge, work.row[edge.sent] + now * unit.rows + r, step) == 0:
                 _give_back(edge, times, put_out + CREDIT_EMPTY)
     times[unit.issued] = issued
     if not joined.held or step == work.steps - 1:
@@ -354,7 +355,7 @@ def _hear(state, work, core, p, n, step):
         _enter(state, core, NEVER, TOKEN, is_last)
         return
     rows = state.fires[edge.source].rows
-    first_row = work.row[1 + edge.source] + sent * rows
+    first_row = work.row[edge.sent] + sent * rows
     finished = times[edge.finished]
     for r in range(rows):
         events, ends = _events(work, edge, first_row + r, sent % work.steps), r == rows - 1
@@ -376,7 +377,7 @@ def _read_out(state, work, edge, n, step):
     """The read-out takes a step, or nobody does, at once."""
     times, sums = state.times, state.readout[0]
     rows, now = state.fires[edge.source].rows, n * work.steps + step
-    first_row = work.row[1 + edge.source] + now * rows
+    first_row = work.row[edge.sent] + now * rows
     finished = times[edge.finished]
     for r in range(rows):
         events, ends = np.int64(work.counts[first_row + r]), r == rows - 1

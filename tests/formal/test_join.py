@@ -7,17 +7,18 @@ from amaranth.hdl import Array, Assert, Cover, Module, Mux, Signal
 from prover import Claim, free, inner, opened, prove
 
 from gradrtl.rtl.join import Join, Port
+from gradrtl.rtl.streams import event_layout
 
 
 class OneTokenAStep(Claim):
     """A queue of one entry and a counter, beside the unit: what is in the register, and which port is next."""
 
     def __init__(self, ports: int):
-        self.ports = [Port(2, 2, 4 * i) for i in range(ports)]
+        self.ports = [Port(2, 2) for _ in range(ports)]
 
     def body(self, m: Module) -> None:
         count = len(self.ports)
-        join = Join(self.ports, 4, 2)
+        join = Join(self.ports, event_layout(4, 2), lambda m, i, source: {"source": source + 4 * i})
         m.submodules.join = inside = opened(join)
         inputs = [getattr(join, f"port{i}") for i in range(count)]
         for sent in inputs:
@@ -34,7 +35,7 @@ class OneTokenAStep(Claim):
             m.d.comb += [takes[i].eq(sent.valid & sent.ready), Assert(~takes[i] | (turn == i))]
             with m.If(turn == i):
                 m.d.comb += [
-                    payload.source.eq(sent.payload.source + self.ports[i].offset),
+                    payload.source.eq(sent.payload.source + 4 * i),
                     payload.value.eq(sent.payload.value),
                     payload.end.eq(sent.payload.end),
                     payload.bad.eq(sent.payload.bad | bad),

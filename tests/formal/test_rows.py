@@ -13,10 +13,11 @@ from prover import Claim, free, inner, opened, prove
 
 from gradrtl.quantize.network import Dense, Input, IntNeuron, Layer, QuantizedNetwork
 from gradrtl.quantize.placement import Placement
-from gradrtl.rtl.fire import FireUnit, output_value_shape
+from gradrtl.rtl.fire import FireUnit
 from gradrtl.rtl.issue import Leaving
 from gradrtl.rtl.mapping import LayerMapping, map_network
 from gradrtl.rtl.serialiser import Serialiser
+from gradrtl.rtl.update import output_value_shape
 
 STEPS = 2
 
@@ -48,7 +49,11 @@ class CreditsKept(Claim):
         """The edge with the ports `credit<number>`, and what is claimed of it."""
         mapping = fire.mapping
         serialiser = Serialiser(
-            mapping.scan.output_bits, mapping.pes, output_value_shape(mapping), depth, mapping.output_address_bits
+            mapping.outgoing[0].output_bits,
+            mapping.pes,
+            output_value_shape(mapping),
+            depth,
+            mapping.output_address_bits(),
         )
         behind = opened(serialiser)
         m.submodules[f"serialiser{number}"] = behind
