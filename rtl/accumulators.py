@@ -1,13 +1,15 @@
-"""Accumulators of a processing element: two banks of sums, one of which is filled while the other is scanned."""
+"""Accumulators of a processing element: two banks of sums, one of which is filled while the other is scanned.
+
+Where a part of what is heard is held for the frame, a third bank has its sums.
+"""
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, ShapeLike, Signal, signed
+from amaranth.hdl import Array, Module, Mux, ShapeLike, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from .latency import BANKS
 from .mapping import LayerMapping
 from .memory import read_port, write_port
 from .reader import addend_layout
@@ -36,18 +38,19 @@ class Accumulators(wiring.Component):
         self.mapping = mapping
         self.current = signed(mapping.current_bits)
         product = signed(mapping.synapse_format.weight_bits + (mapping.value_bits if mapping.value_bits > 1 else 0))
-        written = {"valid": 1, "token": 1, "bad": 1, "bank": 1, "row": mapping.row_bits, "product": product}
+        written: dict[str, ShapeLike] = dict.fromkeys(("valid", "token", "bad"), 1)
+        written |= {"bank": mapping.bank_bits, "row": mapping.row_bits, "product": product}
         super().__init__(
             {
                 "addends": In(addend_layout(mapping, value)),
                 "row": In(mapping.row_bits),
-                "read": In(BANKS),
-                "clear": In(BANKS),
+                "read": In(mapping.banks),
+                "clear": In(mapping.banks),
                 "clear_row": In(mapping.row_bits),
-                "release": In(BANKS),
-                "sums": Out(data.ArrayLayout(self.current, BANKS)),
-                "full": Out(BANKS),
-                "bad": Out(BANKS),
+                "release": In(mapping.banks),
+                "sums": Out(data.ArrayLayout(self.current, mapping.banks)),
+                "full": Out(mapping.banks),
+                "bad": Out(mapping.banks),
                 "stage2": Out(addend_layout(mapping, value)),
                 "stage3": Out(data.StructLayout(written)),
                 "total": Out(self.current),
@@ -69,7 +72,7 @@ class Accumulators(wiring.Component):
         before = Signal(self.current, name="before")
         last_sum = Signal(self.current, name="last_sum")
         forward = Signal(name="forward")
-        for b in range(BANKS):
+        for b in range(mapping.banks):
             memory = Memory(shape=self.current, depth=mapping.rows, init=[])
             m.submodules[f"bank{b}"] = memory
             read, write = read_port(memory, f"read{b}"), write_port(memory, f"write{b}")
@@ -89,8 +92,14 @@ class Accumulators(wiring.Component):
                 m.d.sync += [self.full[b].eq(1), self.bad[b].eq(stage3.bad)]
         product = stage3.product << mapping.shift if mapping.shift else stage3.product
         m.d.comb += [
-            before.eq(Mux(forward, last_sum, Mux(stage3.bank, self.sums[1], self.sums[0]))),
+            before.eq(Mux(forward, last_sum, self._sum(stage3.bank))),
             total.eq(before + product),
         ]
         m.d.sync += [last_sum.eq(total), forward.eq(stage3.valid & (stage3.row == stage2.row))]
         return m
+
+    def _sum(self, bank: Value) -> Value:
+        """The sum that has been read from `bank`."""
+        if self.mapping.is_mixed:
+            return Array(self.sums[b] for b in range(self.mapping.banks))[bank]
+        return Mux(bank, self.sums[1], self.sums[0])

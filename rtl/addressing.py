@@ -19,10 +19,13 @@ from .streams import event_layout
 
 
 def located_layout(mapping: LayerMapping, value: ShapeLike) -> data.StructLayout:
-    """An event as the PEs receive it: `event_layout` with a list as its source, and its bases (`Axis.bases`)."""
+    """An event as the PEs receive it: `event_layout` with a list as its source, and its bases (`Axis.bases`).
+
+    In a core only part of whose input is held, `held` marks the events of that part, and the token behind them.
+    """
     event, kernel = event_layout(mapping.list_bits, value), mapping.kernel
     bases = {"y": kernel.rows.base_bits, "x": kernel.columns.base_bits} if kernel else {}
-    return data.StructLayout(event.members | bases)
+    return data.StructLayout(event.members | bases | ({"held": 1} if mapping.is_mixed else {}))
 
 
 def locate(m: Module, mapping: LayerMapping, heard: Heard, source: Value, suffix: str = "") -> dict[str, Value]:

@@ -13,7 +13,6 @@ from .edge import Edge
 from .fire import FireUnit
 from .issue import Leaving
 from .join import Join, Port
-from .latency import BANKS
 from .loading import load_ports
 from .mapping import LayerMapping
 from .pe import ProcessingElement, value_shape
@@ -79,14 +78,20 @@ class Core(wiring.Component):
         serialisers = [self._serialiser(m, i) for i in range(len(self.leaving))]
         events = self.events
         if len(self.ports) > 1:
-            m.submodules.join = join = Join(self.ports, located_layout(mapping, value_shape(mapping)), self._locate)
+            m.submodules.join = join = Join(
+                self.ports,
+                located_layout(mapping, value_shape(mapping)),
+                self._locate,
+                mapping.held_ports if mapping.is_mixed else 0,
+                self.steps,
+            )
             for i in range(len(self.ports)):
                 wiring.connect(m, wiring.flipped(getattr(self, f"events{i or ''}")), getattr(join, f"port{i}"))
             events = join.events
         event = events.payload
         located = Signal(located_layout(mapping, value_shape(mapping)), name="located")
         m.d.comb += [located[name].eq(event[name]) for name in ("value", "end", "bad")]
-        fields = {name: event[name] for name in ("source", "y", "x") if name in event.shape().members}
+        fields = {name: event[name] for name in ("source", "y", "x", "held") if name in event.shape().members}
         if len(self.ports) == 1:
             fields = locate(m, mapping, mapping.heard[0], event.source)
         m.d.comb += [located[name].eq(field) for name, field in fields.items()]
@@ -117,7 +122,7 @@ class Core(wiring.Component):
             fire.bad.eq(pes[0].bad),
             *(getattr(fire, f"credit{i or ''}").eq(one.credit) for i, one in enumerate(serialisers)),
         ]
-        m.d.comb += [fire.full[b].eq(Cat(pe.full[b] for pe in pes).all()) for b in range(BANKS)]
+        m.d.comb += [fire.full[b].eq(Cat(pe.full[b] for pe in pes).all()) for b in range(mapping.banks)]
         self._fork(m, fire, serialisers)
 
         fire_valid = Signal(name="fire_valid")

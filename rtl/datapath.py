@@ -15,6 +15,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..bits import unsigned_bits
 from .core import Core
+from .edge import LateInput
 from .flags import Flags
 from .issue import Leaving
 from .join import Port
@@ -128,7 +129,7 @@ class Datapath(wiring.Component):
         return Core(
             layer,
             mapping.network.steps,
-            into[0].edge.held,
+            layer.is_held,
             self.loadable and layer.stride_bits is not None,
             [self._port(port) for port in into] if joined else (),
             [Leaving(route.depth, route.delay, route.way) for route in routes] if forks else (),
@@ -147,7 +148,14 @@ class Datapath(wiring.Component):
         if flags is not None:
             wiring.connect(m, events, flags.i)
             events = flags.o
-        heard = [port(cores[number], "events", i) for number, i in self.mapping.listeners]
+        mapping = self.mapping
+        heard: list[wiring.PureInterface] = [port(cores[number], "events", 0) for number in mapping.listeners]
+        for number, one in enumerate(mapping.late):
+            steps = 1 if mapping.input.kind == "static" else mapping.network.steps
+            late = LateInput(mapping.source_bits, unsigned(mapping.value_bits), one.depth, one.delay, steps)
+            m.submodules[f"late{number}"] = ResetInserter(self.abort)(late)
+            wiring.connect(m, late.late, port(cores[one.target], "events", one.port))
+            heard.append(late.events)
         if len(heard) == 1:
             wiring.connect(m, events, heard[0])
             return

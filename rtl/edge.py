@@ -1,4 +1,4 @@
-"""An edge between two cores: its own row queue, serialiser and delay."""
+"""An edge between two cores: its own row queue, serialiser and delay; and one from an input: a queue of events."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from amaranth.hdl import Module, Mux, ShapeLike, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from .fifo import Queue
 from .serialiser import Serialiser
 from .streams import credit_layout, event_layout, row_layout
 
@@ -66,5 +67,53 @@ class Edge(wiring.Component):
                 event.eq(serialiser.events.payload),
                 self.events.valid.eq(serialiser.events.valid),
                 serialiser.events.ready.eq(self.events.ready),
+            ]
+        return m
+
+
+class LateInput(wiring.Component):
+    """A queue of an input's events, which come `delay` steps late.
+
+    As an `Edge` it starts with a token for each step of its delay, and of a frame's last `delay` steps it takes the
+    tokens alone.
+
+    Ports
+    -----
+    events
+        In: `event_layout`, `steps` tokens per frame.
+    late
+        Out: `event_layout`.
+
+    Latency and throughput are those of `Queue`. Stalls: the queue is full, for all that comes.
+    """
+
+    def __init__(self, address_bits: int, value: ShapeLike, depth: int, delay: int, steps: int):
+        self.depth, self.delay, self.steps = depth, delay, steps
+        events = stream.Signature(event_layout(address_bits, value))
+        super().__init__({"events": In(events), "late": Out(events)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.queue = queue = Queue(self.events.payload.shape(), self.depth)
+        step = Signal(range(max(2, self.steps)), name="step")
+        ahead = Signal(range(self.delay + 1), init=self.delay, name="ahead")  # tokens that nobody sent
+        event = self.events.payload
+        masked = (step >= self.steps - self.delay) & ~event.end
+        m.d.comb += [
+            queue.i.payload.eq(event),
+            queue.i.valid.eq(self.events.valid & ~masked),
+            self.events.ready.eq(queue.i.ready),
+        ]
+        with m.If(self.events.valid & self.events.ready & event.end):
+            m.d.sync += step.eq(Mux(step == self.steps - 1, 0, step + 1))
+        with m.If(ahead != 0):
+            m.d.comb += [self.late.valid.eq(1), self.late.payload.end.eq(1)]
+            with m.If(self.late.ready):
+                m.d.sync += ahead.eq(ahead - 1)
+        with m.Else():
+            m.d.comb += [
+                self.late.payload.eq(queue.o.payload),
+                self.late.valid.eq(queue.o.valid),
+                queue.o.ready.eq(self.late.ready),
             ]
         return m

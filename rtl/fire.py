@@ -9,7 +9,6 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from .issue import Issue, Leaving
-from .latency import BANKS
 from .mapping import LayerMapping
 from .pool import Pool
 from .streams import credit_layout
@@ -63,14 +62,14 @@ class FireUnit(wiring.Component):
         self.pools = [Pool(mapping, way) for way in range(len(mapping.outgoing))]
         super().__init__(
             {
-                "full": In(BANKS),
-                "bad": In(BANKS),
+                "full": In(mapping.banks),
+                "bad": In(mapping.banks),
                 "sums": In(sums_layout(mapping)),
                 "row": Out(mapping.row_bits),
-                "read": Out(BANKS),
-                "clear": Out(BANKS),
+                "read": Out(mapping.banks),
+                "clear": Out(mapping.banks),
                 "clear_row": Out(mapping.row_bits),
-                "release": Out(BANKS),
+                "release": Out(mapping.banks),
                 "running": Out(1),
                 **{f"rows{way or ''}": pool.signature.members["rows"] for way, pool in enumerate(self.pools)},
                 "credit": In(credit_layout()),

@@ -7,7 +7,6 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .fifo import Queue
-from .latency import BANKS
 from .mapping import Mapping
 from .streams import event_layout
 
@@ -16,8 +15,9 @@ LOOKED_UP = 4  # tokens at most between the event queue of a PE and its banks, o
 
 def most_frames(mapping: Mapping) -> int:
     """Frames that can be between the input and the read-out: each step of one has a token somewhere on the way."""
-    inside = sum(layer.queue_depth + LOOKED_UP + BANKS for layer in mapping.layers)
+    inside = sum(layer.queue_depth + LOOKED_UP + layer.banks for layer in mapping.layers)
     inside += sum(route.depth + route.delay + 1 for route in mapping.routes)
+    inside += sum(late.depth + late.delay + 1 for late in mapping.late)
     return -(-inside // mapping.network.steps) + 2
 
 

@@ -11,7 +11,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from .addressing import looked_up
-from .latency import BANKS
+from .latency import HELD
 from .mapping import LayerMapping
 from .scan import Outgoing
 from .streams import credit_layout
@@ -93,14 +93,14 @@ class Issue(wiring.Component):
             }
         super().__init__(
             {
-                "full": In(BANKS),
-                "bad": In(BANKS),
+                "full": In(mapping.banks),
+                "bad": In(mapping.banks),
                 "credit": In(credit_layout()),
                 "row": Out(mapping.row_bits),
-                "read": Out(BANKS),
-                "clear": Out(BANKS),
+                "read": Out(mapping.banks),
+                "clear": Out(mapping.banks),
                 "clear_row": Out(mapping.row_bits),
-                "release": Out(BANKS),
+                "release": Out(mapping.banks),
                 "running": Out(1),
                 "issued": Out(issued_layout(mapping)),
                 "issues": Out(1),
@@ -125,7 +125,7 @@ class Issue(wiring.Component):
         scan = Signal(range(max(2, self.scans)), name="scan")
         last_step = Signal(name="last_step")
         last_scan = Signal(name="last_scan")
-        seen = Signal(BANKS, name="seen")
+        seen = Signal(mapping.banks, name="seen")
         m.d.comb += [
             last_step.eq(step == self.steps - 1),
             last_scan.eq(scan == self.scans - 1),
@@ -168,11 +168,18 @@ class Issue(wiring.Component):
 
         # One cycle after the read, clear what was read.
         m.d.comb += self.row.eq(tags.row)
+        read: Value = self.issues << bank
+        clear: Value = (issued.valid & clears) << issued.bank
+        release: Value = (issued.valid & releases) << issued.bank
+        if mapping.is_mixed:  # what is held is read in every step, and cleared in the last one
+            read |= self.issues << HELD
+            clear |= (issued.valid & tags.last) << HELD
+            release |= (issued.valid & tags.last & tags.end) << HELD
         m.d.sync += [
-            self.read.eq(self.issues << bank),
+            self.read.eq(read),
             self.clear_row.eq(Mux(self.running, tags.row, row)),
-            self.clear.eq(Mux(self.running, (issued.valid & clears) << issued.bank, (1 << BANKS) - 1)),
-            self.release.eq((issued.valid & releases) << issued.bank),
+            self.clear.eq(Mux(self.running, clear, (1 << mapping.banks) - 1)),
+            self.release.eq(release),
         ]
         return m
 

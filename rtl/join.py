@@ -27,6 +27,9 @@ class Join(wiring.Component):
     Sums commute, so the order of the ports changes no result: there is no arbiter. `locate` says what an address of a
     port becomes, fields of `event`. The token is marked bad if one of the step's tokens is.
 
+    Ports that are held have their turn in the first step of a frame alone. The token of the last of them is handed on,
+    too; it and their events are marked `held`.
+
     Ports
     -----
     port<i>
@@ -44,8 +47,14 @@ class Join(wiring.Component):
         ports: Sequence[Port],
         event: data.StructLayout,
         locate: Callable[[Module, int, Value], dict[str, Value]],
+        held: int = 0,
+        steps: int = 1,
     ):
-        """`event`: `event_layout`, perhaps with more fields. `locate`: of the address of a port, by its number."""
+        """`event`: `event_layout`, perhaps with more fields. `locate`: of the address of a port, by its number. The
+        first `held` ports have one step for a frame's `steps`; 0 if that is so of all ports, or of none.
+        """
+        self.held = held
+        self.steps = steps
         self.ports = tuple(ports)
         self.locate = locate
         super().__init__(
@@ -84,9 +93,26 @@ class Join(wiring.Component):
                         offered.value.eq(sent.payload.value << port.shift),
                         *(offered[name].eq(sent.payload[name]) for name in ("end", "bad")),
                     ]
+        closes = is_last
+        if self.held:
+            held = Signal(name="held")
+            m.d.comb += [held.eq(turn < self.held), offered.held.eq(held)]
+            closes = is_last | (turn == self.held - 1)
+        first = self._first(m, free & valid & offered.end & is_last)
         with m.If(free):
-            m.d.sync += [self.events.valid.eq(valid & (~offered.end | is_last)), event.eq(offered)]
+            m.d.sync += [self.events.valid.eq(valid & (~offered.end | closes)), event.eq(offered)]
             m.d.sync += event.bad.eq(offered.bad | bad)
             with m.If(valid & offered.end):
-                m.d.sync += [turn.eq(Mux(is_last, 0, turn + 1)), bad.eq(~is_last & (offered.bad | bad))]
+                m.d.sync += [turn.eq(Mux(is_last, first, turn + 1)), bad.eq(~is_last & (offered.bad | bad))]
         return m
+
+    def _first(self, m: Module, ends: Value) -> Value | int:
+        """The port whose turn is first in the next step, in the cycle in which this one `ends`."""
+        if not self.held:
+            return 0
+        step = Signal(range(max(2, self.steps)), name="step")
+        last_step = Signal(name="last_step")
+        m.d.comb += last_step.eq(step == self.steps - 1)
+        with m.If(ends):
+            m.d.sync += step.eq(Mux(last_step, 0, step + 1))
+        return Mux(last_step, 0, self.held)

@@ -10,6 +10,7 @@ INTERVAL = 1
 
 # Accumulator banks of a core: one is filled while the other is scanned.
 BANKS = 2
+HELD = BANKS  # the bank of what is held for the frame, where other sums change at every step
 
 # Processing element. From the cycle in which an event leaves one stage of its lookup (event queue, pointer, run) to the
 # first in which it can leave the next. Cycles that the synapse reader takes for a token, and for each synapse. From the

@@ -10,7 +10,7 @@ import numpy as np
 from ..bits import lane_bits, signed_bits, unsigned_bits
 from ..quantize.network import Population, Ranges
 from .convolution import Kernel
-from .latency import fire_stages, put_out
+from .latency import BANKS, fire_stages, put_out
 from .lists import Heard
 from .parameters import Parameter, Scope
 from .scan import Outgoing, Scan
@@ -114,6 +114,30 @@ class LayerMapping:
     def lists(self) -> np.ndarray:
         """The list of synapses of each input address, int64: its own, or in a convolution that of its channel."""
         return np.concatenate([port.lists for port in self.heard])
+
+    @property
+    def held_ports(self) -> int:
+        """Ports whose events are the same for all steps of a frame; they are the first."""
+        return sum(port.edge.held for port in self.heard)
+
+    @property
+    def is_held(self) -> bool:
+        """All that is heard is: it is added up once a frame."""
+        return self.held_ports == len(self.heard)
+
+    @property
+    def is_mixed(self) -> bool:
+        """Only a part is: its sums are in a bank of their own."""
+        return 0 < self.held_ports < len(self.heard)
+
+    @property
+    def banks(self) -> int:
+        """Banks of accumulators of each PE."""
+        return BANKS + self.is_mixed
+
+    @property
+    def bank_bits(self) -> int:
+        return unsigned_bits(self.banks - 1)
 
     @property
     def address_bits(self) -> int:
@@ -232,7 +256,7 @@ class LayerMapping:
         return {
             "pointers": Memories(self.pes, self.counts.shape[1], self.synapse_format.pointer.bits),
             "synapses": Memories(self.pes, self.synapse_depth, self.synapse_format.synapse.bits),
-            "accumulators": Memories(2 * self.pes, self.rows, self.current_bits),
+            "accumulators": Memories(self.banks * self.pes, self.rows, self.current_bits),
             "membranes": Memories(1, self.rows, self.pes * self.membrane_bits),
             "parameters": Memories(1, self.scan.groups, self.pes * self.parameter_bits(Scope.GROUP)),
             **({"row parameters": Memories(1, self.rows, self.pes * row_bits)} if row_bits else {}),

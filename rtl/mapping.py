@@ -24,7 +24,20 @@ from .parameters import parameters_of
 from .place_convolution import convolution_lists
 from .place_dense import dense_lists
 from .pruning import kept_neurons
-from .routes import NOBODY, Port, Route, are_maps, least_rows, pools_of, ports_of, rates_of, routes_of
+from .routes import (
+    NOBODY,
+    Late,
+    Port,
+    Route,
+    are_maps,
+    late_inputs,
+    least_entries,
+    least_rows,
+    pools_of,
+    ports_of,
+    rates_of,
+    routes_of,
+)
 from .scan import Outgoing
 from .slots import place, sources_of
 from .synapse_format import run_starts, stride_for
@@ -42,6 +55,8 @@ class Mapping:
         What each core hears, in the order in which its join takes it.
     routes
         The edges that leave cores, in the order of the cores and of their edges.
+    late
+        The queues through which inputs come to ports that do not hear them themselves.
     """
 
     network: QuantizedNetwork
@@ -49,6 +64,7 @@ class Mapping:
     placement: Placement
     ports: tuple[tuple[Port, ...], ...]
     routes: tuple[Route, ...]
+    late: tuple[Late, ...] = ()
 
     def __post_init__(self) -> None:
         for route in self.routes:
@@ -56,6 +72,9 @@ class Mapping:
                 back = self.ports[route.target][route.port].back
                 least = least_rows(self.layers[route.source].rows, route.delay, back)
                 assert route.depth >= least, f"core {route.source} to core {route.target} may stand still"
+        for queue in self.late:
+            least = least_entries(self.ports[queue.target][queue.port].edge.sources, queue.delay)
+            assert queue.depth >= least, f"input to core {queue.target} may stand still"
 
     @property
     def input(self) -> Input:
@@ -83,11 +102,9 @@ class Mapping:
         return unsigned_bits(self.input.largest)
 
     @property
-    def listeners(self) -> tuple[tuple[int, int], ...]:
-        """Cores that hear the input, and by which port."""
-        return tuple(
-            (number, port.number) for number, into in enumerate(self.ports) for port in into if port.source is None
-        )
+    def listeners(self) -> tuple[int, ...]:
+        """Cores that hear the input without a queue between, by their first ports."""
+        return tuple(number for number, into in enumerate(self.ports) if into[0].direct)
 
     @property
     def read(self) -> int:
@@ -240,7 +257,7 @@ def map_network(
             )
         )
     routes = routes_of(network, ports, [layer.rows for layer in made], placement.row_queue_depth)
-    return Mapping(network, tuple(made), placement, ports, routes)
+    return Mapping(network, tuple(made), placement, ports, routes, late_inputs(network, ports))
 
 
 def _value_bits(network: QuantizedNetwork, port: Port) -> int:

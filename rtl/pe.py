@@ -9,7 +9,6 @@ from amaranth.lib.wiring import In, Out
 from .accumulators import Accumulators
 from .addressing import located_layout
 from .fifo import Queue
-from .latency import BANKS
 from .loading import load_ports
 from .lookup import Lookup
 from .mapping import LayerMapping
@@ -66,13 +65,13 @@ class ProcessingElement(wiring.Component):
             {
                 "events": In(stream.Signature(self.event)),
                 "row": In(mapping.row_bits),
-                "read": In(BANKS),
-                "clear": In(BANKS),
+                "read": In(mapping.banks),
+                "clear": In(mapping.banks),
                 "clear_row": In(mapping.row_bits),
-                "release": In(BANKS),
-                "sums": Out(data.ArrayLayout(signed(mapping.current_bits), BANKS)),
-                "full": Out(BANKS),
-                "bad": Out(BANKS),
+                "release": In(mapping.banks),
+                "sums": Out(data.ArrayLayout(signed(mapping.current_bits), mapping.banks)),
+                "full": Out(mapping.banks),
+                "bad": Out(mapping.banks),
             }
             | (load_ports(mapping, 1) if loadable else {})
         )

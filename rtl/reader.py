@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module, Mux, ShapeLike, Signal, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, ShapeLike, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from .addressing import target_row
-from .latency import BANKS
+from .latency import HELD
 from .loading import LoadableMemory, load_ports
 from .lookup import run_layout
 from .mapping import LayerMapping
 from .memory import read_port, word_layout
 
 
-def tags_layout(value: ShapeLike) -> data.StructLayout:
+def tags_layout(mapping: LayerMapping, value: ShapeLike) -> data.StructLayout:
     """Tags of a synapse: `valid`, or `token` for an end-of-step token; its bank, and the value of its event."""
-    return data.StructLayout({"valid": 1, "token": 1, "bad": 1, "bank": 1, "value": value})
+    return data.StructLayout({"valid": 1, "token": 1, "bad": 1, "bank": mapping.bank_bits, "value": value})
 
 
 def addend_layout(mapping: LayerMapping, value: ShapeLike) -> data.StructLayout:
     """A synapse or token on its way to the accumulators: `tags_layout`, then the weight and the target row."""
     return data.StructLayout(
-        tags_layout(value).members | {"weight": signed(mapping.synapse_format.weight_bits), "row": mapping.row_bits}
+        tags_layout(mapping, value).members
+        | {"weight": signed(mapping.synapse_format.weight_bits), "row": mapping.row_bits}
     )
 
 
 class Reader(wiring.Component):
     """Reads the synapses of each run in PE `pe`, one per cycle, and computes their rows.
 
-    A token closes the current bank. Later events go to the other bank, after the fire unit has released it.
+    A token closes the current bank. Later events go to the other bank, after the fire unit has released it. Those that
+    are held go to a bank of their own.
 
     Ports
     -----
@@ -64,17 +66,17 @@ class Reader(wiring.Component):
             "ends": 1,
             "left": mapping.synapse_format.count_bits,
             "address": mapping.synapse_address_bits,
-            "bank": 1,
+            "bank": mapping.bank_bits,
             "event": event,
         }
         super().__init__(
             {
                 "runs": In(stream.Signature(run_layout(mapping, event))),
-                "release": In(BANKS),
+                "release": In(mapping.banks),
                 "addends": Out(addend_layout(mapping, event["value"].shape)),
                 "fetch": Out(data.StructLayout(fetch)),
                 "bank": Out(1),
-                "busy": Out(BANKS),
+                "busy": Out(mapping.banks),
             }
             | (load_ports(mapping, 1) if loadable else {})
         )
@@ -85,9 +87,10 @@ class Reader(wiring.Component):
         run, pointer = self.runs.payload.event, self.runs.payload.pointer
         reader_free = Signal(name="reader_free")
         begins = Signal(name="begins")
+        bank: Value = Mux(run.held, HELD, self.bank) if mapping.is_mixed else self.bank
         m.d.comb += [
             reader_free.eq(~fetch.valid | fetch.ends),
-            self.runs.ready.eq(reader_free & ~self.busy.bit_select(self.bank, 1)),
+            self.runs.ready.eq(reader_free & ~self.busy.bit_select(bank, 1)),
             begins.eq(self.runs.valid & self.runs.ready),
         ]
         start = pointer.start if mapping.stride_bits is None else Cat(Const(0, mapping.stride_bits), run.source)
@@ -105,13 +108,14 @@ class Reader(wiring.Component):
                 fetch.event.eq(run),
             ]
         with m.If(begins):
-            m.d.sync += fetch.bank.eq(self.bank)
+            m.d.sync += fetch.bank.eq(bank)
         m.d.sync += self.busy.eq(self.busy & ~self.release)
         with m.If(begins & run.end):
-            m.d.sync += [self.bank.eq(~self.bank), self.busy.eq((self.busy & ~self.release) | (1 << self.bank))]
+            after = Mux(run.held, self.bank, ~self.bank) if mapping.is_mixed else ~self.bank
+            m.d.sync += [self.bank.eq(after), self.busy.eq((self.busy & ~self.release) | (1 << bank))]
 
         # The synapse word leaves its memory, and its row is computed.
-        tags = Signal(tags_layout(self.event["value"].shape), name="tags")
+        tags = Signal(tags_layout(mapping, self.event["value"].shape), name="tags")
         event = Signal(self.event, name="event")
         m.d.sync += [
             tags.valid.eq(fetch.valid & ~fetch.event.end),

@@ -24,6 +24,13 @@ def least_rows(rows: int, delay: int, back: bool) -> int:
     return max(1, rows * (delay - back + 1))
 
 
+def least_entries(sources: int, delay: int) -> int:
+    """The same of the queue of an input's events for a port that does not hear the input itself: all that may come in
+    `delay` steps and one more, tokens included.
+    """
+    return (delay + 1) * (sources + 1)
+
+
 NOBODY = -1  # the target of what leaves a core that nothing hears
 
 
@@ -54,6 +61,11 @@ class Port:
         """Events count `2**shift` times."""
         return self.edge.connection.shift
 
+    @property
+    def direct(self) -> bool:
+        """The port hears an input without a queue between: the first one of its core, if there is no delay."""
+        return self.source is None and self.number == 0 and self.delay == 0
+
 
 @dataclass(frozen=True)
 class Route:
@@ -70,11 +82,27 @@ class Route:
     way: int = 0
 
 
+def _turn(port: Port) -> tuple[bool, bool, bool, int]:
+    """What decides which of two ports is first; else the order of the connections does."""
+    given = port.source is None
+    return not port.edge.held, not given, port.back, port.delay if given else 0
+
+
+@dataclass(frozen=True)
+class Late:
+    """A queue of the input's events in front of `port` of the core `target`: its delay in steps, its entries."""
+
+    target: int
+    port: int
+    delay: int
+    depth: int
+
+
 def ports_of(network: QuantizedNetwork) -> tuple[tuple[Port, ...], ...]:
     """The ports of each population's core, in the order in which its join takes them.
 
-    The input comes first, then what is heard from earlier cores, in the order of a step, and what comes back is last:
-    so nothing waits for what a core itself has to send (see `least_rows`).
+    What is held for the frame comes first, then other inputs, then what is heard from earlier cores, in the order of a
+    step, and what comes back is last: so nothing waits for what a core itself has to send (see `least_rows`).
 
     Raises `UserError` for graphs that there is no hardware for.
     """
@@ -90,26 +118,9 @@ def ports_of(network: QuantizedNetwork) -> tuple[tuple[Port, ...], ...]:
             for source in edge.connection.sources:
                 back = source in index and place[source] >= own
                 ports.append(Port(0, index.get(source), edge, back))
-        ports.sort(key=lambda port: (port.source is not None, port.back))
-        _check(network, number, ports)
+        ports.sort(key=_turn)
         found.append(tuple(replace(port, number=i) for i, port in enumerate(ports)))
     return tuple(found)
-
-
-def _check(network: QuantizedNetwork, number: int, ports: Sequence[Port]) -> None:
-    where = f"population {network.populations[number].name}"
-    given = network.inputs[0].name
-    from_input = [port for port in ports if port.source is None]
-    held = any(port.edge.held for port in ports)
-    require(
-        not held or len(ports) == 1,
-        f"{where} inputs", f"static pixels and {len(ports) - 1} more", "static pixels alone in hardware: let a "
-        "population of its own read them",
-    )  # fmt: skip
-    require(len(from_input) <= 1, f"{where} connections from {given}", len(from_input), "1 in hardware")
-    for port in from_input:
-        require(port.delay == 0, f"{where}, {port.edge.connection.label} delay", port.delay, "0 in hardware: it comes "
-                "from an input")  # fmt: skip
 
 
 def are_maps(network: QuantizedNetwork, number: int) -> bool:
@@ -133,6 +144,16 @@ def rates_of(network: QuantizedNetwork, rates: Sequence[np.ndarray]) -> list[lis
     """Of `rates` by connection, those of the sources of each port of each population's core."""
     by_edge = {(edge.population, edge.index): values for edge, values in zip(network.edges, rates, strict=True)}
     return [[by_edge[port.edge.population, port.edge.index] for port in into] for into in ports_of(network)]
+
+
+def late_inputs(network: QuantizedNetwork, ports: Sequence[Sequence[Port]]) -> tuple[Late, ...]:
+    """The queues of inputs, by core: of every port that hears one, but does not hear it itself."""
+    return tuple(
+        Late(number, port.number, port.delay, least_entries(port.edge.sources, port.delay))
+        for number, into in enumerate(ports)
+        for port in into
+        if port.source is None and not port.direct
+    )
 
 
 def routes_of(

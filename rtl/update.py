@@ -8,7 +8,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from .issue import issued_layout, tags_layout
-from .latency import BANKS
+from .latency import HELD
 from .mapping import LayerMapping
 from .memory import read_port, write_port
 from .neuron import after_reset, decayed, next_adaptation, next_current, next_refractory, potential, scaled, spike
@@ -24,7 +24,7 @@ def output_value_shape(mapping: LayerMapping) -> Shape:
 
 def sums_layout(mapping: LayerMapping) -> data.ArrayLayout:
     """Accumulators of one row: of each PE, of each bank."""
-    return data.ArrayLayout(data.ArrayLayout(signed(mapping.current_bits), BANKS), mapping.pes)
+    return data.ArrayLayout(data.ArrayLayout(signed(mapping.current_bits), mapping.banks), mapping.pes)
 
 
 def updated_layout(mapping: LayerMapping) -> data.StructLayout:
@@ -96,7 +96,10 @@ class Update(wiring.Component):
         for p in range(pes):
             # Memory output.
             current = Signal(signed(mapping.current_bits), name=f"current3_{p}")
-            m.d.sync += current.eq(Mux(bank2, self.sums[p][1], self.sums[p][0]) + given["bias"][2][p])
+            total = Mux(bank2, self.sums[p][1], self.sums[p][0])
+            if mapping.is_mixed:
+                total += self.sums[p][HELD]
+            m.d.sync += current.eq(total + given["bias"][2][p])
             state = {}
             for name, shape in states.items():
                 word = reads[name].data.word_select(p, shape.width)

@@ -272,7 +272,7 @@ def _ahead(mapping: Mapping) -> int:
     """Frames by which a core may be ahead of the input: those that all hear late, or from nowhere but such."""
     if mapping.network.is_chain:
         return 0
-    delays = sum(route.delay for route in mapping.routes)
+    delays = sum(route.delay for route in mapping.routes) + sum(late.delay for late in mapping.late)
     return 1 + -(-delays // mapping.network.steps)
 
 

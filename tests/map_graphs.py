@@ -97,9 +97,83 @@ def together(steps: int = 3) -> QuantizedNetwork:
     )
 
 
+def held(steps: int = 4) -> QuantizedNetwork:
+    """Pixels beside a loop and what comes back, into neurons and into maps; one population hears them twice."""
+    return QuantizedNetwork(
+        (Input((1, 4, 4), 3, name="image"),),
+        (
+            population(
+                "ring",
+                6,
+                Connection("ring", dense(6, 6, 2), 4, delay=1, shift=1),
+                Connection("image", dense(6, 16, 1), 4),
+                Connection("maps", dense(6, 32, 3), 4, delay=2),
+                threshold=30,
+            ),
+            maps(
+                "maps",
+                (2, 4, 4),
+                Connection("ring", dense(32, 6, 4), 4, delay=1),
+                Connection("image", kernel(2, 1, (3, 3), 5), 4, shift=1),
+                Connection("image", kernel(2, 1, (1, 1), 6), 4),
+                threshold=20,
+            ),
+            maps(
+                "twice",
+                (2, 4, 4),
+                Connection("image", kernel(2, 1, (3, 3), 8), 4),
+                Connection("image", kernel(2, 1, (1, 3), 9), 4, shift=2),
+                threshold=40,
+            ),
+            population(
+                "output", 3, Connection("maps", dense(3, 32, 7), 4), Connection("ring", dense(3, 6, 8), 4),
+                Connection("twice", dense(3, 32, 9), 4, delay=1), threshold=25,
+            ),
+        ),
+        steps,
+    )  # fmt: skip
+
+
+def late(kind: str = "graded", steps: int = 5) -> QuantizedNetwork:
+    """An input that is heard at once, a step late, and later than a frame has steps; by one population only so."""
+    return QuantizedNetwork(
+        (Input((7,), 1 if kind == "spikes" else 2, kind, name="row"),),
+        (
+            population(
+                "a",
+                5,
+                Connection("row", dense(5, 7, 1), 4),
+                Connection("row", dense(5, 7, 2), 4, delay=1, shift=1),
+                Connection("row", dense(5, 7, 3), 4),
+                Connection("b", dense(5, 4, 4), 4, delay=1),
+                threshold=20,
+            ),
+            population("b", 4, Connection("row", dense(4, 7, 5), 4, delay=2), Connection("a", dense(4, 5, 6), 4)),
+            population("c", 4, Connection("row", dense(4, 7, 7), 4, delay=3)),
+            population("d", 2, Connection("row", dense(2, 7, 8), 4, delay=steps + 1), threshold=1),
+            population("output", 3, Connection(("b", "c"), dense(3, 4, 8), 4), Connection("d", dense(3, 2, 9), 4)),
+        ),
+        steps,
+    )
+
+
+def only_late(steps: int = 3) -> QuantizedNetwork:
+    """An input that nobody hears at once, so that its queues hold it up."""
+    late = [Connection("row", dense(3, 4, seed), 4, delay=3) for seed in (1, 2)]
+    ring = Connection("a", dense(3, 3, 3), 4, delay=1)
+    return QuantizedNetwork(
+        (Input((4,), kind="spikes", name="row"),), (population("a", 3, *late, ring, threshold=5),), steps
+    )
+
+
 GRAPHS = {
     "residual": residual(),
     "residual of spikes": residual("spikes", 4, 2),
     "mixed": mixed(),
     "together": together(),
+    "held": held(),
+    "held for one step": held(1),
+    "late": late(),
+    "late spikes": late("spikes", 2),
+    "only late": only_late(),
 }

@@ -157,22 +157,22 @@ MUTANTS = (
     Mutant(
         "bank not awaited",
         "rtl/reader.py",
-        "reader_free & ~self.busy.bit_select(self.bank, 1)",
+        "reader_free & ~self.busy.bit_select(bank, 1)",
         "reader_free",
         "synapses are added to a bank that is being scanned",
     ),
     Mutant(
         "one bank only",
         "rtl/reader.py",
-        "[self.bank.eq(~self.bank), self.busy.eq(",
+        "[self.bank.eq(after), self.busy.eq(",
         "[self.busy.eq(",
         "the bank is not changed at the end of a step",
     ),
     Mutant(
         "swapped bank",
         "rtl/accumulators.py",
-        "Mux(stage3.bank, self.sums[1], self.sums[0])",
-        "Mux(stage3.bank, self.sums[0], self.sums[1])",
+        "Mux(bank, self.sums[1], self.sums[0])",
+        "Mux(bank, self.sums[0], self.sums[1])",
         "sums are read from one bank and written to the other",
     ),
     Mutant(
@@ -398,7 +398,7 @@ MUTANTS = (
     Mutant(
         "token of each port",
         "rtl/join.py",
-        "valid & (~offered.end | is_last)",
+        "valid & (~offered.end | closes)",
         "valid",
         "a step has a token of each port",
     ),
@@ -419,8 +419,8 @@ MUTANTS = (
     Mutant(
         "no tokens at first",
         "rtl/edge.py",
-        "init=self.delay",
-        "init=0",
+        'init=self.delay, name="first"',
+        'init=0, name="first"',
         "a loop waits for its own first token",
     ),
     Mutant(

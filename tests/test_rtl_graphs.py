@@ -25,7 +25,7 @@ SEEDS = (0, 1, 2, 3)
 def test_small_graphs(name, stalls):
     """In Amaranth's simulator: results, and the times of every frame."""
     made = GRAPHS[name]
-    mapping = map_network(made, Placement((2, 1, 2, 3)[: len(made.populations)], row_queue_depth=2))
+    mapping = map_network(made, Placement((2, 1, 2, 3, 1)[: len(made.populations)], queue_depth=3, row_queue_depth=2))
     check(made, mapping, frames(made, 4, 5), stalls, 5)
 
 

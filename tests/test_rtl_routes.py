@@ -14,7 +14,7 @@ from gradrtl.errors import UserError
 from gradrtl.quantize.network import Connection, Input, QuantizedNetwork, Readout
 from gradrtl.quantize.placement import Placement
 from gradrtl.rtl.mapping import map_network
-from gradrtl.rtl.routes import NOBODY, Route, least_rows, ports_of
+from gradrtl.rtl.routes import NOBODY, Late, Route, least_rows, ports_of
 
 
 def network(*populations, kind: str = "spikes", readouts=None, shape=(6,)) -> QuantizedNetwork:
@@ -129,16 +129,30 @@ def refused(*populations, match: str, **more) -> None:
 
 def test_refused_in_one_line():
     pixels = Connection("input", weights(5, 6, 1), 4)
-    again = Connection("input", weights(5, 6, 2), 4)
-    back = Connection("a", weights(5, 5, 2), 4, 1)
-    refused(population("a", 5, pixels, back), kind="static", match="population a inputs is static pixels and 1 more")
-    refused(population("a", 5, pixels, again), match="population a connections from input is 2, expected 1 in hardware")
-    refused(population("a", 5, replace(pixels, delay=2)), match="connection from input delay is 2, expected 0")
+    back = Connection("a", weights(5, 5, 2), 4)
     both = (Readout(), Readout(source="a"))
     refused(
-        population("a", 5, pixels), population("b", 5, replace(back, delay=0)), readouts=both,
+        population("a", 5, pixels), population("b", 5, back), readouts=both,
         match="readouts is 2, expected 1 in hardware",
     )  # fmt: skip
+
+
+def test_what_is_held_is_first_then_inputs_by_delay():
+    pixels = Connection("input", weights(5, 6, 1), 4)
+    loop = Connection("a", weights(5, 5, 2), 4, 1)
+    held = map_network(network(population("a", 5, loop, pixels), kind="static"), (1,))
+    assert [port.source for port in held.ports[0]] == [None, 0]
+    layer = held.layers[0]
+    assert (layer.held_ports, layer.is_held, layer.is_mixed, layer.banks) == (1, False, True, 3)
+    assert layer.memories["accumulators"].number == 3
+    assert not held.late
+    late = network(population("a", 5, loop, replace(pixels, delay=2), pixels, replace(pixels, delay=1)))
+    made = map_network(late, (1,))
+    assert [port.delay for port in made.ports[0]] == [0, 1, 2, 1]
+    assert made.late == (Late(0, 1, 1, 2 * 7), Late(0, 2, 2, 3 * 7))
+    assert made.listeners == (0,)
+    with pytest.raises(AssertionError, match="input to core 0 may stand still"):
+        replace(made, late=(made.late[0], replace(made.late[1], depth=20)))
 
 
 def test_several_inputs_are_refused():

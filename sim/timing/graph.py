@@ -8,7 +8,7 @@ import numpy as np
 
 from ...compiled import kernel
 from ...rtl import routes
-from ...rtl.latency import CREDIT_EMPTY, CREDIT_LOADED, INTERVAL, JOIN, LOADED, QUEUE
+from ...rtl.latency import CREDIT_EMPTY, CREDIT_LOADED, INTERVAL, JOIN, LOADED, QUEUE, QUEUE_FREED, RELEASED
 from ...rtl.mapping import Mapping
 from ..events import Events
 from ..vectors import record
@@ -16,7 +16,7 @@ from . import fire, framer, pe, readout, serialiser
 from .fifo import NEVER, RING, Times, space
 
 TOKEN = -1  # the address of `pe.take`
-INPUT = -1  # instead of an edge, of a port that hears the input
+INPUT, LATE = -1, -2  # instead of an edge, of a port that hears the input; of one behind queue `i`, LATE - i
 READOUT, NOBODY = -1, -2  # instead of the core that an edge leads to
 UNKNOWN = 1 << 62  # when a credit comes back whose row has not been sent on
 
@@ -26,6 +26,8 @@ JOINED = record(
         ("taken", np.int64),  # in `times`: the newest event or token into the join,
         ("left", np.int64),  # and the newest one out of it
         ("held", np.int64),  # 1 where the core integrates once per frame
+        ("held_ports", np.int64),  # that have a step in each frame, where others have one in each step
+        ("held_released", np.int64),  # in `times`: the newest release of their bank
         ("ports", np.int64),
         ("first_port", np.int64),  # in `Graph.ports`
         ("edges", np.int64),
@@ -33,7 +35,18 @@ JOINED = record(
         ("full", np.int64),  # in `times`: from when on the bank that is scanned is seen full
     ]
 )
-PORTS = record([("edge", np.int64), ("offset", np.int64)])  # `edge` INPUT for the input
+PORTS = record([("edge", np.int64), ("offset", np.int64)])  # `edge` INPUT for the input, LATE and less for its queues
+LATES = record(
+    [
+        ("delay", np.int64),
+        ("depth", np.int64),
+        ("entered", np.int64),  # in `times`: when its newest entries came,
+        ("left", np.int64),  # and when they left
+        ("written", np.int64),  # entries so far,
+        ("read", np.int64),  # and those that have left
+        ("finished", np.int64),  # in `times`: the newest one that left
+    ]
+)
 EDGES = record(
     [
         ("source", np.int64),
@@ -59,6 +72,7 @@ class Graph(NamedTuple):
     cores: np.ndarray  # JOINED [cores]
     ports: np.ndarray  # PORTS
     edges: np.ndarray  # EDGES
+    lates: np.ndarray  # LATES
     order: np.ndarray  # int64 [cores]
     line: np.ndarray  # serialiser.SERIALISER [1]: that of the input
     framer: np.ndarray  # framer.FRAMER [1]
@@ -133,10 +147,22 @@ def _state(mapping: Mapping) -> Graph:
         first = mapping.routes.index(leaving[0])
         joins = len(into) > 1
         cores.append(
-            (joins, times.one(), times.one(), into[0].edge.held, len(into), len(ports), len(leaving), first,
-             times.one())
+            (joins, times.one(), times.one(), layers[index].is_held,
+             layers[index].held_ports if layers[index].is_mixed else 0, times.one(), len(into), len(ports),
+             len(leaving), first, times.one())
         )  # fmt: skip
-        ports += [(INPUT if p.source is None else number[index, p.number], mapping.offset(p)) for p in into]
+        late = {(one.target, one.port): LATE - i for i, one in enumerate(mapping.late)}
+        ports += [
+            (
+                INPUT if p.direct else (late if p.source is None else number)[index, p.number],
+                mapping.offset(p),
+            )
+            for p in into
+        ]
+    lates = []
+    for one in mapping.late:
+        entered, left = times.ring(one.depth)[0], times.ring(one.depth)[0]
+        lates.append((one.delay, one.depth, entered, left, 0, 0, times.one()))
     network = mapping.network
     line, frames = serialiser.state(times), framer.state(times)
     sums = readout.state(network.classes, mapping.readout.kind == "largest", times)
@@ -149,6 +175,7 @@ def _state(mapping: Mapping) -> Graph:
         cores=np.array(cores, JOINED),
         ports=np.array(ports, PORTS),
         edges=np.array(edges, EDGES),
+        lates=np.array(lates, LATES),
         order=np.array(network.order, np.int64),
         line=np.array([line], serialiser.SERIALISER),
         framer=np.array([frames], framer.FRAMER),
@@ -195,21 +222,21 @@ def _open(state):
     for core in range(len(state.cores)):
         joined = state.cores[core]
         if state.ports[joined.first_port].edge == INPUT:
-            pe.reopen(state.pes[core], state.lanes, fire.last_release(state.fires[core], state.times))
+            released = fire.last_release(state.fires[core], state.times)
+            if joined.held_ports:
+                released = state.times[joined.held_released]
+            pe.reopen(state.pes[core], state.lanes, released)
 
 
 @kernel(borrows=True)
-def _enter(state, core, offered, address, is_last):
-    """The cycle in which an event or token, offered from cycle `offered` on, is taken by a core, or by its join.
-
-    `is_last`: not the token of a port that others follow.
-    """
+def _enter(state, core, p, offered, address):
+    """The cycle in which an event or token, offered from cycle `offered` on, is taken by port `p` of a core."""
     times, joined = state.times, state.cores[core]
     if not joined.joins:
         return pe.take(state.pes[core], times, state.lanes, state.costs, offered, address)
     taken = max(max(offered, times[joined.taken] + INTERVAL), times[joined.left])
     times[joined.taken] = taken
-    if is_last:
+    if address != TOKEN or p == joined.ports - 1 or p == joined.held_ports - 1:  # not the token of any other port
         times[joined.left] = pe.take(state.pes[core], times, state.lanes, state.costs, taken + JOIN, address)
     return taken
 
@@ -225,16 +252,24 @@ def _earliest(state, core):
 
 
 @kernel(borrows=True)
-def _broadcast(state, offered, address):
-    """The cycle in which all cores that hear the input take an event or token that is offered from `offered` on."""
+def _broadcast(state, work, offered, address, step):
+    """The cycle in which all that hear the input take an event or token that is offered from `offered` on."""
     taken = offered
     for core in range(len(state.cores)):
         if state.ports[state.cores[core].first_port].edge == INPUT:
             taken = max(taken, _earliest(state, core))
+    for i in range(len(state.lates)):
+        late = state.lates[i]
+        taken = max(taken, state.times[late.left + late.written % late.depth] + QUEUE_FREED)
     for core in range(len(state.cores)):
         joined = state.cores[core]
         if state.ports[joined.first_port].edge == INPUT:
-            _enter(state, core, taken, address, address != TOKEN or joined.ports == 1)
+            _enter(state, core, 0, taken, address)
+    for i in range(len(state.lates)):
+        late = state.lates[i]
+        if address == TOKEN or step < work.steps - late.delay:
+            state.times[late.entered + late.written % late.depth] = taken
+            late.written += 1
     return taken
 
 
@@ -250,7 +285,7 @@ def _spikes(state, work, n, step, offered, beats):
             times[source.first] = beat
         beats += 1
         address = np.int64(work.addresses[i]) if i < end else TOKEN
-        state.flag[0] = _broadcast(state, framer.offer(source, times, beat), address)
+        state.flag[0] = _broadcast(state, work, framer.offer(source, times, beat), address, step)
         framer.pass_on(source, times, state.flag[0])
     return beats
 
@@ -273,9 +308,9 @@ def _pixels(state, work, n, offered):
             serialiser.leave_queue(line, times, loaded)
             at = loaded + LOADED
             for i in range(begin, end):
-                at = _broadcast(state, at, np.int64(work.addresses[i])) + INTERVAL
+                at = _broadcast(state, work, at, np.int64(work.addresses[i]), 0) + INTERVAL
             if ends:
-                state.flag[0] = _broadcast(state, at, TOKEN)
+                state.flag[0] = _broadcast(state, work, at, TOKEN, 0)
                 at = state.flag[0] + INTERVAL
             finished = at - INTERVAL
         framer.pass_on(source, times, passed)
@@ -289,8 +324,12 @@ def _step(state, work, core, n, step):
     if state.ports[joined.first_port].edge != INPUT:
         pe.reopen(state.pes[core], state.lanes, fire.last_release(unit, times))
     for p in range(joined.ports):
-        port = state.ports[joined.first_port + p]
-        if port.edge != INPUT:
+        edge = state.ports[joined.first_port + p].edge
+        if joined.held_ports and p == joined.held_ports:
+            pe.reopen(state.pes[core], state.lanes, fire.last_release(unit, times))
+        if edge <= LATE and (step == 0 or not (joined.held or p < joined.held_ports)):
+            _hear_late(state, work, core, p, n, step)
+        if edge >= 0:
             _hear(state, work, core, p, n, step)
     if step == 0 or not joined.held:
         times[joined.full] = pe.full(state.pes[core], state.lanes)
@@ -310,6 +349,8 @@ def _step(state, work, core, n, step):
     times[unit.issued] = issued
     if not joined.held or step == work.steps - 1:
         fire.release(unit, times, issued)
+    if step == work.steps - 1:
+        times[joined.held_released] = issued + RELEASED
     for e in range(joined.first_edge, joined.first_edge + joined.edges):
         if state.edges[e].core < 0:
             _read_out(state, work, state.edges[e], n, step)
@@ -349,10 +390,9 @@ def _hear(state, work, core, p, n, step):
     times, joined = state.times, state.cores[core]
     port = state.ports[joined.first_port + p]
     edge = state.edges[port.edge]
-    is_last = p == joined.ports - 1
     sent = n * work.steps + step - edge.delay
     if sent < 0:
-        _enter(state, core, NEVER, TOKEN, is_last)
+        _enter(state, core, p, NEVER, TOKEN)
         return
     rows = state.fires[edge.source].rows
     first_row = work.row[edge.sent] + sent * rows
@@ -365,11 +405,35 @@ def _hear(state, work, core, p, n, step):
             offered = loaded + LOADED
             at = work.event[first_row + r]
             for i in range(at, at + events):
-                offered = _enter(state, core, offered, port.offset + np.int64(work.addresses[i]), True) + INTERVAL
+                offered = _enter(state, core, p, offered, port.offset + np.int64(work.addresses[i])) + INTERVAL
             if ends:
-                offered = _enter(state, core, offered, TOKEN, is_last) + INTERVAL
+                offered = _enter(state, core, p, offered, TOKEN) + INTERVAL
             finished = offered - INTERVAL
     times[edge.finished] = finished
+
+
+@kernel(borrows=True)
+def _hear_late(state, work, core, p, n, step):
+    """A core takes a step of the input, or a frame of pixels, from the queue of its port `p`, or a first token."""
+    times = state.times
+    port = state.ports[state.cores[core].first_port + p]
+    late = state.lates[LATE - port.edge]
+    sent = n if work.held else n * work.steps + step - late.delay
+    if sent < 0:
+        _enter(state, core, p, NEVER, TOKEN)
+        return
+    begin, end = work.event[sent * work.input_rows], work.event[(sent + 1) * work.input_rows]
+    if sent % work.steps >= work.steps - late.delay:
+        end = begin
+    finished = times[late.finished]
+    for i in range(begin, end + 1):
+        slot = late.read % late.depth
+        late.read += 1
+        offered = max(times[late.entered + slot] + QUEUE, finished + INTERVAL)
+        address = port.offset + np.int64(work.addresses[i]) if i < end else TOKEN
+        finished = _enter(state, core, p, offered, address)
+        times[late.left + slot] = finished
+    times[late.finished] = finished
 
 
 @kernel(borrows=True)
