@@ -22,9 +22,9 @@ class Augment:
     flip: bool = False
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        batch, _, height, width = images.shape
         if self.rotation == 0 and self.shift == 0 and not self.flip:
             return images
+        batch, _, height, width = images.shape
         device = images.device
         angle, dx, dy, mirror = (torch.rand((4, batch), generator=generator) * 2 - 1).to(device)
         angle = angle * math.radians(self.rotation)

@@ -75,10 +75,15 @@ def loss_of(name: str | None, description: Network | Graph) -> Loss:
         `rate`, for a network that is read out in membranes.
     """
     counts = isinstance(description, Network) or description.readout.kind == "count"
+    return loss_for(name, counts, description.steps)
+
+
+def loss_for(name: str | None, counts: bool, steps: int) -> Loss:
+    """`loss_of` for outputs that are rates over `steps` (`counts`) or membranes."""
     require(counts or name != "rate", "loss", name, "cross-entropy for a network that is read out in membranes")
     if name == "rate" or (name is None and counts):
         return rate_loss
-    factor = description.steps if counts else 1
+    factor = steps if counts else 1
     return lambda outputs, labels: functional.cross_entropy(factor * outputs, labels)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from ..model.config import TrainConfig
 from ..model.settings import at_least, check, like, setting
 
-AS_TRAINED = ("spike_cost", "batch", "rotation", "shift", "flip", "held_out")
+AS_TRAINED = ("loss", "spike_cost", "batch", "rotation", "shift", "flip", "held_out")
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class QatConfig:
     lr: float = like(TrainConfig, "lr", default=1e-3, meaning="Learning rate of weights and biases: Adam, cosine to 0.")
     scale_lr: float = setting(1e-3, "Learning rate of the logarithms of the step sizes.", at_least(0))
     spike_cost: float = like(TrainConfig, "spike_cost")
+    loss: str | None = like(TrainConfig, "loss")
     batch: int = like(TrainConfig, "batch")
     rotation: float = like(TrainConfig, "rotation")
     shift: float = like(TrainConfig, "shift")

@@ -8,6 +8,7 @@ another, and the one with the best score of the integer network is kept.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,10 +18,12 @@ from .graph_rounding import FoldedGraph, GraphFormats, Unit, at_units
 from .network import QuantizedNetwork
 from .population import LARGEST_CONNECTION_SHIFT
 from .ptq import FACTORS, Score
+from .rounding import round_weight
 
 BIAS_UNITS = 64  # the largest bias of a population is at least so many units, or every bias is a whole number of them
 FINEST = 6  # halvings of a unit for the sake of its biases
 OCTAVE = 32  # units tried between one and its double
+CHANNEL_FACTORS = (1.0, *(2 ** (octaves / 32) for octaves in range(-64, 65) if octaves))  # of a unit
 EXACT = 1e-9  # relative error of a weight, or a bias in units, that is no rounding but that of floating point
 
 
@@ -69,7 +72,7 @@ def searched(
         for index in reversed(range(len(units))):
             start = units
             for factor in order:
-                other = Unit(start[index].value * factor, start[index].shifts)
+                other = replace(start[index], value=start[index].value * factor)
                 trial = (*start[:index], other, *start[index + 1 :])
                 rounded = _fitting(made, trial)
                 if rounded is not None and (reached := score(rounded)) > best:
@@ -92,19 +95,15 @@ def weight_units(folded: FoldedGraph, formats: GraphFormats) -> tuple[Unit, ...]
 
     The unit is made finer, and the shifts larger, until its biases fit: `BIAS_UNITS`.
     """
-    return tuple(
-        refined(
-            unit_of(
-                f"population {population.name}",
-                [" + ".join(connection.sources) for connection in population.trained.spec.inputs],
-                population.weights,
-                folded.source_values(population, formats),
-                formats.weight_bits,
-            ),
-            population.bias,
-        )
-        for population in folded.populations
-    )
+    found = []
+    for population in folded.populations:
+        where, values = f"population {population.name}", folded.source_values(population, formats)
+        sources = [" + ".join(connection.sources) for connection in population.trained.spec.inputs]
+        unit = unit_of(where, sources, population.weights, values, formats.weight_bits)
+        if formats.per_channel and population.neuron.spiking:
+            unit = of_channels(unit, population.weights, values, formats.weight_bits)
+        found.append(refined(unit, population.bias))
+    return tuple(found)
 
 
 def best_scale(weight: np.ndarray, bits: int) -> float:
@@ -151,12 +150,27 @@ def unit_of(
     return found
 
 
+def of_channels(unit: Unit, weights: Sequence[np.ndarray], values: tuple[float, ...], bits: int) -> Unit:
+    """`unit` with the factor for each channel of least squared rounding error over its synapses.
+
+    A channel without synapses keeps the factor 1.
+    """
+    errors = []
+    for factor in CHANNEL_FACTORS:
+        total = np.zeros(len(weights[0]))
+        for weight, scale in zip(weights, replace(unit, value=unit.value * factor).scales(values), strict=True):
+            rounded = round_weight(weight, scale, bits) * scale
+            total += np.square(rounded - weight).reshape(len(weight), -1).sum(axis=1)
+        errors.append(total)
+    return replace(unit, factors=np.array(CHANNEL_FACTORS)[np.argmin(errors, axis=0)])
+
+
 def refined(unit: Unit, bias: np.ndarray) -> Unit:
     """`unit`, halved until every bias is a whole number of it, or else the largest is `BIAS_UNITS`."""
     most = min(FINEST, LARGEST_CONNECTION_SHIFT - max(unit.shifts))
-    halved = [Unit(unit.value / 2**by, tuple(shift + by for shift in unit.shifts)) for by in range(most + 1)]
-    whole = next((one for one in halved if _is_whole(bias / one.value)), None)
-    large = next((one for one in halved if np.abs(bias).max() >= BIAS_UNITS * one.value), halved[-1])
+    halved = [Unit(unit.value / 2**by, tuple(s + by for s in unit.shifts), unit.factors) for by in range(most + 1)]
+    whole = next((one for one in halved if _is_whole(bias / one.values)), None)
+    large = next((one for one in halved if (np.abs(bias) >= BIAS_UNITS * one.values).any()), halved[-1])
     return whole or large
 
 

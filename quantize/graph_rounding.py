@@ -12,7 +12,7 @@ Decays are factors over a power of two; a membrane that keeps exactly `1 - 2**-k
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from math import ceil, log2
 from typing import Any
 
@@ -28,9 +28,11 @@ from .fold import LARGEST_WEIGHTS, fold_batch_norm
 from .network import LIMIT, WEIGHT_BITS, Conv, Dense, Input, IntNeuron, LeakKind, QuantizedNetwork, Readout
 from .neuron import LARGEST_MEMBRANE_BITS, LARGEST_SHIFT, Adaptation, Reset, Rounding, SynapticCurrent
 from .population import Connection, Population
+from .reals import Reals
 from .rounding import round_weight
 
 LARGEST_FRACTION = 8
+CLOSE = 1e-6  # a threshold so little above an integer is that integer
 SLOW = 0.5  # decays above it are rounded to nearest: a floor would hold small negative states for ever
 
 
@@ -51,6 +53,8 @@ class GraphFormats:
         1 to 15 fractional bits of decays that are not a shift.
     rounding
         Of decays: `floor` or `nearest`; `auto`: to nearest in populations with a decay above 1/2.
+    per_channel
+        One unit, hence one threshold, for each channel of a population that spikes.
     """
 
     weight_bits: int = 8
@@ -59,6 +63,7 @@ class GraphFormats:
     membrane_bits: int | None = None
     decay_bits: int = 12
     rounding: str = "auto"
+    per_channel: bool = False
 
     def __post_init__(self) -> None:
         whole("weight_bits", self.weight_bits, WEIGHT_BITS[0], WEIGHT_BITS[-1])
@@ -146,14 +151,23 @@ def fold_graph(checkpoint: Checkpoint) -> FoldedGraph:
 
 @dataclass(frozen=True)
 class Unit:
-    """Of a population: the real value of an integer 1 in its sum, and the shift of each connection."""
+    """Of a population: the real value of an integer 1 in its sum, and the shift of each connection.
+
+    `factors`, float64 `[channels]`, make it one value for each channel.
+    """
 
     value: float
     shifts: tuple[int, ...]
+    factors: np.ndarray | None = field(default=None, repr=False)
 
-    def scales(self, source_values: tuple[float, ...]) -> list[float]:
-        """For each connection, the real value of an integer weight of 1."""
-        return [self.value * 2**shift / value for shift, value in zip(self.shifts, source_values, strict=True)]
+    @property
+    def values(self) -> np.ndarray:
+        """The real value of an integer 1, float64 `[1]` or `[channels]`."""
+        return np.array([self.value]) if self.factors is None else self.value * self.factors
+
+    def scales(self, source_values: tuple[float, ...]) -> list[np.ndarray]:
+        """For each connection, the real value of an integer weight of 1: `[1]` or `[channels]`."""
+        return [self.values * 2**shift / value for shift, value in zip(self.shifts, source_values, strict=True)]
 
 
 def at_units(folded: FoldedGraph, formats: GraphFormats, units: tuple[Unit, ...]) -> QuantizedNetwork:
@@ -173,7 +187,10 @@ def at_units(folded: FoldedGraph, formats: GraphFormats, units: tuple[Unit, ...]
             "trained": [int(np.count_nonzero(weight)) for weight in every],
             "kept": kept,
         },
-        "units": {population.name: unit.value for population, unit in zip(folded.populations, units, strict=True)},
+        "units": {
+            population.name: unit.value if unit.factors is None else unit.values.tolist()
+            for population, unit in zip(folded.populations, units, strict=True)
+        },
     }
     return QuantizedNetwork(
         tuple(
@@ -187,13 +204,24 @@ def at_units(folded: FoldedGraph, formats: GraphFormats, units: tuple[Unit, ...]
     )
 
 
+def reals_of(folded: FoldedGraph, formats: GraphFormats, units: tuple[Unit, ...]) -> tuple[Reals, ...]:
+    """The real numbers that `at_units` rounds, one a population: where fine-tuning starts."""
+    return tuple(
+        Reals(
+            unit.values, folded.source_values(population, formats), population.weights, population.bias,
+            **{name: np.array([value]) for name, value in real_neuron(population.neuron).items()},  # type: ignore[arg-type]
+        )
+        for population, unit in zip(folded.populations, units, strict=True)
+    )  # fmt: skip
+
+
 def _population(folded: FoldedGraph, population: FoldedPopulation, formats: GraphFormats, unit: Unit) -> Population:
     values = folded.source_values(population, formats)
     where = f"population {population.name}"
     inputs = []
     parts = zip(population.trained.spec.inputs, population.weights, unit.scales(values), unit.shifts, strict=True)
     for spec, weight, scale, shift in parts:
-        integers = round_weight(weight, np.array([scale]), formats.weight_bits)
+        integers = round_weight(weight, scale, formats.weight_bits)
         synapses: Dense | Conv
         if isinstance(spec.synapses, ConvSpec):
             nothing = np.zeros(len(integers), np.int64)
@@ -204,34 +232,44 @@ def _population(folded: FoldedGraph, population: FoldedPopulation, formats: Grap
             inputs.append(Connection(spec.sources, synapses, formats.weight_bits, spec.delay, shift, spec.pool))
     empty = not any(connection.synapses.weight.any() for connection in inputs)
     require(not empty, f"{where} weights", f"all rounded to 0 at {formats.weight_bits} bits", "more weight_bits")
-    bias = nearest(f"{where} bias", population.bias, unit.value)
+    bias = nearest(f"{where} bias", population.bias, unit.values)
     with within(where):
-        neuron = integer_neuron(population, formats, unit.value)
+        neuron = integer_neuron(population, formats, unit.values)
     return Population(population.name, population.trained.shape, neuron, bias, tuple(inputs))
 
 
-def integer_neuron(population: FoldedPopulation, formats: GraphFormats, unit: float) -> IntNeuron:
-    """The neurons of a population whose sum counts in `unit`.
+def real_neuron(spec: NeuronSpec) -> dict[str, float]:
+    """The numbers of a neuron that are rounded in the unit of its states, by their names in `reals.Reals`."""
+    amount = spec.threshold if spec.reset_amount is None else spec.reset_amount
+    return {
+        "threshold": spec.threshold,
+        "reset_value": spec.reset_value,
+        "reset_amount": amount if spec.reset == "soft" else 0.0,
+        "start_value": spec.reset_value if spec.start_value is None else spec.start_value,
+        "jump": spec.adaptation.jump if spec.adaptation is not None else 0.0,
+    }
+
+
+def integer_neuron(population: FoldedPopulation, formats: GraphFormats, unit: float | np.ndarray) -> IntNeuron:
+    """The neurons of a population whose sum counts in `unit`, one or one for each channel.
 
     A threshold is rounded up: states are whole numbers, so that it is reached exactly when the real one is.
     """
     spec, decays = population.neuron, population.trained.decays
     fraction = fraction_of(population, formats)
-    fine = unit / (1 << fraction)
+    fine, reals = np.atleast_1d(unit) / (1 << fraction), real_neuron(spec)
 
-    def rounded(what: str, value: float) -> int:
-        return int(nearest(what, np.array([value]), fine)[0])
+    def rounded(what: str) -> np.ndarray:
+        """One integer, or one a channel where they differ."""
+        found = nearest(what, np.array([reals[what]]), fine)
+        return found[:1] if bool((found == found[0]).all()) else found
 
-    reset = rounded("reset_value", spec.reset_value)
+    reset = rounded("reset_value")
     threshold = reset + 1  # of neurons that do not spike it is not used
     if spec.spiking:
-        exact = spec.threshold / fine
-        threshold = rounded("threshold", spec.threshold)
-        threshold += int(exact - threshold > 1e-6)
-        threshold = max(threshold, reset + 1) if spec.threshold > spec.reset_value else threshold
-    amount = None
-    if spec.reset == "soft":
-        amount = rounded("reset_amount", spec.threshold if spec.reset_amount is None else spec.reset_amount)
+        whole = nearest("threshold", np.array([spec.threshold]), fine)
+        threshold = whole + (spec.threshold / fine - whole > CLOSE)
+        threshold = np.maximum(threshold, reset + 1) if spec.threshold > spec.reset_value else threshold
     leak, shift, factor = leak_of(decays["decay"], formats.decay_bits)
     current = adaptation = None
     if spec.current is not None:
@@ -239,19 +277,19 @@ def integer_neuron(population: FoldedPopulation, formats: GraphFormats, unit: fl
         current = SynapticCurrent(held, formats.decay_bits, spec.current.enters)
     if spec.adaptation is not None:
         held = factors_of(decays["adaptation.decay"], formats.decay_bits)
-        adaptation = Adaptation(held, formats.decay_bits, rounded("jump", spec.adaptation.jump))  # type: ignore[arg-type]
+        adaptation = Adaptation(held, formats.decay_bits, rounded("jump"))
     return IntNeuron(
         leak=leak,
         reset=Reset(spec.reset),
-        threshold=threshold,  # type: ignore[arg-type]
+        threshold=threshold,
         shift=shift,
         factor=factor,
         reset_value=reset,
         fraction=fraction,
         membrane_bits=formats.membrane_bits,
         spiking=spec.spiking,
-        reset_amount=amount,
-        start_value=None if spec.start_value is None else rounded("start_value", spec.start_value),
+        reset_amount=rounded("reset_amount") if spec.reset == "soft" else None,
+        start_value=rounded("start_value"),
         rounding=rounding_for(_every(population), formats),
         current=current,
         adaptation=adaptation,
@@ -303,7 +341,7 @@ def factors_of(decays: np.ndarray, bits: int) -> np.ndarray:
     return np.rint(decays.astype(np.float64) * (1 << bits)).astype(np.int64)
 
 
-def nearest(what: str, values: np.ndarray, unit: float) -> np.ndarray:
+def nearest(what: str, values: np.ndarray, unit: float | np.ndarray) -> np.ndarray:
     """int64 `values / unit`, to nearest; `UserError` if one is too large."""
     found = values / unit
     extreme = float(np.abs(found).max())

@@ -305,8 +305,8 @@ def _population(
     worst = 0.0
     scales = unit.scales(tuple(_values(graph, one, asked, formats)))
     for connection, weight, scale, shift in zip(one.imported.inputs, one.weights, scales, unit.shifts, strict=True):
-        integers = round_weight(weight, np.array([scale]), formats.weight_bits)
-        worst = max(worst, float(np.abs(integers * scale - weight).max()) / scale)
+        integers = round_weight(weight, scale, formats.weight_bits)
+        worst = max(worst, float((np.abs(integers * scale - weight) / scale).max()))
         with within(one.where):
             inputs.append(_connection(connection, integers, formats.weight_bits, shift))
     empty = not any(connection.synapses.weight.any() for connection in inputs)

@@ -41,6 +41,12 @@ class _Round(torch.autograd.Function):
         return gradient
 
 
+def nearest(x: Tensor) -> Tensor:
+    """`x` to the nearest integer, with the gradient of `x`."""
+    found: Tensor = _Round.apply(x)
+    return found
+
+
 class IntegerLayer(nn.Module):
     """One layer: integers in, spikes out, `[steps or 1, batch, ...] -> [steps, batch, ...]`.
 
@@ -76,13 +82,13 @@ class IntegerLayer(nn.Module):
         """Integer weight (of the used sources), bias, threshold and reset value; the real unit of the membrane."""
         scale = self.log_scale.exp()  # [1] or [out]
         steps = self.weight / (scale if scale.numel() == 1 else scale[self.row])
-        living = _Round.apply(steps.clamp(*signed_range(self.bits)))
+        living = nearest(steps.clamp(*signed_range(self.bits)))
         weight = living.new_zeros(math.prod(self.shape)).scatter(0, self.place, living).reshape(self.shape)
         current_unit = scale * self.source_value
         unit = current_unit * (self.rule.leak.gain / (1 << self.rule.fraction))
-        bias = _Round.apply(self.bias / current_unit)
+        bias = nearest(self.bias / current_unit)
         reset = torch.round(self.layer.neuron.v_reset / unit.detach()[:1])
-        threshold = torch.maximum(_Round.apply(self.layer.neuron.threshold / unit), reset + 1)
+        threshold = torch.maximum(nearest(self.layer.neuron.threshold / unit), reset + 1)
         return weight, bias, threshold, reset, unit
 
     def fire(self, x: Tensor, size: int, with_rates: bool) -> tuple[Tensor, Tensor | None]:
@@ -183,11 +189,15 @@ class IntegerNetwork(nn.Module):
 
 
 def largest_integer(network: QuantizedNetwork) -> int:
-    """A bound on every number of a network's computation, products of `multiply` leaks included."""
+    """A bound on every number of a network's computation, products of decays included."""
     bounds = []
-    for layer, ranges in zip(network.layers, network.ranges, strict=True):
+    for population, ranges in zip(network.populations, network.ranges, strict=True):
+        neuron, own = population.neuron, population.neuron.parameters
         membrane = max(map(abs, (*ranges.potential, *ranges.membrane)))
-        bounds.append((max(map(abs, ranges.current)) << layer.neuron.fraction) + membrane)
-        bounds.append(membrane * max(1, int(layer.neuron.parameters.factor.max())))
-        bounds.append(membrane + int(np.abs(layer.neuron.threshold).max()))
+        synaptic, adaptation = max(map(abs, ranges.synaptic)), ranges.adaptation[1]
+        bounds.append((max(map(abs, ranges.current)) << neuron.fraction) + max(membrane, synaptic))
+        bounds.append(synaptic + membrane)
+        states = (membrane, own.factor), (synaptic, own.current_factor), (adaptation, own.adaptation_factor)
+        bounds += [value * max(1, int(factor.max())) for value, factor in states]
+        bounds.append(membrane + int(np.abs(neuron.threshold).max()) + adaptation)
     return max(bounds)

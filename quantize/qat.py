@@ -1,5 +1,8 @@
 """Quantisation-aware training: fine-tune the integers themselves, from the best post-training scales.
 
+`fine_tune` is for chains of layers, folded from a checkpoint. `fine_tune_network` is for any integer network, given the
+real numbers behind it. Both train a module whose forward pass is the integer arithmetic, in the same loop.
+
 The sparsity mask is fixed: pruned synapses stay pruned, and those that round to zero are counted as lost. The epoch
 with the smallest loss on the validation images, which are held out of the training images, is kept. The loss is less
 noisy than the accuracy, which depends on a few images.
@@ -8,9 +11,9 @@ noisy than the accuracy, which depends on a few images.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +27,17 @@ from ..model.augment import Augment
 from ..model.data import Dataset, split
 from ..model.held_out import usually_held_out
 from ..model.memory import keep_freed_memory
-from ..model.train import batches, evaluate, learning_rate, objective
+from ..model.train import batches, evaluate, learning_rate, loss_for, objective
 from .config import QatConfig
 from .fold import FloatNetwork
+from .frames import check_frames, frames_of_images
+from .integer_graph import IntegerGraph
 from .integer_module import IntegerNetwork
 from .living import without_dead
 from .network import QuantizedNetwork
 from .ptq import Scales, weight_scales
+from .reals import NEURON, Reals
+from .recordings import Recordings
 from .rounding import Formats
 
 Row = dict[str, Any]
@@ -65,44 +72,117 @@ def fine_tune(
         The data does not fit the network; `resume` cannot be written, is in use, or holds the state of another run:
         other settings, network, data, sources or versions.
     """
-    with nullcontext() if resume is None else state_files.held(resume):
-        return _fine_tune(network, formats, data, config, scales, resume, on_epoch, progress, on_resume)
-
-
-def _fine_tune(
-    network: FloatNetwork,
-    formats: Formats,
-    data: Dataset,
-    config: QatConfig,
-    scales: Scales | None,
-    resume: Path | None,
-    on_epoch: Callable[[Row], None] | None,
-    progress: bool | None,
-    on_resume: Callable[[int], None] | None,
-) -> QuantizedNetwork:
-    keep_freed_memory(torch.device("cpu"))
-    if config.held_out is None:
-        config = replace(config, held_out=usually_held_out(len(data)))
-    training, validation = split(data, config.held_out)
-    per_epoch = len(training) // config.batch
-    require(per_epoch >= 1, "batch", config.batch, f"at most the {len(training)} training images")
-    augment = Augment(config.rotation, config.shift, config.flip)
     living = without_dead(network)
     if scales is None:
         scales = weight_scales(network, formats)
     own = tuple(s[rows] if s.size > 1 else s for s, rows in zip(scales, living.neurons, strict=True))
     module = IntegerNetwork(living.network, formats, own)
     data.require_fit(network.input_shape, module.export().classes, "training set")
+    arrays = {f"{layer.name}.{k}": getattr(layer, k) for layer in living.network.layers for k in ("weight", "bias")}
+    run = _Run(module, data, config, asdict(formats), arrays, True, network.steps)
+    return living.expand(_held(run, resume, on_epoch, progress, on_resume))
+
+
+def fine_tune_network(
+    network: QuantizedNetwork,
+    reals: Sequence[Reals],
+    data: Dataset | Recordings,
+    config: QatConfig = QatConfig(),  # noqa: B008 (frozen)
+    *,
+    resume: Path | None = None,
+    on_epoch: Callable[[Row], None] | None = None,
+    progress: bool | None = None,
+    on_resume: Callable[[int], None] | None = None,
+) -> QuantizedNetwork:
+    """Fine-tune any integer network, and return the integers of its best epoch.
+
+    `reals` are the real numbers, one a population, that are rounded to the integers of `network`. They are trained,
+    with the logarithms of the units. Connections, decays, shifts and formats stay as they are. `data` are images, or
+    recordings: frames as the simulators take them. Everything else is as for `fine_tune`.
+
+    Raises
+    ------
+    UserError
+        As for `fine_tune`; `reals` do not fit `network`, or are rounded to other integers; recordings are augmented.
+    """
+    module = IntegerGraph(network, reals)
+    _check_fit(network, data, config)
+    arrays = {
+        f"{population.name}.{name}{index}": values
+        for population, own in zip(network.populations, reals, strict=True)
+        for name in ("unit", "weights", "bias", *NEURON)
+        for index, values in enumerate(getattr(own, name) if name == "weights" else (getattr(own, name),))
+    }
+    counts = network.readouts[0].kind == "count"
+    run = _Run(module, data, config, {"network": network.digest}, arrays, counts, network.steps)
+    return _held(run, resume, on_epoch, progress, on_resume)
+
+
+def _check_fit(network: QuantizedNetwork, data: Dataset | Recordings, config: QatConfig) -> None:
+    """`UserError` unless the network can be trained on `data`."""
+    classes, most = data.classes, network.classes
+    require(classes <= most, "classes in the training set", classes, f"at most {most}, those of the network")
+    if isinstance(data, Dataset):
+        for given in network.inputs:
+            frames_of_images(given, network.steps, data.images[:1])
+        return
+    require(len(data.frames) == len(network.inputs), "recordings", len(data.frames), f"{len(network.inputs)} inputs")
+    for given, values in zip(network.inputs, data.frames, strict=True):
+        check_frames(given, values, network.steps, f"recordings of {given.name}")
+    for name in ("rotation", "shift", "flip"):
+        require(not getattr(config, name), name, getattr(config, name), "0 or False: recordings are not augmented")
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What is trained, on what, and how; `settings` and `arrays` tell whose state a saved one is."""
+
+    module: IntegerNetwork | IntegerGraph
+    data: Dataset | Recordings
+    config: QatConfig
+    settings: dict[str, Any]
+    arrays: dict[str, Any]
+    counts: bool
+    steps: int
+
+
+def _held(
+    run: _Run,
+    resume: Path | None,
+    on_epoch: Callable[[Row], None] | None,
+    progress: bool | None,
+    on_resume: Callable[[int], None] | None,
+) -> QuantizedNetwork:
+    with nullcontext() if resume is None else state_files.held(resume):
+        return _trained(run, resume, on_epoch, progress, on_resume)
+
+
+def _trained(
+    run: _Run,
+    resume: Path | None,
+    on_epoch: Callable[[Row], None] | None,
+    progress: bool | None,
+    on_resume: Callable[[int], None] | None,
+) -> QuantizedNetwork:
+    keep_freed_memory(torch.device("cpu"))
+    module, data, config = run.module, run.data, run.config
+    loss_function = loss_for(config.loss, run.counts, run.steps)
+    if config.held_out is None:
+        config = replace(config, held_out=usually_held_out(len(data)))
+    training, validation = split(data, config.held_out)  # type: ignore[arg-type]  # recordings are used as a data set
+    per_epoch = len(training) // config.batch
+    require(per_epoch >= 1, "batch", config.batch, f"at most the {len(training)} training images")
+    augment = Augment(config.rotation, config.shift, config.flip)
     groups = [
         {"params": [p for name, p in module.named_parameters() if name.endswith("log_scale")], "lr": config.scale_lr},
-        {"params": [p for name, p in module.named_parameters() if name.endswith(("weight", "bias"))], "lr": config.lr},
+        {"params": [p for name, p in module.named_parameters() if not name.endswith("log_scale")], "lr": config.lr},
     ]
     optimizer = torch.optim.Adam(groups, fused=True)
     rates = [config.scale_lr, config.lr]
 
     def finish(epoch: int, loss: float | None) -> Row:
         module.check()
-        found, evaluation = module.export(), evaluate(module, validation)
+        found, evaluation = module.export(), evaluate(module, validation, loss=loss_function)
         return {
             "epoch": epoch,
             "loss": loss,
@@ -111,7 +191,7 @@ def _fine_tune(
             "synapses": found.notes["synapses"]["kept"],
         }
 
-    identity = _identity(config, formats, module, data)
+    identity = _identity(run, config)
     if resume is not None and resume.exists():
         kept = state_files.load(resume, "fine-tuning", identity, STATE)
         with state_files.fitting(resume):
@@ -138,7 +218,7 @@ def _fine_tune(
             ):
                 for group, rate in zip(optimizer.param_groups, rates, strict=True):
                     group["lr"] = rate * learning_rate(number, 0, total)
-                loss = objective(module, images, labels, config.spike_cost)
+                loss = objective(module, images, labels, config.spike_cost, loss_function)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -158,22 +238,21 @@ def _fine_tune(
     chosen = min(history, key=lambda row: (row["validation_loss"], -row["epoch"]))
     made = {"epoch": chosen["epoch"], "validation": chosen["validation"], "data": data.digest}
     notes = {"qat": {**asdict(config), **made, "sources": identity["sources"]}}
-    return living.expand(module.export(notes))
+    return module.export(notes)
 
 
-def _state(module: IntegerNetwork) -> dict[str, torch.Tensor]:
+def _state(module: IntegerNetwork | IntegerGraph) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
 
 
-def _identity(config: QatConfig, formats: Formats, module: IntegerNetwork, data: Dataset) -> dict[str, Any]:
-    """What must be equal in a saved state and the run that resumes from it; `module` before fine-tuning."""
-    arrays = {f"{layer.name}.{k}": getattr(layer, k) for layer in module.network.layers for k in ("weight", "bias")}
-    start = {name: tensor.numpy() for name, tensor in _state(module).items()}
+def _identity(run: _Run, config: QatConfig) -> dict[str, Any]:
+    """What must be equal in a saved state and the run that resumes from it; the module is as before fine-tuning."""
+    start = {name: tensor.numpy() for name, tensor in _state(run.module).items()}
     return state_files.identity(
-        {**asdict(config), **asdict(formats)},
-        data.digest,
+        {**asdict(config), **run.settings},
+        run.data.digest,
         "gradrtl.model",
         "gradrtl.quantize",
-        network=digest({}, arrays),
+        network=digest({}, run.arrays),
         start=digest({}, start),
     )

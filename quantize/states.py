@@ -18,6 +18,8 @@ from ..model.kernels import in_parts
 from . import state_kernels as kernels
 from .neuron import LARGEST_MEMBRANE_BITS, IntNeuron, Rounding, State
 
+NEVER = 2.0**60  # a threshold that no potential reaches, for neurons that do not spike
+
 
 class Parameters(NamedTuple):
     """Those of `neuron.Parameters`, and the real `unit` of a membrane, for the spike's surrogate.
@@ -73,13 +75,16 @@ def start(parameters: Parameters, like: Tensor) -> State:
     return State(parameters.start_value.to(like.dtype).expand_as(like), zero, zero, zero)
 
 
-def step(sums: Tensor, state: State, parameters: Parameters, rule: kernels.Rule) -> Stepped:
+def rows_of(parameters: Parameters, channels: int, dtype: torch.dtype) -> Tensor:
+    """All parameters, one row each, `[PARAMETERS, channels]`: made once for all steps of a frame."""
+    return torch.stack([values.to(dtype).expand(channels) for values in parameters])
+
+
+def step(sums: Tensor, state: State, rows: Tensor, rule: kernels.Rule) -> Stepped:
     """One step of neurons, all of `[batch, ..., channels]`, from the `sums` of their synapses.
 
-    A silent neuron (`IntNeuron.spiking` is False) has a threshold of infinity.
+    `rows` are those of `rows_of`. Silent neurons (`IntNeuron.spiking` is False) have the threshold `NEVER`.
     """
-    channels = sums.shape[-1]
-    rows = torch.stack([values.to(sums.dtype).expand(channels) for values in parameters])
     spikes, v, i, a, waiting, over = _Step.apply(sums, *state, rows, rule)
     return Stepped(spikes, State(v, i, a, waiting), over)
 

@@ -190,15 +190,15 @@ GRAPH = (
     Mutant(
         "threshold to nearest",
         "quantize/graph_rounding.py",
-        "threshold += int(exact - threshold > 1e-6)",
-        "threshold += 0",
+        "threshold = whole + (spec.threshold / fine - whole > CLOSE)",
+        "threshold = whole",
         "a neuron spikes below its threshold",
     ),
     Mutant(
         "threshold at a rounded reset",
         "quantize/graph_rounding.py",
-        "threshold = max(threshold, reset + 1) if",
-        "threshold = max(threshold, reset) if",
+        "threshold = np.maximum(threshold, reset + 1) if",
+        "threshold = np.maximum(threshold, reset) if",
         "rounding makes a silent neuron fire",
     ),
     Mutant(
@@ -211,15 +211,15 @@ GRAPH = (
     Mutant(
         "start of a graph's neuron",
         "quantize/graph_rounding.py",
-        "start_value=None if spec.start_value is None else",
-        "start_value=None if True else",
+        '"start_value": spec.reset_value if spec.start_value is None else',
+        '"start_value": spec.reset_value if True else',
         "frames start at the reset value",
     ),
     Mutant(
         "jump in units of the sum",
         "quantize/graph_rounding.py",
-        'rounded("jump", spec.adaptation.jump)',
-        'rounded("jump", spec.adaptation.jump) >> fraction',
+        'rounded("jump"))',
+        'rounded("jump") >> fraction)',
         "thresholds rise too little after a spike",
     ),
     Mutant(
@@ -288,8 +288,8 @@ GRAPH = (
     Mutant(
         "scale of another octave",
         "quantize/graph_rounding.py",
-        "self.value * 2**shift / value for",
-        "self.value * 2**max(0, shift - 1) / value for",
+        "self.values * 2**shift / value for",
+        "self.values * 2**max(0, shift - 1) / value for",
         "weights with a shift are rounded to half their unit",
     ),
     Mutant(
@@ -343,15 +343,15 @@ GRAPH = (
     ),
     Mutant(
         "counts of all bits",
-        "gradrtl/steps/frames.py",
+        "quantize/frames.py",
         ">> (PIXEL_BITS - given.bits)",
         "& ((1 << given.bits) - 1)",
         "graded inputs see the lowest bits of pixels",
     ),
     Mutant(
         "strips of another image",
-        "gradrtl/steps/frames.py",
-        'require(data.shape == whole, "image shape"',
+        "quantize/frames.py",
+        'require(shape == whole, "image shape"',
         'require(True, "image shape"',
         "an image that does not fit the steps is cut all the same",
     ),

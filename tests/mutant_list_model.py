@@ -169,7 +169,7 @@ MODEL = (
     Mutant(
         "cross-entropy of rates",
         "model/train.py",
-        "factor = description.steps if counts else 1",
+        "factor = steps if counts else 1",
         "factor = 1",
         "cross-entropy sees rates, not numbers of spikes",
     ),

@@ -225,8 +225,8 @@ QUANTIZE = (
     Mutant(
         "training without threshold",
         "quantize/integer_module.py",
-        "torch.maximum(_Round.apply(self.layer.neuron.threshold / unit), reset + 1)",
-        "_Round.apply(self.layer.neuron.threshold / unit)",
+        "torch.maximum(nearest(self.layer.neuron.threshold / unit), reset + 1)",
+        "nearest(self.layer.neuron.threshold / unit)",
         "a silent neuron fires at every step, in training",
     ),
     Mutant(

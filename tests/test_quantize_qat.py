@@ -69,7 +69,7 @@ def test_of_two_epochs_as_good_the_later_is_kept(
     """All epochs are told to be equally good: the integers are those after the last."""
     digests: list[str] = []
 
-    def evaluate(module: IntegerNetwork, images: Dataset) -> Evaluation:
+    def evaluate(module: IntegerNetwork, images: Dataset, loss: object) -> Evaluation:
         digests.append(without_dead(network).expand(module.export()).digest)
         return Evaluation(0.5, 1.0, [])
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from gradrtl.model import kernels
 from gradrtl.model.neurons import Spike
 from gradrtl.quantize.neuron import Adaptation, IntNeuron, LeakKind, Reset, Rounding, State, SynapticCurrent
-from gradrtl.quantize.states import Parameters, rule_of, start, step
+from gradrtl.quantize.states import NEVER, Parameters, rows_of, rule_of, start, step
 
 STEPS = 5
 SHAPE = (3, 4, 5)  # batch, positions, channels
@@ -93,9 +93,9 @@ def defined(sums: Tensor, own: Parameters, neuron: IntNeuron) -> list[Tensor]:
 
 
 def operation(sums: Tensor, own: Parameters, neuron: IntNeuron) -> list[Tensor]:
-    state, found = start(own, sums[0]), []
+    state, found, rows = start(own, sums[0]), [], rows_of(own, SHAPE[-1], sums.dtype)
     for t in range(STEPS):
-        spikes, state, _ = step(sums[t], state, own, rule_of(neuron))
+        spikes, state, _ = step(sums[t], state, rows, rule_of(neuron))
         found += [spikes, state.membrane]
     return found
 
@@ -133,14 +133,25 @@ def test_integers_and_gradients(leak: LeakKind, reset: Reset) -> None:
     assert 0.03 < rate < 0.6
 
 
-def test_a_silent_neuron_and_single_precision() -> None:
-    neuron = replace(neurons(LeakKind.MULTIPLY, Reset.HARD)[0], spiking=False)
+@pytest.mark.parametrize("current", CURRENTS)
+def test_a_silent_neuron_and_single_precision(current: SynapticCurrent | None) -> None:
+    """Its membranes are those of the integers, and its gradients those of a neuron whose threshold is far away."""
+    neuron = replace(neurons(LeakKind.MULTIPLY, Reset.NONE)[0], current=current, spiking=False)
     own = Parameters(*(torch.from_numpy(values.astype(np.float32)) for values in neuron.parameters), torch.ones(1))
-    own = own._replace(threshold=torch.full((1,), torch.inf))
+    own = own._replace(threshold=torch.full((1,), NEVER))
     sums = torch.randint(-9, 16, (STEPS, *SHAPE)).float()
-    state, expected = start(own, sums[0]), State(*map(np.asarray, neuron.start(neuron.parameters)))
+    goals, gradients = torch.randn(STEPS, *SHAPE), []
+    for function in (operation, defined):
+        leaf = sums.clone().requires_grad_()
+        found = function(leaf, own, neuron)
+        sum((x * goal).sum() for x, goal in zip(found[1::2], goals, strict=True)).backward()
+        gradients.append(leaf.grad)
+    assert gradients[1].abs().max() > 0.1
+    torch.testing.assert_close(*gradients)
+    rows, state = rows_of(own, SHAPE[-1], sums.dtype), start(own, sums[0])
+    expected = State(*map(np.asarray, neuron.start(neuron.parameters)))
     for t in range(STEPS):
-        spikes, state, _ = step(sums[t], state, own, rule_of(neuron))
+        spikes, state, _ = step(sums[t], state, rows, rule_of(neuron))
         expected = neuron.update(expected, sums[t].numpy().astype(np.int64), neuron.parameters).state
         assert not spikes.any()
         assert np.array_equal(state.membrane.numpy(), np.broadcast_to(expected.membrane, SHAPE))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,8 @@ import numpy as np
 
 from ..errors import UserError, require
 from ..model.data import Dataset, load
-from ..model.sequences import strips
-from ..quantize.network import PIXEL_BITS, Input, QuantizedNetwork
+from ..quantize.frames import frames_of_images
+from ..quantize.network import QuantizedNetwork
 from ..samples import IMAGES
 from ..sim.frames import check
 
@@ -22,25 +21,10 @@ DATA = Path("data/mnist")
 def frames_for(network: QuantizedNetwork, data: Dataset) -> Any:
     """Frames of a data set of images, uint8; `UserError` if the network needs others.
 
-    Static inputs see the pixels, `[n, sources]`; graded ones the highest bits of them, a strip of rows at each step,
-    `[n, steps, sources]`. Of a network with several inputs: a tuple of these.
+    Those of an input are `quantize.frames.frames_of_images`; of a network with several inputs, a tuple of these.
     """
-    found = tuple(_frames(given, network.steps, data) for given in network.inputs)
+    found = tuple(frames_of_images(given, network.steps, data.images) for given in network.inputs)
     return found[0] if len(found) == 1 else found
-
-
-def _frames(given: Input, steps: int, data: Dataset) -> np.ndarray:
-    require(given.kind != "spikes", "input.kind", given.kind, "static or graded: a data set of images")
-    pixels, sources = data.frames.shape[1], prod(given.shape)
-    if given.kind == "static":
-        require(pixels == sources, "image pixels", pixels, f"{sources}, what the network reads")
-        return data.frames
-    require(len(given.shape) == 3, "input.shape", given.shape, "(channels, rows, width), a strip of an image")
-    channels, height, width = given.shape
-    whole = (channels, steps * height, width)
-    require(data.shape == whole, "image shape", data.shape, f"{whole}, read in {steps} strips")
-    rows = strips(data.images, steps) >> (PIXEL_BITS - given.bits)
-    return rows.reshape(len(data), steps, sources)
 
 
 def labelled_frames(

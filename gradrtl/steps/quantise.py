@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from ..errors import require
@@ -12,12 +14,12 @@ from ..model.config import TrainConfig
 from ..model.data import Dataset, split
 from ..model.graph import Graph
 from ..quantize.fold import fold
-from ..quantize.graph_ptq import quantize_graph
-from ..quantize.graph_rounding import GraphFormats, fold_graph
+from ..quantize.graph_ptq import quantize_graph, weight_units
+from ..quantize.graph_rounding import GraphFormats, at_units, fold_graph, reals_of
 from ..quantize.network import QuantizedNetwork
 from ..quantize.ptq import quantize as post_training
 from ..quantize.rounding import Formats
-from ..quantize.thinning import thinned
+from ..quantize.thinning import thinned, thinned_graph
 from ..sim import engine
 from .frames import frames_for
 from .notes import on_answers, on_rates
@@ -30,14 +32,10 @@ def default_method(checkpoint: Checkpoint) -> str:
     return "weights" if isinstance(checkpoint.network, Graph) else "qat"
 
 
-def formats_for(checkpoint: Checkpoint, *, per_channel: bool = False, **given: Any) -> Formats | GraphFormats:
+def formats_for(checkpoint: Checkpoint, *, per_channel: bool, **given: Any) -> Formats | GraphFormats:
     """The formats for a checkpoint of a chain or of a graph, with its own defaults for what is not `given`."""
-    if not isinstance(checkpoint.network, Graph):
-        return Formats(per_channel=per_channel, **given)
-    require(
-        not per_channel, "per_channel", True, f"False for the graph {checkpoint.network.name}: one unit a population"
-    )
-    return GraphFormats(**given)
+    kind = GraphFormats if isinstance(checkpoint.network, Graph) else Formats
+    return kind(per_channel=per_channel, **given)
 
 
 def quantise(
@@ -61,8 +59,7 @@ def quantise(
     formats
         `GraphFormats` for a graph; see `formats_for`.
     method
-        `weights`: scales from the weights alone; `search`: scales searched on `training`; `qat`: fine-tuned on it. Of a
-        graph: `weights` or `search`.
+        `weights`: scales from the weights alone; `search`: scales searched on `training`; `qat`: fine-tuned on it.
     connectivity
         Upper limit on the fraction of non-zero weights; the smallest are removed. None: no limit.
     resume
@@ -75,30 +72,46 @@ def quantise(
     fine_tuning
         Fields of `QatConfig` that differ from those of the training; None: as trained.
     """
+    score = _score(checkpoint, training) if method == "search" else None
+    tune: Callable[..., QuantizedNetwork]
     if isinstance(formats, GraphFormats):
-        name = checkpoint.network.name
-        require(method != "qat", "method", method, f"weights or search, for the graph {name}")
-        require(connectivity is None, "connectivity", connectivity, f"none given, for the graph {name}")
-        score = _score(checkpoint, training) if method == "search" else None
-        return quantize_graph(fold_graph(checkpoint), formats, score, progress=progress)
-    network = fold(checkpoint)
-    if connectivity is not None:
-        network = thinned(network, formats, connectivity)
-    if method == "qat":
-        from ..model.resume import of_this_run
-        from ..quantize.config import QatConfig
-        from ..quantize.qat import fine_tune
+        graph = fold_graph(checkpoint)
+        if connectivity is not None:
+            graph = thinned_graph(graph, formats, connectivity)
+        if method != "qat":
+            return quantize_graph(graph, formats, score, progress=progress)
+        units = weight_units(graph, formats)
+        tune = partial(_qat().fine_tune_network, at_units(graph, formats, units), reals_of(graph, formats, units))
+    else:
+        network = fold(checkpoint)
+        if connectivity is not None:
+            network = thinned(network, formats, connectivity)
+        if method != "qat":
+            return post_training(network, formats, score, rounds=1, progress=progress)
+        tune = partial(_qat().fine_tune, network, formats)
 
-        own = {name: value for name, value in fine_tuning.items() if value is not None}
-        config = QatConfig.as_trained(checkpoint.config, **own)
+    from ..model.resume import of_this_run
+    from ..quantize.config import QatConfig
 
-        def tune() -> QuantizedNetwork:
-            return fine_tune(network, formats, training, config, resume=resume, on_epoch=on_epoch, on_resume=on_resume)
+    own = {name: value for name, value in fine_tuning.items() if value is not None}
+    config = QatConfig.as_trained(checkpoint.config, **own)
+    work = partial(tune, training, config, resume=resume, on_epoch=on_epoch, on_resume=on_resume)
+    found: QuantizedNetwork = of_this_run(work, resume) if anew and resume is not None else work()
+    _check_claim(found, split(training, config.held_out)[1])
+    return found
 
-        return of_this_run(tune, resume) if anew and resume is not None else tune()
-    if method == "search":
-        return post_training(network, formats, _score(checkpoint, training), rounds=1, progress=progress)
-    return post_training(network, formats)
+
+def _qat() -> ModuleType:
+    """Fine-tuning; torch takes a second to import."""
+    from ..quantize import qat
+
+    return qat
+
+
+def _check_claim(found: QuantizedNetwork, held_out: Dataset) -> None:
+    """What fine-tuning says of the network is what the engine finds: the two are the same arithmetic."""
+    claimed, reached = found.notes["qat"]["validation"], accuracy(found, held_out)
+    require(claimed == reached, "validation accuracy of the fine-tuned module", claimed, f"{reached}, the engine's")
 
 
 def _score(checkpoint: Checkpoint, training: Dataset) -> Callable[[QuantizedNetwork], float]:

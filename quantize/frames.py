@@ -1,0 +1,48 @@
+"""Frames: what the inputs of a network see, of images or as it was recorded; and whether they fit."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+from ..errors import require
+from ..model.sequences import Images, strips
+from .interface import PIXEL_BITS, Input
+
+
+def frames_of_images(given: Input, steps: int, images: Images) -> Images:
+    """Frames of one input from uint8 `images`, `[n, channels, height, width]`, NumPy or torch.
+
+    Static inputs see the pixels, `[n, sources]`; graded ones the highest bits of them, a strip of rows at each step,
+    `[n, steps, sources]`.
+
+    Raises
+    ------
+    UserError
+        The input takes spikes, or images of another shape.
+    """
+    require(given.kind != "spikes", "input.kind", given.kind, "static or graded: a data set of images")
+    count, shape, sources = len(images), tuple(images.shape[1:]), prod(given.shape)
+    if given.kind == "static":
+        require(prod(shape) == sources, "image pixels", prod(shape), f"{sources}, what the network reads")
+        return images.reshape(count, sources)
+    require(len(given.shape) == 3, "input.shape", given.shape, "(channels, rows, width), a strip of an image")
+    channels, height, width = given.shape
+    whole = (channels, steps * height, width)
+    require(shape == whole, "image shape", shape, f"{whole}, read in {steps} strips")
+    return (strips(images, steps) >> (PIXEL_BITS - given.bits)).reshape(count, steps, sources)
+
+
+def check_frames(given: Input, frames: np.ndarray, steps: int, field: str) -> None:
+    """`UserError`, which names the `field`, unless `frames` fit an input: see `sim.frames.check`."""
+    static = given.kind == "static"
+    expected = (prod(given.shape),) if static else (steps, prod(given.shape))
+    require(isinstance(frames, np.ndarray), field, type(frames).__name__, "a NumPy array")
+    require(frames.dtype == np.uint8, f"{field} dtype", frames.dtype, "uint8")
+    wanted = ", ".join(map(str, ("n", *expected)))
+    require(frames.ndim >= 1 and frames.shape[1:] == expected, f"{field} shape", frames.shape, f"[{wanted}]")
+    if frames.size and not static:
+        largest = int(frames.max())
+        what, accepted = ("spike", "0 or 1") if given.kind == "spikes" else ("count", f"0 to {given.largest}")
+        require(largest <= given.largest, f"{field} largest {what}", largest, accepted)
