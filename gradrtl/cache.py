@@ -11,6 +11,7 @@ import errno
 import hashlib
 import importlib.util
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -22,6 +23,7 @@ from typing import Any
 from .errors import UserError
 from .locks import lock_folder, locked
 
+_log = logging.getLogger(__name__)
 CACHE = Path("build/cache")
 KEPT_ENTRIES = 256  # of a kind; the least recently used are removed
 KEPT_VALUES = 4096  # of a kind whose entries are single values
@@ -59,7 +61,10 @@ def cached(
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with locked(entry.with_suffix(".lock")):
-            if not _undamaged(entry):
+            if _undamaged(entry):
+                _log.info("from the cache: %s", entry)
+            else:
+                _log.info("makes %s", entry)
                 _make(cache, kind, entry, make, kept or KEPT_ENTRIES)
             os.utime(entry)
     except OSError as error:

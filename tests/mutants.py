@@ -64,7 +64,7 @@ UNITS = {
     "quantize/graph_ptq.py": ("test_quantize_graph_ptq.py",),
     "quantize/graph_rounding.py": ("test_quantize_graph_rounding.py", "test_quantize_graph_ptq.py"),
     "quantize/network.py": ("test_quantize_network.py", "test_quantize_graph.py"),
-    "quantize/network_file.py": ("test_quantize_graph.py", "test_quantize_network.py"),
+    "quantize/network_file.py": ("test_quantize_network_file.py", "test_quantize_graph.py", "test_quantize_network.py"),
     "quantize/network_file_1.py": ("test_quantize_graph.py", "test_quantize_network.py"),
     "quantize/population.py": ("test_quantize_graph.py",),
     "sim/frames.py": ("test_quantize_graph.py",),

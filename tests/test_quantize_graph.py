@@ -219,6 +219,7 @@ def test_a_graph_survives_its_file(tmp_path):
     assert np.array_equal(expected.trace.membranes[0], got.trace.membranes[0])
     assert expected.trace.spikes[0].any()
     assert replace(network, populations=given.populations).digest != network.digest
+    assert replace(network, notes={"made": "there"}).digest == network.digest
 
 
 def test_a_chain_keeps_the_digest_of_version_1():

@@ -15,12 +15,13 @@ from ..locks import hold
 from ..rtl.devices import DEVICES
 from ..rtl.devices import device as find
 from .options import bar, images_option, network_argument, placed, placement_options, whole_command
+from .output import command, figures
 
 if TYPE_CHECKING:
     from ..steps.place import Wanted
 
 
-@click.command()
+@command()
 @network_argument
 @placement_options
 @images_option
@@ -60,11 +61,11 @@ def synth(network: Path, wanted: Wanted, folder: Path | None, seed: int, output:
         click.echo(f"  {name}: {count} of {report.available.get(name, 0)}")
     for memory in report.stray_memories:
         click.echo(f"  note: {memory.name}, {memory.words} x {memory.bits} bits, is in {memory.where}")
-    figures = {"cycles_per_frame": round(made.interval, 1), "latency_cycles": round(made.latency, 1), "pe": used}
-    figures |= {"network": str(network), "digest": found.digest}
+    counted = {"cycles_per_frame": round(made.interval, 1), "latency_cycles": round(made.latency, 1), "pe": used}
+    counted |= {"network": str(network), "digest": found.digest}
     if report.placed:
         for clock, megahertz in (("", report.frequency), ("_at_board_clock", report.clock)):
-            figures |= {
+            counted |= {
                 f"frames_per_second{clock}": made.frames_per_second(megahertz),
                 f"latency_us{clock}": made.latency_us(megahertz),
             }
@@ -73,18 +74,19 @@ def synth(network: Path, wanted: Wanted, folder: Path | None, seed: int, output:
         )
         click.echo(
             f"  at {report.frequency} MHz, the highest frequency that the tools report: "
-            f"{figures['frames_per_second']} frames/s, latency {figures['latency_us']} us"
+            f"{counted['frames_per_second']} frames/s, latency {counted['latency_us']} us"
         )
         if not report.too_slow:
             click.echo(
                 f"  at {report.clock} MHz, the board's clock: "
-                f"{figures['frames_per_second_at_board_clock']} frames/s, "
-                f"latency {figures['latency_us_at_board_clock']} us"
+                f"{counted['frames_per_second_at_board_clock']} frames/s, "
+                f"latency {counted['latency_us_at_board_clock']} us"
             )
     else:
         click.echo("  synthesis only: no frequency")
     click.echo(f"  {made.interval:.1f} cycles per frame, latency {made.latency:.1f} cycles ({len(frames)} test images)")
-    entry = json.loads((output / "report.json").read_text()) | figures
+    entry = json.loads((output / "report.json").read_text()) | counted
+    figures(**entry, folder=output)
     write_text(output / "report.json", json.dumps(entry, indent=1) + "\n")
     if report.too_slow:
         raise UserError(
@@ -95,7 +97,7 @@ def synth(network: Path, wanted: Wanted, folder: Path | None, seed: int, output:
         click.echo(f"wrote {output / report.bitstream}")
 
 
-@click.command()
+@command()
 @network_argument
 @click.option("--port", required=True, help="Serial device of the board, such as /dev/ttyUSB1.")
 @placement_options
@@ -134,8 +136,10 @@ def run(network: Path, port: str, wanted: Wanted, folder: Path | None, images: i
             with bar("loading", 1) as advance:
                 host.load(memories)
                 advance()
-        right = 0
+        right, classes = 0, []
         for index, answer in enumerate(host.classify(np.ascontiguousarray(frames))):
             right += answer.klass == labels[index]
+            classes.append(answer.klass)
             click.echo(f"image {index}: {answer.klass} (label {labels[index]})")
+    figures(images=len(frames), right=right, classes=classes, repeated=host.statistics.repeated)
     click.echo(f"{right} of {len(frames)} right; {host.statistics.repeated} packets repeated")

@@ -8,9 +8,10 @@ from typing import Any
 import click
 
 from .options import bar, data_option, placement_options, show_epoch, whole_command
+from .output import command, figures
 
 
-@click.command()
+@command()
 @click.option("--out", default="build/mnist", type=click.Path(path_type=Path), help="Folder of the run.")
 @click.option("--connectivity", default=0.05, type=float, help="Fraction of non-zero weights.")
 @click.option("--epochs", default=16, type=int, help="Epochs of training.")
@@ -30,14 +31,15 @@ def demo(out, connectivity, epochs, fine_tuning, bits, wanted, images, seed, fol
     from ..steps.demo import demo as run
 
     settings = Settings(str(folder), connectivity, epochs, fine_tuning, bits, wanted, images, seed)
-    figures = run(settings, out, bar, show_epoch, click.echo, whole_command())
-    _show(figures)
+    made = run(settings, out, bar, show_epoch, click.echo, whole_command())
+    figures(**made, folder=out)
+    _show(made)
     click.echo(f"everything is in {out}; open {out / REPORT}")
-    if figures["mismatches"]:
+    if made["mismatches"]:
         raise SystemExit(1)
 
 
-@click.command()
+@command()
 @click.argument("folder", default="build/mnist", type=click.Path(path_type=Path))
 def report(folder: Path) -> None:
     """Write FOLDER/report.html again, from the files of a complete run."""
@@ -45,34 +47,35 @@ def report(folder: Path) -> None:
     from ..steps.demo import report as write
 
     write(folder)
+    figures(report=folder / REPORT)
     click.echo(f"wrote {folder / REPORT}")
 
 
-def _show(figures: dict[str, Any]) -> None:
+def _show(made: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table("figure", "value", title="GradRTL")
     percent = "{:.2f} %".format
     for name, value in (
-        ("accuracy, float", percent(100 * figures["accuracy_float"])),
-        ("accuracy, quantised", percent(100 * figures["accuracy_quantised"])),
-        (f"accuracy, RTL, first {figures['images_rtl']} images", percent(100 * figures["accuracy_rtl"])),
-        ("connectivity, trained", percent(100 * figures["connectivity"])),
-        ("connectivity, quantised", percent(100 * figures["connectivity_quantised"])),
-        ("weight bits", str(figures["weight_bits"])),
-        ("processing elements", figures["pes"]),
-        ("memory bits", str(figures["memory_bits"])),
+        ("accuracy, float", percent(100 * made["accuracy_float"])),
+        ("accuracy, quantised", percent(100 * made["accuracy_quantised"])),
+        (f"accuracy, RTL, first {made['images_rtl']} images", percent(100 * made["accuracy_rtl"])),
+        ("connectivity, trained", percent(100 * made["connectivity"])),
+        ("connectivity, quantised", percent(100 * made["connectivity_quantised"])),
+        ("weight bits", str(made["weight_bits"])),
+        ("processing elements", made["pes"]),
+        ("memory bits", str(made["memory_bits"])),
         (
-            f"cycles per frame, back to back, first {figures['images_timed']} images",
-            f"{figures['cycles_per_frame']:.1f}",
+            f"cycles per frame, back to back, first {made['images_timed']} images",
+            f"{made['cycles_per_frame']:.1f}",
         ),
-        ("latency of a frame alone, cycles", f"{figures['latency_cycles']:.1f}"),
-        ("spikes compared", str(figures["spikes_compared"])),
-        ("membranes compared", str(figures["membranes_compared"])),
-        ("mismatches", str(figures["mismatches"])),
+        ("latency of a frame alone, cycles", f"{made['latency_cycles']:.1f}"),
+        ("spikes compared", str(made["spikes_compared"])),
+        ("membranes compared", str(made["membranes_compared"])),
+        ("mismatches", str(made["mismatches"])),
     ):
         table.add_row(name, value)
     Console().print(table)
-    for note in figures["notes"]:
+    for note in made["notes"]:
         click.echo(f"note: {note}")

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from ..errors import require
 from .options import at_least, bar, beat_option, data_option, parse_numbers
+from .output import command, figures
 
 PES = ("4,auto", "8,auto", "16,auto", "32,auto")
 CHECKPOINTS = tuple(f"checkpoints/mnist-mlp-{percent}-s0.npz" for percent in (5, 2, 1))
 
 
-@click.command()
+@command()
 @click.argument("checkpoints", nargs=-1, type=click.Path())
 @click.option("--bits", default="3,4,6,8", help="Weight bits to try, each 2 to 8.")
 @click.option(
@@ -53,6 +55,7 @@ def explore(checkpoints, bits, pes, devices, images, jobs, pixels_a_beat, folder
     with bar("exploring", len(checkpoints) * len(widths)) as advance:
         points = sweep(checkpoints, widths, tried, folder, pixels_a_beat, images, out, jobs, advance)
     best = sorted(front(points), key=lambda point: point.cycles)
+    figures(points=[asdict(point) for point in points], front=[asdict(point) for point in best], folder=out)
     for point in best:
         click.echo(
             f"{point.cycles:9.1f} cycles {point.memory_bits:9} bits {100 * point.accuracy:6.2f} %   "

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .. import __version__
 from ..errors import require
+from ..files import check_writable, write_text
 from .options import (
     at_least,
     bar,
@@ -21,6 +23,7 @@ from .options import (
     speaker,
     whole_command,
 )
+from .output import as_json, command, figures
 
 if TYPE_CHECKING:
     from ..steps.place import Wanted
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
 FIRST_BATCH = 200  # images that `verify` compares by default
 
 
-@click.command()
+@command()
 @network_argument
 @data_option
 @placement_options
@@ -59,12 +62,13 @@ def place(network: Path, folder: Path, wanted: Wanted, output: Path | None) -> N
         say(f"placement: {placement.line}")
     with output_file(output or network) as path:
         made.save(path)
+    figures(output=output or network, digest=made.digest, placement=made.placement and made.placement.line)
     for layer, rates in zip(made.layers, made.rates or (), strict=True):
         say(f"layer {layer.name}: {rates.sum():.1f} events per frame, of {layer.sources} sources")
     say(f"wrote {output or network}")
 
 
-@click.command()
+@command()
 @network_argument
 @click.option("-o", "--output", default="build/gradrtl.v", type=click.Path(path_type=Path), help="- is stdout.")
 @click.option("--header", type=click.Path(path_type=Path), help="Also write the register map, as a C header.")
@@ -84,6 +88,7 @@ def generate(network: Path, output: Path, header: Path | None, wanted: Wanted) -
         path.write_text(text)
     used = ",".join(map(str, mapping.placement.pes))
     say(f"processing elements {used}, {mapping.memory_bits} memory bits, {len(text)} bytes")
+    figures(output=output, pes=mapping.placement.pes, memory_bits=mapping.memory_bits, bytes=len(text), header=header)
     if mapping.placement.strided:
         say("note: the device's large memories have no initial contents; gradrtl synth builds a design that loads them")
     say(f"wrote {output}")
@@ -93,7 +98,7 @@ def generate(network: Path, output: Path, header: Path | None, wanted: Wanted) -
         say(f"wrote {header}")
 
 
-@click.command()
+@command()
 @network_argument
 @click.argument("verilog", type=click.Path(path_type=Path), required=False)
 @placement_options
@@ -106,6 +111,7 @@ def generate(network: Path, output: Path, header: Path | None, wanted: Wanted) -
 )
 @click.option("--seed", default=0, type=int, help="Seed of the stalls.")
 @click.option("--jobs", type=int, callback=at_least(1), help="Parallel drivers. [default: one per core]")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Also write the result to this JSON file.")
 @click.option("--trusted", is_flag=True, help="Allow VERILOG to run commands and access files; it is not confined.")
 def verify(
     network: Path,
@@ -118,6 +124,7 @@ def verify(
     stalls: float,
     seed: int,
     jobs: int | None,
+    output: Path | None,
     trusted: bool,
 ) -> None:
     """Compare compiled VERILOG (default: freshly generated) with the simulator: every spike, membrane, sum and cycle.
@@ -133,6 +140,8 @@ def verify(
     for option, value in (("images", images), ("data", folder), ("all", every or None)):
         require(given is None or value is None, option, value, "not given together with --frames")
     require(not every or images is None, "images", images, "not given together with --all")
+    if output is not None:
+        check_writable(output)
     stalled = Stalls(stalls, stalls, seed)
     found = QuantizedNetwork.load(network)
     if given is not None:
@@ -146,6 +155,30 @@ def verify(
         result = compare(mapping, text, frames, stalled, jobs, advance, trusted)
     for note in result.notes:
         click.echo(f"note: {note}")
+    told = {
+        "passed": result.passed,
+        "network": network,
+        "digest": found.digest,
+        "placement": mapping.placement.line,
+        "frames": result.frames,
+        "spikes": result.spikes,
+        "membranes": result.membranes,
+        "frames_with_predicted_cycles": result.predicted,
+        "cycles": result.cycles,
+        "seconds": result.seconds,
+        "build_seconds": result.build_seconds,
+        "difference": result.difference and str(result.difference),
+        "fault": result.fault,
+        "notes": result.notes,
+        "classes": result.classes,
+        "latency_cycles": result.latency,
+        "interval_cycles": result.interval,
+        "command": whole_command(),
+        "version": __version__,
+    }
+    figures(**told)
+    if output is not None:
+        write_text(output, as_json(told))
     click.echo(str(result))
     click.echo(f"{result.cycles} cycles in {result.seconds:.1f} s, of which build {result.build_seconds:.1f} s")
     if not result.passed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,12 +17,50 @@ from .options import (
     placement_options,
     speaker,
 )
+from .output import command, figures
 
 if TYPE_CHECKING:
+    from ..quantize.network import QuantizedNetwork
     from ..steps.place import Wanted
 
 
-@click.command()
+def described(network: QuantizedNetwork) -> dict[str, Any]:
+    """What --json tells of a network: its parts with widths in bits, and its totals."""
+    return {
+        "inputs": [
+            {"name": given.name, "shape": given.shape, "kind": given.kind, "bits": given.bits}
+            for given in network.inputs
+        ],
+        "populations": [
+            {
+                "name": population.name,
+                "shape": population.shape,
+                "sum_bits": ranges.current_bits,
+                "membrane_bits": ranges.membrane_bits,
+                "connections": [
+                    {
+                        "sources": edge.connection.sources,
+                        "delay": edge.connection.delay,
+                        "weight_bits": edge.connection.weight_bits,
+                        "synapses": edge.connected,
+                        "weights": edge.possible,
+                    }
+                    for edge in network.graph.into(number)
+                ],
+            }
+            for number, (population, ranges) in enumerate(zip(network.populations, network.ranges, strict=True))
+        ],
+        "readouts": [{"source": readout.source, "kind": readout.kind} for readout in network.readouts],
+        "connectivity": network.connectivity,
+        "synapses": network.connected,
+        "weights": network.possible,
+        "steps": network.steps,
+        "classes": network.classes,
+        "digest": network.digest,
+    }
+
+
+@command()
 @network_argument
 @placement_options
 def info(network: Path, wanted: Wanted) -> None:
@@ -46,6 +84,7 @@ def info(network: Path, wanted: Wanted) -> None:
         click.echo("\n".join(drawing(found)))
         click.echo("placement: none, expected a chain of layers; gradrtl simulate runs graphs")
         click.echo(f"digest {found.digest}")
+        figures(**described(found))
         return
     table = Table("layer", "shape", "weights", "synapses", "connectivity", "weight", "sum", "membrane")
     for layer, ranges in zip(found.layers, found.ranges, strict=True):
@@ -68,13 +107,19 @@ def info(network: Path, wanted: Wanted) -> None:
         fits = fits_of(found, devices, wanted, advance)
     for fit in fits:
         click.echo(str(fit))
+    figures(
+        **described(found),
+        placement=mapping.placement.line,
+        memory_bits=mapping.memory_bits,
+        devices={fit.device.name: str(fit) for fit in fits},
+    )
     for note in on_rates(found):
         click.echo(f"note: {note}")
     click.echo(f"steps {found.steps}, classes {found.classes}, read-out {found.readout.kind}")
     click.echo(f"digest {found.digest}")
 
 
-@click.command()
+@command()
 @network_argument
 @images_option
 @click.option("--images", type=int, help="Number of test images, the first ones. [default: all]")
@@ -97,6 +142,18 @@ def simulate(network: Path, folder: Path | None, images: int | None, threads: in
         made = run(found, frames, threads, advance)
     say = speaker(output)
     say(f"{len(labels)} images, accuracy {100 * made.accuracy(labels):.2f} %")
+    figures(
+        images=len(labels),
+        accuracy=made.accuracy(labels),
+        **{
+            what: dict(zip(titles(found), values, strict=True))
+            for what, values in (("events", made.events), ("synaptic_operations", made.synaptic))
+        },
+        energy_nj=made.energy,
+        dense_energy_nj=made.dense_energy,
+        notes=made.notes(found, labels),
+        digest=found.digest,
+    )
     what = "layer" if found.is_chain else "population"
     for title, events, synaptic in zip(titles(found), made.events, made.synaptic, strict=True):
         say(f"{what} {title}: {events:.1f} events, {synaptic:.1f} synaptic operations per frame")

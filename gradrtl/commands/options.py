@@ -19,6 +19,7 @@ from click.shell_completion import CompletionItem
 from ..errors import UserError, require
 from ..files import whole
 from ..rtl.devices import DEVICES
+from .output import is_quiet
 
 if TYPE_CHECKING:
     from ..quantize.network import QuantizedNetwork
@@ -156,7 +157,8 @@ def whole_command() -> str:
     words = ctx.command_path.split(" ")
     for parameter in ctx.command.params:
         name = parameter.name or ""
-        if ctx.get_parameter_source(name) is not ParameterSource.COMMANDLINE or name == "output":
+        given = ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if not given or name == "output" or not parameter.expose_value:
             continue
         value = ctx.params[name]
         if isinstance(parameter, click.Option):
@@ -172,7 +174,7 @@ def whole_command() -> str:
 @contextmanager
 def bar(what: str, total: int) -> Iterator[Callable[..., None]]:
     """A progress bar on stderr, if that is a terminal; yields a function that advances it."""
-    if not sys.stderr.isatty():
+    if is_quiet() or not sys.stderr.isatty():
         yield lambda n=1: None
         return
     from rich.console import Console
@@ -212,6 +214,8 @@ def speaker(output: Path | None) -> Callable[[str], None]:
 
 def show_epoch(row: dict[str, Any]) -> None:
     """One line for an epoch of training, or of fine-tuning."""
+    if is_quiet():
+        return
     loss = "" if row.get("loss") is None else f"loss {row['loss']:.4f}  "
     click.echo(f"epoch {row['epoch']:3}  {loss}validation {100 * row['validation']:.2f} %", err=True)
 

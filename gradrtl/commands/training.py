@@ -22,11 +22,12 @@ from .options import (
     speaker,
     whole_command,
 )
+from .output import command, figures
 
 CHECKPOINT = "checkpoint.npz"  # in the folder of a training
 
 
-@click.command()
+@command()
 @click.option(
     "--network", help="Preset (mnist-mlp, mnist-conv, cifar10-small, ...) or JSON file.  [default: mnist-mlp]"
 )
@@ -66,11 +67,17 @@ def train(network, layers, device, folder, out, **given) -> None:
 
     checkpoint, accuracy = run(config, data, out, show_epoch, whole_command(), device, resumed)
     checkpoint.save(out / CHECKPOINT)
+    figures(
+        checkpoint=out / CHECKPOINT,
+        connectivity=checkpoint.census.connectivity,
+        accuracy=accuracy,
+        validation=checkpoint.figures.get("validation"),
+    )
     click.echo(f"connectivity {100 * checkpoint.census.connectivity:.2f} %, test accuracy {100 * accuracy:.2f} %")
     click.echo(f"wrote {out / CHECKPOINT}")
 
 
-@click.command()
+@command()
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option("-o", "--output", default="build/network.npz", type=click.Path(path_type=Path), help="- is stdout.")
 @click.option("--bits", type=int, help="Weight bits, 2 to 8.  [default: 4; 8 of a graph]")
@@ -146,6 +153,15 @@ def quantize(
     if resume is not None:
         resume.unlink(missing_ok=True)  # only now is it no longer needed
     accuracy, notes = judged(made, test)
+    figures(
+        output=output,
+        weight_bits=formats.weight_bits,
+        method=method,
+        accuracy=accuracy,
+        connectivity=made.connectivity,
+        notes=notes,
+        digest=made.digest,
+    )
     say(f"{formats.weight_bits}-bit weights, test accuracy {100 * accuracy:.2f} %, digest {made.digest[:16]}")
     for note in notes:
         say(f"note: {note}")

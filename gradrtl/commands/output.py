@@ -1,0 +1,93 @@
+"""What a command prints: lines for people, or with --json one object for programs."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack, redirect_stdout
+from functools import partial
+from typing import Any
+
+import click
+
+KEY = "gradrtl.commands.output"  # in the context's meta
+LOG = logging.getLogger("gradrtl")
+
+
+class Command(click.Command):
+    """A command with --json, --quiet and --verbose.
+
+    `--json`: lines go to stderr, and stdout gets one JSON object, the command's `figures`. `--quiet`: errors alone are
+    printed, and that object if it is asked for. `--verbose`: programs that are run and use of the cache, on stderr.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for words, told in (
+            (("--json",), "Print the figures as one JSON object; lines for people go to stderr."),
+            (("-q", "--quiet"), "Print errors alone."),
+            (("-v", "--verbose"), "Also print which programs are run and what comes from the cache."),
+        ):
+            name = words[-1].lstrip("-")
+            keep = partial(_keep, name)
+            self.params.append(click.Option(words, is_flag=True, expose_value=False, callback=keep, help=told))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        asked = ctx.meta.get(KEY, {})
+        if asked.get("json") and str(ctx.params.get("output")) == "-":
+            raise click.UsageError("output is -, expected a file beside --json, which prints on stdout", ctx)
+        stdout = sys.stdout
+        with ExitStack() as stack:
+            if asked.get("verbose"):
+                handler = logging.StreamHandler()
+                handler.setFormatter(logging.Formatter("%(message)s"))
+                LOG.addHandler(handler)
+                stack.callback(LOG.removeHandler, handler)
+                stack.callback(LOG.setLevel, LOG.level)
+                LOG.setLevel(logging.INFO)
+            if asked.get("quiet"):
+                if str(ctx.params.get("output")) != "-":  # a file on stdout is no line
+                    stack.enter_context(redirect_stdout(stack.enter_context(open(os.devnull, "w"))))
+            elif asked.get("json"):
+                stack.enter_context(redirect_stdout(sys.stderr))
+            try:
+                return super().invoke(ctx)
+            finally:
+                found = ctx.meta.get(KEY, {}).get("figures")
+                if asked.get("json") and found is not None:
+                    print(as_json(found), end="", file=stdout, flush=True)
+
+
+def command() -> Callable[[Callable[..., Any]], Command]:
+    """`click.command` of the class `Command`."""
+    return click.command(cls=Command)
+
+
+def figures(**values: Any) -> None:
+    """Add figures of the running command to what --json prints. NumPy's numbers, arrays and paths are fine."""
+    ctx = click.get_current_context(silent=True)
+    if ctx is not None:
+        ctx.meta.setdefault(KEY, {}).setdefault("figures", {}).update(values)
+
+
+def as_json(values: dict[str, Any]) -> str:
+    """Figures as text in JSON, with a line end."""
+    return json.dumps(values, indent=1, default=_plain) + "\n"
+
+
+def is_quiet() -> bool:
+    """Whether the running command has --quiet: no lines, no progress bars."""
+    ctx = click.get_current_context(silent=True)
+    return ctx is not None and bool(ctx.meta.get(KEY, {}).get("quiet"))
+
+
+def _keep(name: str, ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+    ctx.meta.setdefault(KEY, {})[name] = value
+
+
+def _plain(value: Any) -> Any:
+    """A value that JSON does not know, as one that it does."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)

@@ -1,0 +1,95 @@
+"""--json, --quiet and --verbose, which every command has."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from gradrtl import cli
+from gradrtl.commands import COMMANDS
+from gradrtl.commands.output import command, figures
+from gradrtl.quantize.network import QuantizedNetwork
+from gradrtl.samples import NETWORK
+
+
+def gradrtl(*words: str, code: int = 0) -> Result:
+    result = CliRunner().invoke(cli.main, list(words))
+    assert result.exit_code == code, result.output
+    return result
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_them(name):
+    told = gradrtl(name, "--help").output
+    assert all(words in told for words in ("--json", "-q, --quiet", "-v, --verbose"))
+
+
+def test_json_is_all_that_stdout_gets(tmp_path):
+    made = gradrtl("simulate", "sample", "--images", "7", "--json", "-o", str(tmp_path / "out.npz"))
+    found = json.loads(made.stdout)
+    assert found["images"] == 7
+    assert found["digest"] == QuantizedNetwork.load(NETWORK).digest
+    assert list(found["events"]) == ["layer0", "layer1"]
+    assert "7 images, accuracy" in made.stderr
+    told = json.loads(gradrtl("info", "sample", "--device", "up5k", "--json").stdout)
+    network = QuantizedNetwork.load(NETWORK)
+    assert told["synapses"] == network.connected
+    assert [one["sum_bits"] for one in told["populations"]] == [one.current_bits for one in network.ranges]
+    assert list(told["devices"]) == ["up5k"]
+
+
+def test_quiet_prints_errors_alone():
+    made = gradrtl("simulate", "sample", "--images", "7", "--quiet")
+    assert (made.stdout, made.stderr) == ("", "")
+    assert json.loads(gradrtl("simulate", "sample", "--images", "7", "-q", "--json").stdout)["images"] == 7
+    refused = gradrtl("simulate", "absent.npz", "-q", code=2)
+    assert (refused.stdout, refused.stderr.count("\n")) == ("", 1)
+
+
+def test_quiet_still_writes_a_file_on_stdout():
+    assert "module gradrtl" in gradrtl("generate", "sample", "-o", "-", "-q").stdout
+
+
+def test_json_and_a_file_cannot_share_stdout():
+    refused = gradrtl("generate", "sample", "-o", "-", "--json", code=2)
+    assert refused.stderr.startswith("error: output is -, expected a file beside --json")
+    assert refused.stdout == ""
+
+
+def test_verbose_tells_of_programs_and_of_the_cache(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    line = ("place", "sample", "--device", "up5k", "-o", "placed.npz", "--data", str(Path(__file__).parents[1]))
+    assert gradrtl(*line, "-v", code=2).stderr.startswith("error: ")  # there are no images
+    words = ("info", "sample", "--device", "up5k", "-v")
+    assert "makes build/cache/" in gradrtl(*words).stderr
+    assert "from the cache: build/cache/" in gradrtl(*words).stderr
+    assert gradrtl(*words[:-1]).stderr == ""
+
+
+@pytest.mark.rtl
+def test_verify_reports_in_a_file(tmp_path):
+    path = tmp_path / "report.json"
+    made = gradrtl("verify", "sample", "--images", "3", "--jobs", "1", "-o", str(path), "--json")
+    found = json.loads(path.read_text())
+    assert json.loads(made.stdout) == found
+    assert found["passed"] is True
+    assert (found["frames"], found["frames_with_predicted_cycles"]) == (3, 3)
+    assert found["command"].startswith("gradrtl verify sample --images 3")
+    assert sum(found["interval_cycles"]) <= found["cycles"]
+
+
+def test_figures_are_printed_although_the_command_fails():
+    @command()
+    def fails() -> None:
+        figures(passed=False, classes=np.arange(2), path=Path("a"))
+        click.echo("different")
+        raise SystemExit(1)
+
+    result = CliRunner().invoke(fails, ["--json"])
+    assert (result.exit_code, json.loads(result.stdout)) == (1, {"passed": False, "classes": [0, 1], "path": "a"})
+    assert result.stderr == "different\n"
