@@ -61,11 +61,11 @@ def cached(
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with locked(entry.with_suffix(".lock")):
-            if _undamaged(entry):
-                _log.info("from the cache: %s", entry)
-            else:
+            if not _undamaged(entry):
                 _log.info("makes %s", entry)
                 _make(cache, kind, entry, make, kept or KEPT_ENTRIES)
+            else:
+                _log.info("from the cache: %s", entry)
             os.utime(entry)
     except OSError as error:
         if error.errno not in STORAGE:

@@ -8,8 +8,8 @@ _FAULTS = {
     "gradrtl/cache.py": (
         (
             "entries unchecked",
-            "if not _undamaged(entry):\n                _make",
-            "if not entry.is_dir():\n                _make",
+            "if not _undamaged(entry):\n                _log",
+            "if not entry.is_dir():\n                _log",
             "a damaged entry is handed out",
         ),
         (

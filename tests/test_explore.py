@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from gradrtl import cli
@@ -54,6 +55,10 @@ def test_sweep_resumes_from_the_cache(tmp_path, monkeypatch):
     explore(*words, "--pe", "4,2", "--pe", "8,2", "--out", "one")
     assert table(Path("one"))[1] == point, "the table holds what was asked for, sorted"
     monkeypatch.setattr(steps, "sources", lambda *names: "edited")
+    with monkeypatch.context() as patched:
+        patched.setattr(steps, "explored", None)
+        with pytest.raises(TypeError):  # figures of other sources do not count: it would measure again
+            CliRunner().invoke(cli.main, ["explore", *words, "--pe", "8,2", "--out", "one"], catch_exceptions=False)
     explore(*words, "--pe", "8,2", "--out", "one")
     [again] = table(Path("one"))
     assert again["made_from"] != point["made_from"]

@@ -10,6 +10,7 @@ import click
 
 from ..errors import UserError, require
 from .options import at_least, bar, output_file, speaker, whole_command
+from .output import command, figures
 
 if TYPE_CHECKING:
     from ..steps.importing import Imported, Row
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 FRAMEWORKS = ("nir", "snntorch", "norse", "sinabs", "spikingjelly", "rockpool", "spyx")
 
 
-@click.command("import")
+@command("import")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("-o", "--output", default="build/network.npz", type=click.Path(path_type=Path), help="- is stdout.")
 @click.option(
@@ -124,6 +125,13 @@ def import_(
     for note in made.notes:
         say(f"note: {note}")
     _show(made, say)
+    figures(
+        convention=convention.line,
+        notes=made.notes,
+        populations=[vars(row) for row in made.rows],
+        accuracy=made.accuracy,
+        digest=made.network.digest,
+    )
     if check:
         say("nothing in the way")
         return

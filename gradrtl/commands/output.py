@@ -61,9 +61,9 @@ class Command(click.Command):
                     print(as_json(found), end="", file=stdout, flush=True)
 
 
-def command() -> Callable[[Callable[..., Any]], Command]:
+def command(name: str | None = None) -> Callable[[Callable[..., Any]], Command]:
     """`click.command` of the class `Command`."""
-    return click.command(cls=Command)
+    return click.command(name, cls=Command)
 
 
 def figures(**values: Any) -> None:
