@@ -8,7 +8,7 @@ rounding of `graph_rounding`, but for thresholds: `>` becomes the next integer a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,13 +19,24 @@ from ..errors import require, within
 from ..model.importing.graph import ImportedConnection, ImportedGraph, ImportedPopulation
 from ..shapes import LARGEST_STEPS, READOUTS
 from .graph_ptq import best_scale, refined, searched, unit_of
-from .graph_rounding import GraphFormats, Unit, factors_of, fraction_for, leak_of, nearest, rounding_for
+from .graph_rounding import (
+    LARGEST_FRACTION,
+    GraphFormats,
+    Unit,
+    factors_of,
+    fraction_for,
+    leak_of,
+    nearest,
+    rounding_for,
+)
 from .network import LIMIT, Conv, Dense, Input, IntNeuron, LeakKind, QuantizedNetwork, Readout
 from .neuron import Reset, SynapticCurrent
+from .nir_formats import Kept, KeptPopulation
 from .population import LARGEST_CONNECTION_SHIFT, Connection, Population
 from .ptq import FACTORS, Score
 from .rounding import round_weight
 
+MORE = 3  # bits of the states: with them spikes of small networks on a grid are those of the framework (docs/nir.md)
 NOISE = 1e-6  # relative: numbers of a file are those of 32-bit floats
 DECAY_BITS = 15  # of decays of imported networks, if nothing else is asked for
 ROUNDED = 1e-3  # units: what is moved further by rounding is told
@@ -86,6 +97,11 @@ class Scaled:
         both = [self.decay] if self.current_decay is None else [self.decay, self.current_decay]
         return [float(decay) for decays in both for decay in decays]
 
+    def fraction(self, formats: GraphFormats) -> int:
+        """Bits of the states below the unit of the sum: `MORE` than `fraction_for` says, where a decay is rounded."""
+        found = fraction_for(self.decays, formats)
+        return min(LARGEST_FRACTION, found + MORE) if formats.membrane_fraction is None and found else found
+
     def channels(self, values: np.ndarray) -> np.ndarray:
         """`values` as few as they can be: `[1]`, `[channels]` or `[neurons]`."""
         if bool((values == values[0]).all()):
@@ -102,11 +118,13 @@ def quantize_imported(
     *,
     factors: Sequence[float] = FACTORS,
     progress: Callable[[int, int], None] | None = None,
+    kept: Kept | None = None,
 ) -> QuantizedNetwork:
     """The integers of an imported network.
 
-    With `score` multiples of the units are tried, as `quantize_graph` does. `notes["import"]` of the result tells the
-    convention, what was noticed, and what rounding has changed.
+    `kept`: the formats of an exported network, which are then taken; see `fitting`. With `score` multiples of the
+    units are tried, as `quantize_graph` does. `notes["import"]` of the result tells the convention, what was noticed,
+    and what rounding has changed.
 
     Raises
     ------
@@ -114,6 +132,9 @@ def quantize_imported(
         A number does not fit; the message names the population.
     """
     scaled = tuple(scaled_population(one, asked) for one in graph.populations)
+    if kept is not None:
+        units = tuple(kept.populations[one.imported.name].scale for one in scaled)
+        return at_units(graph, scaled, asked, formats, units, kept)
     units = tuple(_unit(graph, one, asked, formats) for one in scaled)
     found = at_units(graph, scaled, asked, formats, units)
     if score is None:
@@ -155,6 +176,14 @@ def scaled_population(one: ImportedPopulation, asked: Asked) -> Scaled:
         (rule.start - leak) / gain,
         gain,
     )
+
+
+def fitting(kept: Kept, graph: ImportedGraph) -> bool:
+    """Whether formats belong to a graph: the same populations, each with as many connections, and read-outs."""
+    connections = {one.name: len(one.inputs) for one in graph.populations}
+    same = connections == {name: len(one.shifts) for name, one in kept.populations.items()}
+    widths = all(len(one.shifts) == len(one.weight_bits) for one in kept.populations.values())
+    return same and widths and {source for source, _, _ in kept.readouts} == set(graph.outputs)
 
 
 def snapped(decay: float) -> float:
@@ -211,7 +240,7 @@ def _unit(graph: ImportedGraph, one: Scaled, asked: Asked, formats: GraphFormats
     if asked.per_channel and one.threshold is not None and len(one.weights) == 1:
         scale = best_scale(one.weights[0] / np.abs(one.weights[0]).max(), formats.weight_bits)
         unit = Unit(scale * values[0], (0,))
-    fraction = fraction_for(one.decays, formats)
+    fraction = one.fraction(formats)
     fine = np.concatenate([one.reset_value, one.reset_amount, one.start]) * 2.0**fraction
     return refined(unit, np.concatenate([one.bias, fine if fine.any() else np.zeros(1)]))
 
@@ -251,13 +280,22 @@ def _whole_shift(units: np.ndarray, bits: int) -> int | None:
 
 
 def at_units(
-    graph: ImportedGraph, scaled: Sequence[Scaled], asked: Asked, formats: GraphFormats, units: Sequence[Unit]
+    graph: ImportedGraph,
+    scaled: Sequence[Scaled],
+    asked: Asked,
+    formats: GraphFormats,
+    units: Sequence[Unit],
+    kept: Kept | None = None,
 ) -> QuantizedNetwork:
     """The network rounded at `units`, one a population; `UserError` names the population that does not fit."""
     told: list[str] = []
+    held = {} if kept is None else kept.populations
     populations = tuple(
-        _population(graph, one, asked, formats, unit, told) for one, unit in zip(scaled, units, strict=True)
+        _population(graph, one, asked, formats, unit, told, held.get(one.imported.name))
+        for one, unit in zip(scaled, units, strict=True)
     )
+    if kept is not None:
+        populations = tuple(sorted(populations, key=lambda one: [*held].index(one.name)))
     rules = {one.name: one.rule for one in graph.populations}
     late = [rules[name].late for name in graph.outputs]
     require(all(late) or not any(late), "outputs", "of neurons that spike a step late, and of others", "one kind")
@@ -276,16 +314,18 @@ def at_units(
             accepted,
         )
         readouts.append(Readout(kind, 1, name))
+    if kept is not None:
+        readouts = [Readout(kind, group, source) for source, kind, group in kept.readouts]
     kinds = {"spikes": 1, "graded": formats.input_bits, "static": formats.input_bits}
     every = [weight for one in scaled for weight in one.weights]
-    kept = [int(np.count_nonzero(c.synapses.weight)) for population in populations for c in population.inputs]
+    living = [int(np.count_nonzero(c.synapses.weight)) for population in populations for c in population.inputs]
     notes: dict[str, Any] = {
         "import": {**graph.to_json(), "rounding": told},
         "formats": asdict(formats),
         "synapses": {
             "places": [weight.size for weight in every],
             "trained": [int(np.count_nonzero(weight)) for weight in every],
-            "kept": kept,
+            "kept": living,
         },
         "units": {one.imported.name: unit.value for one, unit in zip(scaled, units, strict=True)},
     }
@@ -299,16 +339,28 @@ def at_units(
 
 
 def _population(
-    graph: ImportedGraph, one: Scaled, asked: Asked, formats: GraphFormats, unit: Unit, told: list[str]
+    graph: ImportedGraph,
+    one: Scaled,
+    asked: Asked,
+    formats: GraphFormats,
+    unit: Unit,
+    told: list[str],
+    kept: KeptPopulation | None,
 ) -> Population:
     inputs = []
+    if kept is not None:
+        formats = replace(
+            formats, membrane_fraction=kept.fraction, rounding=kept.rounding, membrane_bits=kept.membrane_bits
+        )
+    widths = [formats.weight_bits] * len(one.weights) if kept is None else kept.weight_bits
     worst = 0.0
     scales = unit.scales(tuple(_values(graph, one, asked, formats)))
-    for connection, weight, scale, shift in zip(one.imported.inputs, one.weights, scales, unit.shifts, strict=True):
-        integers = round_weight(weight, scale, formats.weight_bits)
+    parts = zip(one.imported.inputs, one.weights, scales, unit.shifts, widths, strict=True)
+    for connection, weight, scale, shift, bits in parts:
+        integers = round_weight(weight, scale, bits)
         worst = max(worst, float((np.abs(integers * scale - weight) / scale).max()))
         with within(one.where):
-            inputs.append(_connection(connection, integers, formats.weight_bits, shift))
+            inputs.append(_connection(connection, integers, bits, shift))
     empty = not any(connection.synapses.weight.any() for connection in inputs)
     require(not empty, f"{one.where} weights", f"all rounded to 0 at {formats.weight_bits} bits", "more weight_bits")
     if worst > ROUNDED:
@@ -316,7 +368,7 @@ def _population(
     bias = nearest(f"{one.where} bias", one.bias, unit.value)
     _tell(told, one, "biases", one.bias / unit.value, bias)
     with within(one.where):
-        neuron = _neuron(one, formats, unit.value, told)
+        neuron = _neuron(one, formats, unit.value, told, kept)
     if any(connection.convolves for connection in one.imported.inputs):
         bias = (
             np.broadcast_to(one.channels(bias), (one.imported.shape[0],))
@@ -335,8 +387,8 @@ def _connection(connection: ImportedConnection, integers: np.ndarray, bits: int,
     return Connection(connection.source, synapses, bits, connection.delay, shift, connection.pool)
 
 
-def _neuron(one: Scaled, formats: GraphFormats, unit: float, told: list[str]) -> IntNeuron:
-    fraction = fraction_for(one.decays, formats)
+def _neuron(one: Scaled, formats: GraphFormats, unit: float, told: list[str], kept: KeptPopulation | None) -> IntNeuron:
+    fraction = one.fraction(formats)
     fine = unit / (1 << fraction)
     rule = one.imported.rule
 
@@ -353,12 +405,17 @@ def _neuron(one: Scaled, formats: GraphFormats, unit: float, told: list[str]) ->
         require(extreme < LIMIT, "threshold", f"{extreme:.6g} units", remedy)
         threshold = one.channels(thresholds(one.threshold, fine, rule.equal))
     reset = {"value": Reset.HARD, "subtract": Reset.SOFT, "none": Reset.NONE}[rule.reset]
-    leak, shift, factor = leak_of(one.decay, _bits(one.decay, formats.decay_bits))
+    bits = _bits(one.decay, formats.decay_bits)
+    leak, shift, factor = leak_of(one.decay, bits)
+    if bool((one.decay == 0.5).all()):  # half of it, rounded down, loses nothing that a later comparison could see
+        leak, shift, factor = LeakKind.MULTIPLY, bits, factors_of(one.decay, bits)
+    if kept is not None and kept.leak == LeakKind.MULTIPLY and leak != LeakKind.NONE:
+        leak, shift, factor = LeakKind.MULTIPLY, kept.shift, factors_of(one.decay, kept.shift)
     if leak == LeakKind.MULTIPLY:
         _tell(told, one, "decays", one.decay * (1 << shift), np.asarray(factor), 0.01)
     current = None
     if one.current_decay is not None:
-        bits = _bits(one.current_decay, formats.decay_bits)
+        bits = kept.current_shift if kept is not None else _bits(one.current_decay, formats.decay_bits)
         factors = factors_of(one.current_decay, bits)
         _tell(told, one, "decays of currents", one.current_decay * (1 << bits), factors, 0.01)
         current = SynapticCurrent(one.channels(factors), bits, "new")

@@ -110,6 +110,36 @@ def random_graph(seed: int) -> Record:
     return Record(GRAPH, {}, nodes, tuple(edges))
 
 
+def random_neurons(seed: int) -> Record:
+    """`random_graph` with neurons of every kind in place of the IFs; what is read out may not spike."""
+    rng = np.random.default_rng([seed, 1])
+    record = random_graph(seed)
+    nodes = dict(record.nodes)
+    last = next(source for source, target in record.edges if target == "output")
+    for name, old in record.nodes.items():
+        if old.type != "IF":
+            continue
+        looped = any(source == name and target.startswith("rec") for source, target in record.edges)
+        kinds = ["IF", "LIF", "CubaLIF"]
+        kind = str(rng.choice([*kinds, "LI", "I", "CubaLI"] if name == last and not looped else kinds))
+        threshold = np.asarray(old.fields["v_threshold"], float)
+        fields: dict[str, Any] = {"v_leak": np.zeros(threshold.shape)}
+        for state in {"LIF": ["tau"], "LI": ["tau"]}.get(kind, ["tau_mem", "tau_syn"] if "Cuba" in kind else []):
+            beta = rng.choice([0.5, 0.75, 0.8, 0.9, 0.95], threshold.shape if rng.random() < 0.5 else ())
+            fields[state] = np.broadcast_to(1e-4 / (1 - beta), threshold.shape)
+        tau = fields.get("tau", fields.get("tau_mem", 1.0))
+        fields["r"] = tau / 1e-4
+        if kind.startswith("Cuba"):
+            fields["w_in"] = fields["tau_syn"] / 1e-4
+        if kind in ("I", "IF"):
+            del fields["v_leak"]
+            fields["r"] = np.full(threshold.shape, 1e4)
+        if kind.endswith("IF"):
+            fields |= {"v_threshold": threshold, "v_reset": np.zeros(threshold.shape)}
+        nodes[name] = node(kind, **fields)
+    return Record(GRAPH, {}, nodes, record.edges)
+
+
 def _random_linear(rng: Any, add: Any, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     way = rng.integers(0, 3)
     if way == 0:

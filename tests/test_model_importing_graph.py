@@ -20,7 +20,7 @@ def both(record, frames, convention=None, **asked):
     graph = import_graph(record, convention or Convention.of("nir"))
     network = quantize_imported(graph, Asked(frames.shape[1], **asked))
     floats = reference.run(graph.structure, {next(iter(graph.inputs)): frames.astype(float)})
-    trace = engine.run(network, frames.astype(np.uint8), trace=True).trace
+    trace = engine.run(network, frames[:, : network.steps].astype(np.uint8), trace=True).trace
     integers = dict(zip([one.name for one in network.populations], trace.spikes, strict=True))
     return network, floats.spikes, integers
 

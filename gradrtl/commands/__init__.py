@@ -10,6 +10,7 @@ COMMANDS = {
     "train": "training",
     "quantize": "training",
     "import": "importing",
+    "export": "importing",
     "info": "network",
     "simulate": "network",
     "place": "hardware",

@@ -1,4 +1,4 @@
-"""`gradrtl import`: networks of other frameworks."""
+"""`gradrtl import` and `gradrtl export`: networks from other frameworks, and for them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import UserError, require
-from .options import at_least, bar, output_file, speaker, whole_command
+from .options import at_least, bar, given_only, network_argument, output_file, speaker, whole_command
 from .output import command, figures
 
 if TYPE_CHECKING:
@@ -77,26 +77,38 @@ def import_(
     differ: between the framework's recording and floats, the import; between floats and integers, the rounding.
     """
     from ..model.importing.convention import Convention
-    from ..model.importing.records import Findings
+    from ..model.importing.hdf5 import read
+    from ..model.importing.records import METADATA, Findings
     from ..quantize.graph_rounding import GraphFormats
     from ..quantize.imported import Asked
+    from ..quantize.nir_formats import Kept
     from ..steps.importing import framework_of, import_nir, load_samples
 
     say = speaker(output)
-    convention = Convention.of(
-        framework or framework_of(reference) or "nir",
-        dt=dt, integrator=integrator, reset=reset, compare=compare, spikes=spikes, gain=gain, synapse=synapse,
-    )  # fmt: skip
+    record = read(model)
+    changes = {
+        "dt": dt, "integrator": integrator, "reset": reset, "compare": compare, "spikes": spikes, "gain": gain,
+        "synapse": synapse,
+    }  # fmt: skip
+    kept = Kept.from_text(record.fields[METADATA]) if METADATA in record.fields else None
+    if kept is not None and framework is None and not given_only(changes):
+        convention = kept.convention
+        say("exported by gradrtl: its own convention and formats")
+    else:
+        convention, kept = Convention.of(framework or framework_of(reference) or "nir", **changes), None
     if fraction != "auto":
         require(fraction.isdecimal(), "fraction", fraction, "auto, or 0 to 8")
     formats = GraphFormats(bits, input_bits, None if fraction == "auto" else int(fraction), membrane_bits, decay_bits)
 
     def asked(found: int | None) -> Asked:
-        wanted = steps or found
+        wanted = steps or found or (kept.steps if kept else None)
         if wanted is None:
             raise UserError.of("steps", "not given", "--steps, or frames that have them")
         require(found is None or wanted <= found, "steps", wanted, f"at most {found}, those of the frames")
         return Asked(wanted, kind, readout, per_channel)
+
+    if kept is not None:
+        kind, formats = kept.input, replace(formats, input_bits=kept.input_bits)
 
     say(f"convention {convention.line}")
     findings = Findings()
@@ -110,8 +122,9 @@ def import_(
                 done = 100 * number / total
 
             made = import_nir(
-                model, convention, asked, formats,
+                record, convention, asked, formats,
                 lambda graph: load_samples(graph, kind, calibrate, labels, reference), findings, search, progress,
+                kept,
             )  # fmt: skip
     except UserError as error:
         if not check:
@@ -172,3 +185,23 @@ def _cells(row: Row) -> tuple[str, ...]:
         differs(row.recorded_differ, row.recorded_first),
         differs(row.differ, row.first),
     )
+
+
+@command()
+@network_argument
+@click.option("-o", "--output", default="build/network.nir", type=click.Path(path_type=Path), help="The NIR file.")
+def export(network: Path, output: Path) -> None:
+    """Export a NETWORK as a NIR file, and say what is lost.
+
+    gradrtl import of the file gives the same integers back: what NIR has no words for stands in its metadata.
+    """
+    from ..model.importing.hdf5 import write
+    from ..quantize.network import QuantizedNetwork
+    from ..quantize.nir_export import exported
+
+    record, lost = exported(QuantizedNetwork.load(network))
+    write(output, record)
+    for what in lost:
+        click.echo(f"lost for other programs: {what}")
+    figures(lost=lost, output=output)
+    click.echo(f"wrote {output}")

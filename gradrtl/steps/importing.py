@@ -15,11 +15,11 @@ from ..errors import UserError, require, within
 from ..model.importing import reference
 from ..model.importing.convention import Convention
 from ..model.importing.graph import ImportedGraph, import_graph
-from ..model.importing.hdf5 import read
 from ..model.importing.records import Findings, Record
 from ..quantize.graph_rounding import GraphFormats
-from ..quantize.imported import Asked, quantize_imported
+from ..quantize.imported import Asked, fitting, quantize_imported
 from ..quantize.network import PIXEL_BITS, QuantizedNetwork
+from ..quantize.nir_formats import Kept
 from ..sim import engine
 from ..sim.outcome import Outcome
 from .place import with_rates
@@ -104,7 +104,7 @@ class Imported:
 
 
 def import_nir(
-    source: Path | Record,
+    record: Record,
     convention: Convention,
     asked: Callable[[int | None], Asked],
     formats: GraphFormats,
@@ -112,8 +112,9 @@ def import_nir(
     findings: Findings | None = None,
     search: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    kept: Kept | None = None,
 ) -> Imported:
-    """Import a NIR file, or the records of its graph.
+    """Import the records of a NIR graph; `read` of `gradrtl.model.importing.hdf5` makes them from a file.
 
     Parameters
     ----------
@@ -125,6 +126,8 @@ def import_nir(
         Where all that stands in the way is gathered before the first of it is raised.
     search
         Whether the units are searched on the samples: by accuracy, or without labels by the spikes that agree.
+    kept
+        The formats of an exported network; taken where they fit, instead of `formats`.
 
     Raises
     ------
@@ -132,7 +135,6 @@ def import_nir(
         The graph cannot be imported; the message names the node, the value and what is expected.
     """
     findings = Findings() if findings is None else findings
-    record = read(source) if isinstance(source, Path) else source
     graph = import_graph(record, convention, findings)
     given = samples(graph)
     steps = None if given is None or given.is_static else next(iter(given.frames.values())).shape[1]
@@ -144,7 +146,10 @@ def import_nir(
         assert given is not None
         assert traces is not None
         score = _score(given, traces)
-    network = quantize_imported(graph, wanted, formats, score, progress=progress)
+    if kept is not None and not fitting(kept, graph):
+        findings.note("the formats that gradrtl export kept in the file do not fit its graph: they are not used")
+        kept = None
+    network = quantize_imported(graph, wanted, formats, score, progress=progress, kept=kept)
     told = _several(graph, network, traces)
     rows: tuple[Row, ...] = ()
     accuracy: dict[str, float] = {}
@@ -153,6 +158,7 @@ def import_nir(
         outcome = engine.run(network, frames, trace=True)
         rows, accuracy = _table(graph, network, given, traces, outcome)
         network = with_rates(network, frames)
+    told = [*findings.notes[len(graph.notes) :], *told]
     notes = (*graph.notes, *told, *network.notes["import"]["rounding"])
     network = replace(
         network, notes={**network.notes, "import": {**network.notes["import"], "notes": [*graph.notes, *told]}}

@@ -20,13 +20,18 @@ from typing import Any
 import numpy as np
 
 from ...errors import UserError, require, within
-from .records import GRAPH, LARGEST_DEPTH, LARGEST_NODES, Record
+from ...files import whole
+from .records import GRAPH, LARGEST_DEPTH, LARGEST_NODES, METADATA, Record
 
 LARGEST_TOTAL = 1 << 28  # bytes of all arrays together, unpacked
 LARGEST_TEXT = 4096  # bytes of one text
+LARGEST_METADATA = 1 << 20
 LARGEST_EDGES = 1 << 16
+KEPT = METADATA.removeprefix("metadata ")
 MEMORY = 1 << 32  # bytes of address space
 SECONDS = 60  # of time and of processor time
+NIR_VERSION = "1.0.8"  # whose layout is written
+PACKED = 4096  # bytes from which arrays are compressed
 REFUSED = 3  # exit code: the last line of stderr says why
 
 
@@ -60,6 +65,36 @@ def read(path: str | Path) -> Record:
             return _record(json.loads(arrays["tree"].tobytes()), arrays)
 
 
+def write(path: str | Path, record: Record) -> None:
+    """Write a graph as a NIR file, which appears whole or not at all."""
+    import h5py
+
+    with whole(path) as part, h5py.File(part, "w", libver=("v108", "v108")) as file:
+        file.create_dataset("version", data=NIR_VERSION, dtype=h5py.string_dtype())
+        _write(file.create_group("node"), record)
+
+
+def _write(group: Any, record: Record) -> None:
+    import h5py
+
+    text = h5py.string_dtype()
+    group.create_dataset("type", data=record.type, dtype=text)
+    for name, value in record.fields.items():
+        if name == METADATA:
+            group.create_group("metadata").create_dataset(KEPT, data=value, dtype=text)
+        elif isinstance(value, str):
+            group.create_dataset(name, data=value, dtype=text)
+        else:
+            array = np.asarray(value)
+            group.create_dataset(name, data=array, compression="gzip" if array.nbytes > PACKED else None)
+    if record.type == GRAPH:
+        nodes = group.create_group("nodes")
+        for name, node in record.nodes.items():
+            _write(nodes.create_group(name), node)
+        pairs = [list(edge) for edge in record.edges]
+        group.create_dataset("edges", data=pairs, shape=(len(pairs), 2), dtype=text)
+
+
 def _record(tree: dict[str, Any], arrays: Any) -> Record:
     fields = {name: arrays[value] if is_array else value for name, (is_array, value) in tree["fields"].items()}
     nodes = {name: _record(node, arrays) for name, node in tree["nodes"].items()}
@@ -86,7 +121,7 @@ class _Reader:
         require(isinstance(kind, str), f"{where} type", kind, "text, the type of a node")
         found: dict[str, Any] = {"type": kind, "fields": {}, "nodes": {}, "edges": []}
         for name in group:
-            if name in ("type", "metadata") or (
+            if name in ("type", "metadata", METADATA) or (
                 kind == GRAPH and name in ("nodes", "edges", "input_type", "output_type")
             ):
                 continue
@@ -97,6 +132,10 @@ class _Reader:
                 found["fields"][name] = [True, number]
             else:
                 found["fields"][name] = [False, value]
+        if depth == 0 and "metadata" in group:
+            kept = self.member(group, "metadata", where)
+            if isinstance(kept, h5py.Group) and KEPT in kept:
+                found["fields"][METADATA] = [False, self.value(kept, KEPT, where, LARGEST_METADATA)]
         if kind == GRAPH:
             inner = self.member(group, "nodes", where)
             require(isinstance(inner, h5py.Group), f"{where} nodes", "no group", "a group of nodes")
@@ -116,7 +155,7 @@ class _Reader:
         require(isinstance(link, h5py.HardLink), f"{where} {name}", "a link", "data of this file")
         return group[name]
 
-    def value(self, group: Any, name: str, where: str) -> Any:
+    def value(self, group: Any, name: str, where: str, longest: int = LARGEST_TEXT) -> Any:
         """A field: an array of numbers, or text."""
         import h5py
 
@@ -128,7 +167,7 @@ class _Reader:
             require(data.shape == (), label, "several texts", "one")
             text = data[()]
             text = text.decode("utf8", errors="replace") if isinstance(text, bytes) else str(text)
-            require(len(text) <= LARGEST_TEXT and text.isprintable(), label, "not a short text", "printable characters")
+            require(len(text) <= longest and text.isprintable(), label, "not a short text", "printable characters")
             return text
         require(data.shape is not None and data.dtype.kind in "biuf", label, data.dtype, "numbers or text")
         self.bytes += data.size * data.dtype.itemsize

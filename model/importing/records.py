@@ -15,6 +15,7 @@ from ...errors import UserError, require
 LARGEST_NODES = 4096
 LARGEST_DEPTH = 16  # of nested graphs
 GRAPH = "NIRGraph"
+METADATA = "metadata gradrtl"  # the field of a graph that holds what an export kept beside it
 
 
 @dataclass(frozen=True)
