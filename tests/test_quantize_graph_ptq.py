@@ -14,8 +14,8 @@ from test_quantize_graph_rounding import checkpoint, frames_of, network_of
 from gradrtl.errors import UserError
 from gradrtl.model.checkpoint import Checkpoint
 from gradrtl.model.graph import CurrentSpec, Graph, NeuronSpec, PopulationSpec
-from gradrtl.quantize.graph_ptq import best_scale, quantize_graph, weight_units
-from gradrtl.quantize.graph_rounding import GraphFormats, fold_graph
+from gradrtl.quantize.graph_ptq import best_scale, of_channels, quantize_graph, weight_units
+from gradrtl.quantize.graph_rounding import GraphFormats, Unit, fold_graph
 from gradrtl.sim import reference
 
 RECURRENT = graph(
@@ -174,3 +174,12 @@ def test_a_search_keeps_the_best_units(learnt: Checkpoint) -> None:
     assert progress[-1] == (12, 12)
     assert len(tried) <= 12
     assert Graph is type(folded.graph)
+
+
+def test_channels_have_the_factor_of_least_error() -> None:
+    """A channel of weights half as large, on the same grid, has half the unit, and is exact."""
+    weight = np.array([[7.0, -3.0, 1.0], [3.5, -1.5, 0.5], [0.0, 0.0, 0.0]])
+    found = of_channels(Unit(1.0, (0,)), [weight], (1.0,), 4)
+    assert found.factors is not None
+    assert found.values.tolist() == [1.0, 0.5, 1.0]
+    assert np.array_equal(found.scales((0.5,))[0], [2.0, 1.0, 2.0])

@@ -169,9 +169,7 @@ def test_thresholds_are_reached_as_the_real_ones_are(strict: bool, threshold: fl
 def test_a_silent_neuron_stays_silent_in_any_unit() -> None:
     module = one_neuron(3, 1)
     with torch.no_grad():
-        module.populations[
-            0
-        ].log_scale += 10.0  # at a unit of 6,600 the threshold rounds to 0, where the membrane rests
+        module.populations[0].log_scale += 20.0  # a unit in which the threshold is nearly 0: where the membrane rests
     assert module.export().populations[0].neuron.threshold.tolist() == [1]
 
 

@@ -7,12 +7,15 @@ from dataclasses import replace
 import float_networks
 import numpy as np
 import pytest
+from test_quantize_graph_ptq import trained
 
 from gradrtl.errors import UserError
 from gradrtl.quantize.fold import FloatNetwork, fold
+from gradrtl.quantize.graph_ptq import quantize_graph, weight_units
+from gradrtl.quantize.graph_rounding import GraphFormats, fold_graph
 from gradrtl.quantize.ptq import quantize, weight_scales
 from gradrtl.quantize.rounding import Formats
-from gradrtl.quantize.thinning import thinned
+from gradrtl.quantize.thinning import thinned, thinned_graph
 
 
 def network_of(seed: int) -> FloatNetwork:
@@ -61,3 +64,24 @@ def test_no_layer_is_left_empty() -> None:
     places = sum(layer.weight.size for layer in network.layers)
     with pytest.raises(UserError, match="at least one synapse"):
         thinned(network, Formats(4), 1.01 / places)
+
+
+def test_a_graph_keeps_its_largest_weights() -> None:
+    folded, formats = fold_graph(trained()), GraphFormats(4)
+    assert thinned_graph(folded, formats, 1.0) is folded
+    found = thinned_graph(folded, formats, 0.3)
+    pairs = [
+        (before, after, scale)
+        for one, other, unit in zip(folded.populations, found.populations, weight_units(folded, formats), strict=True)
+        for before, after, scale in zip(
+            one.weights, other.weights, unit.scales(folded.source_values(one, formats)), strict=True
+        )
+    ]
+    places = sum(before.size for before, _, _ in pairs)
+    assert sum(int(np.count_nonzero(after)) for _, after, _ in pairs) == int(0.3 * places)
+    left = np.concatenate([np.abs(after[after != 0]) / scale for _, after, scale in pairs])
+    gone = np.concatenate([np.abs(before[after == 0]) / scale for before, after, scale in pairs])
+    assert left.min() >= gone.max()
+    assert quantize_graph(found, formats).connectivity <= 0.3
+    with pytest.raises(UserError, match=r"population .* synapses is 0, expected 1 or more"):
+        thinned_graph(folded, formats, 1.01 / places)
