@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import reduce
 from operator import or_
 
-from amaranth.hdl import Cat, Module, ResetInserter, Signal, Value, unsigned
+from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal, Value, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -138,8 +138,10 @@ class Datapath(wiring.Component):
     def _port(self, port: RoutePort) -> Port:
         mapping = self.mapping
         shift = port.shift - mapping.layers[port.edge.population].shift
-        if port.source is None:
-            return Port(mapping.source_bits, unsigned(mapping.value_bits), shift)
+        if port.given is not None:
+            largest = mapping.network.inputs[port.given].largest
+            return Port(unsigned_bits(port.edge.sources - 1), unsigned(unsigned_bits(largest)), shift)
+        assert port.source is not None
         source = mapping.layers[port.source]
         return Port(source.output_address_bits(mapping.way(port)), output_value_shape(source), shift)
 
@@ -152,10 +154,14 @@ class Datapath(wiring.Component):
         heard: list[wiring.PureInterface] = [port(cores[number], "events", 0) for number in mapping.listeners]
         for number, one in enumerate(mapping.late):
             steps = 1 if mapping.input.kind == "static" else mapping.network.steps
-            late = LateInput(mapping.source_bits, unsigned(mapping.value_bits), one.depth, one.delay, steps)
+            heard_by = self._port(mapping.ports[one.target][one.port])
+            late = LateInput(heard_by.address_bits, heard_by.value, one.depth, one.delay, steps)
             m.submodules[f"late{number}"] = ResetInserter(self.abort)(late)
             wiring.connect(m, late.late, port(cores[one.target], "events", one.port))
             heard.append(late.events)
+        if len(mapping.network.inputs) > 1:
+            self._share(m, events, heard)
+            return
         if len(heard) == 1:
             wiring.connect(m, events, heard[0])
             return
@@ -163,6 +169,26 @@ class Datapath(wiring.Component):
         m.d.comb += [ready.eq(Cat(one.ready for one in heard).all()), events.ready.eq(ready)]
         for one in heard:
             m.d.comb += [one.payload.eq(events.payload), one.valid.eq(events.valid & ready)]
+
+    def _share(self, m: Module, events: wiring.PureInterface, heard: list[wiring.PureInterface]) -> None:
+        """Of several inputs, an event goes to those that hear its own, and a token to all, when all of them take it."""
+        mapping = self.mapping
+        ports = [mapping.ports[number][0] for number in mapping.listeners]
+        ports += [mapping.ports[one.target][one.port] for one in mapping.late]
+        ready = Signal(name="all_ready")
+        free: list[Value] = []
+        for number, (one, into) in enumerate(zip(heard, ports, strict=True)):
+            assert into.given is not None
+            first, source = mapping.input.firsts[into.given], events.payload.source
+            concerns = Signal(name=f"concerns{number}")
+            m.d.comb += [
+                concerns.eq(events.payload.end | ((source >= first) & (source < first + into.edge.sources))),
+                one.valid.eq(events.valid & ready & concerns),
+                one.payload.source.eq(source - first),
+                *(one.payload[name].eq(events.payload[name]) for name in ("value", "end", "bad")),
+            ]
+            free.append(one.ready | ~concerns)
+        m.d.comb += [ready.eq(Cat(*free).all()), events.ready.eq(ready)]
 
     def _pixels(self, m: Module) -> wiring.PureInterface:
         """Beats become rows of the first serialiser: a lane for each pixel, set where the pixel is an event."""
@@ -183,7 +209,7 @@ class Datapath(wiring.Component):
             value = Signal(bits, name=f"value{i}")
             inside = beat.index != mapping.beats - 1 if i >= in_last_beat else 1
             m.d.comb += [
-                value.eq(beat.pixels[i] >> mapping.input.dropped),
+                value.eq(self._seen(beat.pixels[i], beat.index, i)),
                 row["values"][i].eq(value),
                 row.mask[i].eq(value.any() & inside),
             ]
@@ -195,6 +221,16 @@ class Datapath(wiring.Component):
             self.frames.ready.eq(serialiser.rows.ready),
         ]
         return serialiser.events
+
+    def _seen(self, pixel: Value, index: Value, lane: int) -> Value:
+        """The bits of a pixel that its input has, the pixel of `lane` in the beat `index`."""
+        given = self.mapping.input
+        found = pixel >> given.inputs[0].dropped
+        for one, first in zip(given.inputs[1:], given.firsts[1:], strict=False):
+            if any(one.dropped != other.dropped for other in given.inputs):
+                address = index * self.mapping.pixels_a_beat + lane
+                found = Mux(address >= first, pixel >> one.dropped, found)
+        return found
 
 
 def port(core: Core, name: str, number: int) -> wiring.PureInterface:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Const, Module, Mux, Signal
+from collections.abc import Sequence
+
+from amaranth.hdl import Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -109,7 +111,16 @@ class SpikeFramer(wiring.Component):
     one cycle. Stalls: `events.ready` low.
     """
 
-    def __init__(self, sources: int, steps: int, address_bits: int, count_bits: int | None = None):
+    def __init__(
+        self,
+        sources: int,
+        steps: int,
+        address_bits: int,
+        count_bits: int | None = None,
+        limits: Sequence[tuple[int, int]] = (),
+    ):
+        """`limits`: of several inputs, the address behind each one's last, and its largest count."""
+        self.limits = limits
         self.sources = sources
         self.steps = steps
         self.count_bits = count_bits
@@ -141,7 +152,7 @@ class SpikeFramer(wiring.Component):
         if self.count_bits:
             address, count = word[:COUNT_BIT], word[COUNT_BIT:MARK_BIT]
             sends, fits = Signal(name="sends"), Signal(name="fits")
-            m.d.comb += [fits.eq(count < 1 << self.count_bits), sends.eq(belongs & (count != 0))]
+            m.d.comb += [fits.eq(self._fits(address, count)), sends.eq(belongs & (count != 0))]
         known = exists & (address >= least)
         ends = Signal(name="ends")
         takes = Signal(name="takes")
@@ -186,3 +197,13 @@ class SpikeFramer(wiring.Component):
             with m.If(Mux(takes, ~last, begun & ~dropping)):
                 m.d.sync += dropping.eq(1)
         return m
+
+    def _fits(self, address: Value, count: Value) -> Value:
+        """The count is not too large for the input of the source at `address`."""
+        assert self.count_bits is not None
+        if len(self.limits) < 2:
+            return count < 1 << self.count_bits
+        found: Value = count <= self.limits[-1][1]
+        for end, largest in reversed(self.limits[:-1]):
+            found = Mux(address < end, count <= largest, found)
+        return found

@@ -10,14 +10,14 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import prod
 
 import numpy as np
 
 from ..bits import lane_bits, unsigned_bits
-from ..quantize.network import Conv, Input, QuantizedNetwork, Readout
+from ..quantize.network import Conv, QuantizedNetwork, Readout
 from ..quantize.placement import Placement, checked_rates
 from .convolution import Kernel, Sources
+from .inputs import Inputs
 from .layer_mapping import LayerMapping, Memories
 from .lists import Heard, joined
 from .parameters import parameters_of
@@ -76,10 +76,10 @@ class Mapping:
             least = least_entries(self.ports[queue.target][queue.port].edge.sources, queue.delay)
             assert queue.depth >= least, f"input to core {queue.target} may stand still"
 
-    @property
-    def input(self) -> Input:
-        """The network's one input."""
-        return self.network.inputs[0]
+    @cached_property
+    def input(self) -> Inputs:
+        """The network's inputs, on one stream."""
+        return Inputs.of(self.network)
 
     @property
     def readout(self) -> Readout:
@@ -88,8 +88,8 @@ class Mapping:
 
     @property
     def sources(self) -> int:
-        """Sources of the input."""
-        return prod(self.input.shape)
+        """Sources of all inputs."""
+        return self.input.sources
 
     @property
     def source_bits(self) -> int:
@@ -262,4 +262,4 @@ def map_network(
 
 def _value_bits(network: QuantizedNetwork, port: Port) -> int:
     """Width of the value of an event of a port, moved by all of its shift."""
-    return (1 if port.source is not None else unsigned_bits(network.inputs[0].largest)) + port.shift
+    return (1 if port.given is None else unsigned_bits(network.inputs[port.given].largest)) + port.shift

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import require
 from ..quantize.network import Conv, Edge, Pool, QuantizedNetwork
+from .inputs import Inputs
 
 
 def least_rows(rows: int, delay: int, back: bool) -> int:
@@ -44,12 +45,15 @@ class Port:
         The connection. `edge.population` is the core's number.
     back
         The source is the core itself or comes after it in a step.
+    given
+        Number of the input, if the source is one.
     """
 
     number: int
     source: int | None
     edge: Edge
     back: bool
+    given: int | None = None
 
     @property
     def delay(self) -> int:
@@ -108,7 +112,8 @@ def ports_of(network: QuantizedNetwork) -> tuple[tuple[Port, ...], ...]:
     """
     place = {network.populations[number].name: turn for turn, number in enumerate(network.order)}
     index = network.graph.index
-    require(len(network.inputs) == 1, "inputs", len(network.inputs), "1 in hardware")
+    Inputs.of(network)
+    names = [given.name for given in network.inputs]
     require(len(network.readouts) == 1, "readouts", len(network.readouts), "1 in hardware")
     found = []
     for number, population in enumerate(network.populations):
@@ -117,7 +122,8 @@ def ports_of(network: QuantizedNetwork) -> tuple[tuple[Port, ...], ...]:
         for edge in network.graph.into(number):
             for source in edge.connection.sources:
                 back = source in index and place[source] >= own
-                ports.append(Port(0, index.get(source), edge, back))
+                given = None if source in index else names.index(source)
+                ports.append(Port(0, index.get(source), edge, back, given))
         ports.sort(key=_turn)
         found.append(tuple(replace(port, number=i) for i, port in enumerate(ports)))
     return tuple(found)

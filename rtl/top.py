@@ -42,8 +42,10 @@ def port_members(mapping: Mapping) -> dict[str, wiring.Member]:
 
 
 def _spike_framer(mapping: Mapping) -> SpikeFramer:
-    counts = mapping.input.bits if mapping.input.kind == "graded" else None
-    return SpikeFramer(mapping.sources, mapping.network.steps, mapping.source_bits, counts)
+    given = mapping.input
+    counts = given.bits if given.kind == "graded" else None
+    limits = [(end, one.largest) for end, one in zip(given.firsts[1:], given.inputs, strict=True)]
+    return SpikeFramer(mapping.sources, mapping.network.steps, mapping.source_bits, counts, limits)
 
 
 class Accelerator(wiring.Component):

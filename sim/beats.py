@@ -6,6 +6,7 @@ import numpy as np
 
 from ..quantize.network import QuantizedNetwork
 from ..rtl.mapping import Mapping
+from .frames import Frames
 
 END_OF_STEP = 1 << 31  # bit 31 of a word marks the end of a step; below it stands the address of a source,
 COUNT = 1 << 23  # and above that, from bit 23 on, the count of graded events
@@ -17,8 +18,9 @@ def most_beats(mapping: Mapping) -> int:
     return mapping.beats if mapping.input.kind == "static" else network.steps * (mapping.sources + 1)
 
 
-def records_of(mapping: Mapping, frames: np.ndarray, traces: list[np.ndarray]) -> bytes | memoryview:
+def records_of(mapping: Mapping, frames: Frames, traces: list[np.ndarray]) -> bytes | memoryview:
     """Frames for the driver: number of beats, beats of 64 bits, then expected spikes and membranes by layer."""
+    frames = mapping.input.stacked(frames)
     count = len(frames)
     expected = [np.ascontiguousarray(array).reshape(count, -1).view(np.uint8) for array in traces]
     if mapping.input.kind == "static":
@@ -46,6 +48,8 @@ def spike_beats(network: QuantizedNetwork, frames: np.ndarray) -> list[np.ndarra
     count, steps, sources = frames.shape
     marked = np.concatenate([frames, np.ones((count, steps, 1), np.uint8)], axis=2)
     frame, step, source = np.nonzero(marked)
-    counts = marked[frame, step, source] * np.uint64(COUNT) if network.inputs[0].kind == "graded" else 0
+    counts = (
+        marked[frame, step, source] * np.uint64(COUNT) if any(given.kind == "graded" for given in network.inputs) else 0
+    )
     words = np.where(source == sources, END_OF_STEP, source + counts).astype(np.uint64)
     return np.split(words, np.searchsorted(frame, np.arange(1, count)))

@@ -18,6 +18,7 @@ from ..errors import UserError, require
 from ..rtl.mapping import LayerMapping, Mapping
 from .beats import most_beats, records_of
 from .confinement import DESIGN, Limits
+from .frames import Frames
 from .outcome import Outcome, Trace
 from .records import KINDS, LAYER, QUANTITIES, RESULT, SETUP, VERDICT, record
 from .timing.predict import Cycles
@@ -174,7 +175,7 @@ class Run:
                 with suppress(BrokenPipeError):
                     file.close()
 
-    def feed(self, frames: np.ndarray, expected: Outcome | None = None) -> bool:
+    def feed(self, frames: Frames, expected: Outcome | None = None) -> bool:
         """Send a block of frames; False if the driver has ended before it read them all."""
         traces = []
         if self.compare:

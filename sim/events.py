@@ -10,6 +10,7 @@ from ..compiled import kernel
 from ..errors import require
 from ..quantize.network import Pool
 from ..rtl.mapping import Mapping
+from .frames import Frames
 from .operations import pooled
 from .outcome import Trace
 
@@ -28,14 +29,14 @@ class Events:
     addresses: np.ndarray
 
 
-def events_of(mapping: Mapping, frames: np.ndarray, trace: Trace) -> tuple[Events, ...]:
+def events_of(mapping: Mapping, frames: Frames, trace: Trace) -> tuple[Events, ...]:
     """Events of the input, then of every core: by each of its ways (`LayerMapping.outgoing`), for `Mapping.stream`.
 
     `frames` is what the engine ran (uint8), `trace` its spikes. Static input has one step of `beats` rows; spike
     input has one row of addresses per step.
     """
     require(len(trace.spikes) == len(mapping.layers), "trace layers", len(trace.spikes), f"{len(mapping.layers)}")
-    found = [_input_events(mapping, frames)]
+    found = [_input_events(mapping, mapping.input.stacked(frames))]
     for layer, spikes in zip(mapping.layers, trace.spikes, strict=True):
         if layer.every_step:
             spikes = np.ones_like(spikes)

@@ -21,7 +21,7 @@ from .compare import Difference, first_cycle_difference, first_result_difference
 from .confinement import missing_walls
 from .driving import PATIENCE, RtlOutcome, Run, Stalls, Verdict
 from .events import Events, events_of
-from .frames import check
+from .frames import Frames, check
 from .outcome import Outcome
 from .timing.predict import predict
 from .verilated import BLOCK, Model, build, text_of
@@ -97,7 +97,7 @@ def check_header(verilog: str, mapping: Mapping) -> tuple[str, ...]:
 def verify(
     mapping: Mapping,
     verilog: str | Path,
-    frames: np.ndarray,
+    frames: Frames,
     *,
     stalls: Stalls | None = None,
     apart: bool = False,
@@ -134,8 +134,9 @@ def verify(
     Raises `UserError` for frames that do not fit, a digest of another network, or Verilog that Verilator refuses.
     """
     require(jobs >= 1, "jobs", jobs, "at least 1")
-    check(mapping.network, frames)
-    require(len(frames) >= 1, "frames", len(frames), "at least 1")
+    given = check(mapping.network, frames)
+    count = len(given[0])
+    require(count >= 1, "frames", count, "at least 1")
     text = text_of(verilog)
     notes = check_header(text, mapping)
     ours = not notes
@@ -144,8 +145,8 @@ def verify(
     build_seconds = time.perf_counter() - start
     if not model.traced:
         notes += ("the Verilog has no trace wires (core<l>.fire_*): results alone are compared",)
-    shares = [share for share in np.array_split(np.arange(len(frames)), jobs) if len(share)]
-    task = _Task(model, frames, stalls or Stalls(), apart, patience, ours, progress)
+    shares = [share for share in np.array_split(np.arange(count), jobs) if len(share)]
+    task = _Task(model, given, stalls or Stalls(), apart, patience, ours, progress)
     with ThreadPoolExecutor(max(1, len(shares))) as pool:
         try:
             parts = list(pool.map(task.run, range(len(shares)), shares))
@@ -155,7 +156,7 @@ def verify(
     if not model.trusted:
         walls = functools.reduce(operator.and_, (part.verdict.walls for part in done if part.verdict.walls), ~0)
         notes += missing_walls(walls)
-    return _merged(done, len(frames), notes, time.perf_counter() - start, build_seconds)
+    return _merged(done, count, notes, time.perf_counter() - start, build_seconds)
 
 
 class _Task:
@@ -164,7 +165,7 @@ class _Task:
     def __init__(
         self,
         model: Model,
-        frames: np.ndarray,
+        frames: tuple[np.ndarray, ...],
         stalls: Stalls,
         apart: bool,
         patience: int,
@@ -179,18 +180,18 @@ class _Task:
         self.timed = timed
         self.progress = progress
         self.lock = threading.Lock()
-        self.first_failed = len(frames)
+        self.first_failed = len(frames[0])
 
     def run(self, number: int, share: np.ndarray) -> _Part | None:
         """Drive the frames `share` (consecutive numbers), the engine a block ahead; None if stopped early."""
         model, begin = self.model, int(share[0])
-        frames = self.frames[begin : share[-1] + 1]
+        frames = tuple(values[begin : share[-1] + 1] for values in self.frames)
         stalls = replace(self.stalls, seed=self.stalls.seed + number)
         results: list[Outcome] = []
         events: list[tuple[Events, ...]] = []
         with Run(
             model,
-            len(frames),
+            len(share),
             first=begin,
             compare=model.traced,
             handshakes=self.timed and not stalls.none,
@@ -201,13 +202,14 @@ class _Task:
             for part, outcome in engine.blocks(model.mapping.network, frames, size=BLOCK, threads=1):
                 if self.first_failed < number:
                     return None
-                if not run.feed(frames[part], outcome):
+                block = tuple(values[part] for values in frames)
+                if not run.feed(block, outcome):
                     break
                 results.append(Outcome(outcome.classes, outcome.counts))
                 with self.lock:
                     if self.timed:
                         assert outcome.trace is not None
-                        events.append(events_of(model.mapping, frames[part], outcome.trace))
+                        events.append(events_of(model.mapping, block, outcome.trace))
                     if self.progress is not None:
                         self.progress(part.stop - part.start)
             verdict = run.finish()

@@ -52,7 +52,7 @@ def fake_verilog(mapping: Mapping) -> str:
     declarations, updates, starts, cores = [], [], [], []
     source = "pixel"
     for placed in mapping.layers:
-        index, layer, pes, bits = placed.index, placed.population, placed.pes, placed.membrane_bits
+        index, layer, pes, bits = placed.index, network.layers[placed.index], placed.pes, placed.membrane_bits
         declarations.append(f"  int v{index}[{layer.neurons}]; bit s{index}[{layer.neurons}]; int u{index}[{pes}];")
         declarations.append(f"  wire [{pes - 1}:0] fired{index}; wire [{pes * bits - 1}:0] after{index};")
         starts += [f"v{index}[{i}] <= {layer.neuron.reset_value[0]};" for i in range(layer.neurons)]

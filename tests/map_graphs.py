@@ -166,6 +166,38 @@ def only_late(steps: int = 3) -> QuantizedNetwork:
     )
 
 
+def several(*kinds: str, steps: int = 4) -> QuantizedNetwork:
+    """Three inputs: alone, beside each other, one of them twice, late, and through a convolution."""
+    bits = {"static": 5, "spikes": 1, "graded": 3}
+    shapes = ((1, 3, 3), (5,), (6,))
+    inputs = tuple(
+        Input(shape, max(1, bits[kind] - number), kind, name=name)
+        for number, (shape, kind, name) in enumerate(zip(shapes, kinds, "xyz", strict=True))
+    )
+    late = 0 if "static" in kinds else 1
+    return QuantizedNetwork(
+        inputs,
+        (
+            maps(
+                "a",
+                (2, 3, 3),
+                Connection("x", kernel(2, 1, seed=1), 4),
+                Connection("z", dense(18, 6, 2), 4, delay=2 * late),
+                Connection("b", dense(18, 4, 3), 4, delay=1),
+                threshold=30,
+            ),
+            population(
+                "b", 4, Connection("y", dense(4, 5, 4), 4, shift=1), Connection("z", dense(4, 6, 5), 4),
+                Connection("y", dense(4, 5, 6), 4, delay=late), threshold=40,
+            ),
+            population(
+                "output", 3, Connection("a", dense(3, 18, 7), 4), Connection("b", dense(3, 4, 8), 4), threshold=20
+            ),
+        ),
+        steps,
+    )  # fmt: skip
+
+
 GRAPHS = {
     "residual": residual(),
     "residual of spikes": residual("spikes", 4, 2),
@@ -176,4 +208,7 @@ GRAPHS = {
     "late": late(),
     "late spikes": late("spikes", 2),
     "only late": only_late(),
+    "several static": several("static", "static", "static"),
+    "several spikes": several("spikes", "spikes", "spikes"),
+    "several graded": several("graded", "spikes", "graded"),
 }

@@ -115,7 +115,7 @@ _FAULTS = {
         ("end of step", "source == sources, END_OF_STEP", "source == 0, END_OF_STEP", "the mark of a step's end"),
     ),
     "sim/verify.py": (
-        ("no frames", "require(len(frames) >= 1", "require(len(frames) >= 0", "equal: 0 frames"),
+        ("no frames", "require(count >= 1", "require(count >= 0", "equal: 0 frames"),
         ("flags uncompared", "part.outcome.flagged.any()", "False", "a frame called malformed counts as right"),
         ("digests uncompared", "    header.check(found, mapping)\n", "", "another network's Verilog"),
         ("frame of a share", "frame=results.frame + begin)", "frame=results.frame)", "the wrong frame is named"),

@@ -28,11 +28,16 @@ class Case:
     """A network on `pes` processing elements and the frames that it gets."""
 
     network: QuantizedNetwork
-    frames: np.ndarray
+    frames: np.ndarray | tuple[np.ndarray, ...]
     pes: tuple[int, ...]
     pixels_a_beat: int = 4
     queue_depth: int = 16
     row_queue_depth: int = 8
+
+    @property
+    def count(self) -> int:
+        """Frames."""
+        return len(self.frames) if isinstance(self.frames, np.ndarray) else len(self.frames[0])
 
     @property
     def mapping(self) -> Mapping:
@@ -95,7 +100,7 @@ def agree(one: Case, text: str, cache: Path, seed: int = 0, model: Model | None 
         )
         if not result.passed:
             return Finding(wrong=f"RTL against engine, {'no stalls' if stalls is None else stalls}: {result}")
-        if result.predicted != len(one.frames):
-            return Finding(wrong=f"cycles of {result.predicted} frames compared, expected {len(one.frames)}")
+        if result.predicted != one.count:
+            return Finding(wrong=f"cycles of {result.predicted} frames compared, expected {one.count}")
         found.append(result)
     return Finding(*(sum(getattr(r, name) for r in found) for name in ("frames", "spikes", "membranes", "cycles")))

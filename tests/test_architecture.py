@@ -45,6 +45,7 @@ PLAIN = (
     "layer_mapping",
     "parameters",
     "slots",
+    "inputs",
     "lists",
     "routes",
     "synapse_format",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import prod
 
 import dense_graphs
 import numpy as np
@@ -155,19 +154,24 @@ def test_what_is_held_is_first_then_inputs_by_delay():
         replace(made, late=(made.late[0], replace(made.late[1], depth=20)))
 
 
-def test_several_inputs_are_refused():
-    graph = QuantizedNetwork(
-        (Input((6,), kind="spikes", name="x"), Input((4,), kind="spikes", name="y")),
+def two_inputs(*kinds: str) -> QuantizedNetwork:
+    return QuantizedNetwork(
+        tuple(Input((size,), kind=kind, name=name) for size, kind, name in zip((6, 4), kinds, "xy", strict=True)),
         (population("a", 5, Connection("x", weights(5, 6, 1), 4), Connection("y", weights(5, 4, 1), 4)),),
         4,
     )
-    with pytest.raises(UserError, match="inputs is 2, expected 1 in hardware"):
-        map_network(graph, (1,))
 
 
-def maps(*inputs: Connection, name: str, shape=(2, 4, 4)):
-    made = population(name, prod(shape), *inputs)
-    return replace(made, shape=shape, bias=np.zeros(shape[0], np.int64))
+def test_sources_of_several_inputs_follow_each_other():
+    made = map_network(two_inputs("spikes", "graded"), (1,))
+    assert (made.sources, made.input.kind, made.value_bits, made.input.firsts) == (10, "graded", 8, (0, 6, 10))
+    assert made.listeners == (0,)
+    assert made.late == (Late(0, 1, 0, 5),)
+
+
+def test_pixels_beside_events_are_refused():
+    with pytest.raises(UserError, match="expected all static or none, in hardware"):
+        map_network(two_inputs("static", "graded"), (1,))
 
 
 def test_where_neurons_sit_does_not_depend_on_what_comes_back():

@@ -25,7 +25,8 @@ OPTIONS = Options(dense_only=True, largest=40, most_layers=3, most_steps=4)
 
 
 def check(net: QuantizedNetwork, mapping: Mapping, images: np.ndarray, stalls: float, seed: int) -> None:
-    bench = Bench(mapping, [beats_of(mapping, image) for image in images], stalls, seed)
+    stacked = mapping.input.stacked(images)
+    bench = Bench(mapping, [beats_of(mapping, image) for image in stacked], stalls, seed)
     bench.run()
     expected = reference.run(net, images)
     assert bench.packets == [[int(c), *row] for c, row in zip(expected.classes, expected.counts.tolist(), strict=True)]

@@ -33,6 +33,8 @@ def identity(mapping: Mapping) -> Identity:
 def check_design(mapping: Mapping, divisor: int) -> None:
     """Raise `UserError` for what a serial line cannot serve: fast bits, more than packets can carry."""
     require(divisor >= SHORTEST_BIT, "cycles of a serial bit", divisor, f"at least {SHORTEST_BIT}")
+    inputs = mapping.network.inputs
+    require(len(inputs) == 1, "inputs", [given.name for given in inputs], "1 behind a serial port")
     identity(mapping)
 
 

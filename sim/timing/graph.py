@@ -35,9 +35,18 @@ JOINED = record(
         ("full", np.int64),  # in `times`: from when on the bank that is scanned is seen full
     ]
 )
-PORTS = record([("edge", np.int64), ("offset", np.int64)])  # `edge` INPUT for the input, LATE and less for its queues
+PORTS = record(
+    [
+        ("edge", np.int64),  # INPUT for an input, LATE and less for its queues
+        ("offset", np.int64),
+        ("first", np.int64),  # source of the input, among those of all
+        ("end", np.int64),  # and the one behind its last
+    ]
+)
 LATES = record(
     [
+        ("first", np.int64),  # as of the port
+        ("end", np.int64),
         ("delay", np.int64),
         ("depth", np.int64),
         ("entered", np.int64),  # in `times`: when its newest entries came,
@@ -156,13 +165,25 @@ def _state(mapping: Mapping) -> Graph:
             (
                 INPUT if p.direct else (late if p.source is None else number)[index, p.number],
                 mapping.offset(p),
+                *_range(mapping, p),
             )
             for p in into
         ]
     lates = []
     for one in mapping.late:
         entered, left = times.ring(one.depth)[0], times.ring(one.depth)[0]
-        lates.append((one.delay, one.depth, entered, left, 0, 0, times.one()))
+        lates.append(
+            (
+                *_range(mapping, mapping.ports[one.target][one.port]),
+                one.delay,
+                one.depth,
+                entered,
+                left,
+                0,
+                0,
+                times.one(),
+            )
+        )
     network = mapping.network
     line, frames = serialiser.state(times), framer.state(times)
     sums = readout.state(network.classes, mapping.readout.kind == "largest", times)
@@ -182,6 +203,14 @@ def _state(mapping: Mapping) -> Graph:
         readout=np.array([sums], readout.READOUT),
         flag=np.full(1, NEVER, np.int64),
     )
+
+
+def _range(mapping: Mapping, port: routes.Port) -> tuple[int, int]:
+    """The first source of what a port hears among those of all inputs, and the one behind its last."""
+    if port.given is None:
+        return 0, 0
+    first, end = mapping.input.firsts[port.given : port.given + 2]
+    return first, end
 
 
 @kernel(borrows=True)
@@ -256,18 +285,22 @@ def _broadcast(state, work, offered, address, step):
     """The cycle in which all that hear the input take an event or token that is offered from `offered` on."""
     taken = offered
     for core in range(len(state.cores)):
-        if state.ports[state.cores[core].first_port].edge == INPUT:
+        port = state.ports[state.cores[core].first_port]
+        if port.edge == INPUT and (address == TOKEN or port.first <= address < port.end):
             taken = max(taken, _earliest(state, core))
     for i in range(len(state.lates)):
         late = state.lates[i]
+        if address != TOKEN and not late.first <= address < late.end:
+            continue
         taken = max(taken, state.times[late.left + late.written % late.depth] + QUEUE_FREED)
     for core in range(len(state.cores)):
-        joined = state.cores[core]
-        if state.ports[joined.first_port].edge == INPUT:
-            _enter(state, core, 0, taken, address)
+        port = state.ports[state.cores[core].first_port]
+        if port.edge == INPUT and (address == TOKEN or port.first <= address < port.end):
+            _enter(state, core, 0, taken, address if address == TOKEN else address - port.first)
     for i in range(len(state.lates)):
         late = state.lates[i]
-        if address == TOKEN or step < work.steps - late.delay:
+        heard = late.first <= address < late.end and step < work.steps - late.delay
+        if address == TOKEN or heard:
             state.times[late.entered + late.written % late.depth] = taken
             late.written += 1
     return taken
@@ -427,11 +460,13 @@ def _hear_late(state, work, core, p, n, step):
         end = begin
     finished = times[late.finished]
     for i in range(begin, end + 1):
+        address = np.int64(work.addresses[i]) if i < end else TOKEN
+        if i < end and not late.first <= address < late.end:
+            continue
         slot = late.read % late.depth
         late.read += 1
         offered = max(times[late.entered + slot] + QUEUE, finished + INTERVAL)
-        address = port.offset + np.int64(work.addresses[i]) if i < end else TOKEN
-        finished = _enter(state, core, p, offered, address)
+        finished = _enter(state, core, p, offered, port.offset + address - late.first if i < end else TOKEN)
         times[late.left + slot] = finished
     times[late.finished] = finished
 
