@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mutant import Mutant
 from mutant_list_graph import GRAPH
+from mutant_list_importing import IMPORTING
 from mutant_list_model import MODEL
 from mutant_list_planning import PLANNING
 from mutant_list_quantize import QUANTIZE
@@ -17,6 +18,7 @@ MUTANTS = (
     *PLANNING,
     *QUANTIZE,
     *GRAPH,
+    *IMPORTING,
     *SIM,
     *VERIFY,
     # The neuron.
