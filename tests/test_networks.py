@@ -19,6 +19,7 @@ from gradrtl.steps.frames import frames_for
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs/quantisation.md").read_text()
 ROWS = re.search(r"\| `networks/(mnist-rows-20pct)\.npz` \| ([^\n]*) \|", TEXT)
+RESIDUAL = re.search(r"\| `networks/(mnist-residual-20pct)\.npz` \| ([^\n]*) \|", TEXT)
 STATED = dict(re.findall(r"\| `networks/(mnist-\dpct)\.npz` \| ([^\n]*) \|", TEXT))
 
 
@@ -53,3 +54,16 @@ def test_the_network_that_reads_row_by_row_is_as_stated(test_set: Dataset) -> No
     again = fold_graph(Checkpoint.load(ROOT / "checkpoints/mnist-rows-20-s0.npz"))
     formats = GraphFormats(6, input_bits=4, membrane_fraction=2)
     assert quantize_graph(again, formats).digest == network.digest
+
+
+def test_the_residual_network_is_as_stated() -> None:
+    """Its accuracy on all test images is stated from `gradrtl quantize`; here some are enough for the time it takes."""
+    network = QuantizedNetwork.load(ROOT / "networks/mnist-residual-20pct.npz")
+    assert RESIDUAL is not None
+    connectivity, synapses, _, digest = (cell.strip() for cell in RESIDUAL[2].split("|"))
+    assert connectivity == f"{100 * network.connected / network.possible:.2f} %"
+    assert synapses == f"{network.connected:,}"
+    assert digest == network.digest[:16]
+    assert {edge.connection.weight_bits for edge in network.edges} == {5}
+    again = fold_graph(Checkpoint.load(ROOT / "checkpoints/mnist-residual12-20-s0.npz"))
+    assert quantize_graph(again, GraphFormats(5)).digest == network.digest
