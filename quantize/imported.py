@@ -433,6 +433,7 @@ def _neuron(one: Scaled, formats: GraphFormats, unit: float, told: list[str], ke
         start_value=rounded("start values", one.start),
         rounding=rounding_for(one.decays, formats),
         current=current,
+        refractory=1 if rule.held else 0,
     )
 
 

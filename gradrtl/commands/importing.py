@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..steps.importing import Imported, Row
 
 FRAMEWORKS = ("nir", "snntorch", "norse", "sinabs", "spikingjelly", "rockpool", "spyx")
+RESETS = ("value", "value-held", "subtract", "subtract-delayed", "none")
 
 
 @command("import")
@@ -28,7 +29,7 @@ FRAMEWORKS = ("nir", "snntorch", "norse", "sinabs", "spikingjelly", "rockpool", 
 )
 @click.option("--dt", type=float, help="Time of a step, in the unit of the file.")
 @click.option("--integrator", type=click.Choice(["euler", "exponential"]), help="How states decay.")
-@click.option("--reset", type=click.Choice(["value", "subtract", "subtract-delayed"]), help="What a spike does.")
+@click.option("--reset", type=click.Choice(RESETS), help="What a spike does to the membrane.")
 @click.option("--compare", type=click.Choice(["gt", "ge"]), help="Whether a membrane equal to the threshold spikes.")
 @click.option("--spikes", type=click.Choice(["single", "multi"]), help="Spikes of a neuron in a step.")
 @click.option(

@@ -9,7 +9,7 @@ from ...checks import choice, flag, real
 from ...errors import require
 
 INTEGRATORS = ("euler", "exponential")
-RESETS = ("value", "subtract", "subtract-delayed")
+RESETS = ("value", "value-held", "subtract", "subtract-delayed", "none")
 COMPARES = ("gt", "ge")
 SPIKES = ("single", "multi")
 GAINS = ("nir", "resistance", "one", "undecayed")
@@ -25,8 +25,9 @@ class Convention:
     integrator
         How a state decays in a step: `euler`, `1 - dt / tau`, or `exponential`, `exp(-dt / tau)`.
     reset
-        After a spike: the membrane is `v_reset` (`value`); the threshold is subtracted in the same step (`subtract`),
-        or in the next one, after the decay (`subtract-delayed`).
+        After a spike: the membrane is `v_reset` (`value`), and stays there in the next step, whose sum is lost
+        (`value-held`); the threshold is subtracted in the same step (`subtract`), or in the next one, after the decay
+        (`subtract-delayed`); nothing (`none`).
     compare
         A neuron spikes where its membrane is above the threshold (`gt`), or also where it equals it (`ge`).
     spikes

@@ -42,6 +42,8 @@ class Rule:
         Where a membrane begins.
     late
         Whether what the neurons put out leaves a step later.
+    held
+        Whether a membrane stays as a spike has left it in the next step: it takes no sum and does not spike.
     several
         Whether the framework gives several spikes in a step where the threshold fits several times into `u`.
     """
@@ -58,6 +60,7 @@ class Rule:
     current_decay: np.ndarray | None = None
     current_gain: np.ndarray | None = None
     late: bool = False
+    held: bool = False
     several: bool = False
 
     @property
@@ -88,8 +91,12 @@ def values(where: str, record: Record, field: str, shape: tuple[int, ...], defau
 
 
 def rule(where: str, record: Record, shape: tuple[int, ...], convention: Convention) -> Rule:
-    """The rule of a neuron node; `UserError` names the node, as `where`, and the field that cannot be taken."""
+    """The rule of a neuron node; `UserError` names the node, as `where`, and the field that cannot be taken.
+
+    A field `convention` of the node, which files do not have, is a dict of what is otherwise for it alone.
+    """
     kind = record.type
+    convention = replace(convention, **record.fields.get("convention", {}))
     given = {name: values(where, record, name, shape) for name in FIELDS[kind]}
     for name, array in given.items():
         if name not in ("tau", "tau_mem", "tau_syn", "r"):
@@ -135,11 +142,15 @@ def _spiking(
     require(bool(np.isfinite(reset_value).all()), f"{where} v_reset", "infinite", "finite numbers")
     several = convention.spikes == "multi"
     start = made.leak if kind != "IF" else reset_value
-    if convention.reset == "value":
-        require(not several, f"{where} reset", "value", "subtract, with several spikes in a step")
+    if convention.reset in ("value", "value-held"):
+        require(not several, f"{where} reset", convention.reset, "subtract, with several spikes in a step")
         return replace(
-            made, threshold=threshold, reset="value", reset_value=reset_value, start=start, late=convention.late
-        )
+            made, threshold=threshold, reset="value", reset_value=reset_value, start=start, late=convention.late,
+            held=convention.reset == "value-held",
+        )  # fmt: skip
+    if convention.reset == "none":
+        require(not several, f"{where} reset", "none", "subtract, with several spikes in a step")
+        return replace(made, threshold=threshold, start=start, late=convention.late)
     at = f"{where} v_reset"
     require(not reset_value.any(), at, _shown(reset_value), f"0 with the reset {convention.reset}, or --reset value")
     delayed = convention.reset == "subtract-delayed" and not (convention.late and kind == "CubaLIF")

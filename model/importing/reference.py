@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 
@@ -58,6 +59,14 @@ def run(structure: Structure, frames: dict[str, np.ndarray]) -> Traces:
     return Traces(spikes, membranes)
 
 
+class State(NamedTuple):
+    """Membranes and synaptic currents, float64 `[n, neurons]`, and whether a neuron has just spiked."""
+
+    membrane: np.ndarray
+    current: np.ndarray
+    spiked: np.ndarray
+
+
 class _Machine:
     """States and outputs of all populations so far."""
 
@@ -70,17 +79,17 @@ class _Machine:
         self.states = {}
         for one in structure.populations:
             full = (count, prod(one.shape))
-            self.states[one.name] = np.broadcast_to(one.rule.start, full), np.zeros(full)
+            self.states[one.name] = State(np.broadcast_to(one.rule.start, full), np.zeros(full), np.zeros(full, bool))
 
     def step(self, population: Neurons, t: int) -> None:
         total = np.zeros((self.count, prod(population.shape)))
         seen: set[tuple[tuple[str, ...], int]] = set()
         for path in population.paths:
             total = total + self._through(path, len(path.nodes), t, seen)
-        v, i, spikes = updated(population.rule, *self.states[population.name], total)
-        self.states[population.name] = v, i
+        state, spikes = updated(population.rule, self.states[population.name], total)
+        self.states[population.name] = state
         if spikes is None:
-            self.membranes[population.name].append(v)
+            self.membranes[population.name].append(state.membrane)
         else:
             kind = np.int64 if population.rule.several else np.uint8
             self.spikes[population.name].append(spikes.astype(kind))
@@ -152,24 +161,25 @@ class _Machine:
         return np.concatenate(made, axis=1).reshape(len(x), -1)
 
 
-def updated(
-    rule: Rule, v: np.ndarray, i: np.ndarray, total: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Membranes, synaptic currents and spikes after a step with the sums `total`, all `[n, neurons]`."""
+def updated(rule: Rule, state: State, total: np.ndarray) -> tuple[State, np.ndarray | None]:
+    """States and spikes after a step with the sums `total`, `[n, neurons]`."""
+    v, i, waits = state
     x = total
     if rule.current_decay is not None:
         i = rule.current_decay * i + rule.current_gain * total
         x = i
     u = rule.leak + rule.decay * (v - rule.leak) + rule.gain * x
     if rule.threshold is None:
-        return u, i, None
+        return State(u, i, waits), None
     spikes = (u >= rule.threshold if rule.equal else u > rule.threshold).astype(np.float64)
     if rule.several:
         if not bool((rule.threshold > 0).all()):
             raise UserError.of("threshold", float(rule.threshold.min()), "above 0, with several spikes in a step")
         spikes = spikes * np.floor(u / rule.threshold)
+    if rule.held:
+        u, spikes = np.where(waits, v, u), np.where(waits, 0.0, spikes)
     if rule.reset == "value":
         u = np.where(spikes > 0, rule.reset_value, u)
     elif rule.reset == "subtract":
         u = u - spikes * rule.reset_amount
-    return u, i, spikes
+    return State(u, i, spikes > 0), spikes

@@ -12,7 +12,7 @@ from ...checks import name as checked_name
 from ...errors import UserError, require
 from ...shapes import LARGEST_DELAY, LARGEST_FAN, LARGEST_LAYERS, shape_of
 from .convention import Convention
-from .geometry import LINEAR
+from .geometry import DENSE, LINEAR, weight
 from .neurons import NEURONS, SILENT, Rule, rule, thresholded, values
 from .records import Findings, Plain, Record, flattened
 from .shapes import Shape, inferred, settled
@@ -103,6 +103,9 @@ def structure(record: Record, convention: Convention, findings: Findings | None 
     findings.stop()
     shapes = inferred(plain, findings)
     findings.stop()
+    if convention.framework == "spyx":
+        with findings.gathered():
+            plain = _channels_last(plain, shapes, findings)
     delays = {}
     for name, node in plain.nodes.items():
         if node.type == "Delay":
@@ -171,6 +174,22 @@ def _direct(plain: Plain, findings: Findings) -> Plain:
                 edges[edges.index((source, weights))] = (source, neurons)
                 findings.note(f"edge {source} -> {weights}: read as {source} -> {neurons}, which Spyx computes")
     return Plain(plain.nodes, tuple(edges))
+
+
+def _channels_last(plain: Plain, shapes: dict[str, Shape], findings: Findings) -> Plain:
+    """Spyx flattens maps with their channels last, and writes the weights behind them so; all else is channels first."""
+    nodes = dict(plain.nodes)
+    for name, node in plain.nodes.items():
+        shape = shapes[plain.before(name)[0]] if node.type == "Flatten" else ()
+        if len(shape) != 3 or 1 in (shape[0], prod(shape[1:])):
+            continue
+        places = np.arange(prod(shape)).reshape(*shape[1:], shape[0]).transpose(2, 0, 1).reshape(-1)
+        for dense in plain.after(name):
+            where, after = f"node {dense}", plain.nodes[dense]
+            require(after.type in DENSE, where, f"a {after.type} behind {name}", f"one of {', '.join(DENSE)}")
+            nodes[dense] = replace(after, fields={**after.fields, "weight": weight(where, after, 2)[:, places]})
+            findings.note(f"{where}: its weights are read with the channels of {name} last, as Spyx computes")
+    return Plain(nodes, plain.edges)
 
 
 def _connected(plain: Plain, findings: Findings) -> Plain:

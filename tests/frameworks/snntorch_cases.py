@@ -45,8 +45,8 @@ def leaky_scalar(grid: Grid) -> Case:
 
 
 def leaky_at_once(grid: Grid) -> Case:
-    """`reset_delay=False`."""
-    neurons = leaky(HIDDEN, 0.9, reset_delay=False), leaky(OUTPUTS, 0.75, reset_delay=False)
+    """`reset_delay=False`. Above twice the threshold snnTorch subtracts it a second time: thresholds are large here."""
+    neurons = leaky(HIDDEN, 0.9, 3.0, reset_delay=False), leaky(OUTPUTS, 0.75, 1.25, reset_delay=False)
     return Case(dense(grid, *neurons), (SOURCES,), {"reset": "subtract"})
 
 
@@ -105,7 +105,7 @@ def synaptic_subtract(grid: Grid) -> Case:
 
 def synaptic_zero(grid: Grid) -> Case:
     neurons = synaptic(HIDDEN, 0.5, 0.9, "zero"), synaptic(OUTPUTS, 0.75, 0.8, "zero")
-    return Case(dense(grid, *neurons), (SOURCES,), {"reset": "value"})
+    return Case(dense(grid, *neurons), (SOURCES,), {"reset": "value-held"})
 
 
 def recurrent(grid: Grid, made: Any) -> Any:
@@ -125,7 +125,7 @@ def rleaky(grid: Grid) -> Case:
 
 def rleaky_zero(grid: Grid) -> Case:
     made = snn.RLeaky(0.875, linear_features=HIDDEN, threshold=1.5, init_hidden=True, reset_mechanism="zero")
-    return Case(dense(grid, recurrent(grid, made), leaky(OUTPUTS, 0.9, reset="zero")), (SOURCES,), {"reset": "value"})
+    return Case(dense(grid, recurrent(grid, made), synaptic(OUTPUTS, 0.5, 0.75, "zero")), (SOURCES,), {"reset": "value-held"})
 
 
 def rleaky_one_to_one(grid: Grid) -> Case:
@@ -140,7 +140,7 @@ def rsynaptic(grid: Grid) -> Case:
 
 def rsynaptic_zero(grid: Grid) -> Case:
     made = snn.RSynaptic(0.5, 0.875, linear_features=HIDDEN, threshold=2.5, init_hidden=True, reset_mechanism="zero")
-    return Case(dense(grid, recurrent(grid, made), leaky(OUTPUTS, 0.9, reset="zero")), (SOURCES,), {"reset": "value"})
+    return Case(dense(grid, recurrent(grid, made), synaptic(OUTPUTS, 0.5, 0.75, "zero")), (SOURCES,), {"reset": "value-held"})
 
 
 def max_pooled(grid: Grid) -> Case:
@@ -158,7 +158,7 @@ def max_pooled(grid: Grid) -> Case:
 
 
 def run(model: nn.Sequential, frames: np.ndarray) -> dict[str, np.ndarray]:
-    """Spikes of each layer of neurons; the membranes of one that puts them out."""
+    """Spikes of each layer of neurons, named as in the file; the membranes of one that puts them out."""
     model.eval()
     found: dict[str, list[np.ndarray]] = {}
     for part in model:
@@ -172,7 +172,8 @@ def run(model: nn.Sequential, frames: np.ndarray) -> dict[str, np.ndarray]:
                 now = part(now)
                 if isinstance(part, snn.SpikingNeuron):
                     now = now[-1] if part.output else now
-                    found.setdefault(name, []).append(now.numpy().copy())
+                    loop = isinstance(part, (snn.RLeaky, snn.RSynaptic))
+                    found.setdefault(f"{name}.lif" if loop else name, []).append(now.numpy().copy())
     return {name: np.stack(values, axis=1) for name, values in found.items()}
 
 

@@ -53,7 +53,7 @@ def parametric(grid: Grid) -> Case:
 
 
 def current(grid: Grid) -> Case:
-    neurons = neuron.CUBALIFNode(0.5, 0.75, 2.0), neuron.CUBALIFNode(0.75, 0.875, 4.0)
+    neurons = neuron.CUBALIFNode(0.5, 0.75, 2.0), neuron.CUBALIFNode(0.75, 0.875, 3.99)
     return Case(dense(grid, *neurons), (SOURCES,))
 
 

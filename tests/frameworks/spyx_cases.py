@@ -86,7 +86,7 @@ def conv(grid: Grid) -> Case:
         made.append(part)
     model = nn.Sequential(
         made[0],
-        nn.LIF((8, 8, 4), 0.75, 2.0, rngs=random()),
+        nn.LIF((8, 8, 4), 0.5, 1.99, rngs=random()),
         nn.SumPool((2, 2), (2, 2), "VALID", channel_axis=-1),
         made[1],
         nn.IF((2, 2, 3), 4.0),
@@ -95,6 +95,13 @@ def conv(grid: Grid) -> Case:
         nn.LIF((OUTPUTS,), 0.875, 1.25, rngs=random()),
     )
     return Case(model, (2, 8, 8))
+
+
+def named(i: int, part: Any) -> str:
+    """The name of a layer's neurons in the file."""
+    if isinstance(part, nn.PSU_LIF):
+        return f"layer_{i}_threshold"
+    return f"layer_{i}.layer_{i}.lif" if hasattr(part, "recurrent_w") else f"layer_{i}"
 
 
 def run(model: nn.Sequential, frames: np.ndarray) -> dict[str, np.ndarray]:
@@ -109,7 +116,7 @@ def run(model: nn.Sequential, frames: np.ndarray) -> dict[str, np.ndarray]:
             if i in states:
                 now, states[i] = part(now, states[i])
                 first = np.moveaxis(np.asarray(now), -1, 1)
-                found.setdefault(f"layer_{i}", []).append(first.reshape(len(frames), -1))
+                found.setdefault(named(i, part), []).append(first.reshape(len(frames), -1))
             else:
                 now = part(now)
     return {name: np.stack(values, axis=1) for name, values in found.items()}
