@@ -7,7 +7,7 @@ RUN := $(VENV)/bin/python
 GRADRTL := $(VENV)/bin/gradrtl
 TYPES := build/types/gradrtl# the packages under their import names, as links, for mypy
 
-.PHONY: demo check test lint docs coverage cocotb formal mutants soak serial-soak fuzz kills lowest pythons sbom bench campaign networks clean
+.PHONY: demo check test lint docs coverage cocotb formal mutants soak serial-soak fuzz kills lowest pythons sbom bench campaign frameworks networks clean
 
 demo: $(READY)
 	$(GRADRTL) demo --out build/mnist
@@ -66,6 +66,15 @@ sbom: $(READY)
 
 bench: $(READY)
 	$(RUN) -m bench
+
+FRAMEWORKS := snntorch norse spikingjelly sinabs rockpool spyx
+frameworks: $(FRAMEWORKS:%=build/frameworks/%/.ready) # networks of other frameworks, each in an environment of its own
+	for name in $(FRAMEWORKS); do build/frameworks/$$name/bin/python tests/frameworks/check.py $$name || exit 1; done
+
+build/frameworks/%/.ready: tests/frameworks/constraints-%.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --constraint $< --editable '.[nir]' torch nir nirtorch $*
+	touch $@
 
 campaign: $(READY)
 	$(RUN) -m gradrtl.model.campaign

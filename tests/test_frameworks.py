@@ -1,4 +1,4 @@
-"""Networks of other frameworks: files and spikes that their own programs made (`tests/frameworks`) against the importer.
+"""Networks of other frameworks: files and spikes that they made themselves, against the importer.
 
 `make frameworks` makes the cases again in environments that have the frameworks, and imports from their modules too.
 """

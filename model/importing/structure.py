@@ -177,7 +177,7 @@ def _direct(plain: Plain, findings: Findings) -> Plain:
 
 
 def _channels_last(plain: Plain, shapes: dict[str, Shape], findings: Findings) -> Plain:
-    """Spyx flattens maps with their channels last, and writes the weights behind them so; all else is channels first."""
+    """Spyx flattens maps with their channels last, and writes the weights behind them so; all else is the other way."""
     nodes = dict(plain.nodes)
     for name, node in plain.nodes.items():
         shape = shapes[plain.before(name)[0]] if node.type == "Flatten" else ()

@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
-from cases import FOLDER, Case, Framework  # noqa: E402
+from cases import FOLDER, Case, Framework
 
 
 def same_files(framework: Framework, folder: Path) -> list[str]:
@@ -39,9 +39,7 @@ def _arrays(path: Path) -> dict[str, Any]:
             return {name: found[name] for name in found.files}
     arrays: dict[str, Any] = {}
     with h5py.File(path) as file:
-        file.visititems(
-            lambda name, item: arrays.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None
-        )
+        file.visititems(lambda name, item: arrays.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
     edges = arrays.pop("node/edges")  # their order is that of a set
     return {**arrays, "edges": np.array(sorted(map(tuple, edges.astype(str))))}
 
@@ -73,17 +71,18 @@ def main() -> int:
     if "--record" in options:
         framework.record(FOLDER)
         return 0
-    wrong = 0
+    total = wrong = 0
 
     def tell(what: str, found: list[str]) -> None:
-        nonlocal wrong
+        nonlocal total, wrong
+        total += 1
         wrong += bool(found)
         print(f"{what}: {'; '.join(found) or 'equal'}", flush=True)
 
     with tempfile.TemporaryDirectory() as folder:
         framework.record(Path(folder))
         tell(f"{name}: files", same_files(framework, Path(folder)))
-    for number, kind in enumerate(framework.build):
+    for kind in framework.build:
         case, arrays = framework.made(kind)
         several = any(key.startswith("spikes_") and values.max() > 1 for key, values in arrays.items())
         sources = {"file": lambda kind=kind: read(FOLDER / f"{name}-{kind}.nir")} if case.exported else {}
@@ -95,7 +94,7 @@ def main() -> int:
             except UserError as error:
                 found = [str(error)]
             tell(f"{name}-{kind} from its {what}", found)
-    print(f"{len(framework.build) - wrong} passed, {wrong} failed")
+    print(f"{total - wrong} passed, {wrong} failed")
     return wrong
 
 

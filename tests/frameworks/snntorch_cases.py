@@ -14,6 +14,7 @@ from snntorch.export_nir import _extract_snntorch_module, export_to_nir
 from torch import nn
 from torch_parts import HIDDEN, OUTPUTS, SOURCES, convolution, linear, norm
 
+
 def dense(grid: Grid, first: nn.Module, second: nn.Module, **options: Any) -> nn.Sequential:
     parts = [linear(grid, HIDDEN, SOURCES, **options), first, linear(grid, OUTPUTS, HIDDEN, **options), second]
     return nn.Sequential(OrderedDict(zip(("fc1", "lif1", "fc2", "lif2"), parts, strict=True)))
@@ -125,7 +126,9 @@ def rleaky(grid: Grid) -> Case:
 
 def rleaky_zero(grid: Grid) -> Case:
     made = snn.RLeaky(0.875, linear_features=HIDDEN, threshold=1.5, init_hidden=True, reset_mechanism="zero")
-    return Case(dense(grid, recurrent(grid, made), synaptic(OUTPUTS, 0.5, 0.75, "zero")), (SOURCES,), {"reset": "value-held"})
+    return Case(
+        dense(grid, recurrent(grid, made), synaptic(OUTPUTS, 0.5, 0.75, "zero")), (SOURCES,), {"reset": "value-held"}
+    )
 
 
 def rleaky_one_to_one(grid: Grid) -> Case:
@@ -140,7 +143,9 @@ def rsynaptic(grid: Grid) -> Case:
 
 def rsynaptic_zero(grid: Grid) -> Case:
     made = snn.RSynaptic(0.5, 0.875, linear_features=HIDDEN, threshold=2.5, init_hidden=True, reset_mechanism="zero")
-    return Case(dense(grid, recurrent(grid, made), synaptic(OUTPUTS, 0.5, 0.75, "zero")), (SOURCES,), {"reset": "value-held"})
+    return Case(
+        dense(grid, recurrent(grid, made), synaptic(OUTPUTS, 0.5, 0.75, "zero")), (SOURCES,), {"reset": "value-held"}
+    )
 
 
 def max_pooled(grid: Grid) -> Case:

@@ -48,7 +48,10 @@ def lif(grid: Grid) -> Case:
 
 
 def current(grid: Grid) -> Case:
-    neurons = nn.CuBaLIF((HIDDEN,), 0.5, 0.875, 2.0, rngs=random()), nn.CuBaLIF((OUTPUTS,), 0.75, 0.75, 2.0, rngs=random())
+    neurons = (
+        nn.CuBaLIF((HIDDEN,), 0.5, 0.875, 2.0, rngs=random()),
+        nn.CuBaLIF((OUTPUTS,), 0.75, 0.75, 2.0, rngs=random()),
+    )
     return Case(dense(grid, *neurons), (SOURCES,))
 
 
