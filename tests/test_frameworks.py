@@ -36,7 +36,7 @@ def test_several_spikes_in_a_step_are_refused(name):
     graph = comparing.graph_of(read(path), arrays)
     with pytest.raises(UserError, match=r"spikes in a step is [2-9], expected 1"):
         import_nir(
-            path,
+            read(path),
             graph.convention,
             lambda steps: comparing.Asked(steps),
             comparing.FORMATS,

@@ -289,7 +289,7 @@ def test_conventions():
     for field, value, expected in (
         ("dt", 0, "dt is 0.0, expected above 0"),
         ("dt", "x", "dt is x, expected a finite number"),
-        ("reset", "soft", "reset is soft, expected value or subtract or subtract-delayed"),
+        ("reset", "soft", "reset is soft, expected value or value-held or subtract or subtract-delayed or none"),
         ("late", 1, "late is 1, expected True or False"),
     ):
         with pytest.raises(UserError, match=expected):
