@@ -31,6 +31,7 @@ import hostile
 import numpy as np
 import random_networks
 from fake_accelerator import fake_verilog, small_network
+from nir_files import random_neurons
 from rich.progress import Progress
 
 from gradrtl.cache import sources
@@ -38,6 +39,9 @@ from gradrtl.errors import UserError
 from gradrtl.model.architecture import read_description
 from gradrtl.model.checkpoint import Checkpoint
 from gradrtl.model.data import load_cifar10, load_idx
+from gradrtl.model.importing import hdf5
+from gradrtl.model.importing.convention import Convention
+from gradrtl.model.importing.graph import import_graph
 from gradrtl.quantize.fold import fold
 from gradrtl.quantize.network import QuantizedNetwork
 from gradrtl.quantize.placement import Placement
@@ -90,6 +94,7 @@ def targets(folder: Path) -> dict[str, Target]:
     def whole(name: str, load: Callable[[Path], Any], kind: str = "", share: int = 1) -> Target:
         return Target(load, (folder / name).read_bytes(), name, kind, share)
 
+    hdf5.write(folder / "model.nir", random_neurons(4))
     shape = made.network.input_shape
     return {
         "network": whole("network.npz", QuantizedNetwork.load, "network", 8),
@@ -100,6 +105,7 @@ def targets(folder: Path) -> dict[str, Target]:
         "idx labels": whole("t10k-labels-idx1-ubyte", lambda path: load_idx(path.parent)),
         "checksums": whole("SHA256SUMS", lambda path: load_cifar10(path.parent)),
         "verilog": whole("foreign.v", hostile.let_pass, "verilog"),
+        "nir": whole("model.nir", lambda path: import_graph(hdf5.read(path), Convention())),
         "cifar10 batch": whole("data_batch_3.bin", lambda path: load_cifar10(path.parent)),
     }
 
@@ -205,7 +211,15 @@ def fuzz(files: int, first: int = 0, notes: Path | None = None) -> dict[str, Cou
 def fingerprint(files: int, first: int) -> str:
     """SHA-256 of what results depend on: the packages, this script and its helpers, the cases."""
     sha = hashlib.sha256(f"{files} {first} {sources('gradrtl')}".encode())
-    for name in ("fuzz.py", "damage.py", "hostile.py", "random_networks.py", "limit_networks.py", "float_networks.py"):
+    for name in (
+        "fuzz.py",
+        "nir_files.py",
+        "damage.py",
+        "hostile.py",
+        "random_networks.py",
+        "limit_networks.py",
+        "float_networks.py",
+    ):
         sha.update((Path(__file__).parent / name).read_bytes())
     return sha.hexdigest()
 
