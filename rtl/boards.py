@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from amaranth.build import Platform
@@ -10,20 +11,22 @@ from amaranth.hdl import ClockDomain, Elaboratable, Instance, Module, ResetSigna
 from amaranth.lib import io
 
 from ..errors import require
+from . import clocks
+from .clocks import Pll, Settings
 from .loading import RAM_VERILOG, image
 from .mapping import Mapping
 from .serial import SerialAccelerator, check_design
 
 RESET_CYCLES = 1 << 10  # block RAMs of the iCE40 are not ready before 10 microseconds
 BAUD = 1_000_000
+BAUD_ERROR = 0.02  # of a serial bit: half of what receivers bear, the host has an error of its own
 
 
 @dataclass(frozen=True)
 class Board:
-    """A board: its device, its platform class in amaranth-boards, and how its clock is made.
+    """A board: its device, its platform class in amaranth-boards, and its clock.
 
-    `oscillator` and `clock` in MHz; `divide`, `multiply`, `post`: the clock is
-    `oscillator / divide * multiply / post`.
+    `oscillator` and `clock` in MHz; `pll`: what makes `clock` of `oscillator`, None if they are the same.
     """
 
     name: str
@@ -31,18 +34,26 @@ class Board:
     module: str
     platform: str
     oscillator: float
-    divide: int
-    multiply: int
-    post: int
+    pll: Pll | None
+    clock: float
 
-    @property
-    def clock(self) -> float:
-        return self.oscillator / self.divide * self.multiply / self.post
+    @cached_property
+    def settings(self) -> Settings:
+        """Of the PLL; `UserError` for a clock that it can't make."""
+        if self.pll is None:
+            accepted = f"{self.oscillator:g}, that of the oscillator of {self.name}: there is no PLL"
+            require(self.clock == self.oscillator, "clock", f"{self.clock:g} MHz", accepted)
+            return Settings(self.clock)
+        return self.pll.settings(self.oscillator, self.clock)
 
     @property
     def divisor(self) -> int:
-        """Cycles of a serial bit."""
-        return round(self.clock * 1e6 / BAUD)
+        """Cycles of a serial bit; `UserError` if no whole number of them is near a bit."""
+        cycles = round(self.clock * 1e6 / BAUD)
+        error = abs(self.clock * 1e6 / BAUD / max(1, cycles) - 1)
+        accepted = f"nearly a multiple of {BAUD / 1e6:g}: a serial bit takes whole cycles"
+        require(error <= BAUD_ERROR, "clock", f"{self.clock:g} MHz", accepted)
+        return cycles
 
     def make_platform(self) -> Platform:
         return getattr(__import__(f"amaranth_boards.{self.module}", fromlist=[self.platform]), self.platform)()
@@ -51,10 +62,10 @@ class Board:
 BOARDS = {
     board.name: board
     for board in (
-        Board("icebreaker", "up5k", "icebreaker", "ICEBreakerPlatform", 12, 1, 80, 32),
-        Board("ulx3s-25", "ecp5-25", "ulx3s", "ULX3S_25F_Platform", 25, 5, 18, 1),
-        Board("ulx3s-85", "ecp5-85", "ulx3s", "ULX3S_85F_Platform", 25, 5, 18, 1),
-        Board("tang-nano-9k", "gw1nr-9", "tang_nano_9k", "TangNano9kPlatform", 27, 1, 1, 1),
+        Board("icebreaker", "up5k", "icebreaker", "ICEBreakerPlatform", 12, clocks.ICE40, 30.0),
+        Board("ulx3s-25", "ecp5-25", "ulx3s", "ULX3S_25F_Platform", 25, clocks.ECP5, 90.0),
+        Board("ulx3s-85", "ecp5-85", "ulx3s", "ULX3S_85F_Platform", 25, clocks.ECP5, 90.0),
+        Board("tang-nano-9k", "gw1nr-9", "tang_nano_9k", "TangNano9kPlatform", 27, None, 27.0),
     )
 }
 
@@ -69,11 +80,16 @@ class Design:
     clock: float
 
 
-def board_of(device: str) -> Board:
-    """The board with `device`."""
+def board_of(device: str, clock: float | None = None) -> Board:
+    """The board with `device`; with `clock`, in MHz, at another one than its own.
+
+    Raises `UserError` for a clock that its PLL can't make.
+    """
     found = [board for board in BOARDS.values() if board.device == device]
     require(bool(found), "device", device, " or ".join(board.device for board in BOARDS.values()))
-    return found[0]
+    if clock is None:
+        return found[0]
+    return replace(found[0], clock=replace(found[0], clock=clock).settings.clock)
 
 
 def board_design(mapping: Mapping, board: Board) -> Design:
@@ -101,16 +117,16 @@ class BoardTop(Elaboratable):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        board = self.board
+        board, settings = self.board, self.board.settings
         clock, locked = Signal(name="clock"), Signal(name="locked")
         if board.device == "up5k":
             pin = platform.request(platform.default_clk, dir="-")
             m.submodules.pll = Instance(
                 "SB_PLL40_PAD",
                 p_FEEDBACK_PATH="SIMPLE",
-                p_DIVR=board.divide - 1,
-                p_DIVF=board.multiply - 1,
-                p_DIVQ=board.post.bit_length() - 1,
+                p_DIVR=settings.divide - 1,
+                p_DIVF=settings.multiply - 1,
+                p_DIVQ=settings.post.bit_length() - 1,
                 p_FILTER_RANGE=1,
                 i_PACKAGEPIN=pin.io,
                 i_RESETB=1,
@@ -120,7 +136,7 @@ class BoardTop(Elaboratable):
             )
         else:
             m.submodules.clock_pin = pin = io.Buffer("i", platform.request(platform.default_clk, dir="-"))
-            if board.divide == board.multiply == board.post == 1:
+            if board.pll is None:
                 m.d.comb += [clock.eq(pin.i), locked.eq(1)]
             else:
                 m.submodules.pll = self._ecp5_pll(pin.i, clock, locked)
@@ -144,18 +160,16 @@ class BoardTop(Elaboratable):
         return m
 
     def _ecp5_pll(self, pin: Signal, clock: Signal, locked: Signal) -> Instance:
-        """VCO at `clock * 7`, which must lie in 400 to 800 MHz."""
-        board = self.board
-        out = 7
+        board, settings = self.board, self.board.settings
         return Instance(
             "EHXPLLL",
             a_FREQUENCY_PIN_CLKI=str(board.oscillator),
             a_FREQUENCY_PIN_CLKOP=str(board.clock),
-            p_CLKI_DIV=board.divide,
-            p_CLKFB_DIV=board.multiply,
-            p_CLKOP_DIV=out,
+            p_CLKI_DIV=settings.divide,
+            p_CLKFB_DIV=settings.multiply,
+            p_CLKOP_DIV=settings.post,
             p_CLKOP_ENABLE="ENABLED",
-            p_CLKOP_CPHASE=out // 2,
+            p_CLKOP_CPHASE=settings.post // 2,
             p_CLKOP_FPHASE=0,
             p_FEEDBK_PATH="CLKOP",
             i_CLKI=pin,

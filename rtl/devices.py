@@ -22,6 +22,8 @@ class Device:
         `ice40`, `ecp5`, `gowin` or `xilinx`: names the Yosys command `synth_<family>`.
     luts, flip_flops, multipliers, block_rams
         Numbers on the device; `luts` have 4 inputs (xilinx: 6).
+    multiplier_bits
+        Width of a multiplier's operands.
     ram_shapes
         (words, bits) that one block RAM can have.
     wide_rams, wide_shape
@@ -61,6 +63,7 @@ class Device:
     pixels_a_beat: int = 4
     queue_depth: int = 16
     row_queue_depth: int = 8
+    multiplier_bits: int = 18
     share: float = 1.0
     options: tuple[str, ...] = ()
     wide_rams: int = 0
@@ -112,6 +115,7 @@ DEVICES = {
             luts=5280,
             flip_flops=5280,
             multipliers=8,
+            multiplier_bits=16,
             block_rams=30,
             ram_shapes=ICE40_SHAPES,
             luts_a_pe=970,

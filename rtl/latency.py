@@ -79,3 +79,12 @@ def put_out(current: bool) -> int:
 def token_latency(convolution: bool) -> int:
     """Cycles from the handoff of a token to the first cycle in which its bank is seen full."""
     return TOKEN + (CONVOLUTION if convolution else 0)
+
+
+def loop_latency(joins: bool, current: bool, convolution: bool) -> int:
+    """Cycles from one step to the next of a core that hears itself a step later, beside those of its rows and spikes:
+    from the issue of a row over the row queue, the serialiser, the join, an event queue and its lookup to the first
+    issue of the next scan.
+    """
+    heard = QUEUE + 2 * LOOKUP_STAGE + token_latency(convolution)
+    return put_out(current) + QUEUE + LOADED + (JOIN if joins else 0) + heard + SEEN

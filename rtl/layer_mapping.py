@@ -197,11 +197,22 @@ class LayerMapping:
         """Cycles from the issue of a row to its offer."""
         return put_out(self.has_current_stage)
 
-    @property
-    def multipliers(self) -> int:
-        """Products of two variables in each PE: of weights and values, of states and factors that are no constants."""
-        factors = [p for p in self.parameters.values() if p.name.endswith("factor") and p.scope != Scope.LAYER]
-        return (self.value_bits > 1) + len(factors)
+    def multipliers(self, bits: int) -> int:
+        """Multipliers of `bits` by `bits` in each PE, as synthesis builds them: of weights and values, and of states
+        and their decays but powers of two.
+        """
+        states = {
+            "factor": self.membrane_bits,
+            "current_factor": self.states.get("currents", 0),
+            "adaptation_factor": self.states.get("adaptations", 0),
+        }
+        found = int(self.value_bits > 1)
+        for name in self.parameters.keys() & states.keys():
+            parameter = self.parameters[name]
+            is_shift = parameter.scope == Scope.LAYER and parameter.constant.bit_count() <= 1
+            if not is_shift:
+                found += -(-states[name] // bits) * -(-parameter.bits // bits)
+        return found
 
     def parameter_bits(self, scope: Scope) -> int:
         """Bits of a neuron's parameters of one scope."""

@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from ..bits import lane_bits, unsigned_bits
+from ..errors import UserError
 from ..quantize.network import Conv, QuantizedNetwork, Readout
 from ..quantize.placement import Placement, checked_rates
 from .convolution import Kernel, Sources
@@ -42,7 +43,7 @@ from .scan import Outgoing
 from .slots import place, sources_of
 from .synapse_format import run_starts, stride_for
 
-__all__ = ["LayerMapping", "Mapping", "Memories", "map_network"]
+__all__ = ["LayerMapping", "Mapping", "Memories", "map_network", "refusal"]
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,16 @@ class Mapping:
         return sha.hexdigest()
 
 
+def refusal(network: QuantizedNetwork) -> str | None:
+    """Why there is no hardware for `network`, in one line; None if there is."""
+    try:
+        Inputs.of(network)
+        ports_of(network)
+    except UserError as error:
+        return str(error)
+    return None
+
+
 def map_network(
     network: QuantizedNetwork,
     placement: Placement | Sequence[int] | None = None,
@@ -169,7 +180,7 @@ def map_network(
         For each connection, in the order of `network.edges`, how often each source has an event per frame (float
         [sources], any unit): the loads that the assignment equalises. Default: the network's own, or else all alike.
 
-    Raises `UserError` for graphs that there is no hardware for.
+    Raises `UserError` for graphs that there is no hardware for: see `refusal`.
     """
     ports = ports_of(network)
     numbers = range(len(network.populations))

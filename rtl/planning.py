@@ -19,34 +19,41 @@ NEARLY = 0.1  # more PEs that save a smaller fraction of the cycles are not used
 
 @dataclass(frozen=True)
 class Load:
-    """Mean work of one layer per frame: input events and synaptic operations.
+    """Mean work of one layer, or core of a graph, per frame: input events and synaptic operations.
 
-    `neurons`: the number that is built (`pruning.kept_neurons`); scans skip the others.
+    `neurons`: the number that is built (`pruning.kept_neurons`); scans skip the others. `waits`: cycles in which it can
+    do nothing, because a step of it needs its own spikes of the step before.
     """
 
     events: float
     synaptic: float
     neurons: int
+    waits: float = 0.0
 
 
 def balanced_pes(
-    network: QuantizedNetwork, loads: Sequence[Load], beats: int, first: int | None = None, spare: float = 1.0
+    network: QuantizedNetwork,
+    loads: Sequence[Load],
+    beats: int,
+    given: int | None = None,
+    spare: float = 1.0,
+    lead: int = 0,
 ) -> list[int]:
     """The fewest PEs with which no layer is slower than the bound: one event per cycle, or the input beats.
 
-    With `first`, the first layer gets this number. The others get as many as keep up with the slower of the first layer
-    and the bound, for `spare` times their synaptic operations. The cycles of a layer are estimated as the operations of
-    the PE with most neurons, or its scans.
+    With `given`, the layer `lead`, of a chain the first, gets this number. The others get as many as keep up with the
+    slower of this layer and the bound, for `spare` times their synaptic operations. The cycles of a layer are
+    estimated as the operations of the PE with most neurons, or its scans; in a loop, what it waits comes on top.
     """
-    bound = max(beats, *(load.events for load in loads))
-    if first is not None:
-        bound = max(bound, _cycles(loads[0], first, network.steps))
+    bound = max(beats, *(load.waits + load.events for load in loads))
+    if given is not None:
+        bound = max(bound, _cycles(loads[lead], given, network.steps))
     pes = []
     for index, load in enumerate(loads):
-        if index == 0 and first is not None:
-            pes.append(first)
+        if index == lead and given is not None:
+            pes.append(given)
             continue
-        work = replace(load, synaptic=load.synaptic * (spare if index else 1.0))
+        work = replace(load, synaptic=load.synaptic * (spare if index != lead else 1.0))
         most = min(LARGEST_PES, load.neurons)
         enough = (p for p in range(1, most + 1) if _cycles(work, p, network.steps) <= bound)
         pes.append(next(enough, most))
@@ -56,11 +63,12 @@ def balanced_pes(
 def block_rams(mapping: Mapping, device: Device) -> int:
     """Block RAMs of all layers' memories, and of queues and the loader if they are in block RAM too."""
     loads = any(layer.stride_bits is not None for layer in mapping.layers)
-    return sum(_block_rams(layer, device) for layer in mapping.layers) + loads
+    queues = len(mapping.routes) + len(mapping.late) if device.queues_in_ram else 0
+    return sum(_block_rams(layer, device) for layer in mapping.layers) + queues + loads
 
 
 def _block_rams(layer: LayerMapping, device: Device) -> int:
-    total = layer.pes + 1 if device.queues_in_ram else 0
+    total = layer.pes if device.queues_in_ram else 0
     for kind, memories in layer.single_memories.items():
         if kind == "synapses" and layer.stride_bits is not None:
             continue  # wide RAM
@@ -81,7 +89,10 @@ def needs(mapping: Mapping, device: Device) -> dict[str, tuple[int, int]]:
     return {
         "block RAMs": (block_rams(mapping, device), device.block_rams),
         "wide RAMs": (wide, device.wide_rams),
-        "multipliers": (sum(layer.pes * layer.multipliers for layer in mapping.layers), device.multipliers),
+        "multipliers": (
+            sum(layer.pes * layer.multipliers(device.multiplier_bits) for layer in mapping.layers),
+            device.multipliers,
+        ),
         "LUTs": (device.luts_a_pe * sum(pes), device.luts),
     }
 
@@ -108,13 +119,14 @@ def device_pes(
     """PEs by layer for `device`: of the plans that fit, the one with fewest PEs that is nearly as fast as the fastest.
 
     `mapped` returns the mapping for PEs per layer, `cycles` its cost. Plans have up to `MOST_PES` PEs in the first
-    layer. The others have as many as keep up with it, or more, since spikes come in bursts. Fewer PEs do not always
-    need less: accumulators of many rows are in block RAM.
+    layer, of a graph in the population with most work. The others have as many as keep up with it, or more, since
+    spikes come in bursts. Fewer PEs do not always need less: accumulators of many rows are in block RAM.
 
     Raises `UserError` if none fits.
     """
-    most = range(1, min(MOST_PES, loads[0].neurons) + 1)
-    plans = {tuple(balanced_pes(network, loads, beats, first, spare)) for first in most for spare in SPARES}
+    lead = 0 if network.is_chain else max(range(len(loads)), key=lambda index: loads[index].synaptic)
+    most = range(1, min(MOST_PES, loads[lead].neurons) + 1)
+    plans = {tuple(balanced_pes(network, loads, beats, given, spare, lead)) for given in most for spare in SPARES}
     mappings = [mapped(list(pes)) for pes in sorted(plans)]
     fitting = [m for m in mappings if fits(m, device, device.share)] or [m for m in mappings if fits(m, device)]
     if not fitting:
@@ -131,4 +143,4 @@ def device_pes(
 def _cycles(load: Load, pes: int, steps: int) -> float:
     """Mean cycles per frame in a layer with `pes` PEs, without effects of queues."""
     rows = math.ceil(load.neurons / pes)
-    return max(load.synaptic * rows / load.neurons, rows * steps)
+    return load.waits + max(load.synaptic * rows / load.neurons, rows * steps)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-
 from ..errors import require
 from ..rtl.mapping import Mapping
 from . import engine
 from .events import Events, events_of
+from .frames import Frames
 from .outcome import Outcome
 from .timing.predict import Cycles, predict
 
@@ -38,7 +37,7 @@ class Measured:
 
 
 def measure(
-    mapping: Mapping, frames: np.ndarray, *, outcome: Outcome | None = None, threads: int | None = None
+    mapping: Mapping, frames: Frames, *, outcome: Outcome | None = None, threads: int | None = None
 ) -> Measured:
     """Run `frames` (see `engine.run`) in the accelerator that `mapping` describes: exact, without simulating a clock.
 

@@ -47,7 +47,12 @@ _FAULTS = {
             "bound = min(bound, _cycles(",
             "others are too fast",
         ),
-        ("no spare PEs", "load.synaptic * (spare if index else 1.0)", "load.synaptic", "bursts of spikes are not met"),
+        (
+            "no spare PEs",
+            "load.synaptic * (spare if index != lead else 1.0)",
+            "load.synaptic",
+            "bursts of spikes are not met",
+        ),
         (
             "scans of one step",
             "max(load.synaptic * rows / load.neurons, rows * steps)",
@@ -56,14 +61,27 @@ _FAULTS = {
         ),
         (
             "queues without memory",
-            "layer.pes + 1 if device.queues_in_ram else 0",
+            "layer.pes if device.queues_in_ram else 0",
             "0",
             "a design does not fit after all",
         ),
         (
+            "rows queued in nothing",
+            "len(mapping.routes) + len(mapping.late) if device",
+            "0 if device",
+            "queues of rows are not counted",
+        ),
+        ("loops that do not wait", "return load.waits + max(", "return max(", "a loop's latency is time to work in"),
+        (
+            "the first leads",
+            "0 if network.is_chain else max(range",
+            "0 if network.steps else max(range",
+            "as in a chain",
+        ),
+        (
             "loading without memory",
-            "for layer in mapping.layers) + loads",
-            "for layer in mapping.layers)",
+            "for layer in mapping.layers) + queues + loads",
+            "for layer in mapping.layers) + queues",
             "words to load are not counted",
         ),
         (
@@ -82,6 +100,46 @@ _FAULTS = {
             "strided = ()",
             "wide memories unused",
         ),
+    ),
+    "rtl/clocks.py": (
+        ("slow references", "int(oscillator / self.reference[0]) + 1", "int(oscillator) + 1", "below the PLL's range"),
+        ("fast references", "if oscillator / divide <= self.reference[1]", "if divide", "above the PLL's range"),
+        ("any VCO", "if _within(self._vco(oscillator, made), self.vco) and", "if", "a VCO that does not lock"),
+        ("any output", "and _within(made.clock, self.output):", ":", "outputs that the part does not have"),
+        (
+            "feedback of the wrong side",
+            "Settings(fed if self.feeds_output else fed / post,",
+            "Settings(fed / post,",
+            "another clock",
+        ),
+        (
+            "VCO at the edge",
+            "abs(self._vco(oscillator, one) - sum(self.vco) / 2)",
+            "self._vco(oscillator, one)",
+            "lowest",
+        ),
+        ("nearly the same", "abs(one.clock - clock) <= SAME", "abs(one.clock - clock) <= 1", "another clock is taken"),
+    ),
+    "rtl/boards.py": (
+        (
+            "clock as asked",
+            "clock=replace(found[0], clock=clock).settings.clock",
+            "clock=clock",
+            "the constraint is rounded",
+        ),
+        (
+            "no PLL, any clock",
+            "require(self.clock == self.oscillator,",
+            "require(self.clock > 0,",
+            "a clock that nobody makes",
+        ),
+        (
+            "bits of any length",
+            "require(error <= BAUD_ERROR,",
+            "require(error <= 1,",
+            "the line is read beside its bits",
+        ),
+        ("another phase", "p_CLKOP_CPHASE=settings.post // 2", "p_CLKOP_CPHASE=settings.post", "not in its middle"),
     ),
     "rtl/c_header.py": (
         ("bits by number", "0x{1 << i:X}u", "0x{i:X}u", "a mask is the number of its bit"),
@@ -123,6 +181,15 @@ _FAULTS = {
             "other windows fire",
         ),
         ("one seed", "default_rng(seed)", "default_rng(0)", "every seed gives the same"),
+        ("sums told by a source", "len(connection.sources), connection.pool", "0, connection.pool", "the sum of two"),
+        ("late steps unheard", "whole = network.steps / seen if seen > 0 else 0.0", "whole = 1.0", "of a delayed edge"),
+        ("each has the sum", "rate * (whole / len(edge.connection.sources))", "rate * whole", "twice the events"),
+        (
+            "pooled rates first",
+            "connection.pool is not None, connection",
+            "connection.pool is None, connection",
+            "fewer",
+        ),
     ),
     "gradrtl/steps/place.py": (
         (
@@ -140,9 +207,21 @@ _FAULTS = {
         ),
         (
             "part of a beat",
-            "return loads, -(-prod(network.inputs[0].shape) // max(1, pixels_a_beat))",
-            "return loads, prod(network.inputs[0].shape) // max(1, pixels_a_beat)",
+            "return loads, -(-pixels // max(1, pixels_a_beat))",
+            "return loads, pixels // max(1, pixels_a_beat)",
             "the last beat is not counted",
+        ),
+        (
+            "waits of the frame",
+            "waits = network.steps * _wait(network.populations[number], ports)",
+            "waits = _wait(network.populations[number], ports)",
+            "a step's for a frame",
+        ),
+        (
+            "current without a stage",
+            "len(ports) > 1, current, convolves",
+            "len(ports) > 1, False, convolves",
+            "a cycle",
         ),
         (
             "auto over numbers",

@@ -103,6 +103,8 @@ UNITS = {
     "rtl/header.py": ("test_rtl_header.py",),
     "rtl/interface.py": ("test_rtl_interface.py",),
     "rtl/planning.py": ("test_rtl_planning.py",),
+    "rtl/clocks.py": ("test_rtl_clocks.py",),
+    "rtl/boards.py": ("test_rtl_clocks.py", "test_rtl_synthesis.py"),
     "rtl/neuron.py": ("test_rtl_neuron.py",),
     "rtl/mapping.py": ("test_rtl_mapping.py",),
     "rtl/layer_mapping.py": ("test_rtl_mapping.py",),

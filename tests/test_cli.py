@@ -160,6 +160,27 @@ def test_a_device_means_the_same_everywhere(tmp_path):
     assert "equal: 3 frames" in gradrtl(*verify, "--device", "up5k").output
 
 
+def test_a_device_plans_a_graph_for_every_command(tmp_path):
+    network, path, verilog = str(ROOT / "networks/mnist-rows-20pct.npz"), tmp_path / "rows.npz", tmp_path / "rows.v"
+    chosen = ["--device", "ecp5-25"]
+    assert (
+        "ecp5-25: fits with PE 8,1: 18 of 56 block RAMs, 26 of 28 multipliers"
+        in gradrtl("info", network, *chosen).output
+    )
+    gradrtl("generate", network, *chosen, "-o", str(verilog))
+    assert "// placement: pe 8,1; pixels a beat 4;" in verilog.read_text()
+    output = gradrtl("place", network, *chosen, *DATA, "-o", str(path)).output
+    made = QuantizedNetwork.load(path)
+    assert f"population hidden1 from rows: {made.rates[0].sum():.1f} events per frame, of 28 sources" in output
+    assert made.placement.pes == (8, 1)
+
+
+def test_info_says_why_a_graph_has_no_placement(tmp_path, monkeypatch):
+    monkeypatch.setattr("gradrtl.rtl.mapping.refusal", lambda network: "inputs is 2, expected 1 in hardware")
+    output = gradrtl("info", str(ROOT / "networks/mnist-rows-20pct.npz")).output
+    assert "placement: none, inputs is 2, expected 1 in hardware; gradrtl simulate runs it" in output
+
+
 def test_place_writes_rates_and_the_placement(tmp_path):
     path = tmp_path / "network.npz"
     found = QuantizedNetwork.load(NETWORK)

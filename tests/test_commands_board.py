@@ -134,3 +134,17 @@ def test_without_pyserial(monkeypatch, port):
 def test_a_device_without_a_board():
     words = ["run", NETWORK, "--data", str(ROOT / "data/mnist"), "--port", "/dev/null", "--device", "xc7z020"]
     assert "device is xc7z020, expected" in told(CliRunner().invoke(main, words))
+
+
+@pytest.mark.parametrize(
+    ("device", "clock", "message"),
+    [
+        ("ecp5-25", "71", "clock is 71 MHz, expected 70.8333 or 71.4286, the nearest that the PLL makes of 25 MHz"),
+        ("gw1nr-9", "28", "clock is 28 MHz, expected 27, that of the oscillator of tang-nano-9k: there is no PLL"),
+        ("xc7z020", "100", "clock is 100.0, expected no clock: xc7z020 is only synthesised"),
+    ],
+)
+def test_a_clock_that_cannot_be_made(tmp_path, device, clock, message):
+    words = ["synth", "--device", device, "--pe", "1,1", "--clock", clock, "-o", str(tmp_path / "out")]
+    assert told(CliRunner().invoke(main, words)) == f"error: {message}\n"
+    assert not (tmp_path / "out" / "board.v").exists()

@@ -6,12 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from graphs import recurrent
 
 from gradrtl.errors import UserError
 from gradrtl.model import data
 from gradrtl.quantize.network import Dense, Input, IntNeuron, Layer, QuantizedNetwork
 from gradrtl.quantize.placement import Placement
 from gradrtl.rtl.devices import DEVICES, Device
+from gradrtl.rtl.latency import CURRENT_STAGE, JOIN
 from gradrtl.rtl.mapping import Mapping, map_network
 from gradrtl.rtl.planning import (
     MOST_PES,
@@ -252,3 +254,45 @@ def test_what_is_asked_goes_before_the_device_and_the_file():
 def test_what_is_asked_is_checked_at_once(wanted, message):
     with pytest.raises(UserError, match=message):
         Wanted(**wanted)
+
+
+ROWS = "networks/mnist-rows-20pct.npz"
+
+
+def test_a_graph_is_planned_for_a_device():
+    """The core with most work leads, in whatever order the populations stand; a step waits for its own spikes."""
+    network = QuantizedNetwork.load(ROWS)
+    device = DEVICES["ecp5-25"]
+    loads, beats = work(network, 4)
+    assert beats == 0  # an event a beat
+    assert [load.waits for load in loads] == [28 * (16 + JOIN + CURRENT_STAGE), 0]
+    mapping = place(network, Wanted(device="ecp5-25"))
+    assert fits(mapping, device)
+    assert mapping.placement.pes == (8, 1)
+    turned = replace(network, populations=network.populations[::-1], rates=(network.rates[2], *network.rates[:2]))
+    assert place(turned, Wanted(device="ecp5-25")).placement.pes == (1, 8)
+    assert place(network, Wanted("8,auto")).placement.pes == (8, 1)
+
+
+def test_multipliers_of_a_recurrent_network_are_those_that_synthesis_reports():
+    """28 on the 25F: a pixel's and two decays in each of 8 PEs; two for each membrane of 20 bits in 2."""
+    mapping = map_network(QuantizedNetwork.load(ROWS), (8, 2))
+    assert needs(mapping, DEVICES["ecp5-25"])["multipliers"] == (8 * 3 + 2 * 2, 28)
+    assert block_rams(mapping, DEVICES["ecp5-25"]) == 20
+
+
+def test_the_lead_gets_what_is_given_and_no_spare(network):
+    assert balanced_pes(network, LOADS, BEATS, 2, 2.0, lead=1) == [7, 2]  # 1,950 cycles; 2 * 6700 / 7 of the other
+
+
+def test_what_a_loop_waits_is_no_time_to_work_in(network):
+    waiting = replace(LOADS[0], waits=900.0)
+    assert balanced_pes(network, [waiting, LOADS[1]], BEATS) == [73, 5]  # 100 cycles: 11 rows of 8.4; 1,000 in all
+    assert balanced_pes(network, [waiting, LOADS[1]], BEATS, 8) == [8, 3]  # 900 and 838; 4 of 10 neurons in 1,560
+
+
+def test_every_queue_of_rows_is_a_block_ram_where_there_is_no_lut_ram():
+    mapping = map_network(recurrent(), (2, 2))
+    plain = replace(mapping, routes=mapping.routes[:-1])
+    assert block_rams(mapping, DEVICES["up5k"]) == block_rams(plain, DEVICES["up5k"]) + 1
+    assert block_rams(mapping, DEVICES["ecp5-25"]) == block_rams(plain, DEVICES["ecp5-25"])

@@ -163,8 +163,12 @@ def test_parameters_lie_where_their_values_differ():
     assert "reset_amount" not in mapping_of(IntNeuron("none", "soft", 3), 2).parameters
 
 
-def test_factors_from_a_memory_take_a_multiplier_each():
-    """Beside the one of the pixels: a factor by neuron, that of the current; not the constant one of the adaptation."""
-    assert mapping_of(KINDS["everything"], 2).multipliers == 3
-    assert mapping_of(KINDS["adaptation"], 2).multipliers == 2
-    assert mapping_of(KINDS["refractory"], 2).multipliers == 1
+def test_multipliers_of_a_core():
+    """Beside the one of the pixels: those of decays, wherever their factors come from; a shift takes none."""
+    assert mapping_of(KINDS["everything"], 2).multipliers(18) == 4
+    assert mapping_of(KINDS["adaptation"], 2).multipliers(18) == 3
+    assert mapping_of(KINDS["refractory"], 2).multipliers(18) == 1
+    assert mapping_of(IntNeuron("multiply", "soft", 9, 3, 4), 2).multipliers(18) == 1
+    wide = mapping_of(IntNeuron("multiply", "soft", 9, 3, 5), 2)
+    assert wide.multipliers(wide.membrane_bits) == 2
+    assert wide.multipliers(wide.membrane_bits - 1) == 3

@@ -15,7 +15,7 @@ from test_rtl_top import check
 
 from gradrtl.quantize.network import Connection, Dense, Input, QuantizedNetwork
 from gradrtl.quantize.placement import Placement
-from gradrtl.rtl.latency import JOIN
+from gradrtl.rtl.latency import JOIN, loop_latency
 from gradrtl.rtl.mapping import Mapping, map_network
 from gradrtl.sim import verilated
 from gradrtl.sim.events import events_of
@@ -84,6 +84,7 @@ def test_the_step_of_a_recurrent_core(spikes):
         results.append(int(predict(mapping, events).result[0]))
         rows = mapping.layers[0].rows
     assert results[1] - results[0] == 8 * (16 + JOIN + max(spikes, rows - 1))
+    assert loop_latency(joins=True, current=False, convolution=False) == 16 + JOIN
 
 
 def ring(spikes: int, steps: int) -> tuple[Mapping, Trace]:

@@ -25,14 +25,17 @@ if TYPE_CHECKING:
 @network_argument
 @placement_options
 @images_option
+@click.option("--clock", type=float, help="Clock of the board in MHz, made by its PLL. [default: the board's own]")
 @click.option("--seed", default=1, type=int, help="Seed of the place-and-route tool.")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Folder of the results. [default: build/synth/DEVICE]"
 )
-def synth(network: Path, wanted: Wanted, folder: Path | None, seed: int, output: Path | None) -> None:
+def synth(
+    network: Path, wanted: Wanted, folder: Path | None, clock: float | None, seed: int, output: Path | None
+) -> None:
     """Build NETWORK for an FPGA: netlist, placement, bitstream; area, frequency, frames per second.
 
-    A design that is too slow for its board's clock gets no bitstream.
+    A design that is too slow for its board's clock gets no bitstream: --clock sets a slower one.
     """
     from ..quantize.network import QuantizedNetwork
     from ..steps.frames import labelled_frames
@@ -52,7 +55,7 @@ def synth(network: Path, wanted: Wanted, folder: Path | None, seed: int, output:
         click.echo(f"  {line}", err=True)
 
     with hold(output), bar(f"{device}", 1) as advance:
-        made = build(mapping, target, frames, output, whole_command(), seed, show)
+        made = build(mapping, target, frames, output, whole_command(), seed, show, clock)
         advance()
     report = made.report
     used = ",".join(map(str, mapping.placement.pes))
@@ -64,10 +67,10 @@ def synth(network: Path, wanted: Wanted, folder: Path | None, seed: int, output:
     counted = {"cycles_per_frame": round(made.interval, 1), "latency_cycles": round(made.latency, 1), "pe": used}
     counted |= {"network": str(network), "digest": found.digest}
     if report.placed:
-        for clock, megahertz in (("", report.frequency), ("_at_board_clock", report.clock)):
+        for suffix, megahertz in (("", report.frequency), ("_at_board_clock", report.clock)):
             counted |= {
-                f"frames_per_second{clock}": made.frames_per_second(megahertz),
-                f"latency_us{clock}": made.latency_us(megahertz),
+                f"frames_per_second{suffix}": made.frames_per_second(megahertz),
+                f"latency_us{suffix}": made.latency_us(megahertz),
             }
         click.echo(
             f"  {report.frequency} MHz; critical path (ns): " + ", ".join(f"{m} {d}" for m, d in report.critical_path)
@@ -91,7 +94,7 @@ def synth(network: Path, wanted: Wanted, folder: Path | None, seed: int, output:
     if report.too_slow:
         raise UserError(
             f"no bitstream: {report.frequency} MHz is below the board's clock, {report.clock} MHz; "
-            "another --seed, fewer PEs or a slower clock may help"
+            "another --seed, fewer PEs or a slower --clock may help"
         )
     if report.bitstream:
         click.echo(f"wrote {output / report.bitstream}")

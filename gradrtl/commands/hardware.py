@@ -50,6 +50,7 @@ def place(network: Path, folder: Path, wanted: Wanted, output: Path | None) -> N
     from dataclasses import replace
 
     from ..quantize.network import QuantizedNetwork
+    from ..sim.operations import titles
     from ..steps.place import Wanted, training_frames, with_rates
     from ..steps.place import place as run
 
@@ -63,8 +64,9 @@ def place(network: Path, folder: Path, wanted: Wanted, output: Path | None) -> N
     with output_file(output or network) as path:
         made.save(path)
     figures(output=output or network, digest=made.digest, placement=made.placement and made.placement.line)
-    for layer, rates in zip(made.layers, made.rates or (), strict=True):
-        say(f"layer {layer.name}: {rates.sum():.1f} events per frame, of {layer.sources} sources")
+    what = "layer" if made.is_chain else "population"
+    for title, rates in zip(titles(made), made.rates or (), strict=True):
+        say(f"{what} {title}: {rates.sum():.1f} events per frame, of {len(rates)} sources")
     say(f"wrote {output or network}")
 
 

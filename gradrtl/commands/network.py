@@ -20,6 +20,8 @@ from .options import (
 from .output import command, figures
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from ..quantize.network import QuantizedNetwork
     from ..steps.place import Wanted
 
@@ -69,25 +71,52 @@ def info(network: Path, wanted: Wanted) -> None:
     With --device, for that device only. generate, verify, synth and run use the same plans.
     """
     from rich.console import Console
-    from rich.table import Table
 
     from ..quantize.network import QuantizedNetwork
     from ..rtl.devices import DEVICES
     from ..rtl.devices import device as find
+    from ..rtl.mapping import refusal
+    from ..steps.drawing import drawing
     from ..steps.notes import on_rates
     from ..steps.place import fits_of
 
     found = QuantizedNetwork.load(network)
-    if not found.is_chain:
-        from ..steps.drawing import drawing
-
+    if found.is_chain:
+        Console().print(_layers(found))
+        click.echo(f"connectivity {100 * found.connectivity:.2f} %, {found.connected} of {found.possible} weights")
+    else:
         click.echo("\n".join(drawing(found)))
-        click.echo("placement: none, expected a chain of layers; gradrtl simulate runs graphs")
-        click.echo(f"digest {found.digest}")
-        figures(**described(found))
-        return
+    planned: dict[str, Any] = {}
+    refused = refusal(found)
+    if refused is not None:
+        click.echo(f"placement: none, {refused}; gradrtl simulate runs it")
+    else:
+        mapping = placed(found, wanted)
+        click.echo(f"placement: {mapping.placement.line}; {mapping.memory_bits} memory bits")
+        devices = [find(wanted.device)] if wanted.device else list(DEVICES.values())
+        with bar("planning", len(devices)) as advance:
+            fits = fits_of(found, devices, wanted, advance)
+        for fit in fits:
+            click.echo(str(fit))
+        planned = {
+            "placement": mapping.placement.line,
+            "memory_bits": mapping.memory_bits,
+            "devices": {fit.device.name: str(fit) for fit in fits},
+        }
+    figures(**described(found), **planned)
+    for note in on_rates(found):
+        click.echo(f"note: {note}")
+    if found.is_chain:
+        click.echo(f"steps {found.steps}, classes {found.classes}, read-out {found.readout.kind}")
+    click.echo(f"digest {found.digest}")
+
+
+def _layers(network: QuantizedNetwork) -> Table:
+    """The layers of a chain."""
+    from rich.table import Table
+
     table = Table("layer", "shape", "weights", "synapses", "connectivity", "weight", "sum", "membrane")
-    for layer, ranges in zip(found.layers, found.ranges, strict=True):
+    for layer, ranges in zip(network.layers, network.ranges, strict=True):
         table.add_row(
             layer.name,
             " x ".join(map(str, layer.shape)),
@@ -98,25 +127,7 @@ def info(network: Path, wanted: Wanted) -> None:
             f"{ranges.current_bits} bit",
             f"{ranges.membrane_bits} bit",
         )
-    Console().print(table)
-    click.echo(f"connectivity {100 * found.connectivity:.2f} %, {found.connected} of {found.possible} weights")
-    mapping = placed(found, wanted)
-    click.echo(f"placement: {mapping.placement.line}; {mapping.memory_bits} memory bits")
-    devices = [find(wanted.device)] if wanted.device else list(DEVICES.values())
-    with bar("planning", len(devices)) as advance:
-        fits = fits_of(found, devices, wanted, advance)
-    for fit in fits:
-        click.echo(str(fit))
-    figures(
-        **described(found),
-        placement=mapping.placement.line,
-        memory_bits=mapping.memory_bits,
-        devices={fit.device.name: str(fit) for fit in fits},
-    )
-    for note in on_rates(found):
-        click.echo(f"note: {note}")
-    click.echo(f"steps {found.steps}, classes {found.classes}, read-out {found.readout.kind}")
-    click.echo(f"digest {found.digest}")
+    return table
 
 
 @command()

@@ -14,22 +14,23 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..cache import recalled, remembered, sources
 from ..files import whole
 from ..locks import hold
 from ..model.checkpoint import Checkpoint
 from ..model.data import Dataset, load
+from ..model.graph import Graph
 from ..processes import end_with_parent
 from ..quantize.fold import fold
+from ..quantize.graph_rounding import fold_graph
 from ..quantize.network import QuantizedNetwork
-from ..quantize.ptq import quantize
-from ..quantize.rounding import Formats
 from ..rtl.devices import DEVICES
 from ..sim import engine
+from ..sim.frames import Frames
 from ..sim.measure import measure
-from .place import Wanted, place, with_rates
+from .frames import frames_for
+from .place import RATE_IMAGES, Wanted, place, with_rates
+from .quantise import formats_for, quantise
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,9 @@ class Named:
 
     @staticmethod
     def of(path: str) -> Named:
-        weights = fold(Checkpoint.load(path)).notes["checkpoint"]["weights"][:16]
+        checkpoint = Checkpoint.load(path)
+        folded = fold_graph(checkpoint) if isinstance(checkpoint.network, Graph) else fold(checkpoint)
+        weights = folded.notes["checkpoint"]["weights"][:16]
         return Named(path, weights, hashlib.sha256(Path(path).read_bytes()).hexdigest())
 
 
@@ -117,14 +120,16 @@ def explored(of: Sweep, checkpoint: Named, bits: int, pes: list[str]) -> list[Po
 
     @cache
     def made() -> tuple[QuantizedNetwork, float]:
-        network = quantize(fold(Checkpoint.load(checkpoint.path)), Formats(weight_bits=bits))
+        found = Checkpoint.load(checkpoint.path)
         training, test = _data(of.folder)
-        accuracy = float((engine.run(network, test.frames, threads=1).classes == test.labels).mean())
-        return with_rates(network, training.frames), accuracy
+        network = quantise(found, formats_for(found, per_channel=False, weight_bits=bits), training, "weights")
+        accuracy = float((engine.run(network, frames_for(network, test), threads=1).classes == test.labels).mean())
+        return with_rates(network, frames_for(network, training[:RATE_IMAGES])), accuracy
 
     def figures(pe: str) -> dict[str, Any]:
         network, accuracy = made()
-        cycles, bits = _cost(network, pe, of.pixels_a_beat, _data(of.folder)[1].frames[: of.images])
+        frames = frames_for(network, _data(of.folder)[1][: of.images])
+        cycles, bits = _cost(network, pe, of.pixels_a_beat, frames)
         found = {"accuracy": accuracy, "cycles": cycles, "memory_bits": bits}
         return found | {"connectivity": round(network.connectivity, 6)}
 
@@ -136,7 +141,7 @@ def explored(of: Sweep, checkpoint: Named, bits: int, pes: list[str]) -> list[Po
     ]
 
 
-def _cost(network: QuantizedNetwork, pe: str, beat: int | None, frames: np.ndarray) -> tuple[float, int]:
+def _cost(network: QuantizedNetwork, pe: str, beat: int | None, frames: Frames) -> tuple[float, int]:
     """Mean cycles per frame, back to back, and memory bits."""
     wanted = Wanted(device=pe, pixels_a_beat=beat) if pe in DEVICES else Wanted(pe, pixels_a_beat=beat)
     mapping = place(network, wanted)

@@ -18,11 +18,12 @@ import numpy as np
 from ..cache import remembered, sources
 from ..errors import UserError, require
 from ..model.data import load
-from ..quantize.network import QuantizedNetwork
+from ..quantize.network import Conv, Population, QuantizedNetwork
 from ..quantize.placement import Placement
 from ..rtl import routes
 from ..rtl.devices import DEVICES, Device
 from ..rtl.devices import device as find
+from ..rtl.latency import loop_latency
 from ..rtl.mapping import Mapping, map_network
 from ..rtl.planning import Load, balanced_pes, device_pes, needs, placement_for
 from ..rtl.pruning import kept_neurons
@@ -91,7 +92,6 @@ def place(network: QuantizedNetwork, wanted: Wanted | None = None) -> Mapping:
     if wanted.pes is not None:
         return mapped(parse_pes(wanted.pes, network, base.pixels_a_beat))
     if wanted.device is not None:
-        require(network.is_chain, "device", wanted.device, "--pe beside it: only chains of layers are planned")
         return mapped(planned_pes(find(wanted.device), network, base))
     if network.placement is not None:
         return mapped(list(network.placement.pes))
@@ -124,7 +124,7 @@ def planned_pes(device: Device, network: QuantizedNetwork, base: Placement) -> l
     return found["pes"]
 
 
-def cycles_on(frames: np.ndarray, trace: Trace) -> Callable[[Mapping], float]:
+def cycles_on(frames: Frames, trace: Trace) -> Callable[[Mapping], float]:
     """Cost of a mapping on `frames` with the spikes of `trace`: cycles per frame back to back plus cycles of a single
     frame.
     """
@@ -132,7 +132,7 @@ def cycles_on(frames: np.ndarray, trace: Trace) -> Callable[[Mapping], float]:
     def cycles(mapping: Mapping) -> float:
         events = events_of(mapping, frames, trace)
         stream, apart = predict(mapping, events), predict(mapping, events, apart=True)
-        return float(stream.result[-1] / len(frames) + apart.latency.mean())
+        return float(stream.result[-1] / len(stream.result) + apart.latency.mean())
 
     return cycles
 
@@ -205,15 +205,29 @@ def parse_pes(text: str, network: QuantizedNetwork, pixels_a_beat: int) -> list[
 
 
 def work(network: QuantizedNetwork, pixels_a_beat: int) -> tuple[list[Load], int]:
-    """Mean work per frame of each layer, by the network's event rates, and the beats per frame."""
+    """Mean work per frame of each layer, by the network's event rates, and the beats per frame.
+
+    Raises `UserError` for graphs that there is no hardware for.
+    """
     loads = []
     parts = zip(
         routes.ports_of(network), routes.rates_of(network, rates_of(network)), kept_neurons(network), strict=True
     )
-    for ports, rates, kept in parts:
+    for number, (ports, rates, kept) in enumerate(parts):
         operations = sum(values @ fan_out(port.edge) for port, values in zip(ports, rates, strict=True))
-        loads.append(Load(float(sum(values.sum() for values in rates)), float(operations), len(kept)))
-    return loads, -(-prod(network.inputs[0].shape) // max(1, pixels_a_beat))
+        events = float(sum(values.sum() for values in rates))
+        waits = network.steps * _wait(network.populations[number], ports)
+        loads.append(Load(events, float(operations), len(kept), waits))
+    pixels = sum(prod(given.shape) for given in network.inputs if network.is_chain or given.kind == "static")
+    return loads, -(-pixels // max(1, pixels_a_beat))
+
+
+def _wait(population: Population, ports: Sequence[routes.Port]) -> float:
+    """Cycles of a step in which a core waits for what comes back from it, at least."""
+    current = population.neuron.current is not None and population.neuron.current.enters == "new"
+    convolves = any(isinstance(port.edge.synapses, Conv) for port in ports)
+    latency = loop_latency(len(ports) > 1, current, convolves)
+    return max((latency / port.delay for port in ports if port.back), default=0.0)
 
 
 def rates_of(network: QuantizedNetwork) -> tuple[np.ndarray, ...]:
@@ -227,13 +241,13 @@ def with_rates(network: QuantizedNetwork, frames: Frames) -> QuantizedNetwork:
     return replace(network, rates=source_rates(network, some))
 
 
-def training_frames(network: QuantizedNetwork, folder: Path) -> np.ndarray:
+def training_frames(network: QuantizedNetwork, folder: Path) -> Frames:
     """The training images in `folder` on which event rates are measured."""
     training, _ = load(folder)
     return frames_for(network, training[:RATE_IMAGES])
 
 
-def timing(mapping: Mapping, frames: np.ndarray) -> tuple[Cycles, Cycles]:
+def timing(mapping: Mapping, frames: Frames) -> tuple[Cycles, Cycles]:
     """Predicted cycles of `frames` back to back, and of each alone."""
     measured = measure(mapping, frames)
     return measured.back_to_back, measured.apart

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from ..errors import require
 from ..rtl.devices import Device
 from ..rtl.mapping import Mapping
+from ..sim.frames import Frames
 from .place import timing
 
 
@@ -32,14 +32,15 @@ class Synthesis:
 def synth(
     mapping: Mapping,
     device: Device,
-    frames: np.ndarray,
+    frames: Frames,
     output: Path,
     command: str,
     seed: int = 1,
     progress: Callable[[str], None] = lambda line: None,
+    clock: float | None = None,
 ) -> Synthesis:
     """Build `mapping` for `device` in the folder `output`; `command` goes into its header, `seed` is that of the
-    tools' placement.
+    tools' placement. `clock`, in MHz, is that of the board; None: the board's own.
 
     Cycles are predicted for `frames`. `progress` is called with the name of each stage.
     """
@@ -48,8 +49,9 @@ def synth(
     from ..rtl.verilog import generate
 
     if device.placed:
-        design = board_design(mapping, board_of(device.name))
+        design = board_design(mapping, board_of(device.name, clock))
     else:
+        require(clock is None, "clock", clock, f"no clock: {device.name} is only synthesised")
         text = generate(mapping, command)
         design = Design("gradrtl", {"gradrtl.v": text}, {}, device.clock)
     report = synthesise(design, device, output, seed, progress)
