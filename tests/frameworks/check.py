@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import warnings
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import h5py
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
-from cases import FOLDER, Case, Framework
+from cases import FOLDER, Framework
 
 
 def same_files(framework: Framework, folder: Path) -> list[str]:
@@ -50,12 +51,11 @@ def _same(first: Any, second: Any) -> bool:
     return np.array_equal(first, second)
 
 
-def straight(framework: Framework, case: Case) -> Any:
-    """The records of a case's modules, by the importer of that framework; None where it has none."""
+def importer(framework: Framework) -> Callable[[Any, tuple[int, ...]], Any] | None:
+    """What makes records of a framework's modules; None where there is nothing."""
     from gradrtl.model import importing
 
-    importer = getattr(importing, f"from_{framework.name}", None)
-    return None if importer is None else importer(case.model, case.shape)
+    return getattr(importing, f"from_{framework.name}", None)
 
 
 def main() -> int:
@@ -86,8 +86,8 @@ def main() -> int:
         case, arrays = framework.made(kind)
         several = any(key.startswith("spikes_") and values.max() > 1 for key, values in arrays.items())
         sources = {"file": lambda kind=kind: read(FOLDER / f"{name}-{kind}.nir")} if case.exported else {}
-        if straight(framework, case) is not None:
-            sources["modules"] = lambda case=case: straight(framework, case)
+        if (straight := importer(framework)) is not None:
+            sources["modules"] = lambda case=case, straight=straight: straight(case.model, case.shape)
         for what, source in sources.items():
             try:
                 found = differences(graph_of(source(), arrays), arrays, not several)

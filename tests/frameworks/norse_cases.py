@@ -108,7 +108,7 @@ def pooled(grid: Grid) -> Case:
         convolution(grid, 4, 2, 3, padding=1, bias=False),
         norm(grid, 4),
         box(0.875, 0.1),
-        nn.MaxPool2d(2),
+        nn.AvgPool2d(2),
         convolution(grid, 3, 4, 2, bias=False),
         box(0.75, 0.2),
         nn.AvgPool2d(2),

@@ -117,7 +117,7 @@ def pooled(grid: Grid) -> Case:
     parts = {
         "conv1": convolution(grid, 4, 2, 3, padding=1),
         "norm": norm(grid, 4),
-        "spk1": iaf(1.0, spike_fn=sa.SingleSpike),
+        "spk1": iaf(1.03, spike_fn=sa.SingleSpike),
         "pool1": nn.AvgPool2d(2),
         "flat": nn.Flatten(),
         "fc": linear(grid, OUTPUTS, 36),
@@ -138,7 +138,8 @@ def run(model: nn.Sequential, frames: np.ndarray) -> dict[str, np.ndarray]:
                 part.reset_states()
             now = part(now)
             if isinstance(part, sl.StatefulLayer):
-                found[name] = now.numpy().reshape(FRAMES, STEPS, -1)
+                key = f"{name}.lif" if isinstance(part, sl.LIFRecurrent) else name
+                found[key] = now.numpy().reshape(FRAMES, STEPS, -1)
     return found
 
 

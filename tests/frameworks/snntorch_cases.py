@@ -148,13 +148,13 @@ def rsynaptic_zero(grid: Grid) -> Case:
     )
 
 
-def max_pooled(grid: Grid) -> Case:
-    """Batch normalisation, max pooling of spikes and a read-out of membranes, which the export has no node for."""
+def read_out(grid: Grid) -> Case:
+    """Batch normalisation and a read-out of membranes, which the export has no node for."""
     parts = {
         "conv1": convolution(grid, 4, 2, 3, padding=1),
         "norm": norm(grid, 4),
-        "lif1": leaky((4, 6, 6), 0.75),
-        "pool1": nn.MaxPool2d(2),
+        "lif1": leaky((4, 6, 6), 0.75, 1.03),
+        "pool1": nn.AvgPool2d(2),
         "flat": nn.Flatten(),
         "fc": linear(grid, OUTPUTS, 36),
         "out": leaky(OUTPUTS, 0.9, reset="none", output=True),
@@ -210,7 +210,7 @@ FRAMEWORK = Framework(
         "rleaky-one-to-one": rleaky_one_to_one,
         "rsynaptic": rsynaptic,
         "rsynaptic-zero": rsynaptic_zero,
-        "max-pool": max_pooled,
+        "read-out": read_out,
     },
     run,
     export,

@@ -85,16 +85,15 @@ def conv_dilated(grid: Grid) -> Case:
 
 
 def pooled(grid: Grid) -> Case:
-    """Max pooling, normalisation and votes, which the export has no node for; multi-step mode."""
+    """Normalisation, which the export has no node for; multi-step mode."""
     parts = {
         "conv1": convolution(grid, 4, 2, 3, kind=layer.Conv2d, padding=1, bias=False),
         "norm": norm(grid, 4, layer.BatchNorm2d),
-        "sn1": neuron.IFNode(1.0, v_reset=None),
-        "pool1": layer.MaxPool2d(2),
+        "sn1": neuron.IFNode(1.03, v_reset=None),
+        "pool1": layer.AvgPool2d(2),
         "flat": layer.Flatten(),
-        "fc": linear(grid, 2 * OUTPUTS, 36, kind=layer.Linear),
+        "fc": linear(grid, OUTPUTS, 36, kind=layer.Linear),
         "sn2": neuron.LIFNode(2.0, True, 1.0),
-        "vote": layer.VotingLayer(2),
     }
     model = nn.Sequential(OrderedDict(parts))
     functional.set_step_mode(model, "m")
@@ -124,7 +123,8 @@ def run(model: nn.Sequential, frames: np.ndarray) -> dict[str, np.ndarray]:
             for name, part in model.named_children():
                 now = part(now)
                 if isinstance(part, (neuron.BaseNode, layer.LinearRecurrentContainer)):
-                    found.setdefault(name, []).extend(now.numpy().copy() if several else [now.numpy().copy()])
+                    key = f"{name}.lif" if isinstance(part, layer.LinearRecurrentContainer) else name
+                    found.setdefault(key, []).extend(now.numpy().copy() if several else [now.numpy().copy()])
     functional.reset_net(model)
     return {name: np.stack(values, axis=1) for name, values in found.items()}
 

@@ -1,0 +1,146 @@
+"""Modules of frameworks as records. `make frameworks` compares them with the frameworks themselves, spike for spike."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from gradrtl.errors import UserError
+from gradrtl.model.importing import from_norse, from_sinabs, from_snntorch, from_spikingjelly, reference
+from gradrtl.model.importing.convention import Convention
+from gradrtl.model.importing.graph import import_graph
+
+
+def neurons(framework: str, name: str, **fields: Any) -> nn.Module:
+    """A module without behaviour that looks like one of a framework."""
+    made = type(name, (nn.Module,), {"__module__": f"{framework}.layers"})()
+    for field, value in fields.items():
+        setattr(made, field, value)
+    return made
+
+
+def leaky(name: str = "Leaky", **fields: Any) -> nn.Module:
+    given = {"beta": 0.5, "threshold": 1.0, "reset_mechanism": "subtract", "reset_delay": True, "output": False}
+    return neurons("snntorch", name, **{**given, "inhibition": False, **fields})
+
+
+def linear(weight: list[list[float]], bias: list[float] | None = None) -> nn.Linear:
+    made = nn.Linear(len(weight[0]), len(weight), bias=bias is not None)
+    made.weight.data = torch.tensor(weight)
+    if bias is not None:
+        made.bias.data = torch.tensor(bias)
+    return made
+
+
+def train(record: Any, framework: str, name: str = "1", steps: int = 8) -> list[int]:
+    """The spikes of one neuron for an input of 1 in each step."""
+    graph = import_graph(record, Convention.of(framework))
+    traces = reference.run(graph.structure, {"input": np.ones((1, steps, 1))})
+    return traces.spikes[name][0, :, 0].tolist()
+
+
+def test_snntorch_subtracts_a_step_late():
+    """By hand: u = u / 2 + 3 / 4, and 1 less where u was above 1 in the step before."""
+    record = from_snntorch(nn.Sequential(linear([[0.75]]), leaky()), (1,))
+    assert train(record, "snntorch") == [0, 1, 0, 0, 1, 0, 0, 1]
+    record = from_snntorch(nn.Sequential(linear([[0.75]]), leaky(reset_delay=False)), (1,))
+    assert train(record, "snntorch") == [0, 1, 0, 1, 0, 1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("fields", "reset"),
+    [
+        ({}, "subtract-delayed"),
+        ({"reset_delay": False}, "subtract"),
+        ({"reset_mechanism": "zero"}, "value"),
+        ({"reset_mechanism": "none"}, "none"),
+        ({"name": "Synaptic", "alpha": 0.5, "reset_mechanism": "zero"}, "value-held"),
+    ],
+)
+def test_each_layer_has_its_own_reset(fields, reset):
+    record = from_snntorch(nn.Sequential(linear([[1.0]]), leaky(**fields), linear([[1.0]]), leaky()), (1,))
+    assert record.nodes["1"].fields["convention"]["reset"] == reset
+    assert record.nodes["3"].fields["convention"]["reset"] == "subtract-delayed"
+
+
+def test_a_last_layer_that_is_never_reset_is_a_read_out():
+    layers = nn.Sequential(linear([[1.0]]), leaky(reset_mechanism="none", output=True))
+    assert from_snntorch(layers, (1,)).nodes["1"].type == "LI"
+
+
+def test_normalisation_enters_the_weights_and_dropout_does_nothing():
+    norm = nn.BatchNorm1d(1)
+    norm.running_mean, norm.running_var = torch.tensor([0.5]), torch.tensor([4.0 - norm.eps])
+    norm.weight.data, norm.bias.data = torch.tensor([6.0]), torch.tensor([0.25])
+    record = from_snntorch(nn.Sequential(linear([[1.0, 2.0]]), norm, nn.Dropout(), leaky()), (2,))
+    assert list(record.nodes) == ["input", "0", "3", "output"]
+    assert record.nodes["0"].type == "Affine"
+    assert np.allclose(record.nodes["0"].fields["weight"], [[3.0, 6.0]])
+    assert np.allclose(record.nodes["0"].fields["bias"], [-1.25])
+
+
+def test_a_loop_is_heard_a_step_later():
+    """By hand: u = u / 2 + 1 / 2, 1 / 2 more and 9 / 10 less after a spike."""
+    made = leaky("RLeaky", all_to_all=True, recurrent=linear([[0.5]], [0.0]), threshold=0.9)
+    assert train(from_snntorch(nn.Sequential(linear([[0.5]]), made), (1,)), "snntorch", "1.lif") == [
+        0, 0, 0, 1, 0, 0, 0, 1,
+    ]  # fmt: skip
+
+
+def test_spikingjelly_divides_its_input_or_not():
+    def of(**fields: Any) -> list[int]:
+        given = {"tau": 4.0, "v_threshold": 0.4, "v_reset": 0.0, **fields}
+        layers = nn.Sequential(linear([[1.0]]), neurons("spikingjelly", "LIFNode", **given))
+        return train(from_spikingjelly(layers, (1,)), "spikingjelly", steps=4)
+
+    assert of(decay_input=True) == [0, 1, 0, 1]
+    assert of(decay_input=False) == [1, 1, 1, 1]
+    assert of(decay_input=False, v_threshold=1.75) == [0, 1, 0, 1]
+
+
+def test_spikingjelly_has_soft_resets():
+    def of(reset: float | None) -> list[int]:
+        made = neurons("spikingjelly", "IFNode", v_threshold=1.5, v_reset=reset)
+        return train(from_spikingjelly(nn.Sequential(linear([[1.0]]), made), (1,)), "spikingjelly", steps=6)
+
+    assert of(None) == [0, 1, 1, 0, 1, 1]
+    assert of(0.0) == [0, 1, 0, 1, 0, 1]
+
+
+def test_norse_has_rates_and_steps_of_time():
+    parameters = SimpleNamespace(tau_mem_inv=250.0, v_leak=0.0, v_th=0.4, v_reset=0.0)
+    parameters.reset_method = SimpleNamespace(__name__="reset_subtract")
+    layers = nn.Sequential(linear([[1.0]]), neurons("norse", "LIFBoxCell", p=parameters, dt=1e-3))
+    record = from_norse(layers, (1,))
+    assert train(record, "norse", steps=4) == [0, 1, 0, 1]
+    assert record.nodes["1"].fields["convention"]["reset"] == "subtract"
+
+
+def test_sinabs_decays_exponentially():
+    fields = {"tau_mem": 1 / np.log(2.0), "tau_syn": None, "min_v_mem": None, "norm_input": False}
+    reset = type("MembraneReset", (), {})()
+    spike = type("SingleSpike", (), {})
+    made = neurons("sinabs", "LIFSqueeze", **fields, spike_threshold=1.45, spike_fn=spike, reset_fn=reset)
+    record = from_sinabs(nn.Sequential(linear([[1.0]]), made), (1,))
+    assert train(record, "sinabs", steps=4) == [0, 1, 0, 1]
+
+
+def test_what_cannot_be_imported_is_one_line():
+    for layers, message in (
+        ((nn.MaxPool2d(2),), "module 1 is MaxPool2d, expected Linear, "),
+        ((leaky(inhibition=True),), "module 1 inhibition is True, expected False"),
+        ((leaky(graded_spikes_factor=2.0),), "module 1 graded_spikes_factor is 2.0, expected 1"),
+        ((leaky(beta=-0.5),), "module 1 beta is 0.0, expected above 0"),
+        ((leaky(), nn.BatchNorm1d(1)), "module 2 behind is LIF, expected a Linear or a convolution"),
+    ):
+        with pytest.raises(UserError) as caught:
+            from_snntorch(nn.Sequential(linear([[1.0]]), *layers), (1,))
+        assert str(caught.value).startswith(message)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match="modules is none"):
+        from_snntorch(nn.Sequential(), (1,))
