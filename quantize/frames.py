@@ -1,4 +1,4 @@
-"""Frames: what the inputs of a network see, of images or as it was recorded; and whether they fit."""
+"""Whether frames fit the inputs of a network."""
 
 from __future__ import annotations
 
@@ -7,31 +7,7 @@ from math import prod
 import numpy as np
 
 from ..errors import require
-from ..model.sequences import Images, strips
-from .interface import PIXEL_BITS, Input
-
-
-def frames_of_images(given: Input, steps: int, images: Images) -> Images:
-    """Frames of one input from uint8 `images`, `[n, channels, height, width]`, NumPy or torch.
-
-    Static inputs see the pixels, `[n, sources]`; graded ones the highest bits of them, a strip of rows at each step,
-    `[n, steps, sources]`.
-
-    Raises
-    ------
-    UserError
-        The input takes spikes, or images of another shape.
-    """
-    require(given.kind != "spikes", "input.kind", given.kind, "static or graded: a data set of images")
-    count, shape, sources = len(images), tuple(images.shape[1:]), prod(given.shape)
-    if given.kind == "static":
-        require(prod(shape) == sources, "image pixels", prod(shape), f"{sources}, what the network reads")
-        return images.reshape(count, sources)
-    require(len(given.shape) == 3, "input.shape", given.shape, "(channels, rows, width), a strip of an image")
-    channels, height, width = given.shape
-    whole = (channels, steps * height, width)
-    require(shape == whole, "image shape", shape, f"{whole}, read in {steps} strips")
-    return (strips(images, steps) >> (PIXEL_BITS - given.bits)).reshape(count, steps, sources)
+from .interface import Input
 
 
 def check_frames(given: Input, frames: np.ndarray, steps: int, field: str) -> None:

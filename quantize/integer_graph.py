@@ -28,9 +28,9 @@ from ..errors import UserError, require, within
 from ..model.neurons import max_pool
 from ..shapes import Pool
 from . import states
-from .frames import frames_of_images
 from .graph import Edge
 from .graph_rounding import CLOSE
+from .images import frames_of_images
 from .integer_module import EXACT_FLOAT32, MARGIN, largest_integer, nearest
 from .network import Conv, QuantizedNetwork
 from .neuron import State

@@ -30,7 +30,8 @@ from ..model.memory import keep_freed_memory
 from ..model.train import batches, evaluate, learning_rate, loss_for, objective
 from .config import QatConfig
 from .fold import FloatNetwork
-from .frames import check_frames, frames_of_images
+from .frames import check_frames
+from .images import frames_of_images
 from .integer_graph import IntegerGraph
 from .integer_module import IntegerNetwork
 from .living import without_dead

@@ -343,14 +343,14 @@ GRAPH = (
     ),
     Mutant(
         "counts of all bits",
-        "quantize/frames.py",
+        "quantize/images.py",
         ">> (PIXEL_BITS - given.bits)",
         "& ((1 << given.bits) - 1)",
         "graded inputs see the lowest bits of pixels",
     ),
     Mutant(
         "strips of another image",
-        "quantize/frames.py",
+        "quantize/images.py",
         'require(shape == whole, "image shape"',
         'require(True, "image shape"',
         "an image that does not fit the steps is cut all the same",

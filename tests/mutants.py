@@ -52,6 +52,7 @@ UNITS = {
     "gradrtl/steps/notes.py": ("test_steps_notes.py",),
     "gradrtl/steps/place.py": ("test_steps_place.py", "test_rtl_planning.py"),
     "quantize/frames.py": ("test_steps_frames.py", "test_quantize_graph.py"),
+    "quantize/images.py": ("test_steps_frames.py", "test_quantize_integer_graph.py"),
     "quantize/integer_graph.py": ("test_quantize_integer_graph.py", "test_quantize_qat_network.py"),
     "quantize/reals.py": ("test_quantize_integer_graph.py",),
     "quantize/recordings.py": ("test_quantize_qat_network.py",),

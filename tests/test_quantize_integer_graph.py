@@ -18,9 +18,9 @@ from test_quantize_graph_rounding import EXACT, checkpoint, network_of
 
 from gradrtl.errors import UserError
 from gradrtl.quantize import integer_graph
-from gradrtl.quantize.frames import frames_of_images
 from gradrtl.quantize.graph_ptq import weight_units
 from gradrtl.quantize.graph_rounding import GraphFormats, at_units, fold_graph, reals_of
+from gradrtl.quantize.images import frames_of_images
 from gradrtl.quantize.integer_graph import IntegerGraph
 from gradrtl.quantize.network import Connection, Dense, Input, IntNeuron, Population, QuantizedNetwork
 from gradrtl.quantize.reals import of_integers

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import UserError, require
 from ..model.data import Dataset, load
-from ..quantize.frames import frames_of_images
+from ..quantize.images import frames_of_images
 from ..quantize.network import QuantizedNetwork
 from ..samples import IMAGES
 from ..sim.frames import check
@@ -21,7 +21,7 @@ DATA = Path("data/mnist")
 def frames_for(network: QuantizedNetwork, data: Dataset) -> Any:
     """Frames of a data set of images, uint8; `UserError` if the network needs others.
 
-    Those of an input are `quantize.frames.frames_of_images`; of a network with several inputs, a tuple of these.
+    Those of an input are `quantize.images.frames_of_images`; of a network with several inputs, a tuple of these.
     """
     found = tuple(frames_of_images(given, network.steps, data.images) for given in network.inputs)
     return found[0] if len(found) == 1 else found
