@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import UserError, require
-from .options import at_least, bar, given_only, network_argument, output_file, speaker, whole_command
+from ..model.importing.convention import COMPARES, FRAMEWORKS, GAINS, INTEGRATORS, RESETS, SPIKES, SYNAPSES
+from .options import at_least, given_only, network_argument, output_file, search_bar, speaker, whole_command
 from .output import command, figures
 
 if TYPE_CHECKING:
     from ..steps.importing import Imported, Row
-
-FRAMEWORKS = ("nir", "snntorch", "norse", "sinabs", "spikingjelly", "rockpool", "spyx")
-RESETS = ("value", "value-held", "subtract", "subtract-delayed", "none")
 
 
 @command("import")
@@ -24,22 +22,22 @@ RESETS = ("value", "value-held", "subtract", "subtract-delayed", "none")
 @click.option("-o", "--output", default="build/network.npz", type=click.Path(path_type=Path), help="- is stdout.")
 @click.option(
     "--framework",
-    type=click.Choice(FRAMEWORKS),
+    type=click.Choice(list(FRAMEWORKS)),
     help="Whose convention the next options start from.  [default: the recording's, or nir]",
 )
 @click.option("--dt", type=float, help="Time of a step, in the unit of the file.")
-@click.option("--integrator", type=click.Choice(["euler", "exponential"]), help="How states decay.")
+@click.option("--integrator", type=click.Choice(INTEGRATORS), help="How states decay.")
 @click.option("--reset", type=click.Choice(RESETS), help="What a spike does to the membrane.")
-@click.option("--compare", type=click.Choice(["gt", "ge"]), help="Whether a membrane equal to the threshold spikes.")
-@click.option("--spikes", type=click.Choice(["single", "multi"]), help="Spikes of a neuron in a step.")
+@click.option("--compare", type=click.Choice(COMPARES), help="Whether a membrane equal to the threshold spikes.")
+@click.option("--spikes", type=click.Choice(SPIKES), help="Spikes of a neuron in a step.")
 @click.option(
     "--gain",
-    type=click.Choice(["nir", "resistance", "one", "undecayed"]),
+    type=click.Choice(GAINS),
     help="What multiplies the sum on its way into the membrane.",
 )
 @click.option(
     "--synapse",
-    type=click.Choice(["nir", "jump", "decayed"]),
+    type=click.Choice(SYNAPSES),
     help="What multiplies it on its way into a synaptic current.",
 )
 @click.option("--steps", type=int, callback=at_least(1), help="Steps of a frame.  [default: those of the frames]")
@@ -114,14 +112,7 @@ def import_(
     say(f"convention {convention.line}")
     findings = Findings()
     try:
-        with bar("search", 100) as advance:
-            done = 0.0
-
-            def progress(number: int, total: int) -> None:
-                nonlocal done
-                advance(100 * number / total - done)
-                done = 100 * number / total
-
+        with search_bar() as progress:
             made = import_nir(
                 record, convention, asked, formats,
                 lambda graph: load_samples(graph, kind, calibrate, labels, reference), findings, search, progress,

@@ -193,6 +193,20 @@ def bar(what: str, total: int) -> Iterator[Callable[..., None]]:
 
 
 @contextmanager
+def search_bar() -> Iterator[Callable[[int, int], None]]:
+    """The progress bar of a search; yields a function of the number of trials done and of all of them."""
+    with bar("search", 100) as advance:
+        done = 0.0
+
+        def progress(number: int, total: int) -> None:
+            nonlocal done
+            advance(100 * number / total - done)
+            done = 100 * number / total
+
+        yield progress
+
+
+@contextmanager
 def output_file(path: Path) -> Iterator[Path]:
     """Yield a path to write to. Its contents then appear at `path`, complete, or on stdout if `path` is `-`."""
     if path != STDOUT:

@@ -13,10 +13,10 @@ from ..model.config import NO_TARGET, TrainConfig
 from ..quantize.config import AS_TRAINED, QatConfig
 from .options import (
     STDOUT,
-    bar,
     data_option,
     given_only,
     output_file,
+    search_bar,
     setting_options,
     show_epoch,
     speaker,
@@ -134,14 +134,7 @@ def quantize(
     if output != STDOUT:
         check_writable(output)
         resume = output.with_suffix(".resume.pt")
-    with bar("search", 100) as advance:
-        done = 0.0
-
-        def progress(number: int, total: int) -> None:
-            nonlocal done
-            advance(100 * number / total - done)
-            done = 100 * number / total
-
+    with search_bar() as progress:
         made = quantise(
             trained, formats, training, method, connectivity=connectivity, resume=resume, on_epoch=show_epoch,
             progress=progress, on_resume=lambda epochs: say(f"resumes after epoch {epochs} of fine-tuning"), **given,

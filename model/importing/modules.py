@@ -22,6 +22,12 @@ def array(value: Any) -> np.ndarray:
     return np.asarray(value.detach().cpu().numpy() if hasattr(value, "detach") else value, dtype=np.float64)
 
 
+def time_constant(decay: np.ndarray) -> np.ndarray:
+    """In steps, so that a state keeps `decay` of itself in a step of the integrator euler; infinite for 1."""
+    with np.errstate(divide="ignore"):
+        return np.asarray(1.0 / (1.0 - decay))
+
+
 def sequence(
     model: Any, shape: Sequence[int], neuron: Callable[[str, Any, bool], Record | None], framework: str
 ) -> Record:

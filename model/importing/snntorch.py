@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import require
-from .modules import array, linear, looped, sequence
+from .modules import array, linear, looped, sequence, time_constant
 from .records import Record
 
 CURRENT = ("Synaptic", "RSynaptic")
@@ -59,8 +59,7 @@ def _tau(where: str, name: str, part: Any) -> np.ndarray:
     """The time constant, in steps, of the decay `name`, which snnTorch clamps to 0 to 1."""
     decay = np.clip(array(getattr(part, name)), 0.0, 1.0)
     require(bool((decay > 0).all()), f"{where} {name}", float(decay.min()), "above 0")
-    with np.errstate(divide="ignore"):
-        return np.asarray(1.0 / (1.0 - decay))
+    return time_constant(decay)
 
 
 def _reset(where: str, kind: str, part: Any) -> str:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from ...errors import require
-from .modules import array, linear, looped, sequence
+from .modules import array, linear, looped, sequence, time_constant
 from .records import Record
 
 NEURONS = ("IFNode", "LIFNode", "ParametricLIFNode", "CUBALIFNode")
@@ -54,8 +52,7 @@ def _neuron(name: str, part: Any, last: bool) -> Record | None:
     if kind == "CUBALIFNode":
         require(reset == 0.0, f"module {name} v_reset", reset, "0 or None")
         convention["synapse"] = "jump"
-        with np.errstate(divide="ignore"):
-            tau_mem, tau_syn = (1.0 / (1.0 - array(decay)) for decay in (part.v_decay, part.c_decay))
+        tau_mem, tau_syn = (time_constant(array(decay)) for decay in (part.v_decay, part.c_decay))
         return Record("CubaLIF", {**fields, "tau_mem": tau_mem, "tau_syn": tau_syn, "w_in": 1.0, "v_leak": 0.0})
     tau = 1.0 / array(part.w.sigmoid()) if kind == "ParametricLIFNode" else array(part.tau)
     if part.decay_input:
