@@ -60,6 +60,7 @@ UNITS = {
     "model/importing/graph.py": ("test_model_importing_graph.py",),
     "model/importing/hdf5.py": ("test_model_importing_hdf5.py",),
     "model/importing/linear.py": ("test_model_importing_graph.py",),
+    "model/importing/modules.py": ("test_model_importing_modules.py",),
     "model/importing/neurons.py": ("test_model_importing_neurons.py",),
     "model/importing/structure.py": ("test_model_importing_neurons.py", "test_model_importing_graph.py"),
     "quantize/imported.py": ("test_model_importing_neurons.py", "test_model_importing_graph.py"),

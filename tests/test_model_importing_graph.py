@@ -6,6 +6,7 @@ import nir_files
 import numpy as np
 import pytest
 
+from gradrtl.errors import UserError
 from gradrtl.model.importing import reference
 from gradrtl.model.importing.convention import Convention
 from gradrtl.model.importing.graph import import_graph
@@ -36,6 +37,57 @@ def test_random_graphs_are_exact(seed):
     _, floats, integers = both(record, frames_for(record, seed))
     for name, spikes in floats.items():
         np.testing.assert_array_equal(spikes, integers[name], err_msg=name)
+
+
+def max_pooled(pools, between, size=9):
+    """IF neurons of maps, nodes `between` them and max pools of `pools` pixels, and IF neurons behind all of them.
+
+    `size`: of the maps that are pooled.
+    """
+    weight = np.random.default_rng(3).integers(-3, 5, (2, 1, 3, 3)) / 4
+    nodes = {"input": nir_files.given(1, 9, 9), "conv": nir_files.node("Conv2d", weight=weight, stride=1, padding=1),
+             "first": nir_files.integrate(1.0), **between}  # fmt: skip
+    for number, pool in enumerate(pools):
+        nodes[f"pool{number}"] = nir_files.node("MaxPool2d", kernel_size=pool, stride=pool)
+        size //= pool
+    weight = np.random.default_rng(4).integers(-3, 5, (5, 2 * size * size)) / 4
+    nodes |= {"fc": nir_files.node("Linear", weight=weight), "second": nir_files.integrate(2.0)}
+    nodes["output"] = nir_files.taken(5)
+    return nir_files.graph(nodes, " -> ".join(nodes))
+
+
+@pytest.mark.parametrize(
+    ("pools", "between"),
+    [
+        ([2], {}),
+        ([4], {}),
+        ([2, 2], {}),
+        ([3], {"delay": nir_files.node("Delay", delay=2e-4), "scale": nir_files.node("Scale", scale=2.0)}),
+    ],
+)
+def test_max_pools_are_exact(pools, between):
+    record = max_pooled(pools, between)
+    network, floats, integers = both(record, frames_for(record, 5, 4))
+    (connection,) = network.population("second").inputs
+    assert (connection.pool.kind, connection.pool.size) == ("max", np.prod(pools))
+    assert 0.05 < floats["second"].mean() < 0.6
+    np.testing.assert_array_equal(floats["second"], integers["second"])
+
+
+@pytest.mark.parametrize(
+    ("between", "message"),
+    [
+        ({"scale": nir_files.node("Scale", scale=-1.0)}, "node pool0 is a max pool of sums or inputs, expected one of"),
+        ({"scale": nir_files.node("Scale", scale=[1.0, 2.0])}, "node pool0 is a max pool of sums or inputs"),
+        ({"points": nir_files.node("Conv2d", weight=np.ones((2, 2, 1, 1)), stride=1)}, "node pool0 is a max pool of"),
+        ({"sum": nir_files.node("SumPool2d", kernel_size=2, stride=2)}, "node pool0 is a max pool of sums"),
+        ({"wait": nir_files.node("Delay", delay=[1e-4, 2e-4])}, "node pool0 is a max pool of sums or inputs"),
+        ({"pool": nir_files.node("MaxPool2d", kernel_size=3, stride=2)}, "node pool windows is 3 pixels, expected sq"),
+    ],
+)
+def test_max_pools_of_other_things_are_refused(between, message):
+    with pytest.raises(UserError, match=message):
+        import_graph(max_pooled([2], between, 4 if {"sum", "pool"} & {*between} else 9), Convention())
 
 
 def test_thresholds_are_the_least_integers_that_spike():

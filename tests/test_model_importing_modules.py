@@ -14,6 +14,8 @@ from gradrtl.errors import UserError
 from gradrtl.model.importing import from_norse, from_sinabs, from_snntorch, from_spikingjelly, reference
 from gradrtl.model.importing.convention import Convention
 from gradrtl.model.importing.graph import import_graph
+from gradrtl.quantize.imported import Asked, quantize_imported
+from gradrtl.sim import engine
 
 
 def neurons(framework: str, name: str, **fields: Any) -> nn.Module:
@@ -130,9 +132,54 @@ def test_sinabs_decays_exponentially():
     assert train(record, "sinabs", steps=4) == [0, 1, 0, 1]
 
 
+@pytest.mark.parametrize(
+    ("pools", "populations"),
+    [
+        ([nn.MaxPool2d(2)], 2),
+        ([nn.MaxPool2d(2), nn.Dropout(), nn.MaxPool2d(2)], 2),
+        ([nn.MaxPool2d(3)], 2),  # the last row and column are dropped
+        ([nn.MaxPool2d(3, stride=2, padding=1)], 3),
+        ([nn.MaxPool2d((2, 1))], 3),
+        ([nn.MaxPool2d(2), nn.MaxPool2d(2, stride=1)], 3),
+    ],
+)
+def test_a_max_pool_is_one_where_a_neuron_of_its_window_spikes(pools, populations):
+    def integrate(threshold: float) -> nn.Module:
+        return neurons("spikingjelly", "IFNode", v_threshold=threshold, v_reset=0.0)
+
+    torch.manual_seed(0)
+    first, second = nn.Conv2d(1, 3, 3, bias=False), nn.Conv2d(3, 4, 2, bias=False)
+    for layer in (first, second):
+        layer.weight.data = torch.randint(-4, 6, layer.weight.shape) / 8
+    layers = nn.Sequential(first, integrate(1.5), *pools, second, integrate(1.25))
+    frames = (torch.rand(3, 6, 1, 10, 10) < 0.3).float()
+    expected, states = [], [torch.zeros(1), torch.zeros(1)]
+    for now in frames.transpose(0, 1):
+        for index, (layer, threshold) in enumerate(((first, 1.5), (second, 1.25))):
+            now = layer(nn.Sequential(*pools).eval()(now) if index else now).detach()
+            membrane = states[index] + now
+            now = (membrane >= threshold).float()
+            states[index] = membrane * (1 - now)
+        expected.append(now.flatten(1).numpy())
+    graph = import_graph(from_spikingjelly(layers, (1, 10, 10)), Convention.of("spikingjelly"))
+    assert len(graph.populations) == populations
+    name = graph.populations[-1].name
+    spikes = np.stack(expected, axis=1)
+    assert 0.05 < spikes.mean() < 0.7
+    given = frames.numpy().reshape(3, 6, -1)
+    np.testing.assert_array_equal(reference.run(graph.structure, {"input": given}).spikes[name], spikes)
+    network = quantize_imported(graph, Asked(6))
+    trace = engine.run(network, given.astype(np.uint8), trace="spikes").trace
+    np.testing.assert_array_equal(trace.spikes[-1], spikes)
+
+
 def test_what_cannot_be_imported_is_one_line():
     for layers, message in (
-        ((nn.MaxPool2d(2),), "module 1 is MaxPool2d, expected Linear, "),
+        ((nn.MaxPool1d(2),), "module 1 is MaxPool1d, expected Linear, "),
+        ((nn.MaxPool2d(2),), "module 1 behind is Linear, expected neurons: spikes are pooled, no sums"),
+        ((leaky(), nn.MaxPool2d(2, ceil_mode=True)), "module 2 ceil_mode is True, expected False"),
+        ((leaky(), nn.MaxPool2d(2, dilation=2)), "module 2 dilation is 2, expected 1"),
+        ((leaky(), nn.MaxPool2d(2, return_indices=True)), "module 2 return_indices is True, expected False"),
         ((leaky(inhibition=True),), "module 1 inhibition is True, expected False"),
         ((leaky(graded_spikes_factor=2.0),), "module 1 graded_spikes_factor is 2.0, expected 1"),
         ((leaky(beta=-0.5),), "module 1 beta is 0.0, expected above 0"),

@@ -13,7 +13,7 @@ from ...shapes import LARGEST_SIZE
 from .records import Record
 
 CONVOLUTIONS = ("Conv1d", "Conv2d")
-POOLS = ("SumPool2d", "AvgPool2d")
+POOLS = ("SumPool2d", "AvgPool2d", "MaxPool2d")  # NIR has no MaxPool2d: it comes from modules
 DENSE = ("Linear", "Affine")
 BIASED = ("Affine", *CONVOLUTIONS)
 LINEAR = (*DENSE, *CONVOLUTIONS, *POOLS, "Scale", "Flatten", "Delay", "Input", "Output")

@@ -139,8 +139,10 @@ class Operator:
     def _pooled(self, where: str, node: Record, shape: Shape) -> Operator:
         size = pool_kernel(where, node)
         frame = window(where, node, size)
-        worth = 1 / prod(size) if node.type == "AvgPool2d" else 1.0
         plain = frame.stride == size and frame.before == frame.after == (0, 0) and size[0] == size[1] <= LARGEST_POOL
+        if node.type == "MaxPool2d":
+            return self._largest(where, size[0], plain, shape)
+        worth = 1 / prod(size) if node.type == "AvgPool2d" else 1.0
         fits = self.factors is not None and self.pool is None and self.poolable and len(settled(self.source_shape)) == 3
         if plain and fits and size[0] > 1 and self.delays.size == 1 and self._uniform_factors:
             assert self.factors is not None
@@ -150,6 +152,19 @@ class Operator:
         full = np.zeros((channels, channels, *size))
         full[np.arange(channels), np.arange(channels)] = worth
         return self._convolved(where, full, frame, shape)
+
+    def _largest(self, where: str, size: int, plain: bool, shape: Shape) -> Operator:
+        """With a max pool behind it: of spikes as they are, or as another max pool leaves them."""
+        spikes = self.poolable and self._uniform_factors and self.factors is not None and self.factors[0] > 0
+        before = 1 if self.pool is None else self.pool.size
+        spikes = spikes and self.delays.size == 1 and (self.pool is None or self.pool.kind == "max")
+        require(spikes, where, "a max pool of sums or inputs", "one of spikes: right behind neurons")
+        accepted = f"square windows beside each other, of at most {LARGEST_POOL} pixels a side"
+        require(plain and before * size <= LARGEST_POOL, f"{where} windows", f"{size} pixels", accepted)
+        assert self.factors is not None
+        return replace(
+            self, shape=shape, pool=Pool("max", before * size), factors=np.full(prod(shape), self.factors[0])
+        )
 
     @property
     def _uniform_factors(self) -> bool:

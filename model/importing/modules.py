@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from ...errors import UserError, require
+from .neurons import SPIKING
 from .records import GRAPH, Record
 
 PLAIN = ("Linear", "Conv1d", "Conv2d", "Flatten", "AvgPool2d", "SumPool2d")
+MAX = "MaxPool2d"
 NORMS = ("BatchNorm1d", "BatchNorm2d")
 IGNORED = ("Dropout", "Dropout2d", "Identity")  # they do nothing when a trained network runs
 WEIGHTED = ("Linear", "Affine", "Conv1d", "Conv2d")
@@ -59,9 +61,15 @@ def sequence(
             last = next(reversed(nodes))
             nodes[last] = _normalised(name, nodes[last], part)
             continue
+        if kind == MAX:
+            before = nodes[next(reversed(nodes))].type
+            pooled = before in (*SPIKING, GRAPH, MAX)
+            require(pooled, f"module {name} behind", before, "neurons: spikes are pooled, no sums")
+            nodes |= _max_pool(f"module {name}", name, part)
+            continue
         made = _plain(kind, part) if kind in PLAIN else neuron(name, part, index == len(children) - 1)
         if made is None:
-            known = ", ".join((*PLAIN, *NORMS))
+            known = ", ".join((*PLAIN, MAX, *NORMS))
             raise UserError.of(f"module {name}", kind, f"{known}, or neurons of {framework}")
         nodes[name] = made
     nodes["output"] = Record("Output")
@@ -74,10 +82,7 @@ def _plain(kind: str, part: Any) -> Record:
         require(part.start_dim == 1, "Flatten start_dim", part.start_dim, "1, behind the axis of the batch")
         return Record("Flatten", {"start_dim": 0, "end_dim": -1})
     if kind in ("AvgPool2d", "SumPool2d"):
-        require(not part.ceil_mode, f"{kind} ceil_mode", part.ceil_mode, "False")
-        stride = part.kernel_size if part.stride is None else part.stride
-        fields = {"kernel_size": part.kernel_size, "stride": stride, "padding": getattr(part, "padding", 0)}
-        return Record(kind, {name: np.broadcast_to(np.asarray(value), 2) for name, value in fields.items()})
+        return Record(kind, _windows(kind, part))
     weight = array(part.weight)
     if kind == "Linear":
         return linear(weight, part.bias)
@@ -85,6 +90,26 @@ def _plain(kind: str, part: Any) -> Record:
     require(part.padding_mode == "zeros", f"{kind} padding_mode", part.padding_mode, "zeros")
     fields = {name: getattr(part, name) for name in ("stride", "padding", "dilation", "groups")}
     return Record(kind, {**fields, "weight": weight, "bias": bias})
+
+
+def _windows(where: str, part: Any) -> dict[str, np.ndarray]:
+    """The fields of a pool."""
+    require(not part.ceil_mode, f"{where} ceil_mode", part.ceil_mode, "False")
+    stride = part.kernel_size if part.stride is None else part.stride
+    fields = {"kernel_size": part.kernel_size, "stride": stride, "padding": getattr(part, "padding", 0)}
+    return {name: np.broadcast_to(np.asarray(value), 2) for name, value in fields.items()}
+
+
+def _max_pool(where: str, name: str, part: Any) -> dict[str, Record]:
+    """A max pool of spikes; of windows that overlap or reach over the border, neurons that spike if one of them does."""
+    fields = _windows(where, part)
+    dilation = np.broadcast_to(np.asarray(part.dilation), 2)
+    require(bool((dilation == 1).all()), f"{where} dilation", part.dilation, "1")
+    require(not part.return_indices, f"{where} return_indices", part.return_indices, "False")
+    size = fields["kernel_size"]
+    if bool((size == size[0]).all() and (size == fields["stride"]).all() and not fields["padding"].any()):
+        return {name: Record(MAX, fields)}
+    return {f"{name} sum": Record("SumPool2d", fields), name: Record("Threshold", {"threshold": 0.5})}
 
 
 def linear(weight: np.ndarray, bias: Any = None) -> Record:

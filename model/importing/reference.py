@@ -14,7 +14,7 @@ import numpy as np
 
 from ...arrays import reals
 from ...errors import UserError, require
-from .geometry import BIASED, CONVOLUTIONS, DENSE, POOLS, bias, groups, pool_kernel, scale, weight, window
+from .geometry import BIASED, CONVOLUTIONS, DENSE, POOLS, Window, bias, groups, pool_kernel, scale, weight, window
 from .neurons import Rule
 from .shapes import settled
 from .structure import Neurons, Path, Structure
@@ -141,6 +141,8 @@ class _Machine:
         maps = x.reshape(len(x), *settled(self.structure.shapes[before[0]]))
         if node.type in POOLS:
             size = pool_kernel(where, node)
+            if node.type == "MaxPool2d":
+                return _largest(maps, window(where, node, size)).reshape(len(x), -1)
             worth = 1 / prod(size) if node.type == "AvgPool2d" else 1.0
             full, parts = np.full((maps.shape[1], 1, *size), worth), maps.shape[1]
         else:
@@ -149,16 +151,27 @@ class _Machine:
             full = full[:, :, None] if node.type == "Conv1d" else full
         frame = window(where, node, (full.shape[2], full.shape[3]))
         around = tuple(zip(frame.before, frame.after, strict=True))
-        padded = np.pad(maps, ((0, 0), (0, 0), *around))
-        (sy, sx), (dy, dx) = frame.stride, frame.dilation
-        windows = np.lib.stride_tricks.sliding_window_view(padded, frame.reach, axis=(2, 3))
-        windows = windows[:, :, ::sy, ::sx, ::dy, ::dx]
+        windows = _windows(np.pad(maps, ((0, 0), (0, 0), *around)), frame)
         rows, inner = len(full) // parts, full.shape[1]
         made = [
             np.einsum("ncyxij,ocij->noyx", windows[:, p * inner : (p + 1) * inner], full[p * rows : (p + 1) * rows])
             for p in range(parts)
         ]
         return np.concatenate(made, axis=1).reshape(len(x), -1)
+
+
+def _windows(maps: np.ndarray, frame: Window) -> np.ndarray:
+    """The windows of padded maps, `[n, channels, height, width, kernel height, kernel width]`."""
+    (sy, sx), (dy, dx) = frame.stride, frame.dilation
+    found = np.lib.stride_tricks.sliding_window_view(maps, frame.reach, axis=(2, 3))
+    return found[:, :, ::sy, ::sx, ::dy, ::dx]
+
+
+def _largest(maps: np.ndarray, frame: Window) -> np.ndarray:
+    """The largest value of each window; nothing around the maps is larger."""
+    around = tuple(zip(frame.before, frame.after, strict=True))
+    padded = np.pad(maps, ((0, 0), (0, 0), *around), constant_values=-np.inf)
+    return _windows(padded, frame).max(axis=(4, 5))
 
 
 def updated(rule: Rule, state: State, total: np.ndarray) -> tuple[State, np.ndarray | None]:

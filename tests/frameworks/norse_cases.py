@@ -119,6 +119,22 @@ def pooled(grid: Grid) -> Case:
     return Case(model, (2, 6, 6), exported=False)
 
 
+def max_pools(grid: Grid) -> Case:
+    model = SequentialState(
+        convolution(grid, 4, 2, 3, padding=1),
+        box(0.875, 0.2),
+        nn.MaxPool2d(2),
+        nn.MaxPool2d(2),
+        convolution(grid, 3, 4, 2, padding=1),
+        box(0.75, 0.3),
+        nn.MaxPool2d(2, stride=1),
+        nn.Flatten(),
+        linear(grid, OUTPUTS, 27),
+        box(0.75, 0.2),
+    )
+    return Case(model, (2, 12, 12), exported=False)
+
+
 def run(model: SequentialState, frames: np.ndarray) -> dict[str, np.ndarray]:
     """The outputs of each layer of neurons."""
     found: dict[str, list[np.ndarray]] = {}
@@ -153,6 +169,7 @@ FRAMEWORK = Framework(
         "li-box": li_box,
         "conv": conv,
         "pooled": pooled,
+        "max-pools": max_pools,
     },
     run,
     export,

@@ -126,6 +126,21 @@ def pooled(grid: Grid) -> Case:
     return Case(nn.Sequential(OrderedDict(parts)), (2, 6, 6), exported=False)
 
 
+def max_pools(grid: Grid) -> Case:
+    parts = {
+        "conv1": convolution(grid, 4, 2, 3, padding=1),
+        "spk1": iaf(1.0, spike_fn=sa.SingleSpike),
+        "pool1": nn.MaxPool2d(2),
+        "conv2": convolution(grid, 3, 4, 3, padding=1),
+        "spk2": lif(8.0, 0.7, spike_fn=sa.SingleSpike),
+        "pool2": nn.MaxPool2d(3, stride=2, padding=1),
+        "flat": nn.Flatten(),
+        "fc": linear(grid, OUTPUTS, 27),
+        "spk3": iaf(2.0, spike_fn=sa.SingleSpike),
+    }
+    return Case(nn.Sequential(OrderedDict(parts)), (2, 12, 12), exported=False)
+
+
 def run(model: nn.Sequential, frames: np.ndarray) -> dict[str, np.ndarray]:
     """The outputs of each layer of neurons."""
     squeezed = any(isinstance(part, sl.SqueezeMixin) for part in model)
@@ -169,6 +184,7 @@ FRAMEWORK = Framework(
         "conv-multi": conv_multi,
         "recurrent": recurrent,
         "pooled": pooled,
+        "max-pools": max_pools,
     },
     run,
     export,

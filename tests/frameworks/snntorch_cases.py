@@ -162,6 +162,24 @@ def read_out(grid: Grid) -> Case:
     return Case(nn.Sequential(OrderedDict(parts)), (2, 6, 6), exported=False)
 
 
+def max_pools(grid: Grid) -> Case:
+    """Max pools, which the export has no node for: windows beside each other, one behind another, and overlapping."""
+    parts = {
+        "conv1": convolution(grid, 4, 2, 3, padding=1),
+        "norm": norm(grid, 4),
+        "lif1": leaky((4, 12, 12), 0.75, 1.53),
+        "pool1": nn.MaxPool2d(2),
+        "conv2": convolution(grid, 3, 4, 3, padding=1),
+        "lif2": leaky((3, 6, 6), 0.9, 3.03, reset="zero"),
+        "pool2": nn.MaxPool2d(3, stride=2, padding=1),
+        "pool3": nn.MaxPool2d((3, 1)),
+        "flat": nn.Flatten(),
+        "fc": linear(grid, OUTPUTS, 9),
+        "lif3": leaky(OUTPUTS, 0.75, 1.03),
+    }
+    return Case(nn.Sequential(OrderedDict(parts)), (2, 12, 12), exported=False)
+
+
 def run(model: nn.Sequential, frames: np.ndarray) -> dict[str, np.ndarray]:
     """Spikes of each layer of neurons, named as in the file; the membranes of one that puts them out."""
     model.eval()
@@ -211,6 +229,7 @@ FRAMEWORK = Framework(
         "rsynaptic": rsynaptic,
         "rsynaptic-zero": rsynaptic_zero,
         "read-out": read_out,
+        "max-pools": max_pools,
     },
     run,
     export,

@@ -100,6 +100,23 @@ def pooled(grid: Grid) -> Case:
     return Case(model, (2, 6, 6), exported=False)
 
 
+def max_pools(grid: Grid) -> Case:
+    parts = {
+        "conv1": convolution(grid, 4, 2, 3, kind=layer.Conv2d, padding=1),
+        "sn1": neuron.LIFNode(2.0, True, 0.5),
+        "pool1": layer.MaxPool2d(2),
+        "conv2": convolution(grid, 3, 4, 3, kind=layer.Conv2d, padding=1),
+        "sn2": neuron.IFNode(3.03, v_reset=None),
+        "pool2": layer.MaxPool2d(3, 2, 1),
+        "flat": layer.Flatten(),
+        "fc": linear(grid, OUTPUTS, 27, kind=layer.Linear),
+        "sn3": neuron.LIFNode(2.0, True, 1.0),
+    }
+    model = nn.Sequential(OrderedDict(parts))
+    functional.set_step_mode(model, "m")
+    return Case(model, (2, 12, 12), exported=False)
+
+
 def recurrent(grid: Grid) -> Case:
     """The container, which the export does not know: a linear layer from inputs and the spikes of the step before."""
     inner = neuron.LIFNode(8.0, False, 1.5)
@@ -147,6 +164,7 @@ FRAMEWORK = Framework(
         "conv": conv,
         "conv-dilated": conv_dilated,
         "pooled": pooled,
+        "max-pools": max_pools,
         "recurrent": recurrent,
     },
     run,
