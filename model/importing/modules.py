@@ -101,7 +101,7 @@ def _windows(where: str, part: Any) -> dict[str, np.ndarray]:
 
 
 def _max_pool(where: str, name: str, part: Any) -> dict[str, Record]:
-    """A max pool of spikes; of windows that overlap or reach over the border, neurons that spike if one of them does."""
+    """A max pool of spikes; where windows overlap or reach over the border, neurons that spike if one of them does."""
     fields = _windows(where, part)
     dilation = np.broadcast_to(np.asarray(part.dilation), 2)
     require(bool((dilation == 1).all()), f"{where} dilation", part.dilation, "1")
