@@ -128,12 +128,10 @@ def load_idx(folder: str | Path) -> tuple[Dataset, Dataset]:
     sums = _checksums(folder)
     sets = []
     for part in ("train", "t10k"):
-        images = _read_idx(files[part, "images"], IDX_IMAGES, sums)
-        labels = _read_idx(files[part, "labels"], IDX_LABELS, sums)
+        images = read_images(files[part, "images"], sums)
+        labels = read_labels(files[part, "labels"], sums)
         require(len(images) == len(labels), f"{folder} {part} labels", len(labels), f"{len(images)}, one per image")
-        if int(labels.max()) < 256 and int(labels.min()) >= 0:
-            labels = labels.astype(np.uint8)
-        sets.append(Dataset(images if images.ndim == 4 else images[:, None], labels))
+        sets.append(Dataset(images, labels))
     train, test = sets
     require(train.shape == test.shape, f"{folder} test image shape", test.shape, f"{train.shape} as in training")
     return train, test
@@ -149,6 +147,21 @@ def load_cifar10(folder: str | Path) -> tuple[Dataset, Dataset]:
     batches = [_read_cifar10(folder / f"data_batch_{number}.bin", sums) for number in range(1, 6)]
     train = Dataset(np.concatenate([b.images for b in batches]), np.concatenate([b.labels for b in batches]))
     return train, _read_cifar10(folder / "test_batch.bin", sums)
+
+
+def read_images(path: Path, sums: dict[str, str] | None = None) -> np.ndarray:
+    """Images of one IDX file, gzipped or not: uint8 `[n, channels, height, width]`.
+
+    `sums`: SHA-256 by file name, which the file must match. Raises `UserError` for a damaged or another file.
+    """
+    images = _read_idx(path, IDX_IMAGES, sums or {})
+    return images if images.ndim == 4 else images[:, None]
+
+
+def read_labels(path: Path, sums: dict[str, str] | None = None) -> np.ndarray:
+    """Labels of one IDX file, gzipped or not: `[n]`, uint8 or, for more classes, int32. As `read_images` otherwise."""
+    labels = _read_idx(path, IDX_LABELS, sums or {})
+    return labels.astype(np.uint8) if int(labels.max()) < 256 and int(labels.min()) >= 0 else labels
 
 
 def _read_cifar10(path: Path, sums: dict[str, str]) -> Dataset:

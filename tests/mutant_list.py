@@ -5,6 +5,7 @@ from __future__ import annotations
 from mutant import Mutant
 from mutant_list_graph import GRAPH
 from mutant_list_importing import IMPORTING
+from mutant_list_kit import KIT
 from mutant_list_model import MODEL
 from mutant_list_planning import PLANNING
 from mutant_list_quantize import QUANTIZE
@@ -19,6 +20,7 @@ MUTANTS = (
     *QUANTIZE,
     *GRAPH,
     *IMPORTING,
+    *KIT,
     *SIM,
     *VERIFY,
     # The neuron.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -93,3 +95,11 @@ def test_figures_are_printed_although_the_command_fails():
     result = CliRunner().invoke(fails, ["--json"])
     assert (result.exit_code, json.loads(result.stdout)) == (1, {"passed": False, "classes": [0, 1], "path": "a"})
     assert result.stderr == "different\n"
+
+
+def test_the_package_is_a_program():
+    words = [sys.executable, "-m", "gradrtl", "simulate", "absent.npz"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    told = subprocess.run([*words[:3], "--help"], capture_output=True, text=True, check=True)
+    assert "Usage: gradrtl " in told.stdout

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import struct
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from gradrtl import cli
 from gradrtl.errors import UserError
 from gradrtl.model.data import Dataset
 from gradrtl.quantize.network import Connection, Input, QuantizedNetwork
-from gradrtl.steps.frames import frames_for, labelled_frames
+from gradrtl.steps.frames import Chosen, frames_for, labelled_frames, load_labels
 from gradrtl.steps.place import training_frames, with_rates
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 1, 6, 5)).astype(np.uint8)
@@ -52,7 +54,7 @@ def test_an_image_is_whole() -> None:
 
 def test_several_inputs_see_the_same_images(folder: Path) -> None:
     both = network(ROWS, IMAGE)
-    (rows, image), labels = labelled_frames(both, folder, 7)
+    (rows, image), labels = labelled_frames(both, Chosen(folder, images=7))
     assert np.array_equal(rows, frames_for(network(ROWS), DATA)[:7])
     assert np.array_equal(image, PIXELS.reshape(20, 30)[:7])
     assert np.array_equal(labels, DATA.labels[:7])
@@ -78,3 +80,113 @@ def test_several_inputs_see_the_same_images(folder: Path) -> None:
 def test_images_that_do_not_fit(given: Input, steps: int, message: str) -> None:
     with pytest.raises(UserError, match=message):
         frames_for(network(given, steps=steps), DATA)
+
+
+EVENTS = Input((2, 2, 3), kind="spikes", name="events")
+TRAINS = np.random.default_rng(1).integers(0, 2, (7, 3, 2, 2, 3)).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("given", "array", "expected"),
+    [
+        (IMAGE, PIXELS, PIXELS.reshape(20, 30)),
+        (IMAGE, PIXELS[:, 0], PIXELS.reshape(20, 30)),
+        (IMAGE, PIXELS.reshape(20, 30).astype(np.int64), PIXELS.reshape(20, 30)),
+        (EVENTS, TRAINS, TRAINS.reshape(7, 3, 12)),
+        (EVENTS, TRAINS.reshape(7, 3, 12).astype(bool), TRAINS.reshape(7, 3, 12)),
+    ],
+)
+def test_arrays_of_every_shape(given: Input, array: np.ndarray, expected: np.ndarray, tmp_path: Path) -> None:
+    np.save(tmp_path / "frames.npy", array)
+    found, labels = labelled_frames(network(given), Chosen(frames=tmp_path / "frames.npy", images=6))
+    assert np.array_equal(found, expected[:6])
+    assert (found.dtype, labels) == (np.uint8, None)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_idx_files_are_images_and_labels(packed: bool, folder: Path) -> None:
+    frames, labels = folder / "t10k-images-idx3-ubyte", folder / "t10k-labels-idx1-ubyte"
+    if packed:
+        for path in (frames, labels):
+            path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+        frames, labels = (path.with_name(f"{path.name}.gz") for path in (frames, labels))
+    found, classes = labelled_frames(network(ROWS), Chosen(frames=frames, labels=labels))
+    assert np.array_equal(found, frames_for(network(ROWS), DATA))
+    assert classes is not None
+    assert np.array_equal(classes, DATA.labels)
+    rows, image = labelled_frames(network(ROWS, IMAGE), Chosen(frames=frames, images=3))[0]
+    assert (len(rows), len(image)) == (3, 3)
+
+
+def test_a_folder_of_frames_is_a_data_set(folder: Path) -> None:
+    found, labels = labelled_frames(network(IMAGE), Chosen(frames=folder, usual=5))
+    assert np.array_equal(found, PIXELS.reshape(20, 30)[:5])
+    assert labels is not None
+    assert np.array_equal(labels, DATA.labels[:5])
+    assert len(labelled_frames(network(IMAGE), Chosen(folder, usual=99))[0]) == 20
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (TRAINS[:, :2], r"frames shape is \(7, 2, 2, 2, 3\), expected \[n, 3, 12\] or \[n, 3, 2, 2, 3\]"),
+        (np.moveaxis(TRAINS, 2, 4), r"frames shape is \(7, 3, 2, 3, 2\), expected"),
+        (np.uint8(3), r"frames shape is \(\), expected"),
+        (TRAINS * 1.0, "frames dtype is float64, expected uint8"),
+        (TRAINS.astype(np.int16) * -1, "frames smallest value is -1, expected 0 to 255"),
+        (TRAINS.astype(np.int16) * 256, "frames largest value is 256, expected 0 to 255"),
+        (TRAINS * 2, "frames largest spike is 2, expected 0 or 1"),
+        (TRAINS[:0], "frames is 0, expected at least 1"),
+    ],
+)
+def test_arrays_that_do_not_fit(array: np.ndarray, message: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "frames.npy", array)
+    with pytest.raises(UserError, match=message):
+        labelled_frames(network(EVENTS), Chosen(frames=tmp_path / "frames.npy"))
+
+
+def test_one_array_for_several_inputs_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "frames.npy", PIXELS)
+    with pytest.raises(UserError, match=r"frames file is .*, expected an IDX file, for 2 inputs"):
+        labelled_frames(network(ROWS, IMAGE), Chosen(frames=tmp_path / "frames.npy"))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.zeros((2, 2), int), r"labels shape is \(2, 2\), expected \[n\]"),
+        (np.zeros(2), "labels dtype is float64, expected integers"),
+        (np.array([0, -1]), "smallest label is -1, expected 0 or above"),
+        (np.array([1 << 40]), "largest label is 1099511627776, expected at most 65535"),
+    ],
+)
+def test_labels_that_are_none(values: np.ndarray, message: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "labels.npy", values)
+    with pytest.raises(UserError, match=message):
+        load_labels(tmp_path / "labels.npy")
+
+
+def test_labels_need_frames_and_as_many(folder: Path) -> None:
+    np.save(folder / "labels.npy", np.zeros(19, np.uint8))
+    images, labels = folder / "t10k-images-idx3-ubyte", folder / "labels.npy"
+    with pytest.raises(UserError, match="labels is 19, expected 20, one for each frame"):
+        labelled_frames(network(IMAGE), Chosen(frames=images, labels=labels))
+    with pytest.raises(UserError, match=r"labels is .*, expected given together with --frames"):
+        Chosen(labels=labels)
+    with pytest.raises(UserError, match=r"expected not given beside .*, which has its own"):
+        labelled_frames(network(IMAGE), Chosen(frames=folder, labels=labels))
+    with pytest.raises(UserError, match=r"data is .*, expected not given together with --frames"):
+        Chosen(folder, frames=images)
+    with pytest.raises(UserError, match="images is 21, expected 1 to 20, the frames"):
+        labelled_frames(network(IMAGE), Chosen(frames=images, images=21))
+
+
+def test_simulate_takes_frames_with_and_without_labels(folder: Path) -> None:
+    network(ROWS).save(folder / "network.npz")
+    words = ["simulate", str(folder / "network.npz"), "--threads", "1", "--json"]
+    words += ["--frames", str(folder / "t10k-images-idx3-ubyte")]
+    alone = CliRunner().invoke(cli.main, words)
+    assert "20 images\n" in alone.stderr
+    assert json.loads(alone.stdout)["accuracy"] is None
+    labelled = CliRunner().invoke(cli.main, [*words, "--labels", str(folder / "t10k-labels-idx1-ubyte")])
+    assert "20 images, accuracy" in labelled.stderr

@@ -14,31 +14,32 @@ from ..files import write_text
 from ..locks import hold
 from ..rtl.devices import DEVICES
 from ..rtl.devices import device as find
-from .options import bar, images_option, network_argument, placed, placement_options, whole_command
+from .options import bar, frames_options, network_argument, placed, placement_options, whole_command
 from .output import command, figures
 
 if TYPE_CHECKING:
+    from ..steps.frames import Chosen
     from ..steps.place import Wanted
+
+FIRST_IMAGES = 20  # that `run` sends by default
 
 
 @command()
 @network_argument
 @placement_options
-@images_option
+@frames_options()
 @click.option("--clock", type=float, help="Clock of the board in MHz, made by its PLL. [default: the board's own]")
 @click.option("--seed", default=1, type=int, help="Seed of the place-and-route tool.")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Folder of the results. [default: build/synth/DEVICE]"
 )
-def synth(
-    network: Path, wanted: Wanted, folder: Path | None, clock: float | None, seed: int, output: Path | None
-) -> None:
+def synth(network: Path, wanted: Wanted, chosen: Chosen, clock: float | None, seed: int, output: Path | None) -> None:
     """Build NETWORK for an FPGA: netlist, placement, bitstream; area, frequency, frames per second.
 
     A design that is too slow for its board's clock gets no bitstream: --clock sets a slower one.
     """
     from ..quantize.network import QuantizedNetwork
-    from ..steps.frames import labelled_frames
+    from ..steps.frames import labelled_frames, number_of
     from ..steps.synth import synth as build
 
     device = wanted.device
@@ -47,7 +48,7 @@ def synth(
     target = find(device)
     found = QuantizedNetwork.load(network)
     mapping = placed(found, wanted)
-    frames, _ = labelled_frames(found, folder)
+    frames, _ = labelled_frames(found, chosen)
     output = output or Path("build/synth") / device
     began = time.monotonic()
 
@@ -87,7 +88,8 @@ def synth(
             )
     else:
         click.echo("  synthesis only: no frequency")
-    click.echo(f"  {made.interval:.1f} cycles per frame, latency {made.latency:.1f} cycles ({len(frames)} test images)")
+    count = number_of(frames)
+    click.echo(f"  {made.interval:.1f} cycles per frame, latency {made.latency:.1f} cycles ({count} frames)")
     entry = json.loads((output / "report.json").read_text()) | counted
     figures(**entry, folder=output)
     write_text(output / "report.json", json.dumps(entry, indent=1) + "\n")
@@ -104,10 +106,9 @@ def synth(
 @network_argument
 @click.option("--port", required=True, help="Serial device of the board, such as /dev/ttyUSB1.")
 @placement_options
-@images_option
-@click.option("--images", default=20, type=int, help="Number of test images, the first ones.")
-def run(network: Path, port: str, wanted: Wanted, folder: Path | None, images: int) -> None:
-    """Send test images to a board over its serial port and print the classes.
+@frames_options(usual=FIRST_IMAGES)
+def run(network: Path, port: str, wanted: Wanted, chosen: Chosen) -> None:
+    """Send test images, or frames of your own, to a board over its serial port and print the classes.
 
     Give the same placement options as for gradrtl synth, which made the board's bitstream.
     """
@@ -127,7 +128,7 @@ def run(network: Path, port: str, wanted: Wanted, folder: Path | None, images: i
         board_of(wanted.device)  # refuses a device without a board
     with open_line(port, BAUD) as line:
         mapping = placed(found, wanted)
-        frames, labels = labelled_frames(found, folder, images)
+        frames, labels = labelled_frames(found, chosen)
         require_labels(found, labels)
         host = Host(line, BAUD)
         if host.identify() != identity(mapping):
@@ -139,10 +140,11 @@ def run(network: Path, port: str, wanted: Wanted, folder: Path | None, images: i
             with bar("loading", 1) as advance:
                 host.load(memories)
                 advance()
-        right, classes = 0, []
+        classes = []
         for index, answer in enumerate(host.classify(np.ascontiguousarray(frames))):
-            right += answer.klass == labels[index]
             classes.append(answer.klass)
-            click.echo(f"image {index}: {answer.klass} (label {labels[index]})")
+            click.echo(f"image {index}: {answer.klass}" + ("" if labels is None else f" (label {labels[index]})"))
+    right = None if labels is None else int((np.array(classes) == labels).sum())
     figures(images=len(frames), right=right, classes=classes, repeated=host.statistics.repeated)
-    click.echo(f"{right} of {len(frames)} right; {host.statistics.repeated} packets repeated")
+    told = f"{len(frames)} images" if right is None else f"{right} of {len(frames)} right"
+    click.echo(f"{told}; {host.statistics.repeated} packets repeated")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,7 @@ from .options import (
     at_least,
     bar,
     data_option,
-    frames_option,
-    images_option,
+    frames_options,
     network_argument,
     output_file,
     placed,
@@ -26,6 +26,7 @@ from .options import (
 from .output import as_json, command, figures
 
 if TYPE_CHECKING:
+    from ..steps.frames import Chosen
     from ..steps.place import Wanted
 
 FIRST_BATCH = 200  # images that `verify` compares by default
@@ -47,8 +48,6 @@ def place(network: Path, folder: Path, wanted: Wanted, output: Path | None) -> N
     Rates are measured on training images. Rates and placement change neither the results nor the digest of the
     network.
     """
-    from dataclasses import replace
-
     from ..quantize.network import QuantizedNetwork
     from ..sim.operations import titles
     from ..steps.place import Wanted, training_frames, with_rates
@@ -104,9 +103,7 @@ def generate(network: Path, output: Path, header: Path | None, wanted: Wanted) -
 @network_argument
 @click.argument("verilog", type=click.Path(path_type=Path), required=False)
 @placement_options
-@frames_option
-@images_option
-@click.option("--images", type=int, help=f"Number of test images, the first ones. [default: {FIRST_BATCH}]")
+@frames_options(usual=FIRST_BATCH)
 @click.option("--all", "every", is_flag=True, help="All test images.")
 @click.option(
     "--stalls", default=0.0, type=float, help="Probability of a stall in each cycle, both streams; at most 0.99."
@@ -119,9 +116,7 @@ def verify(
     network: Path,
     verilog: Path | None,
     wanted: Wanted,
-    given: Path | None,
-    folder: Path | None,
-    images: int | None,
+    chosen: Chosen,
     every: bool,
     stalls: float,
     seed: int,
@@ -135,28 +130,26 @@ def verify(
     """
     from ..quantize.network import QuantizedNetwork
     from ..sim.driving import Stalls
-    from ..steps.frames import labelled_frames, load_frames
+    from ..steps.frames import labelled_frames, number_of
+    from ..steps.notes import require_labels
     from ..steps.verify import mapping_of, read_verilog
     from ..steps.verify import verify as compare
 
-    for option, value in (("images", images), ("data", folder), ("all", every or None)):
-        require(given is None or value is None, option, value, "not given together with --frames")
-    require(not every or images is None, "images", images, "not given together with --all")
+    require(not every or chosen.images is None, "images", chosen.images, "not given together with --all")
     if output is not None:
         check_writable(output)
     stalled = Stalls(stalls, stalls, seed)
     found = QuantizedNetwork.load(network)
-    if given is not None:
-        frames = load_frames(given, found)
-    else:
-        frames, _ = labelled_frames(found, folder, images)
-        frames = frames if every or images is not None else frames[:FIRST_BATCH]
+    frames, labels = labelled_frames(found, replace(chosen, usual=None) if every else chosen)
+    require_labels(found, labels)
     text = None if verilog is None else read_verilog(verilog)
     mapping = placed(found, wanted) if text is None else mapping_of(found, text, wanted)
-    with bar("compiling, comparing", len(frames)) as advance:
+    with bar("compiling, comparing", number_of(frames)) as advance:
         result = compare(mapping, text, frames, stalled, jobs, advance, trusted)
     for note in result.notes:
         click.echo(f"note: {note}")
+    counted = len(result.classes)  # fewer than the frames after a difference
+    accuracy = None if labels is None or not counted else float((result.classes == labels[:counted]).mean())
     told = {
         "passed": result.passed,
         "network": network,
@@ -173,6 +166,7 @@ def verify(
         "fault": result.fault,
         "notes": result.notes,
         "classes": result.classes,
+        "accuracy": accuracy,
         "latency_cycles": result.latency,
         "interval_cycles": result.interval,
         "command": whole_command(),

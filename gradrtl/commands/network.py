@@ -10,7 +10,7 @@ import click
 from .options import (
     at_least,
     bar,
-    images_option,
+    frames_options,
     network_argument,
     output_file,
     placed,
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from ..quantize.network import QuantizedNetwork
+    from ..steps.frames import Chosen
     from ..steps.place import Wanted
 
 
@@ -132,30 +133,31 @@ def _layers(network: QuantizedNetwork) -> Table:
 
 @command()
 @network_argument
-@images_option
-@click.option("--images", type=int, help="Number of test images, the first ones. [default: all]")
+@frames_options()
 @click.option("--threads", type=int, callback=at_least(1), help="Threads. [default: one per core]")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Write classes and sums to this .npz file; - is stdout."
 )
-def simulate(network: Path, folder: Path | None, images: int | None, threads: int | None, output: Path | None) -> None:
-    """Run the test images through the bit-accurate simulator."""
+def simulate(network: Path, chosen: Chosen, threads: int | None, output: Path | None) -> None:
+    """Run test images, or frames of your own, through the bit-accurate simulator."""
     from ..quantize.network import QuantizedNetwork
     from ..sim.operations import titles
-    from ..steps.frames import labelled_frames
+    from ..steps.frames import labelled_frames, number_of
     from ..steps.notes import require_labels
     from ..steps.simulate import simulate as run
 
     found = QuantizedNetwork.load(network)
-    frames, labels = labelled_frames(found, folder, images)
+    frames, labels = labelled_frames(found, chosen)
     require_labels(found, labels)
-    with bar("simulating", len(labels)) as advance:
+    count = number_of(frames)
+    with bar("simulating", count) as advance:
         made = run(found, frames, threads, advance)
     say = speaker(output)
-    say(f"{len(labels)} images, accuracy {100 * made.accuracy(labels):.2f} %")
+    accuracy = None if labels is None else made.accuracy(labels)
+    say(f"{count} images" + ("" if accuracy is None else f", accuracy {100 * accuracy:.2f} %"))
     figures(
-        images=len(labels),
-        accuracy=made.accuracy(labels),
+        images=count,
+        accuracy=accuracy,
         **{
             what: dict(zip(titles(found), values, strict=True))
             for what, values in (("events", made.events), ("synaptic_operations", made.synaptic))

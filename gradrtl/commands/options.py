@@ -62,12 +62,6 @@ data_option = click.option(
     type=click.Path(path_type=Path),
     help="Folder of the data set.",
 )
-images_option = click.option(
-    "--data",
-    "folder",
-    type=click.Path(path_type=Path),
-    help="Folder of the data set. [default: data/mnist if it is there, or the images that come with the package]",
-)
 pe_option = click.option(
     "--pe",
     "pes",
@@ -83,10 +77,22 @@ queue_option = click.option("--queue-depth", type=int, help="Entries of each PE'
 row_queue_option = click.option(
     "--row-queue-depth", type=int, help="Entries of the row queue before a serialiser. [default: the device's, or 8]"
 )
+data_set_option = click.option(
+    "--data",
+    "folder",
+    type=click.Path(path_type=Path),
+    help="Folder of the data set. [default: data/mnist if it is there, or the images that come with the package]",
+)
 frames_option = click.option(
-    "--frames", "given", type=click.Path(path_type=Path), help="Frames from this .npy file instead of a data set."
+    "--frames",
+    type=click.Path(path_type=Path),
+    help="Frames of your own, instead of --data: a .npy or IDX file (docs/own-images.md).",
+)
+labels_option = click.option(
+    "--labels", type=click.Path(path_type=Path), help="Labels of the --frames: a .npy or IDX file."
 )
 PLACEMENT = (pe_option, device_option, beat_option, queue_option, row_queue_option)
+FRAMES_NAMES = ("folder", "frames", "labels", "images")
 PLACEMENT_NAMES = ("pes", "device", "pixels_a_beat", "queue_depth", "row_queue_depth")
 
 
@@ -105,6 +111,29 @@ def placement_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(PLACEMENT):
         with_wanted = option(with_wanted)
     return with_wanted
+
+
+def frames_options(usual: int | None = None) -> Callable[..., Any]:
+    """The options that say where frames come from, handed to a command as one argument, `chosen`.
+
+    `usual`: how many images of a data set are taken if --images is not given; None: all.
+    """
+    default = "all" if usual is None else f"{usual} of a data set, all of --frames"
+    number = click.option("--images", type=int, help=f"Number of frames, the first ones. [default: {default}]")
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(command)
+        def with_chosen(*args: Any, **kwargs: Any) -> Any:
+            from ..steps.frames import Chosen
+
+            given = {name: kwargs.pop(name) for name in FRAMES_NAMES}
+            return command(*args, chosen=Chosen(**given, usual=usual), **kwargs)
+
+        for option in (number, labels_option, frames_option, data_set_option):
+            with_chosen = option(with_chosen)
+        return with_chosen
+
+    return decorate
 
 
 def placed(network: QuantizedNetwork, wanted: Wanted) -> Mapping:

@@ -1,15 +1,17 @@
-"""Frames and labels for a network: of a data set, or of a file."""
+"""Frames and labels for a network, of a data set or of files: the loader of every command that takes them."""
 
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import UserError, require
-from ..model.data import Dataset, load
+from ..model.data import LARGEST_LABEL, Dataset, load, read_images, read_labels
+from ..quantize.frames import flattened
 from ..quantize.images import frames_of_images
 from ..quantize.network import QuantizedNetwork
 from ..samples import IMAGES
@@ -27,39 +29,115 @@ def frames_for(network: QuantizedNetwork, data: Dataset) -> Any:
     return found[0] if len(found) == 1 else found
 
 
-def labelled_frames(
-    network: QuantizedNetwork, folder: Path | None = None, images: int | None = None
-) -> tuple[Any, np.ndarray]:
-    """The first `images` test images in `folder` (None: all) and their labels.
+@dataclass(frozen=True)
+class Chosen:
+    """Where frames come from, and how many of them: `images`, the first ones; None is all, or of a data set `usual`.
 
-    Without a folder, those in `data/mnist` if it is there, or else those that come with the package.
+    `folder`: a data set, of which the test images are taken; None: `data/mnist` if it is there, or else the images that
+    come with the package. `frames`: a file or folder instead, see `load_frames`. `labels`: a file with their labels.
     """
-    test = images_in(folder)
-    count = len(test)
-    require(images is None or 1 <= images <= count, "images", images, f"1 to {count}, the test images")
-    some = test[:images]
-    return frames_for(network, some), some.labels
+
+    folder: Path | None = None
+    frames: Path | None = None
+    labels: Path | None = None
+    images: int | None = None
+    usual: int | None = None
+
+    def __post_init__(self) -> None:
+        together = self.folder is None or self.frames is None
+        require(together, "data", self.folder, "not given together with --frames")
+        require(self.labels is None or self.frames is not None, "labels", self.labels, "given together with --frames")
+
+
+def labelled_frames(network: QuantizedNetwork, chosen: Chosen | None = None) -> tuple[Any, np.ndarray | None]:
+    """The frames of `chosen` and their labels, None if there are none.
+
+    Frames of a network with several inputs are a tuple. Raises `UserError` for what does not fit `network`.
+    """
+    chosen = chosen or Chosen()
+    if chosen.frames is None or chosen.frames.is_dir():
+        require(chosen.labels is None, "labels", chosen.labels, f"not given beside {chosen.frames}, which has its own")
+        test = images_in(chosen.frames or chosen.folder)
+        test = test[: _count(chosen, len(test), "the test images", chosen.usual)]
+        return frames_for(network, test), test.labels
+    found = load_frames(chosen.frames, network)
+    inputs = found if isinstance(found, tuple) else (found,)
+    labels = None if chosen.labels is None else load_labels(chosen.labels)
+    if labels is not None:
+        require(len(labels) == number_of(found), "labels", len(labels), f"{number_of(found)}, one for each frame")
+    count = _count(chosen, number_of(found), "the frames")
+    cut = tuple(values[:count] for values in inputs)
+    return (cut if isinstance(found, tuple) else cut[0]), None if labels is None else labels[:count]
+
+
+def number_of(frames: Any) -> int:
+    """The number of frames, of one input or of several."""
+    return len(frames[0] if isinstance(frames, tuple) else frames)
+
+
+def _count(chosen: Chosen, whole: int, what: str, usual: int | None = None) -> int:
+    if chosen.images is None:
+        return min(whole, usual or whole)
+    require(1 <= chosen.images <= whole, "images", chosen.images, f"1 to {whole}, {what}")
+    return chosen.images
 
 
 def images_in(folder: Path | None) -> Dataset:
-    """The test images in `folder`, or where `labelled_frames` looks for them."""
+    """The test images in `folder`, or where `Chosen` looks for them."""
     if folder is None and not DATA.is_dir():
         with np.load(IMAGES) as arrays:
             return Dataset(arrays["images"], arrays["labels"])
     return load(folder or DATA)[1]
 
 
-def load_frames(path: Path, network: QuantizedNetwork) -> np.ndarray:
-    """Frames of a .npy file, as the network reads them: uint8 `[n, sources]`, or `[n, steps, sources]` of spikes."""
-    require(path.exists(), "frames file", path, "a file that exists")
-    require(path.is_file(), "frames file", path, "a regular file: no folder, device or pipe")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # NumPy warns of a header that it had to repair
-            frames = np.load(path, allow_pickle=False)
-    except Exception:  # NumPy raises many kinds on damaged bytes
-        raise UserError(f"frames file {path}: not a .npy file of numbers, or damaged") from None
-    require(isinstance(frames, np.ndarray), "frames file", path, "one array, .npy")
+def load_frames(path: Path, network: QuantizedNetwork) -> Any:
+    """Frames of a file, as the network reads them; of several inputs, a tuple.
+
+    - A .npy file holds one array, `[n, sources]`, or `[n, steps, sources]` of events; the sources may also be in the
+      shape of the input: `[n, channels, height, width]`, `[n, steps, channels, height, width]`
+      (`quantize.frames.flattened`).
+    - An IDX file, gzipped or not, holds images (`model.data.read_images`): see `frames_for`.
+
+    Raises `UserError` for a file that is neither, is damaged, or does not fit.
+    """
+    if _is_idx(path, "frames file"):
+        images = read_images(path)
+        return frames_for(network, Dataset(images, np.zeros(len(images), np.uint8)))
+    require(len(network.inputs) == 1, "frames file", path, f"an IDX file, for {len(network.inputs)} inputs")
+    frames = flattened(network.inputs[0], _read_array(path, "frames file"), network.steps, "frames")
     check(network, frames)
     require(len(frames) > 0, "frames", len(frames), "at least 1")
     return frames
+
+
+def load_labels(path: Path) -> np.ndarray:
+    """Labels of a .npy or IDX file: int64 `[n]`, 0 or above."""
+    field = "labels file"
+    labels = read_labels(path) if _is_idx(path, field) else _read_array(path, field)
+    require(labels.ndim == 1 and len(labels) > 0, "labels shape", labels.shape, "[n]")
+    require(labels.dtype.kind in "ui", "labels dtype", labels.dtype, "integers")
+    smallest, largest = int(labels.min()), int(labels.max())
+    require(smallest >= 0, "smallest label", smallest, "0 or above")
+    require(largest <= LARGEST_LABEL, "largest label", largest, f"at most {LARGEST_LABEL}")
+    return labels.astype(np.int64)
+
+
+def _is_idx(path: Path, field: str) -> bool:
+    """Whether a file is an IDX file by its first bytes, gzipped or not; `UserError` if it is no file."""
+    require(path.exists(), field, path, "a file that exists")
+    require(path.is_file(), field, path, "a regular file: no folder, device or pipe")
+    with path.open("rb") as file:
+        head = file.read(2)
+    return head in (b"\0\0", b"\x1f\x8b")
+
+
+def _read_array(path: Path, field: str) -> np.ndarray:
+    """The array of a .npy file."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # NumPy warns of a header that it had to repair
+            values = np.load(path, allow_pickle=False)
+    except Exception:  # NumPy raises many kinds on damaged bytes
+        raise UserError(f"{field} {path}: not a .npy file of numbers, nor an IDX file, or damaged") from None
+    require(isinstance(values, np.ndarray), field, path, "one array, .npy")
+    return values

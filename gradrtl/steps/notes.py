@@ -14,8 +14,10 @@ ONE_CLASS = 0.95  # a network that answers one class for at least this fraction 
 FEWEST_IMAGES = 20  # with fewer, there is no such note
 
 
-def require_labels(network: QuantizedNetwork, labels: np.ndarray) -> None:
-    """`UserError` if a label is none of the network's classes: there would be no accuracy."""
+def require_labels(network: QuantizedNetwork, labels: np.ndarray | None) -> None:
+    """`UserError` if a label is none of the network's classes: there would be no accuracy. `labels` may be None."""
+    if labels is None:
+        return
     largest = int(labels.max(initial=0))
     accepted = f"less than {network.classes}, the classes of the network; take the data set it was trained on"
     require(largest < network.classes, "largest label", largest, accepted)
