@@ -43,6 +43,7 @@ mutants: $(READY)
 
 soak: $(READY)
 	$(RUN) tests/soak.py
+	$(RUN) tests/soak.py --graphs
 
 serial-soak: $(READY)
 	$(RUN) tests/serial_soak.py

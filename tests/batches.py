@@ -26,8 +26,12 @@ def check_together(cases: dict[int, Case], folder: Path, cache: Path) -> dict[in
     """
     found: dict[int, Finding | None] = dict.fromkeys(cases)
     good = {seed: one for seed, one in cases.items() if machines_differ(one) is None}
-    mappings = {seed: one.mapping for seed, one in good.items()}
+    found |= {seed: Finding() for seed, one in good.items() if not one.built}
+    good = {seed: one for seed, one in good.items() if one.built}
+    if not good:
+        return found
     try:
+        mappings = {seed: one.mapping for seed, one in good.items()}
         texts = dict(zip(mappings, generate_together(list(mappings.values()), "tests/soak.py"), strict=True))
         designs = [(texts[seed], mapping) for seed, mapping in mappings.items()]
         models = verilated.build_together(designs, folder, cache=cache)

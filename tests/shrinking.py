@@ -12,8 +12,25 @@ from gradrtl.errors import UserError
 from gradrtl.quantize.network import Dense, IntNeuron, Layer, QuantizedNetwork, Readout
 
 
-def shrink(one: Case, fails: Callable[[Case], bool], budget: int = 100) -> Case:
-    """The smallest case found that `fails`, after at most `budget` calls of it. Kernels and pools stay as they are."""
+def simpler(one: Case) -> Iterator[Case]:
+    """Chains that are smaller than `one` by one change, the largest changes first."""
+    for change in _changes(one):
+        try:
+            yield change()
+        except UserError:  # the change makes no valid network
+            continue
+
+
+def shrink(
+    one: Case,
+    fails: Callable[[Case], bool],
+    budget: int = 100,
+    simpler: Callable[[Case], Iterator[Case]] = simpler,
+) -> Case:
+    """The smallest case found that `fails`, after at most `budget` calls of it. Kernels and pools stay as they are.
+
+    `simpler`: the cases that are smaller than one by a change; default: of a chain.
+    """
     while budget > 0:
         for smaller in simpler(one):
             budget -= 1
@@ -27,36 +44,22 @@ def shrink(one: Case, fails: Callable[[Case], bool], budget: int = 100) -> Case:
     return one
 
 
-def simpler(one: Case) -> Iterator[Case]:
-    """Cases that are smaller than `one` by one change, the largest changes first."""
-    for change in _changes(one):
-        try:
-            yield change()
-        except UserError:  # the change makes no valid network
-            continue
-
-
 def _changes(one: Case) -> Iterator[Callable[[], Case]]:
     net, frames = one.network, one.frames
-    for part in _halves(len(frames)):
+    for part in halves(len(frames)):
         yield lambda part=part: replace(one, frames=frames[part])
     if len(net.layers) > 1 and net.layers[-2].neuron.spiking:
         shorter = (*net.layers[:-2], replace(net.layers[-2], pool=None))
         yield lambda: replace(one, network=net.changed(layers=shorter, readout=Readout()), pes=one.pes[:-1])
     for index, layer in enumerate(net.layers):
-        for part in _halves(layer.channels):
+        for part in halves(layer.channels):
             yield lambda index=index, part=part: replace(one, network=_keep_channels(net, index, part))
-    for part in _halves(net.input.shape[0]):
+    for part in halves(net.input.shape[0]):
         yield lambda part=part: _keep_sources(one, part)
     if net.steps > 1:
         fewer = frames if net.input.kind == "static" else frames[:, : net.steps // 2]
         yield lambda: replace(one, network=replace(net, steps=net.steps // 2), frames=fewer)
-    for index, pes in enumerate(one.pes):
-        if pes > 1:
-            yield lambda index=index, pes=pes: replace(one, pes=(*one.pes[:index], pes // 2, *one.pes[index + 1 :]))
-    plain = replace(one, pixels_a_beat=4, queue_depth=16, row_queue_depth=8)
-    if (one.pixels_a_beat, one.queue_depth, one.row_queue_depth) != (4, 16, 8):
-        yield lambda: plain
+    yield from smaller_placements(one)
     for index, layer in enumerate(net.layers):
         if layer.synapses.bias.any():
             yield lambda index=index, layer=layer: replace(one, network=_with(net, index, _without_bias(layer)))
@@ -66,7 +69,16 @@ def _changes(one: Case) -> Iterator[Callable[[], Case]]:
             )
 
 
-def _halves(size: int) -> list[slice]:
+def smaller_placements(one: Case) -> Iterator[Callable[[], Case]]:
+    """Fewer PEs, and then queues and beats as they are by default."""
+    for index, pes in enumerate(one.pes):
+        if pes > 1:
+            yield lambda index=index, pes=pes: replace(one, pes=(*one.pes[:index], pes // 2, *one.pes[index + 1 :]))
+    if (one.pixels_a_beat, one.queue_depth, one.row_queue_depth) != (4, 16, 8):
+        yield lambda: replace(one, pixels_a_beat=4, queue_depth=16, row_queue_depth=8)
+
+
+def halves(size: int) -> list[slice]:
     """Two halves of more than one item; for a few items, all but one of them too."""
     if size < 2:
         return []

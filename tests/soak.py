@@ -1,8 +1,8 @@
-"""Random networks through the whole chain, for as many cases as are asked for. `make soak`; `--help` tells the rest.
+"""Random networks through all machines, for as many cases as are asked for. `make soak`; `--help` tells the rest.
 
-Results are kept as they come, in `build/soak/found.jsonl`: an interrupted run goes on where it stopped, and the figures
-at the end are of all cases asked for. A failing case is shrunk and written to a folder: the network, its frames, its
-Verilog, and the command that repeats it.
+Results are kept as they come, in `build/soak/chains.jsonl` and `graphs.jsonl`: an interrupted run goes on where it
+stopped, and the figures at the end are of all cases asked for. A failing case is shrunk and written to a folder: the
+network, its frames and its Verilog; `--again FOLDER` repeats it.
 """
 
 from __future__ import annotations
@@ -14,30 +14,52 @@ import os
 import resource
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
+import graph_cases
+import graph_shrinking
 import numpy as np
-from amaranth._toolchain.yosys import YosysError
+import random_cases
+import shrinking
 from batches import check_together
-from random_cases import DENSE, Case, Finding, case, check
+from random_cases import DENSE, Case, Finding, check
 from random_networks import Options
 from rich.progress import track
-from shrinking import shrink
 
 from gradrtl import model, quantize, rtl, sim
-from gradrtl.errors import UserError
+from gradrtl.quantize.network import QuantizedNetwork
+from gradrtl.quantize.placement import Placement
 from gradrtl.rtl.verilog import generate
 
 FOLDER = Path("build/soak")
 CACHE = FOLDER / "cache"
-HELPERS = ("batches", "limit_networks", "random_cases", "random_networks")
+HELPERS = ("batches", "graph_cases", "limit_networks", "random_cases", "random_graphs", "random_networks")
 OPTIONS = (DENSE, Options(largest=120, most_layers=3), Options(largest=60, most_layers=3, limits=True))
 # In turn: dense networks, those with convolutions, and those with a number at its limit.
 BATCH = 16  # networks that are compiled together; a gigabyte of memory
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a case is made of its seed, and what is a little less than a case."""
+
+    case: Callable[[int], Case]
+    simpler: Callable[[Case], Iterator[Case]]
+
+
+def chain(seed: int) -> Case:
+    return random_cases.case(seed, OPTIONS[seed % len(OPTIONS)])
+
+
+KINDS = {
+    "chains": Kind(chain, shrinking.simpler),
+    "graphs": Kind(graph_cases.case, graph_shrinking.simpler),
+}
 
 
 @dataclass(frozen=True)
@@ -49,51 +71,72 @@ class Result:
     seconds: float
 
 
-def run(seeds: Sequence[int]) -> list[Result]:
+def run(kind: str, seeds: Sequence[int]) -> list[Result]:
     """Check the cases `seeds`, all at once; where that fails, one by one."""
     start = processor_time()
-    cases = {seed: case(seed, OPTIONS[seed % len(OPTIONS)]) for seed in seeds}
+    cases = {seed: KINDS[kind].case(seed) for seed in seeds}
     FOLDER.mkdir(parents=True, exist_ok=True)
+    found: dict[int, Finding | None]
     with tempfile.TemporaryDirectory(prefix="batch-", dir=FOLDER) as folder:
-        found = check_together(cases, Path(folder), CACHE)
+        try:
+            found = check_together(cases, Path(folder), CACHE)
+        except Exception:  # whatever it is, the case that it comes from will tell
+            found = dict.fromkeys(cases)
     together = (processor_time() - start) / len(seeds)
     results = []
     for seed, finding in found.items():
         start = processor_time()
-        finding = finding or alone(cases[seed], seed)
+        finding = finding or alone(kind, cases[seed], seed)
         results.append(Result(seed, finding, round(together + processor_time() - start, 3)))
     return results
 
 
-def alone(one: Case, seed: int) -> Finding:
-    """Check one case; a failure is shrunk, kept, and its folder named."""
-
-    def look(candidate: Case) -> Finding:
-        try:
-            return check(candidate, CACHE, seed)
-        except (UserError, YosysError) as error:  # of a tool that refuses the Verilog
-            return Finding(wrong=str(error))
-
-    finding = look(one)
+def alone(kind: str, one: Case, seed: int) -> Finding:
+    """Check one case; a failure is shrunk, kept, and the command that repeats it told."""
+    finding = looked_at(one, seed)
     if finding.wrong is None:
         return finding
-    small = shrink(one, lambda candidate: look(candidate).wrong is not None)
-    return Finding(wrong=f"{look(small).wrong}\n{keep(small, FOLDER / f'case{seed}')}")
+    small = shrinking.shrink(one, lambda less: looked_at(less, seed).wrong is not None, simpler=KINDS[kind].simpler)
+    return Finding(wrong=f"{looked_at(small, seed).wrong}\n{keep(small, seed, FOLDER / f'{kind}{seed}')}")
 
 
-def keep(one: Case, folder: Path) -> str:
+def looked_at(one: Case, seed: int) -> Finding:
+    """What `check` finds; an error is a finding as well."""
+    try:
+        return check(one, CACHE, seed)
+    except Exception as error:  # of a tool that refuses the Verilog, or of anything on the way
+        return Finding(wrong=f"{type(error).__name__}: {error}")
+
+
+def keep(one: Case, seed: int, folder: Path) -> str:
     """Write `one` to `folder`; returns the command that repeats it."""
     folder.mkdir(parents=True, exist_ok=True)
     one.network.save(folder / "network.npz")
-    np.save(folder / "frames.npy", one.frames)
-    pes = ",".join(map(str, one.pes))
-    command = f"gradrtl verify {folder}/network.npz {folder}/gradrtl.v --frames {folder}/frames.npy --pe {pes}"
-    command += f" --pixels-a-beat {one.pixels_a_beat}"
-    if (one.queue_depth, one.row_queue_depth) != (16, 8):
-        command += f" --queue-depth {one.queue_depth} --row-queue-depth {one.row_queue_depth}"
-    (folder / "gradrtl.v").write_text(generate(one.mapping, command))
-    (folder / "command.txt").write_text(command + "\n")
+    frames = (one.frames,) if isinstance(one.frames, np.ndarray) else one.frames
+    np.savez_compressed(folder / "frames.npz", *frames)
+    (folder / "case.json").write_text(json.dumps({"seed": seed, "placement": one.placement.line}) + "\n")
+    command = f"python tests/soak.py --again {folder}"
+    try:
+        (folder / "gradrtl.v").write_text(generate(one.mapping, command))
+    except Exception as error:  # which may be what is wrong
+        (folder / "gradrtl.v").write_text(f"// none: {error!r}\n")
     return command
+
+
+def kept(folder: Path) -> tuple[Case, int]:
+    """The case that `keep` wrote to `folder`, and its seed."""
+    told = json.loads((folder / "case.json").read_text())
+    placed = Placement.from_line(told["placement"])
+    with np.load(folder / "frames.npz") as arrays:
+        frames = tuple(arrays.values())
+    return Case(
+        QuantizedNetwork.load(folder / "network.npz"),
+        frames[0] if len(frames) == 1 else frames,
+        placed.pes,
+        placed.pixels_a_beat,
+        placed.queue_depth,
+        placed.row_queue_depth,
+    ), told["seed"]
 
 
 class Record:
@@ -105,7 +148,11 @@ class Record:
     def __init__(self, path: Path):
         self.path = path
         self.key = fingerprint()
-        lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        text = path.read_text() if path.exists() else ""
+        whole = text[: text.rfind("\n") + 1]
+        if whole != text:  # killed while it wrote
+            path.write_text(whole)
+        lines = map(json.loads, whole.splitlines())
         self.lines = {line["seed"]: line for line in lines if line["sources"] == self.key}
 
     def add(self, result: Result) -> None:
@@ -120,7 +167,8 @@ class Record:
         lines = [self.lines[seed] for seed in seeds if seed in self.lines]
         sums = {name: sum(line[name] for line in lines) for name in ("frames", "spikes", "membranes", "cycles")}
         seconds = sum(line["seconds"] for line in lines) / max(1, len(lines))
-        counted = ", ".join(f"{value:,} {name}" for name, value in {"cases": len(lines), **sums}.items())
+        counts = {"cases": len(lines), "of them in hardware": sum(line["cycles"] > 0 for line in lines), **sums}
+        counted = ", ".join(f"{value:,} {name}" for name, value in counts.items())
         return f"{counted}; {len(self.wrong(seeds))} cases wrong; {seconds:.2f} s of processor time a case"
 
     def wrong(self, seeds: Iterable[int]) -> list[int]:
@@ -139,23 +187,26 @@ def sources() -> list[Path]:
     """Files of the packages, without what Python and Numba keep beside them, and of the tests that make a case."""
     packages = [Path(str(package.__file__)).parent for package in (model, quantize, rtl, sim)]
     found = [path for folder in packages for path in sorted(folder.rglob("*")) if path.suffix in (".py", ".cpp", ".h")]
-    return found + [
-        Path(__file__).with_name(f"{name}.py")
-        for name in ("batches", "limit_networks", "random_cases", "random_networks")
-    ]
+    return found + [Path(__file__).with_name(f"{name}.py") for name in HELPERS]
 
 
-def results(seeds: Sequence[int], jobs: int, deadline: float, batch: int = BATCH) -> Iterator[Result]:
-    """Results as they come; nothing is begun after `deadline`."""
+def results(
+    check: Callable[[Sequence[int]], list[Result]],
+    seeds: Sequence[int],
+    jobs: int,
+    deadline: float,
+    batch: int = BATCH,
+) -> Iterator[Result]:
+    """What `check` finds of `seeds`, a batch of them at a time, as it comes; nothing is begun after `deadline`."""
     todo = iter([seeds[first : first + batch] for first in range(0, len(seeds), batch)])
     with ProcessPoolExecutor(jobs) as pool:
-        running = {pool.submit(run, some) for some in islice(todo, jobs)}
+        running = {pool.submit(check, some) for some in islice(todo, jobs)}
         while running:
             done, running = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
                 yield from future.result()
                 if time.monotonic() < deadline and (some := next(todo, None)) is not None:
-                    running.add(pool.submit(run, some))
+                    running.add(pool.submit(check, some))
 
 
 def processor_time() -> float:
@@ -165,18 +216,26 @@ def processor_time() -> float:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--graphs", action="store_true", help="graphs, half of them with cycles; else chains of layers")
     parser.add_argument("--cases", type=int, default=2000, help="how many networks")
     parser.add_argument("--first", type=int, default=0, help="seed of the first")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="processes")
     parser.add_argument("--batch", type=int, default=BATCH, help="networks that are compiled together")
     parser.add_argument("--minutes", type=float, default=1e6, help="begin nothing after so many minutes")
+    parser.add_argument("--again", type=Path, metavar="FOLDER", help="only the failing case that is kept there")
     given = parser.parse_args()
+    if given.again:
+        found = looked_at(*kept(given.again))
+        print(found.wrong or f"equal: {found}")
+        return found.wrong is not None
+    kind = "graphs" if given.graphs else "chains"
     seeds = range(given.first, given.first + given.cases)
-    record = Record(FOLDER / "found.jsonl")
+    record = Record(FOLDER / f"{kind}.jsonl")
     todo = [seed for seed in seeds if seed not in record.lines]
-    found = results(todo, given.jobs, time.monotonic() + 60 * given.minutes, given.batch)
-    for done, result in enumerate(track(found, total=len(todo), description="random networks"), 1):
+    deadline = time.monotonic() + 60 * given.minutes
+    found = results(partial(run, kind), todo, given.jobs, deadline, given.batch)
+    for done, result in enumerate(track(found, total=len(todo), description=f"random {kind}"), 1):
         record.add(result)
         if result.finding.wrong is not None:
             print(f"case {result.seed}: {result.finding.wrong}", flush=True)

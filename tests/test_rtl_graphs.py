@@ -17,7 +17,7 @@ from gradrtl.rtl.mapping import map_network
 from gradrtl.sim import verilated
 
 CACHE = Path(__file__).parent.parent / "build" / "cache"
-SEEDS = (0, 1, 2, 3)
+SEEDS = (0, 1, 2, 3)  # every other one with a cycle
 
 
 @pytest.mark.parametrize("stalls", [0.0, 0.2])
@@ -31,7 +31,7 @@ def test_small_graphs(name, stalls):
 
 @pytest.mark.rtl
 def test_all_machines_agree(tmp_path):
-    cases = [case(seed) for seed in SEEDS]
+    cases = [case(seed, built=True) for seed in SEEDS]
     cases += [Case(made, frames(made, 6, 1), (3,) * len(made.populations), 2, 4, 2) for made in GRAPHS.values()]
     mappings = [one.mapping for one in cases]
     texts = generate_together(mappings, "tests")

@@ -11,12 +11,10 @@ import batches
 import numpy as np
 import pytest
 import soak
-from click.testing import CliRunner
 from random_cases import Case, Finding, case, check
 from random_networks import Options, frames
 from shrinking import plainer, shrink, simpler
 
-from gradrtl.cli import main
 from gradrtl.quantize.network import Conv, Dense, Input, IntNeuron, Layer, QuantizedNetwork, Readout
 from gradrtl.rtl.verilog import generate, header
 from gradrtl.shapes import LARGEST_STEPS
@@ -96,10 +94,20 @@ def with_sources_reversed(network: QuantizedNetwork) -> QuantizedNetwork:
     return network.changed(layers=(other, *others))
 
 
+def test_what_has_no_hardware_is_simulated(tmp_path, monkeypatch):
+    monkeypatch.setattr(Case, "built", False)
+    monkeypatch.setattr(Case, "mapping", property(lambda one: pytest.fail("is not placed")))
+    cases = {seed: case(seed, SMALL) for seed in (1, 3)}
+    assert batches.check_together(cases, tmp_path, CACHE) == {1: Finding(), 3: Finding()}
+    assert check(cases[1], CACHE) == Finding()
+    differs = Finding(wrong="engine against reference: frame 2")
+    monkeypatch.setattr("random_cases.machines_differ", lambda one: differs.wrong)
+    assert check(cases[1], CACHE) == differs
+
+
 @pytest.mark.parametrize("jobs", [1, 3])
-def test_every_seed_is_run_once(jobs, monkeypatch):
-    monkeypatch.setattr(soak, "run", identity)
-    found = [result.seed for result in soak.results(range(5, 12), jobs, float("inf"), batch=2)]
+def test_every_seed_is_run_once(jobs):
+    found = [result.seed for result in soak.results(identity, range(5, 12), jobs, float("inf"), batch=2)]
     assert sorted(found) == list(range(5, 12))
 
 
@@ -112,9 +120,12 @@ def test_an_interrupted_run_keeps_its_figures(tmp_path, monkeypatch):
     for result in identity(range(3)):
         record.add(result)
     record.add(soak.Result(3, Finding(wrong="a difference"), 1.5))
+    with (tmp_path / "found.jsonl").open("a") as file:
+        file.write('{"seed": 4, "fra')  # killed here
     again = soak.Record(tmp_path / "found.jsonl")
     assert again.summary(range(10)) == (
-        "4 cases, 3 frames, 0 spikes, 0 membranes, 0 cycles; 1 cases wrong; 1.50 s of processor time a case"
+        "4 cases, 0 of them in hardware, 3 frames, 0 spikes, 0 membranes, 0 cycles; 1 cases wrong; "
+        "1.50 s of processor time a case"
     )
     assert again.wrong(range(10)) == [3]
     assert again.wrong(range(3)) == []
@@ -134,15 +145,18 @@ def test_a_wrong_case_is_shrunk_and_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(
         soak, "check", lambda one, cache, seed: Finding(wrong="no" if has_largest_weight(one) else None)
     )
-    seed = next(seed for seed in range(20) if has_largest_weight(soak.case(seed, soak.OPTIONS[seed % 2])))
-    (result,) = soak.run([seed])
-    assert result.finding.wrong == f"no\n{(tmp_path / f'case{seed}' / 'command.txt').read_text().strip()}"
-    small = QuantizedNetwork.load(tmp_path / f"case{seed}" / "network.npz")
-    whole = soak.case(seed, soak.OPTIONS[seed % 2])
-    assert has_largest_weight(replace(whole, network=small))
-    assert small.layers[0].synapses.weight.size < whole.network.layers[0].synapses.weight.size
-    told = CliRunner().invoke(main, result.finding.wrong.split("\n")[1].split()[1:])
-    assert told.exit_code == 0, told.output
+    seed = next(seed for seed in range(20) if has_largest_weight(soak.chain(seed)))
+    (result,) = soak.run("chains", [seed])
+    folder = tmp_path / f"chains{seed}"
+    assert result.finding.wrong == f"no\npython tests/soak.py --again {folder}"
+    small, whole = soak.kept(folder)[0], soak.chain(seed)
+    assert soak.kept(folder)[1] == seed
+    assert has_largest_weight(small)
+    assert small.network.layers[0].synapses.weight.size < whole.network.layers[0].synapses.weight.size
+    monkeypatch.setattr("sys.argv", ["soak.py", "--again", str(folder)])
+    assert soak.main() == 1
+    monkeypatch.undo()
+    assert check(small, CACHE, seed).wrong is None
 
 
 @pytest.mark.parametrize("options", soak.OPTIONS)
