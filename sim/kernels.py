@@ -374,8 +374,8 @@ def _gather_from(program, first, end, number, block, total):
 
 @kernel(borrows=True, forceinline=True)
 def _sum(program, begin, end, origin, source, total):
-    """`total` plus the synapses `begin..end`."""
-    for k in range(begin, end):
+    """`total` plus the synapses `begin..end`; unsigned indices are not tested for less than zero."""
+    for k in range(np.uint64(begin), np.uint64(end)):
         values = cast(load(source, program.offset[k] + origin), program.weight.dtype)
         total = total + values * program.weight[k]
     return total
