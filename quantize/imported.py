@@ -74,6 +74,8 @@ class Scaled:
 
     worth
         What a membrane of 1 is worth in the imported network.
+    rows
+        What each row of the weights has been divided by: `[1]` or `[rows]`.
     """
 
     imported: ImportedPopulation
@@ -86,6 +88,7 @@ class Scaled:
     reset_amount: np.ndarray
     start: np.ndarray
     worth: np.ndarray
+    rows: np.ndarray
 
     @property
     def where(self) -> str:
@@ -159,6 +162,7 @@ def scaled_population(one: ImportedPopulation, asked: Asked) -> Scaled:
                 f"{leak.min():g} to {leak.max():g}", "one for all neurons that are read out")  # fmt: skip
         if rule.current_decay is None:  # a constant current holds the membrane at its leak value
             bias, leak = bias + (1 - rule.decay) * leak / gain, np.zeros(1)
+    by_row = np.ones(1)
     if asked.per_channel and rule.threshold is not None:
         by_row = _row_scales(one, weights)
         weights = tuple(weight / by_row.reshape(-1, *[1] * (weight.ndim - 1)) for weight in weights)
@@ -175,6 +179,7 @@ def scaled_population(one: ImportedPopulation, asked: Asked) -> Scaled:
         rule.reset_amount / gain,
         (rule.start - leak) / gain,
         gain,
+        by_row,
     )
 
 
@@ -223,7 +228,7 @@ def _row_scales(one: ImportedPopulation, weights: Sequence[np.ndarray]) -> np.nd
     return np.where(largest > 0, largest, 1.0)
 
 
-def _values(graph: ImportedGraph, one: Scaled, asked: Asked, formats: GraphFormats) -> list[float]:
+def source_values(graph: ImportedGraph, one: Scaled, asked: Asked, formats: GraphFormats) -> list[float]:
     """For each connection, the real value of an integer 1 of its source."""
     pixel = 1 / ((1 << formats.input_bits) - 1) if asked.input == "static" else 1.0
     return [pixel if connection.source in graph.inputs else 1.0 for connection in one.imported.inputs]
@@ -234,7 +239,7 @@ def _unit(graph: ImportedGraph, one: Scaled, asked: Asked, formats: GraphFormats
     largest = max(float(np.abs(weight).max()) for weight in one.weights)
     require(largest > 0, f"{one.where} weights", "all zero", "at least one synapse")
     sources = [connection.source for connection in one.imported.inputs]
-    values = _values(graph, one, asked, formats)
+    values = source_values(graph, one, asked, formats)
     unit = exact_unit(one.weights, values, formats.weight_bits)
     unit = unit or unit_of(one.where, sources, one.weights, values, formats.weight_bits)
     if asked.per_channel and one.threshold is not None and len(one.weights) == 1:
@@ -354,7 +359,7 @@ def _population(
         )
     widths = [formats.weight_bits] * len(one.weights) if kept is None else kept.weight_bits
     worst = 0.0
-    scales = unit.scales(tuple(_values(graph, one, asked, formats)))
+    scales = unit.scales(tuple(source_values(graph, one, asked, formats)))
     parts = zip(one.imported.inputs, one.weights, scales, unit.shifts, widths, strict=True)
     for connection, weight, scale, shift, bits in parts:
         integers = round_weight(weight, scale, bits)

@@ -119,8 +119,10 @@ class IntegerPopulation(nn.Module):
         distance = exact.detach() - whole
         beyond = distance > CLOSE if not self.reals.strict else distance > -CLOSE
         rounded = exact + (whole + beyond - exact).detach()
-        above = torch.from_numpy(self.reals.threshold > self.reals.reset_value)
-        return torch.where(above, torch.maximum(rounded, reset + 1), rounded)
+        real = [torch.from_numpy(values) for values in (self.reals.threshold, self.reals.reset_value)]
+        size = max(values.numel() for values in (rounded, reset, *real))
+        rounded, reset, *real = (self._spread(values, size) for values in (rounded, reset, *real))
+        return torch.where(real[0] > real[1], torch.maximum(rounded, reset + 1), rounded)
 
     def _over(self, values: Tensor | np.ndarray, unit: Tensor) -> Tensor:
         """`values / unit`, each `[1]`, `[channels]` or `[neurons]`."""
@@ -386,7 +388,7 @@ class IntegerGraph(nn.Module):
             return outputs
         one = self._all[self.read_from]
         unit = one.unit * one.log_scale.exp()
-        return outputs * (unit / (1 << one.population.neuron.fraction))
+        return outputs * (one.reals.worth * unit / (1 << one.population.neuron.fraction))
 
     @torch.no_grad()
     def trace(self, frames: Tensor) -> tuple[list[Tensor], list[Tensor], Tensor]:

@@ -43,6 +43,8 @@ class Reals:
         Of the neurons, `[1]`, `[channels]` or `[neurons]`; `jump` of the adaptation. What a neuron does not have is 0.
     strict
         Whether a spike needs a potential above the threshold; else the threshold is enough.
+    worth
+        What a membrane of 1 is worth to the loss, if membranes are read out.
     """
 
     unit: np.ndarray
@@ -55,6 +57,7 @@ class Reals:
     start_value: np.ndarray
     jump: np.ndarray
     strict: bool = False
+    worth: float = 1.0
 
     def check(self, population: Population) -> None:
         """`UserError` unless the numbers are finite and fit the integers of `population`."""
@@ -71,7 +74,7 @@ class Reals:
         _array(f"{where} unit", self.unit, {(1,), (population.channels,)})
         for name in NEURON:
             _array(f"{where} {name}", getattr(self, name), {(size,) for size in sizes})
-        positive = bool((self.unit > 0).all()) and min(self.worths) > 0
+        positive = bool((self.unit > 0).all()) and min(*self.worths, self.worth) > 0
         require(positive, f"{where} unit or worths", "0 or below", "above 0")
 
 

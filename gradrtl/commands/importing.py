@@ -4,17 +4,34 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import UserError, require
+from ..files import check_writable
 from ..model.importing.convention import COMPARES, FRAMEWORKS, GAINS, INTEGRATORS, RESETS, SPIKES, SYNAPSES
-from .options import at_least, given_only, network_argument, output_file, search_bar, speaker, whole_command
+from ..quantize.config import QatConfig
+from .options import (
+    STDOUT,
+    at_least,
+    given_only,
+    network_argument,
+    output_file,
+    search_bar,
+    setting_options,
+    show_epoch,
+    speaker,
+    whole_command,
+)
 from .output import command, figures
 
 if TYPE_CHECKING:
     from ..steps.importing import Imported, Row
+    from ..steps.tuning import Tuning
+
+WITHOUT: dict[str, Any] = {"rotation": 0.0, "shift": 0.0, "flip": False}  # frames are not augmented as images are
+LOSS = "cross-entropy"
 
 
 @command("import")
@@ -66,14 +83,18 @@ if TYPE_CHECKING:
 @click.option("--search", is_flag=True, help="Search the units on the frames.")
 @click.option("--reference", type=click.Path(path_type=Path), help="What the framework gave (.npz) for its own input.")
 @click.option("--check", is_flag=True, help="Report every finding, write nothing.")
+@click.option("--finetune", is_flag=True, help="Fine-tune the integers on the frames and labels.")
+@setting_options(QatConfig, leave_out=WITHOUT, defaults={"loss": LOSS})
 def import_(
     model, output, framework, dt, integrator, reset, compare, spikes, gain, synapse, steps, kind, input_bits, readout,
-    bits, per_channel, fraction, decay_bits, membrane_bits, calibrate, labels, search, reference, check,
+    bits, per_channel, fraction, decay_bits, membrane_bits, calibrate, labels, search, reference, check, finetune,
+    **given,
 ) -> None:  # fmt: skip
     """Import MODEL, a NIR file, as an integer network.
 
     NIR leaves open how a neuron moves in a step: --framework says who wrote the file. The table shows where spikes
     differ: between the framework's recording and floats, the import; between floats and integers, the rounding.
+    --finetune trains the integers, and resumes after an interruption; options from --epochs to --seed are for it only.
     """
     from ..model.importing.convention import Convention
     from ..model.importing.hdf5 import read
@@ -84,6 +105,10 @@ def import_(
     from ..steps.importing import framework_of, import_nir, load_samples
 
     say = speaker(output)
+    tuning = _tuning(output, given, say) if finetune else None
+    if not finetune:
+        require(not given_only(given), "finetune", False, f"True, for {', '.join(given_only(given))}")
+    require(not (finetune and check), "finetune", True, "False with --check, which writes nothing")
     record = read(model)
     changes = {
         "dt": dt, "integrator": integrator, "reset": reset, "compare": compare, "spikes": spikes, "gain": gain,
@@ -116,7 +141,7 @@ def import_(
             made = import_nir(
                 record, convention, asked, formats,
                 lambda graph: load_samples(graph, kind, calibrate, labels, reference), findings, search, progress,
-                kept,
+                kept, tuning,
             )  # fmt: skip
     except UserError as error:
         if not check:
@@ -135,6 +160,7 @@ def import_(
         notes=made.notes,
         populations=[vars(row) for row in made.rows],
         accuracy=made.accuracy,
+        held_out=made.held_out,
         digest=made.network.digest,
     )
     if check:
@@ -143,8 +169,26 @@ def import_(
     network = replace(made.network, notes={**made.network.notes, "command": whole_command()})
     with output_file(output) as path:
         network.save(path)
+    if tuning is not None and tuning.resume is not None:
+        tuning.resume.unlink(missing_ok=True)  # only now is it no longer needed
     say(f"{network.connected} synapses, {network.steps} steps, digest {network.digest[:16]}")
     say(f"wrote {output}")
+
+
+def _tuning(output: Path, given, say) -> Tuning:
+    """How to fine-tune."""
+    from ..steps.tuning import Tuning
+
+    resume = None
+    if output != STDOUT:
+        check_writable(output)
+        resume = output.with_suffix(".resume.pt")
+    chosen = {"loss": LOSS, **WITHOUT, **given_only(given)}
+
+    def resumed(epochs: int) -> None:
+        say(f"resumes after epoch {epochs} of fine-tuning")
+
+    return Tuning(QatConfig(**chosen), resume, show_epoch, resumed)
 
 
 def _show(made: Imported, say) -> None:
@@ -156,7 +200,8 @@ def _show(made: Imported, say) -> None:
         for line in lines:
             say("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
     if made.accuracy:
-        say("accuracy: " + ", ".join(f"{what} {100 * value:.2f} %" for what, value in made.accuracy.items()))
+        held_out = "" if made.held_out is None else f" on the {made.held_out} frames held out"
+        say(f"accuracy{held_out}: " + ", ".join(f"{what} {100 * value:.2f} %" for what, value in made.accuracy.items()))
 
 
 def _cells(row: Row) -> tuple[str, ...]:

@@ -149,11 +149,11 @@ def placed(network: QuantizedNetwork, wanted: Wanted) -> Mapping:
 
 
 def setting_options(
-    config: type, leave_out: Collection[str] = (), inherited: Collection[str] = ()
+    config: type, leave_out: Collection[str] = (), defaults: dict[str, str] | None = None
 ) -> Callable[..., Any]:
     """Options for the fields of a configuration class, made by `model.settings`; what is not given is None.
 
-    Without the fields `leave_out`. Those `inherited` take their default from elsewhere: as trained.
+    Without the fields `leave_out`. `defaults` tells, by field, the default of those that take it from elsewhere.
     """
     from ..model.settings import settings
 
@@ -162,7 +162,7 @@ def setting_options(
             if known.name in leave_out:
                 continue
             name = known.name.replace("_", "-")
-            default = "as trained" if known.name in inherited else known.default
+            default = (defaults or {}).get(known.name, known.default)
             told = known.meaning if default is None else f"{known.meaning}  [default: {default}]"
             words = f"--{name}/--no-{name}" if known.kind is bool else f"--{name}"
             choices = known.accepted.choices if known.accepted is not None else ()

@@ -102,7 +102,7 @@ def train(network, layers, device, folder, out, **given) -> None:
     type=click.Choice(["weights", "search", "qat"]),
     help="How the scales are chosen.  [default: qat; weights of a graph]",
 )
-@setting_options(QatConfig, inherited=AS_TRAINED)
+@setting_options(QatConfig, defaults=dict.fromkeys(AS_TRAINED, "as trained"))
 @data_option
 def quantize(
     checkpoint, output, bits, input_bits, per_channel, membrane_fraction, membrane_bits, decay_bits, connectivity,

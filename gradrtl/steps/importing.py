@@ -20,9 +20,11 @@ from ..quantize.graph_rounding import GraphFormats
 from ..quantize.imported import Asked, fitting, quantize_imported
 from ..quantize.network import PIXEL_BITS, QuantizedNetwork
 from ..quantize.nir_formats import Kept
+from ..quantize.recordings import Recordings
 from ..sim import engine
 from ..sim.outcome import Outcome
 from .place import with_rates
+from .tuning import Tuning
 
 LARGEST_SAMPLES = 1 << 30  # bytes of a file of frames
 PREFIX = "spikes_"  # of the arrays of a recording that hold the spikes of a node
@@ -45,6 +47,13 @@ class Samples:
 
     def __len__(self) -> int:
         return len(next(iter(self.frames.values())))
+
+    def __getitem__(self, part: slice) -> Samples:
+        def cut(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+            return {name: values[part] for name, values in arrays.items()}
+
+        labels = None if self.labels is None else self.labels[part]
+        return Samples(cut(self.frames), labels, cut(self.recorded), self.is_static)
 
     def by_step(self, steps: int) -> dict[str, np.ndarray]:
         """The frames at each of the first `steps` steps."""
@@ -93,7 +102,9 @@ class Imported:
     """An imported network, its rows of the table, and what was noticed.
 
     accuracy
-        By the labels: of floats, of integers, and of the recording if there is one.
+        By the labels: of floats, of integers, of the recording if there is one, and of the fine-tuned integers.
+    held_out
+        The number of frames, the last ones, that rows and accuracy are of; None: all.
     """
 
     graph: ImportedGraph
@@ -101,6 +112,7 @@ class Imported:
     rows: tuple[Row, ...]
     accuracy: dict[str, float]
     notes: tuple[str, ...]
+    held_out: int | None = None
 
 
 def import_nir(
@@ -113,6 +125,7 @@ def import_nir(
     search: bool = False,
     progress: Callable[[int, int], None] | None = None,
     kept: Kept | None = None,
+    tuning: Tuning | None = None,
 ) -> Imported:
     """Import the records of a NIR graph; `read` of `gradrtl.model.importing.hdf5` makes them from a file.
 
@@ -128,6 +141,8 @@ def import_nir(
         Whether the units are searched on the samples: by accuracy, or without labels by the spikes that agree.
     kept
         The formats of an exported network; taken where they fit, instead of `formats`.
+    tuning
+        How the integers are fine-tuned on the samples. Some of these are held out: on them alone networks are compared.
 
     Raises
     ------
@@ -139,13 +154,20 @@ def import_nir(
     given = samples(graph)
     steps = None if given is None or given.is_static else next(iter(given.frames.values())).shape[1]
     wanted = asked(steps)
-    traces = None if given is None else reference.run(graph.structure, given.by_step(wanted.steps))
+    judged, searched, held_out = given, given, None
+    if tuning is not None:
+        require(given is not None, "calibrate", "without frames", "frames to fine-tune on")
+        assert given is not None
+        held_out = tuning.held_out(graph, len(given), given.labels)
+        judged, searched = given[len(given) - held_out :], given[: len(given) - held_out]
+    traces = None if judged is None else reference.run(graph.structure, judged.by_step(wanted.steps))
     score = None
     if search:
-        require(given is not None, "calibrate", "without frames", "frames to search on")
-        assert given is not None
+        require(searched is not None, "calibrate", "without frames", "frames to search on")
+        assert searched is not None
         assert traces is not None
-        score = _score(given, traces)
+        own = traces if searched is judged else reference.run(graph.structure, searched.by_step(wanted.steps))
+        score = _score(searched, own)
     if kept is not None and not fitting(kept, graph):
         findings.note("the formats that gradrtl export kept in the file do not fit its graph: they are not used")
         kept = None
@@ -153,17 +175,24 @@ def import_nir(
     told = _several(graph, network, traces)
     rows: tuple[Row, ...] = ()
     accuracy: dict[str, float] = {}
-    if given is not None and traces is not None:
+    if given is not None and judged is not None and traces is not None:
+        outcome = engine.run(network, judged.of(network), trace=True)
+        rows, accuracy = _table(graph, network, judged, traces, outcome)
         frames = given.of(network)
-        outcome = engine.run(network, frames, trace=True)
-        rows, accuracy = _table(graph, network, given, traces, outcome)
+        if tuning is not None and held_out is not None and given.labels is not None:
+            recordings = Recordings(frames, given.labels)
+            network = tuning.run(graph, wanted, formats, network, recordings, held_out)
+            classes = engine.run(network, judged.of(network)).classes
+            accuracy["fine-tuned"] = float((classes == judged.labels).mean())
+            claimed, engines = network.notes["qat"]["validation"], f"{accuracy['fine-tuned']}, the engine's"
+            require(claimed == accuracy["fine-tuned"], "accuracy of the fine-tuned module", claimed, engines)
         network = with_rates(network, frames)
     told = [*findings.notes[len(graph.notes) :], *told]
     notes = (*graph.notes, *told, *network.notes["import"]["rounding"])
     network = replace(
         network, notes={**network.notes, "import": {**network.notes["import"], "notes": [*graph.notes, *told]}}
     )
-    return Imported(graph, network, rows, accuracy, notes)
+    return Imported(graph, network, rows, accuracy, notes, held_out)
 
 
 def _several(graph: ImportedGraph, network: QuantizedNetwork, traces: reference.Traces | None) -> list[str]:
