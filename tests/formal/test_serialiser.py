@@ -1,13 +1,17 @@
-"""The serialiser, for ever: every event of every row leaves once, in order, and after them the row's token."""
+"""The serialiser and the edge, for ever: each event of each row leaves once, in order, and after them the row's token.
+
+An edge offers the tokens of its delay before, and takes a row that is masked as one without events and without a flag.
+"""
 
 from __future__ import annotations
 
 import pytest
 from amaranth.hdl import Assert, Const, Cover, Module, Mux, Signal, Value
 from amaranth.lib import data
-from prover import Claim, free, inner, opened, prove, watch
+from prover import Claim, Refuted, free, inner, opened, prove, watch
 
 from gradrtl.bits import lane_bits
+from gradrtl.rtl.edge import Edge
 from gradrtl.rtl.serialiser import Serialiser
 from gradrtl.rtl.streams import row_layout
 
@@ -15,25 +19,38 @@ ROW_BITS, VALUE_BITS = 1, 2
 
 
 class EveryEventOnce(Claim):
-    """The solver picks any event, or token, of any row and follows it from the input to the output."""
+    """The solver picks any event, or token, of any row and follows it from the input to the output.
 
-    def __init__(self, lanes: int, depth: int):
-        self.lanes, self.depth = lanes, depth
+    Of an edge with a delay of so many steps; without one, of a serialiser.
+    """
+
+    def __init__(self, lanes: int, depth: int, delay: int | None = None, edge: type[Edge] = Edge):
+        self.lanes, self.depth, self.delay, self.edge = lanes, depth, delay, edge
 
     def body(self, m: Module) -> None:
-        lanes, depth = self.lanes, self.depth
+        lanes, depth, delay = self.lanes, self.depth, self.delay or 0
         layout = row_layout(ROW_BITS, lanes, VALUE_BITS)
-        serialiser = Serialiser(ROW_BITS, lanes, VALUE_BITS, depth, ROW_BITS + lane_bits(lanes))
-        m.submodules.serialiser = inside = opened(serialiser)
-        rows, events = serialiser.rows, serialiser.events
+        sizes = (ROW_BITS, lanes, VALUE_BITS, depth, ROW_BITS + lane_bits(lanes))
+        design = Serialiser(*sizes) if self.delay is None else self.edge(*sizes, delay)
+        m.submodules.design = inside = opened(design)
+        rows, events = design.rows, design.events
         for signal in (rows.payload, rows.valid, events.ready):
             free(m, signal)
-        row, event = rows.payload, events.payload
+        row, event = Signal(layout), events.payload
+        m.d.comb += row.eq(rows.payload)
+        first: Value = Const(0)  # tokens of the delay that are still to come
+        if self.delay is not None:
+            free(m, design.masked)
+            with m.If(design.masked):
+                m.d.comb += [row.mask.eq(0), row.bad.eq(0)]
+            if delay:
+                first = inner(inside, "first")
+            inside = inside.find_subfragment("serialiser")
         takes, leaves = Signal(), Signal()
         m.d.comb += [takes.eq(rows.valid & rows.ready), leaves.eq(events.valid & events.ready)]
 
         # Events and tokens inside: no others leave, and one waits at the output in the second cycle at the latest.
-        count = Signal(range((lanes + 1) * (depth + 2)))
+        count = Signal(range((lanes + 1) * (depth + 2) + delay), init=delay)
         m.d.sync += count.eq(count + Mux(takes, items(row), 0) - leaves)
         idle = Signal(2)
         m.d.sync += idle.eq(Mux(events.valid | (count == 0), 0, idle + 1))
@@ -43,6 +60,11 @@ class EveryEventOnce(Claim):
         m.d.sync += [waiting.eq(events.valid & ~events.ready), before.eq(event.as_value())]
         with m.If(waiting):
             m.d.comb += [Assert(events.valid), Assert(event.as_value() == before)]
+
+        if delay:
+            m.d.comb += [Assert(first <= delay), Cover((first != 0) & takes)]
+            with m.If(first != 0):
+                m.d.comb += [Assert(event.end), Assert(~event.bad)]
 
         # The picked event, or token (`slot` = lanes), and how many leave before it.
         pick, choice = Signal(), Signal(range(lanes + 1))
@@ -92,7 +114,7 @@ class EveryEventOnce(Claim):
             Assert(write_address == Mux(after >= depth, after - depth, after)),
             Assert(read_address < depth),
             Assert(level <= depth),
-            Assert(count == sum(counts[1:], counts[0])),
+            Assert(count == sum(counts, first)),
             *(Assert(~is_held | (items(r) != 0)) for is_held, r in zip(held, inside_rows, strict=True)),
         ]
         with m.If(picked):
@@ -102,7 +124,7 @@ class EveryEventOnce(Claim):
                     m.d.comb += [
                         Assert(held[k]),
                         Assert(holds(r, slot, lanes)),
-                        Assert(ahead == sum(counts[:k], Const(0)) + before_slot(r, slot, lanes)),
+                        Assert(ahead == sum(counts[:k], first) + before_slot(r, slot, lanes)),
                         Assert((r.row == origin.row) & (r.bad == origin.bad)),
                         Assert(r["values"].as_value() == origin["values"].as_value()),
                     ]
@@ -128,5 +150,36 @@ def test_every_event_once(lanes, depth):
     prove(EveryEventOnce(lanes, depth), f"serialiser{lanes}", 2)
 
 
-def test_full_rows_are_reached():
-    prove(EveryEventOnce(3, 2), "serialiser3", 6, "cover")
+@pytest.mark.parametrize(("delay", "depth"), [(0, 1), (1, 2), (3, 3)])
+def test_every_event_of_an_edge_once(delay, depth):
+    prove(EveryEventOnce(2, depth, delay), f"edge{delay}", 2)
+
+
+@pytest.mark.parametrize("delay", [None, 2])
+def test_full_rows_are_reached(delay):
+    prove(EveryEventOnce(3, 2, delay), f"serialiser3-{delay}", 8, "cover")
+
+
+class Forgetful(Edge):
+    """Its first tokens go on while rows come."""
+
+    def elaborate(self, platform):
+        m = super().elaborate(platform)
+        with m.If(self.rows.valid & ~self.masked):
+            m.d.comb += self.events.valid.eq(0)
+        return m
+
+
+class Unmasked(Edge):
+    """Rows of a frame's last steps go into the next frame."""
+
+    def elaborate(self, platform):
+        m = super().elaborate(platform)
+        m.d.comb += self.serialiser.rows.payload.mask.eq(self.rows.payload.mask)
+        return m
+
+
+@pytest.mark.parametrize("broken", [Forgetful, Unmasked])
+def test_a_broken_edge_is_refuted(broken):
+    with pytest.raises(Refuted, match="Assert failed"):
+        prove(EveryEventOnce(2, 2, 1, broken), f"edge-{broken.__name__}", 6, "bmc")
