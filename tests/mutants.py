@@ -192,6 +192,7 @@ UNITS = {
     "sim/operations.py": ("test_sim_operations.py", "test_sim_engine.py"),
     "sim/energy.py": ("test_sim_energy.py",),
     "sim/measure.py": ("test_sim_measure.py",),
+    "sim/waves.py": ("test_sim_waves.py",),
 }
 LADDER = ("test_rtl_top.py", "test_rtl_convolution.py", "formal", "test_rtl_random.py", "test_cocotb_top.py")
 LONGEST = 600.0  # seconds for a file of tests without a fault

@@ -22,6 +22,7 @@ FOLDERS = PROJECT["tool"]["setuptools"]["package-dir"]
 # These go with Apache-2.0. Those of the Mozilla licence are tools: nothing of them is in what GradRTL ships.
 PERMISSIVE = {
     "MIT",
+    "MIT-0",
     "MIT-CMU",
     "ISC",
     "0BSD",

@@ -112,6 +112,8 @@ def test_idx_files_are_images_and_labels(packed: bool, folder: Path) -> None:
         frames, labels = (path.with_name(f"{path.name}.gz") for path in (frames, labels))
     found, classes = labelled_frames(network(ROWS), Chosen(frames=frames, labels=labels))
     assert np.array_equal(found, frames_for(network(ROWS), DATA))
+    some = labelled_frames(network(ROWS), Chosen(frames=frames, labels=labels, images=4))
+    assert [len(values) for values in some if values is not None] == [4, 4]
     assert classes is not None
     assert np.array_equal(classes, DATA.labels)
     rows, image = labelled_frames(network(ROWS, IMAGE), Chosen(frames=frames, images=3))[0]

@@ -111,6 +111,13 @@ def generate(network: Path, output: Path, header: Path | None, wanted: Wanted) -
 @click.option("--seed", default=0, type=int, help="Seed of the stalls.")
 @click.option("--jobs", type=int, callback=at_least(1), help="Parallel drivers. [default: one per core]")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Also write the result to this JSON file.")
+@click.option(
+    "--wave",
+    type=click.Path(path_type=Path),
+    help="Write the cycles around the first difference to this .fst or .vcd file, with view files beside it.",
+)
+@click.option("--wave-frame", type=int, help="Write this frame to --wave, counted from 0, whether it differs or not.")
+@click.option("--wave-cycles", type=int, callback=at_least(1), help="Cycles before and after. [default: 200]")
 @click.option("--trusted", is_flag=True, help="Allow VERILOG to run commands and access files; it is not confined.")
 def verify(
     network: Path,
@@ -122,6 +129,9 @@ def verify(
     seed: int,
     jobs: int | None,
     output: Path | None,
+    wave: Path | None,
+    wave_frame: int | None,
+    wave_cycles: int | None,
     trusted: bool,
 ) -> None:
     """Compare compiled VERILOG (default: freshly generated) with the simulator: every spike, membrane, sum and cycle.
@@ -130,14 +140,23 @@ def verify(
     """
     from ..quantize.network import QuantizedNetwork
     from ..sim.driving import Stalls
+    from ..sim.waves import check_suffix
     from ..steps.frames import labelled_frames, number_of
     from ..steps.notes import require_labels
-    from ..steps.verify import mapping_of, read_verilog
+    from ..steps.verify import Waves, mapping_of, read_verilog
     from ..steps.verify import verify as compare
 
     require(not every or chosen.images is None, "images", chosen.images, "not given together with --all")
-    if output is not None:
-        check_writable(output)
+    for option, value in (("wave-frame", wave_frame), ("wave-cycles", wave_cycles)):
+        require(value is None or wave is not None, option, value, "given together with --wave")
+    require(
+        wave_cycles is None or wave_frame is None, "wave-cycles", wave_cycles, "not given together with --wave-frame"
+    )
+    for path in (output, wave):
+        if path is not None:
+            check_writable(path)
+    if wave is not None:
+        check_suffix(wave)
     stalled = Stalls(stalls, stalls, seed)
     found = QuantizedNetwork.load(network)
     frames, labels = labelled_frames(found, replace(chosen, usual=None) if every else chosen)
@@ -148,6 +167,11 @@ def verify(
         result = compare(mapping, text, frames, stalled, jobs, advance, trusted)
     for note in result.notes:
         click.echo(f"note: {note}")
+    waves: tuple[Path, ...] = ()
+    if wave is not None:
+        with bar("recording the wave", 1) as advance:
+            waves = Waves(wave, wave_frame, wave_cycles).write(mapping, text, frames, result, stalled, trusted)
+            advance()
     counted = len(result.classes)  # fewer than the frames after a difference
     accuracy = None if labels is None or not counted else float((result.classes == labels[:counted]).mean())
     told = {
@@ -169,6 +193,7 @@ def verify(
         "accuracy": accuracy,
         "latency_cycles": result.latency,
         "interval_cycles": result.interval,
+        "waves": waves,
         "command": whole_command(),
         "version": __version__,
     }
@@ -177,6 +202,13 @@ def verify(
         write_text(output, as_json(told))
     click.echo(str(result))
     click.echo(f"{result.cycles} cycles in {result.seconds:.1f} s, of which build {result.build_seconds:.1f} s")
+    if waves:
+        click.echo(
+            "wave of cycles around the difference" if wave_frame is None else f"wave of frame {wave_frame}", nl=False
+        )
+        click.echo(f": {', '.join(map(str, waves))}")
+    elif wave is not None:
+        click.echo("no wave: " + ("there is no difference" if result.passed else "the design ended without a cycle"))
     if not result.passed:
         click.echo(f"repeat with: {whole_command()}")
         raise SystemExit(1)

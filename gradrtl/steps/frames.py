@@ -77,7 +77,7 @@ def number_of(frames: Any) -> int:
 
 def _count(chosen: Chosen, whole: int, what: str, usual: int | None = None) -> int:
     if chosen.images is None:
-        return min(whole, usual or whole)
+        return usual or whole
     require(1 <= chosen.images <= whole, "images", chosen.images, f"1 to {whole}, {what}")
     return chosen.images
 

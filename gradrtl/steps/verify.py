@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from ..errors import UserError, require
 from ..quantize.network import QuantizedNetwork
 from ..rtl import header
 from ..rtl.mapping import Mapping, map_network
-from ..sim import generated
+from ..sim import generated, waves
 from ..sim import verify as proof
 from ..sim.driving import Stalls
 from .place import Wanted, place
@@ -44,7 +44,7 @@ def mapping_of(network: QuantizedNetwork, verilog: str, wanted: Wanted) -> Mappi
 def verify(
     mapping: Mapping,
     verilog: str | None,
-    frames: np.ndarray,
+    frames: Any,
     stalls: Stalls | None = None,
     jobs: int | None = None,
     progress: Callable[[int], None] | None = None,
@@ -56,6 +56,45 @@ def verify(
     run commands and access files, and is not confined (docs/security.md).
     """
     require(jobs is None or jobs >= 1, "jobs", jobs, "at least 1")
-    text = generated.verilog(mapping, "gradrtl verify") if verilog is None else verilog
+    text = _text(mapping, verilog)
     jobs = jobs or len(os.sched_getaffinity(0))
     return proof.verify(mapping, text, frames, stalls=stalls or Stalls(), jobs=jobs, progress=progress, trusted=trusted)
+
+
+@dataclass(frozen=True)
+class Waves:
+    """What to record of a comparison, to `path`: the `cycles` before and after its first difference; or a `frame`."""
+
+    path: Path
+    frame: int | None = None
+    cycles: int | None = None
+
+    def write(
+        self,
+        mapping: Mapping,
+        verilog: str | None,
+        frames: Any,
+        found: proof.Verification,
+        stalls: Stalls | None = None,
+        trusted: bool = False,
+    ) -> tuple[Path, ...]:
+        """Write the wave and its view files; returns their paths, none if there is nothing to show.
+
+        Arguments as for `verify`, whose result `found` is.
+        """
+        if self.frame is not None:
+            moment, window = waves.frame_of(found, self.frame)
+            title = f"frame {self.frame}"
+        elif found.seen is not None:
+            moment, window = found.seen, waves.around(found.seen, self.cycles or waves.AROUND)
+            title = str(found.difference or found.fault)
+        else:
+            return ()
+        text = _text(mapping, verilog)
+        wave = waves.record(mapping, text, frames, found, moment, window, stalls=stalls, trusted=trusted)
+        return waves.write(self.path, wave, mapping, title)
+
+
+def _text(mapping: Mapping, verilog: str | None) -> str:
+    """The text that is compared."""
+    return generated.verilog(mapping, "gradrtl verify") if verilog is None else verilog

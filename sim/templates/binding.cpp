@@ -3,21 +3,61 @@
 #include "Vharness.h"
 #include "ports.h"
 #include "verilated.h"
+#if VM_TRACE
+#include "hooks.h"
+#include "verilated_vcd_c.h"
+#endif
 
 namespace {
 
 Vharness& model() {
     static VerilatedContext context;
-    static const bool alone = (context.threads(1), true);  // no thread pool, for which there is neither use nor permission
+    static const bool alone = (context.traceEverOn(VM_TRACE), context.threads(1), true);  // no thread pool, for which there is neither use nor permission
     static Vharness made{&context};
     (void)alone;
     return made;
 }
 
+#if VM_TRACE
+// What Verilator writes of a wave goes to a descriptor that was open before the walls stood.
+struct WaveFile final : VerilatedVcdFile {
+    int file = -1;
+    bool open(const std::string&) override { return true; }
+    void close() override {}
+    ssize_t write(const char* from, ssize_t bytes) override {
+        for (ssize_t left = bytes; left > 0;) {
+            const ssize_t done = ::write(file, from, left);
+            if (done < 0 && errno == EINTR) continue;
+            if (done <= 0) wave_fails(errno);
+            from += done, left -= done;
+        }
+        return bytes;
+    }
+};
+
+WaveFile wave_file;
+VerilatedVcdC wave{&wave_file};
+int64_t wave_time = -1;
+
+void open_wave(int file) {
+    wave_file.file = file;
+    model().trace(&wave, 99);
+    wave.open("wave");
+}
+void wave_at(int64_t time) { wave_time = time; }
+void close_wave() { wave.close(); }
+#endif
+
 void tick() {
     Vharness& m = model();
     m.clk = 0, m.eval();
+#if VM_TRACE
+    if (wave_time > 0) wave.dump(uint64_t(wave_time - 1));
+#endif
     m.clk = 1, m.eval();
+#if VM_TRACE
+    if (wave_time > 0) wave.dump(uint64_t(wave_time));
+#endif
 }
 
 template <typename Port>
@@ -47,5 +87,9 @@ Ports make_model(int) {
 #include "cores.h"
 #undef CORE
     ports.tick = tick;
+    ports.open_wave = nullptr, ports.wave_at = nullptr, ports.close_wave = nullptr;
+#if VM_TRACE
+    ports.open_wave = open_wave, ports.wave_at = wave_at, ports.close_wave = close_wave;
+#endif
     return ports;
 }

@@ -33,7 +33,7 @@ namespace {
 constexpr int RESET_CYCLES = 4;
 constexpr int64_t TAIL_CYCLES = 200;  // after the last packet: no further one may come
 
-int input, results, verdicts;  // descriptors
+int input, results, verdicts, waves = -1;  // descriptors
 Setup setup;
 VerdictRecord verdict;         // what is to be told
 int64_t cycle = 0;
@@ -51,8 +51,14 @@ bool write_all(int file, const void* source, size_t bytes) {
 }
 
 std::vector<char> unwritten;  // results that wait to be written
+void (*close_wave)() = nullptr;
 
 [[noreturn]] void end(int64_t kind) {
+    if (close_wave) {
+        void (*const close)() = close_wave;
+        close_wave = nullptr;  // it may end here again
+        close();
+    }
     if (kind != KIND_FAILED && !write_all(results, unwritten.data(), unwritten.size())) {
         kind = KIND_FAILED;
         std::snprintf(verdict.message, sizeof verdict.message, "results cannot be written: %s", std::strerror(errno));
@@ -72,6 +78,7 @@ std::vector<char> unwritten;  // results that wait to be written
 
 template <typename... Values>
 [[noreturn]] void fault(const char* format, Values... values) {
+    if (verdict.seen < 0) verdict.seen = cycle;
     end(KIND_FAULT, format, values...);
 }
 
@@ -126,6 +133,12 @@ void prepare() {
     confinement::silence();
     read(&setup, sizeof setup);
     verdict.nonce = setup.nonce;
+    verdict.seen = -1;
+    if (setup.wave >= 0) {
+        waves = confinement::keep(int(setup.wave));
+        if (waves < 0) _exit(1);
+        close(int(setup.wave));
+    }
     signal(SIGXFSZ, SIG_IGN);  // a write beyond the limit fails instead
     if (!confinement::end_with_parent(setup.parent, SIGKILL)) _exit(1);
     if (!setup.confined) return;
@@ -157,14 +170,16 @@ struct Layer {
     int64_t neurons, rows, pes, bits;
     std::vector<int32_t> slots;  // [rows, pes]: neuron or -1
     std::vector<int32_t> used;   // neurons that are there, ascending
+    std::vector<int32_t> row_of; // [neurons]: the row of each that is there
     Core core;
     int64_t updates = 0;  // rows seen so far
 };
 
-// Spikes and membranes of one layer in one frame: [steps, neurons].
+// Spikes and membranes of one layer in one frame, [steps, neurons], and the cycles of its updates, [steps, rows].
 struct Trace {
     std::vector<uint8_t> spikes;
     std::vector<int32_t> membranes;
+    std::vector<int64_t> cycles;
 };
 
 struct Frame {
@@ -183,6 +198,9 @@ std::vector<Layer> read_layers(int64_t count, const Ports& ports) {
         read(&head, sizeof head);
         layer.neurons = head.neurons, layer.rows = head.rows, layer.pes = head.pes, layer.bits = head.bits;
         layer.slots = read_vector<int32_t>(layer.rows * layer.pes);
+        layer.row_of.assign(layer.neurons, 0);
+        for (size_t slot = 0; slot < layer.slots.size(); ++slot)
+            if (layer.slots[slot] >= 0) layer.row_of[layer.slots[slot]] = int32_t(slot / layer.pes);
         std::vector<bool> there(layer.neurons);
         for (int32_t neuron : layer.slots)
             if (neuron >= 0) there[neuron] = true;
@@ -195,7 +213,8 @@ std::vector<Layer> read_layers(int64_t count, const Ports& ports) {
 std::vector<Trace> empty_trace(const std::vector<Layer>& layers, int64_t steps) {
     std::vector<Trace> trace;
     for (const Layer& layer : layers)
-        trace.push_back({std::vector<uint8_t>(steps * layer.neurons), std::vector<int32_t>(steps * layer.neurons)});
+        trace.push_back({std::vector<uint8_t>(steps * layer.neurons), std::vector<int32_t>(steps * layer.neurons),
+                         std::vector<int64_t>(steps * layer.rows)});
     return trace;
 }
 
@@ -245,6 +264,7 @@ void compare(const std::vector<Layer>& layers, const Frame& frame, const std::ve
                 verdict.quantity = spike ? QUANTITY_SPIKE : QUANTITY_MEMBRANE;
                 verdict.expected = spike ? expected.spikes[at] : expected.membranes[at];
                 verdict.got = spike ? got.spikes[at] : got.membranes[at];
+                verdict.seen = got.cycles[step * layers[l].rows + layers[l].row_of[neuron]];
                 end(KIND_DIFFERENCE);
             }
             verdict.spikes += layers[l].used.size();
@@ -293,12 +313,18 @@ void write_frame(const std::vector<Layer>& layers, Finished& done, const std::ve
 }  // namespace
 
 void simulation_fails(const char* message) { fault("the simulation stops: %s", message); }
+void wave_fails(int error) { end(KIND_FAILED, "the wave cannot be written: %s", std::strerror(error)); }
 
 int main(int count, char** arguments) {
     prepare();
     const Ports ports = make_model(count > 1 ? std::atoi(arguments[1]) : 0);
     std::vector<Layer> layers = read_layers(setup.layers, ports);
 
+    if (waves >= 0) {
+        if (!ports.open_wave) end(KIND_FAILED, "the model has no waves");
+        ports.open_wave(waves);
+        close_wave = ports.close_wave;
+    }
     *ports.s_axis_tvalid = 0;
     *ports.m_axis_tready = 0;
     *ports.rst = 1;
@@ -335,6 +361,10 @@ int main(int count, char** arguments) {
         const bool accepting = !stall_out();
         *ports.s_axis_tvalid = offering;
         *ports.m_axis_tready = accepting;
+        if (waves >= 0) {
+            if (cycle > setup.wave_last) end(KIND_RECORDED);
+            ports.wave_at(cycle < setup.wave_first ? -1 : 2 * cycle + 2);
+        }
         ports.tick();
 
         bool progress = false;
@@ -356,6 +386,7 @@ int main(int count, char** arguments) {
                 fault("core%d updates a row that no frame asked for, in cycle %lld", int(l), (long long)cycle);
             while (place >= int64_t(traces.size())) traces.push_back(empty_trace(layers, setup.steps));
             take_row(layer, step, row, traces[place][l]);
+            traces[place][l].cycles[step * layer.rows + row] = cycle;
             ++layer.updates;
             progress = true;
         }
@@ -412,9 +443,11 @@ int main(int count, char** arguments) {
             cycle -= TAIL_CYCLES - 1;
             end(KIND_DONE);
         }
-        if (written < setup.frames && cycle - last_progress > setup.patience + (setup.gap > 0 ? setup.gap : 0))
+        if (written < setup.frames && cycle - last_progress > setup.patience + (setup.gap > 0 ? setup.gap : 0)) {
+            verdict.seen = last_progress;
             fault("nothing moves for %lld cycles, %s of frame %lld is due, its input %s", (long long)setup.patience,
                   finished.empty() ? "the packet" : "a row", number(written),
                   taken > written ? "went in" : "did not all go in");
+        }
     }
 }

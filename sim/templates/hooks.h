@@ -2,3 +2,4 @@
 #pragma once
 
 [[noreturn]] void simulation_fails(const char* message);
+[[noreturn]] void wave_fails(int error);  // it cannot be written

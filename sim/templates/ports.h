@@ -19,6 +19,9 @@ struct Ports {
     const uint32_t* m_axis_tdata;
     std::vector<Core> cores;
     void (*tick)();
+    void (*open_wave)(int file);      // null in a model without waves; VCD goes to the descriptor
+    void (*wave_at)(int64_t time);    // the time at which the next `tick` is shown, -1: it is not
+    void (*close_wave)();
 };
 
 Ports make_model(int number);  // of the models in this program, number `number`
