@@ -1,10 +1,11 @@
-"""The three small networks of the cocotb regression, and how they are placed: the same for runner and test bench."""
+"""The small networks of the cocotb regression, and how they are placed: the same for runner and test bench."""
 
 from __future__ import annotations
 
 import numpy as np
+from graphs import population
 
-from gradrtl.quantize.network import Dense, Input, IntNeuron, Layer, QuantizedNetwork, Readout
+from gradrtl.quantize.network import Connection, Dense, Input, IntNeuron, Layer, QuantizedNetwork, Readout
 from gradrtl.quantize.neuron import Adaptation, SynapticCurrent
 from gradrtl.quantize.placement import Placement
 from gradrtl.rtl.mapping import Mapping, map_network
@@ -69,10 +70,43 @@ def graded_network() -> QuantizedNetwork:
     )
 
 
+def graph() -> QuantizedNetwork:
+    """Counts in; a loop, a skip from the input, what comes back two steps later, an input that is heard late."""
+    generator = np.random.default_rng(10)
+
+    def synapses(neurons: int, sources: int) -> Dense:
+        return dense(generator, neurons, sources, 0.5, 0)
+
+    return QuantizedNetwork(
+        Input((9,), bits=3, kind="graded"),
+        (
+            population(
+                "ring", 11,
+                Connection("input", synapses(11, 9), 4), Connection("ring", synapses(11, 11), 4, delay=1, shift=1),
+                Connection("late", synapses(11, 7), 4, delay=2, shift=2), threshold=9, bias=2,
+            ),
+            population(
+                "late", 7, Connection("ring", synapses(7, 11), 4), Connection("input", synapses(7, 9), 4, delay=1),
+                threshold=4,
+            ),
+            population(
+                "out", 6,
+                Connection(("late",), synapses(6, 7), 4, shift=1), Connection("ring", synapses(6, 11), 4),
+                Connection("input", synapses(6, 9), 4), threshold=10,
+            ),
+        ),
+        4,
+        Readout(group=2),
+    )  # fmt: skip
+
+
+NETWORKS = {"static": static_network, "spikes": spike_network, "graded": graded_network, "graph": graph}
+
+
 def dense(generator: np.random.Generator, outputs: int, inputs: int, connectivity: float, bias: int) -> Dense:
     weight = generator.integers(-8, 8, (outputs, inputs)) * (generator.random((outputs, inputs)) < connectivity)
     return Dense(weight.astype(np.int8), generator.integers(-bias, bias + 1, outputs))
 
 
 def placed(network: QuantizedNetwork) -> Mapping:
-    return map_network(network, Placement((4, 3), queue_depth=4, row_queue_depth=2))
+    return map_network(network, Placement((4, 3, 2)[: len(network.populations)], queue_depth=4, row_queue_depth=2))

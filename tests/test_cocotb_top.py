@@ -1,11 +1,11 @@
-"""Runs the cocotb regression: a Verilator build for each of three networks, coverage of lines and toggles reported."""
+"""Runs the cocotb regression: a Verilator build for each of four networks, coverage of lines and toggles reported."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from cocotb_networks import graded_network, placed, spike_network, static_network
+from cocotb_networks import NETWORKS, placed
 from cocotb_tools.runner import get_results, get_runner
 
 from gradrtl.rtl.verilog import TOP, generate
@@ -20,9 +20,9 @@ BUILD = TESTS.parent / "build" / "cocotb"
 
 
 @pytest.mark.rtl
-@pytest.mark.parametrize("kind", ["static", "spikes", "graded"])
+@pytest.mark.parametrize("kind", NETWORKS)
 def test_regression(kind, monkeypatch):
-    network = {"static": static_network, "spikes": spike_network, "graded": graded_network}[kind]()
+    network = NETWORKS[kind]()
     folder = BUILD / kind
     folder.mkdir(parents=True, exist_ok=True)
     source = folder / "gradrtl.v"
