@@ -113,6 +113,14 @@ class Checkpoint:
         return found
 
     @property
+    def origin(self) -> dict[str, Any]:
+        """What a network made from it tells of it: recipe and seed, where training started, command, weights."""
+        found: dict[str, Any] = {key: self.config[key] for key in ("recipe", "seed") if key in self.config}
+        if "start" in self.made_from:
+            found["start"] = self.made_from["start"]
+        return {**found, "command": self.command, "weights": archive.digest({}, self.arrays)}
+
+    @property
     def census(self) -> Census:
         """Its connections, counted."""
         if isinstance(self.network, Graph):

@@ -33,8 +33,9 @@ from .description import Network
 from .graph import Graph
 from .graph_network import GraphNetwork
 from .memory import keep_freed_memory
-from .networks import SpikingNetwork, arrays_of, module_of
+from .networks import SpikingNetwork, arrays_of, load_arrays, module_of
 from .recipes import KINDS, Recipe
+from .start import Start
 from .workers import join
 
 Row = dict[str, Any]
@@ -168,6 +169,7 @@ def train(
     command: str = "",
     device: str = "cpu",
     on_resume: Callable[[int], None] | None = None,
+    start: Start | None = None,
 ) -> Checkpoint:
     """Train on `data`, the training set, of which the last images are held out for validation.
 
@@ -176,6 +178,8 @@ def train(
     epochs already done, `on_epoch` with each row of the history. `progress` shows a bar on stderr; None: if it is a
     terminal. Under `torchrun` each process works on its part of every batch.
 
+    With `start` the numbers of a trained network take the place of random ones. `config.network` must be its network.
+
     Raises
     ------
     UserError
@@ -183,9 +187,9 @@ def train(
         other settings, data, sources or versions.
     """
     if out is None or int(os.environ.get("RANK", "0")):
-        return _train(config, data, out, on_epoch, progress, command, device, on_resume)
+        return _train(config, data, out, on_epoch, progress, command, device, on_resume, start)
     with hold(out):
-        return _train(config, data, out, on_epoch, progress, command, device, on_resume)
+        return _train(config, data, out, on_epoch, progress, command, device, on_resume, start)
 
 
 def _train(
@@ -197,6 +201,7 @@ def _train(
     command: str,
     device: str,
     on_resume: Callable[[int], None] | None,
+    start: Start | None,
 ) -> Checkpoint:
     began = time.monotonic()
     workers = join(device)
@@ -214,7 +219,10 @@ def _train(
     augment = Augment(config.rotation, config.shift, config.flip)
 
     torch.manual_seed(config.seed)
-    network = module_of(description).to(workers.device)
+    network = module_of(description)
+    if start is not None:
+        load_arrays(network, start.arrays)
+    network.to(workers.device)
     by_loss = loss_of(config.loss, description)
     recipe = Recipe(network, config)
     optimizer: torch.optim.Optimizer
@@ -239,7 +247,9 @@ def _train(
         forward = workers.wrap(network)
 
     state_file = None if out is None else out / RESUME_FILE
-    identity = resume.identity(config.to_json(), data.digest, "gradrtl.model", description=description.to_json())
+    started = {} if start is None else {"start": start.origin["weights"]}
+    described = {"description": description.to_json(), **started}
+    identity = resume.identity(config.to_json(), data.digest, "gradrtl.model", **described)
     if state_file is not None and state_file.exists():
         kept = resume.load(state_file, "training", identity, STATE)
         with resume.fitting(state_file):
@@ -254,7 +264,7 @@ def _train(
 
     shown = workers.leads and (sys.stderr.isatty() if progress is None else progress)
     with Progress(console=Console(stderr=True), disable=not shown) as bars:
-        bar = bars.add_task(f"{config.network} {config.recipe}", total=config.epochs * per_epoch)
+        bar = bars.add_task(f"{description.name} {config.recipe}", total=config.epochs * per_epoch)
         bars.update(bar, completed=len(history) * per_epoch)
         for epoch in range(len(history), config.epochs):
             turn(epoch)
@@ -287,6 +297,8 @@ def _train(
                 resume.save(state_file, "training", identity, dict(zip(STATE, values, strict=True)))
 
     made_from = {name: identity[name] for name in resume.MADE_FROM}
+    if start is not None:
+        made_from["start"] = start.origin
     result = Checkpoint(description, arrays_of(network), config.to_json(), history, {}, command, made_from)
     evaluation = evaluate(network, validation, device=workers.device, loss=by_loss)
     return replace(result, figures=_figures(result, evaluation, time.monotonic() - began))

@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..archive import digest
 from ..arrays import reals
 from ..checks import choice, items, name, real, whole, wholes
 from ..errors import UserError, require, within
@@ -173,8 +172,7 @@ def fold(checkpoint: Checkpoint, *, mean: ArrayLike = 0.0, std: ArrayLike = 1.0)
         layers.append(FloatLayer(where, shape, weight, bias, layer.neuron, stride, padding, layer.pool, source_unit))
         source_unit = 1 / layer.pool.largest if layer.pool else 1.0
     readout = Readout("count", network.vote)
-    origin: dict[str, Any] = {key: checkpoint.config[key] for key in ("recipe", "seed") if key in checkpoint.config}
-    notes = {"checkpoint": {**origin, "command": checkpoint.command, "weights": digest({}, arrays)}}
+    notes = {"checkpoint": checkpoint.origin}
     return FloatNetwork(network.input_shape, tuple(layers), network.steps, readout=readout, notes=notes)
 
 

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 
-from ..archive import digest
 from ..checks import choice, whole
 from ..errors import UserError, require, within
 from ..model.checkpoint import NORM, Checkpoint, TrainedPopulation
@@ -143,10 +142,7 @@ def fold_graph(checkpoint: Checkpoint) -> FoldedGraph:
         low, high = LARGEST_WEIGHTS
         require(low <= largest <= high, f"{where} largest weight", largest, f"{low} to {high} from zero")
         populations.append(FoldedPopulation(trained, tuple(weights), bias))
-    origin: dict[str, Any] = {key: checkpoint.config[key] for key in ("recipe", "seed") if key in checkpoint.config}
-    weights_digest = digest({}, checkpoint.arrays)
-    notes = {"checkpoint": {**origin, "command": checkpoint.command, "weights": weights_digest}}
-    return FoldedGraph(graph, tuple(populations), notes)
+    return FoldedGraph(graph, tuple(populations), {"checkpoint": checkpoint.origin})
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ import click
 
 from ..errors import UserError, require
 from ..files import check_writable
-from ..model.importing.convention import COMPARES, FRAMEWORKS, GAINS, INTEGRATORS, RESETS, SPIKES, SYNAPSES
 from ..quantize.config import QatConfig
 from .options import (
     STDOUT,
     at_least,
+    convention_options,
     given_only,
     network_argument,
     output_file,
@@ -37,26 +37,7 @@ LOSS = "cross-entropy"
 @command("import")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("-o", "--output", default="build/network.npz", type=click.Path(path_type=Path), help="- is stdout.")
-@click.option(
-    "--framework",
-    type=click.Choice(list(FRAMEWORKS)),
-    help="Whose convention the next options start from.  [default: the recording's, or nir]",
-)
-@click.option("--dt", type=float, help="Time of a step, in the unit of the file.")
-@click.option("--integrator", type=click.Choice(INTEGRATORS), help="How states decay.")
-@click.option("--reset", type=click.Choice(RESETS), help="What a spike does to the membrane.")
-@click.option("--compare", type=click.Choice(COMPARES), help="Whether a membrane equal to the threshold spikes.")
-@click.option("--spikes", type=click.Choice(SPIKES), help="Spikes of a neuron in a step.")
-@click.option(
-    "--gain",
-    type=click.Choice(GAINS),
-    help="What multiplies the sum on its way into the membrane.",
-)
-@click.option(
-    "--synapse",
-    type=click.Choice(SYNAPSES),
-    help="What multiplies it on its way into a synaptic current.",
-)
+@convention_options("the recording's, or nir")
 @click.option("--steps", type=int, callback=at_least(1), help="Steps of a frame.  [default: those of the frames]")
 @click.option(
     "--input",
@@ -86,9 +67,8 @@ LOSS = "cross-entropy"
 @click.option("--finetune", is_flag=True, help="Fine-tune the integers on the frames and labels.")
 @setting_options(QatConfig, leave_out=WITHOUT, defaults={"loss": LOSS})
 def import_(
-    model, output, framework, dt, integrator, reset, compare, spikes, gain, synapse, steps, kind, input_bits, readout,
-    bits, per_channel, fraction, decay_bits, membrane_bits, calibrate, labels, search, reference, check, finetune,
-    **given,
+    model, output, framework, changes, steps, kind, input_bits, readout, bits, per_channel, fraction, decay_bits,
+    membrane_bits, calibrate, labels, search, reference, check, finetune, **given,
 ) -> None:  # fmt: skip
     """Import MODEL, a NIR file, as an integer network.
 
@@ -96,13 +76,11 @@ def import_(
     differ: between the framework's recording and floats, the import; between floats and integers, the rounding.
     --finetune trains the integers, and resumes after an interruption; options from --epochs to --seed are for it only.
     """
-    from ..model.importing.convention import Convention
     from ..model.importing.hdf5 import read
-    from ..model.importing.records import METADATA, Findings
+    from ..model.importing.records import Findings
     from ..quantize.graph_rounding import GraphFormats
     from ..quantize.imported import Asked
-    from ..quantize.nir_formats import Kept
-    from ..steps.importing import framework_of, import_nir, load_samples
+    from ..steps.importing import convention_of, framework_of, import_nir, load_samples
 
     say = speaker(output)
     tuning = _tuning(output, given, say) if finetune else None
@@ -110,16 +88,9 @@ def import_(
         require(not given_only(given), "finetune", False, f"True, for {', '.join(given_only(given))}")
     require(not (finetune and check), "finetune", True, "False with --check, which writes nothing")
     record = read(model)
-    changes = {
-        "dt": dt, "integrator": integrator, "reset": reset, "compare": compare, "spikes": spikes, "gain": gain,
-        "synapse": synapse,
-    }  # fmt: skip
-    kept = Kept.from_text(record.fields[METADATA]) if METADATA in record.fields else None
-    if kept is not None and framework is None and not given_only(changes):
-        convention = kept.convention
+    convention, kept = convention_of(record, framework, changes, framework_of(reference))
+    if kept is not None:
         say("exported by gradrtl: its own convention and formats")
-    else:
-        convention, kept = Convention.of(framework or framework_of(reference) or "nir", **changes), None
     if fraction != "auto":
         require(fraction.isdecimal(), "fraction", fraction, "auto, or 0 to 8")
     formats = GraphFormats(bits, input_bits, None if fraction == "auto" else int(fraction), membrane_bits, decay_bits)

@@ -18,6 +18,7 @@ from click.shell_completion import CompletionItem
 
 from ..errors import UserError, require
 from ..files import whole
+from ..model.importing.convention import COMPARES, FRAMEWORKS, GAINS, INTEGRATORS, RESETS, SPIKES, SYNAPSES
 from ..rtl.devices import DEVICES
 from .output import is_quiet
 
@@ -169,6 +170,37 @@ def setting_options(
             kind = click.Choice(choices) if choices else None if known.kind is bool else known.kind
             command = click.option(words, known.name, default=None, type=kind, help=told)(command)
         return command
+
+    return decorate
+
+
+CONVENTION = ("dt", "integrator", "reset", "compare", "spikes", "gain", "synapse")
+
+
+def convention_options(default: str) -> Callable[..., Any]:
+    """The options that say what a NIR file leaves open: `framework`, and as one argument, `changes`, single fields.
+
+    `default` tells the framework that is taken if none is given.
+    """
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(command)
+        def with_changes(*args: Any, **kwargs: Any) -> Any:
+            return command(*args, changes={name: kwargs.pop(name) for name in CONVENTION}, **kwargs)
+
+        told = f"Whose convention the next options start from.  [default: {default}]"
+        choices = {
+            "integrator": (INTEGRATORS, "How states decay."),
+            "reset": (RESETS, "What a spike does to the membrane."),
+            "compare": (COMPARES, "Whether a membrane equal to the threshold spikes."),
+            "spikes": (SPIKES, "Spikes of a neuron in a step."),
+            "gain": (GAINS, "What multiplies the sum on its way into the membrane."),
+            "synapse": (SYNAPSES, "What multiplies it on its way into a synaptic current."),
+        }
+        for name, (accepted, meaning) in reversed(choices.items()):
+            with_changes = click.option(f"--{name}", type=click.Choice(accepted), help=meaning)(with_changes)
+        with_changes = click.option("--dt", type=float, help="Time of a step, in the unit of the file.")(with_changes)
+        return click.option("--framework", type=click.Choice(list(FRAMEWORKS)), help=told)(with_changes)
 
     return decorate
 

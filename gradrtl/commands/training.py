@@ -13,6 +13,7 @@ from ..model.config import NO_TARGET, TrainConfig
 from ..quantize.config import AS_TRAINED, QatConfig
 from .options import (
     STDOUT,
+    convention_options,
     data_option,
     given_only,
     output_file,
@@ -32,6 +33,18 @@ CHECKPOINT = "checkpoint.npz"  # in the folder of a training
     "--network", help="Preset (mnist-mlp, mnist-conv, cifar10-small, ...) or JSON file.  [default: mnist-mlp]"
 )
 @click.option("--layers", help="Layers in place of a preset: 784-256-10, 32C3-P2-64C3-P2-10, ... (docs/training.md).")
+@click.option(
+    "--from",
+    "source",
+    type=click.Path(path_type=Path),
+    help="Start from this trained network: a checkpoint (.npz) or a NIR file, whose convention is told as for import.",
+)
+@convention_options("nir")
+@click.option(
+    "--readout",
+    type=click.Choice(["count", "membrane", "largest", "sum"]),
+    help="What is read of a NIR file's network.  [default: count; membrane of neurons that do not spike]",
+)
 @setting_options(TrainConfig, leave_out=("network",))
 @click.option(
     "--device", default="cpu", type=click.Choice(["cpu", "cuda", "auto"]), help="auto: a GPU if there is one."
@@ -43,16 +56,32 @@ CHECKPOINT = "checkpoint.npz"  # in the folder of a training
     type=click.Path(path_type=Path),
     help="Folder of the run. An interrupted run resumes.",
 )
-def train(network, layers, device, folder, out, **given) -> None:
-    """Train a sparse network; writes OUT/checkpoint.npz. An interrupted run resumes after its last complete epoch."""
+def train(network, layers, source, framework, changes, readout, device, folder, out, **given) -> None:
+    """Train a sparse network; writes OUT/checkpoint.npz. An interrupted run resumes after its last complete epoch.
+
+    With --from training goes on from a trained network, which the recipe makes sparse: weights, signs, thresholds and
+    decays are those of the file.
+    """
     from ..model.architecture import read_description
     from ..model.data import load
+    from ..steps.train import accuracy_of, start_of
     from ..steps.train import train as run
 
     require(network is None or layers is None, "layers", layers, "not given beside --network")
     check_writable(out / CHECKPOINT)
-    data = load(folder)
-    if network is not None and network.endswith(".json"):
+    data, start = load(folder), None
+    if source is None:
+        about = given_only({"framework": framework, "readout": readout, **changes})
+        require(not about, ", ".join(about), ", ".join(map(str, about.values())), "with --from, a NIR file")
+    else:
+        for name, value in (("network", network), ("layers", layers)):
+            require(value is None, name, value, "not given beside --from")
+        start = start_of(source, data[0].shape, framework, changes, given["steps"], readout)
+        if start.is_import:
+            given["steps"] = None  # they are those of its network now
+        network = start.network
+        click.echo(f"starts from {source}, test accuracy {100 * accuracy_of(start, data[1]):.2f} %")
+    if isinstance(network, str) and network.endswith(".json"):
         network = read_description(network, data[0].shape)
     given = given_only(given | {"network": layers if network is None else network})
     if given.get("recipe") in NO_TARGET and "connectivity" not in given:
@@ -65,7 +94,7 @@ def train(network, layers, device, folder, out, **given) -> None:
         else:
             click.echo(f"resumes after epoch {epochs} of {config.epochs}", err=True)
 
-    checkpoint, accuracy = run(config, data, out, show_epoch, whole_command(), device, resumed)
+    checkpoint, accuracy = run(config, data, out, show_epoch, whole_command(), device, resumed, start=start)
     checkpoint.save(out / CHECKPOINT)
     figures(
         checkpoint=out / CHECKPOINT,

@@ -15,7 +15,7 @@ from ..errors import UserError, require, within
 from ..model.importing import reference
 from ..model.importing.convention import Convention
 from ..model.importing.graph import ImportedGraph, import_graph
-from ..model.importing.records import Findings, Record
+from ..model.importing.records import METADATA, Findings, Record
 from ..quantize.graph_rounding import GraphFormats
 from ..quantize.imported import Asked, fitting, quantize_imported
 from ..quantize.network import PIXEL_BITS, QuantizedNetwork
@@ -337,6 +337,20 @@ def load_samples(
         fits = answers is not None and answers.dtype.kind in "iu" and answers.shape == (count,)
         require(fits, f"labels file {labels}", None if answers is None else answers.shape, f"{count} whole numbers")
     return Samples(found, None if answers is None else answers.astype(np.int64), recorded, kind == "static")
+
+
+def convention_of(
+    record: Record, framework: str | None, changes: dict[str, Any], usual: str | None = None
+) -> tuple[Convention, Kept | None]:
+    """The convention under which a NIR graph is read, and the formats that an export of our own has kept in it.
+
+    Such a graph has a convention of its own, unless another one is asked for. `usual`: the framework of other graphs.
+    """
+    if METADATA in record.fields:
+        kept = Kept.from_text(record.fields[METADATA])
+        if framework is None and all(value is None for value in changes.values()):
+            return kept.convention, kept
+    return Convention.of(framework or usual or "nir", **changes), None
 
 
 def framework_of(recording: Path | None) -> str | None:

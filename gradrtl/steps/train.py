@@ -6,9 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..errors import require
 from ..model.checkpoint import Checkpoint
 from ..model.config import TrainConfig
 from ..model.data import Dataset
+from ..model.importing.graph import import_graph
+from ..model.importing.hdf5 import read
+from ..model.start import Start
+from .importing import convention_of
+
+CHECKPOINTS = ".npz"  # suffix; any other file is one of NIR
 
 
 def train(
@@ -20,13 +27,14 @@ def train(
     device: str = "cpu",
     on_resume: Callable[[int], None] | None = None,
     anew: bool = False,
+    start: Start | None = None,
 ) -> tuple[Checkpoint, float]:
     """Train as `config` says on the training set, the first of `data`. Returns the checkpoint and its test accuracy.
 
     `out` keeps the state of an interrupted run, which resumes after its last complete epoch. `on_epoch` is called with
     the row of each epoch, `on_resume` with the number of epochs already done. The state of another run (other data,
     settings or sources) is refused, or removed if `anew` is set. The test set's shape and labels are checked before
-    training.
+    training. `start` is the trained network that `config` names, whose numbers take the place of random ones.
     """
     from ..model.networks import network_of
     from ..model.resume import of_this_run
@@ -39,7 +47,42 @@ def train(
     test.require_fit(description.input_shape, description.classes, "test set")
 
     def work() -> Checkpoint:
-        return run(config, training, out, on_epoch, command=command, device=device, on_resume=on_resume)
+        return run(config, training, out, on_epoch, command=command, device=device, on_resume=on_resume, start=start)
 
     checkpoint = of_this_run(work, out / RESUME_FILE) if anew else work()
     return checkpoint, evaluate(network_of(checkpoint), test).accuracy
+
+
+def start_of(
+    path: Path, shape: tuple[int, ...], framework: str | None, changes: dict[str, Any], steps: int | None,
+    readout: str | None,
+) -> Start:  # fmt: skip
+    """The trained network in a file: a checkpoint, or a NIR file under the convention of `framework` with `changes`.
+
+    `shape` is that of the images, `steps` and `readout` are those of the NIR file's network: see `trainable`.
+
+    Raises
+    ------
+    UserError
+        The file cannot be read, or training does not know something of its network.
+    """
+    if path.suffix == CHECKPOINTS:
+        given = {"framework": framework, "readout": readout, **changes}
+        name, value = next(((name, value) for name, value in given.items() if value is not None), ("", None))
+        require(not name, name, value, "left out: a checkpoint says it")
+        return Start.of_checkpoint(Checkpoint.load(path))
+    record = read(path)
+    convention, kept = convention_of(record, framework, changes)
+    steps = steps if steps is not None or kept is None else kept.steps
+    require(steps is not None, "steps", "not given", "--steps: a NIR file does not say it")
+    assert steps is not None
+    return Start.of_import(import_graph(record, convention), shape, steps, readout)
+
+
+def accuracy_of(start: Start, data: Dataset) -> float:
+    """The fraction of images that a trained network classifies correctly before training goes on."""
+    from ..model.networks import network_of
+    from ..model.train import evaluate
+
+    data.require_fit(start.network.input_shape, start.network.classes, "test set")
+    return evaluate(network_of(Checkpoint(start.network, start.arrays)), data).accuracy
