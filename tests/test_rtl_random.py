@@ -8,14 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import batches
+import graph_cases
 import numpy as np
 import pytest
 import soak
-from random_cases import Case, Finding, case, check
+from random_cases import Case, Finding, case, check, machines_differ
 from random_networks import Options, frames
 from shrinking import plainer, shrink, simpler
 
-from gradrtl.quantize.network import Conv, Dense, Input, IntNeuron, Layer, QuantizedNetwork, Readout
+from gradrtl.quantize.network import Connection, Conv, Dense, Input, IntNeuron, Layer, QuantizedNetwork, Readout
 from gradrtl.rtl.verilog import generate, header
 from gradrtl.shapes import LARGEST_STEPS
 from gradrtl.sim import engine
@@ -157,6 +158,37 @@ def test_a_wrong_case_is_shrunk_and_kept(tmp_path, monkeypatch):
     assert soak.main() == 1
     monkeypatch.undo()
     assert check(small, CACHE, seed).wrong is None
+
+
+def test_a_wrong_graph_is_shrunk_and_kept(tmp_path, monkeypatch):
+    """A fault of the engine, late by a step less: what is kept shows it, and shows it again from its files."""
+    run = engine.run
+
+    def hasty(connection: Connection) -> Connection:
+        return replace(connection, delay=max(1, connection.delay - 1)) if connection.delay else connection
+
+    def faulty(network: QuantizedNetwork, given, **options):
+        populations = (replace(one, inputs=tuple(map(hasty, one.inputs))) for one in network.populations)
+        return run(replace(network, populations=tuple(populations)), given, **options)
+
+    monkeypatch.setattr(soak, "FOLDER", tmp_path)
+    monkeypatch.setattr(Case, "built", False)
+    monkeypatch.setattr(engine, "run", faulty)
+    whole = next(
+        one for one in map(graph_cases.case, range(50)) if len(one.network.inputs) > 1 and machines_differ(one)
+    )
+    monkeypatch.setitem(soak.KINDS, "graphs", replace(soak.KINDS["graphs"], case=lambda seed: whole))
+    (result,) = soak.run("graphs", [7])
+    assert result.finding.wrong is not None
+    assert result.finding.wrong.endswith(f"python tests/soak.py --again {tmp_path / 'graphs7'}")
+    small, seed = soak.kept(tmp_path / "graphs7")
+    assert seed == 7
+    assert len(small.network.populations) <= 2 < len(whole.network.populations)
+    assert small.count == 1
+    monkeypatch.setattr("sys.argv", ["soak.py", "--again", str(tmp_path / "graphs7")])
+    assert soak.main() == 1
+    monkeypatch.setattr(engine, "run", run)
+    assert soak.main() == 0
 
 
 @pytest.mark.parametrize("options", soak.OPTIONS)
