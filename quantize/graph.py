@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -100,6 +101,25 @@ class Graph:
         """The edges that lead to a population, in its own order."""
         return tuple(edge for edge in self.edges if edge.population == population)
 
+    def reached(self, names: Iterable[str]) -> set[str]:
+        """`names` of inputs and populations, and those of all populations that they lead to."""
+        found = set(names)
+        for _ in self.populations:
+            for edge in self.edges:
+                if found.intersection(edge.connection.sources):
+                    found.add(self.populations[edge.population].name)
+        return found
+
+    @cached_property
+    def recurrent(self) -> frozenset[str]:
+        """Names of the populations in a cycle."""
+        found = set()
+        for one in self.populations:
+            read = [edge for edge in self.edges if one.name in edge.connection.sources]
+            if one.name in self.reached(self.populations[edge.population].name for edge in read):
+                found.add(one.name)
+        return frozenset(found)
+
     def _edge(self, number: int, place: int, connection: Connection) -> Edge:
         population = self.populations[number]
         where = f"population {population.name}, {connection.label}"
@@ -163,14 +183,10 @@ class Graph:
 
     def _check_reached(self) -> None:
         """`UserError` for a population that no input reaches, or an input that nothing reads."""
-        reached = set(self.given)
+        reached = self.reached(self.given)
         read = {source for edge in self.edges for source in edge.connection.sources}
         for one in self.inputs:
             require(one.name in read, f"input {one.name}", "read by no population", "a connection from it")
-        for _ in self.populations:
-            for edge in self.edges:
-                if any(source in reached for source in edge.connection.sources):
-                    reached.add(self.populations[edge.population].name)
         for population in self.populations:
             require(population.name in reached, f"population {population.name} inputs", "without a path from any input",
                     "a connection that leads to it from an input")  # fmt: skip

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import count
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ from .interface import PIXEL_BITS, SUM_BITS, Input, Readout
 from .layer import Layer
 from .neuron import LIMIT, Adaptation, IntNeuron, LeakKind, Parameters, Reset, Rounding, State, SynapticCurrent
 from .placement import Placement, checked_rates
-from .population import Connection, Population, kinds
+from .population import Connection, Population, kinds, unique
 from .ranges import Ranges, ranges_of_graph
 from .synapses import WEIGHT_BITS, Conv, Dense
 
@@ -130,7 +129,7 @@ class QuantizedNetwork:
         populations: list[Population] = []
         for layer in layers:
             kinds("network", {"layers": (layer, (Layer,))})
-        given, *names = _unique([input.name, *(layer.name for layer in layers)])
+        given, *names = unique([input.name, *(layer.name for layer in layers)])
         source, shape, pool = given, input.shape, None
         for title, layer in zip(names, layers, strict=True):
             seen = pool.output_shape(shape) if pool else shape
@@ -308,12 +307,3 @@ class QuantizedNetwork:
         with within(f"{network_file.KIND} file {path}"):
             made = plan.network(arrays)
             return QuantizedNetwork.chain(**made) if "layers" in made else QuantizedNetwork(**made)
-
-
-def _unique(names: Sequence[str]) -> list[str]:
-    """`names`, those that came before with a number behind them."""
-    taken: list[str] = []
-    for name in names:
-        numbered = (f"{name} ({number})" for number in count(2))
-        taken.append(name if name not in taken else next(other for other in numbered if other not in taken))
-    return taken

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 from math import prod
 from typing import Any
 
@@ -156,3 +158,12 @@ def checked_neurons(where: str, neuron: IntNeuron, bias: np.ndarray, channels: i
     require(bias.size in (channels, neurons), f"{where} bias size", bias.size, accepted)
     extreme = max(abs(int(bias.min())), abs(int(bias.max())))
     require(extreme < LIMIT, f"{where} bias", extreme, f"less than {LIMIT} from zero")
+
+
+def unique(names: Sequence[str]) -> list[str]:
+    """`names`, those that came before with a number behind them."""
+    taken: list[str] = []
+    for one in names:
+        numbered = (f"{one} ({number})" for number in count(2))
+        taken.append(one if one not in taken else next(other for other in numbered if other not in taken))
+    return taken

@@ -147,8 +147,14 @@ def pools_of(network: QuantizedNetwork, number: int) -> tuple[Pool | None, ...]:
 
 
 def rates_of(network: QuantizedNetwork, rates: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
-    """Of `rates` by connection, those of the sources of each port of each population's core."""
-    by_edge = {(edge.population, edge.index): values for edge, values in zip(network.edges, rates, strict=True)}
+    """Of `rates` by connection, those of the sources of each port of each population's core.
+
+    A connection with several sources has a port for each, with an equal part of the connection's rates.
+    """
+    by_edge = {
+        (edge.population, edge.index): values / len(edge.connection.sources)
+        for edge, values in zip(network.edges, rates, strict=True)
+    }
     return [[by_edge[port.edge.population, port.edge.index] for port in into] for into in ports_of(network)]
 
 

@@ -148,17 +148,20 @@ def dense(network: QuantizedNetwork, bits: int | None = 8) -> Estimate:
     """Energy of the dense non-spiking network of the same shape for one frame.
 
     Every synapse counts once, zeros included: one read of its weight, one multiplication and one addition, with the sum
-    in a register. Every activation is read and written once. This favours the dense network. `bits`: width of weights
-    and activations, with sums of 32 bits; None for float32.
+    in a register. A connection reads each of its sources once, a population writes each activation once. This favours
+    the dense network. What is `anew` at each step counts for each step. `bits`: width of weights and
+    activations, with sums of 32 bits; None for float32.
     """
     width = 32 if bits is None else bits
     multiply = FLOAT_MULTIPLICATION if bits is None else multiplication(width, width)
     add = FLOAT_ADDITION if bits is None else addition(32)
-    items = []
+    items, changing = [], anew(network)
     for edge, title in zip(network.edges, titles(network), strict=True):
-        weights = edge.synapses.weight.size
-        products = weights // edge.channels * edge.neurons
-        values = edge.sources + edge.neurons
+        population, weights = network.populations[edge.population], edge.synapses.weight.size
+        reads = network.steps if changing.intersection(edge.connection.sources) else 1
+        writes = network.steps if population.name in changing else 1
+        products = weights // edge.channels * edge.neurons * reads
+        values = edge.sources * reads + edge.neurons * writes * (edge.index + 1 == len(population.inputs))
         items += [
             Item(f"{title} weight reads", products, width, access(width, width * weights)),
             Item(f"{title} multiplications", products, width, multiply),
@@ -166,3 +169,15 @@ def dense(network: QuantizedNetwork, bits: int | None = 8) -> Estimate:
             Item(f"{title} activation reads and writes", values, width, access(width, width * edge.sources)),
         ]
     return Estimate(tuple(items))
+
+
+def anew(network: QuantizedNetwork) -> set[str]:
+    """Inputs and populations that a dense non-spiking network of the same shape has anew at each step of a frame.
+
+    These are populations in a cycle, what they lead to, and, if a connection has a delay, inputs of events and what
+    these lead to. Without delays a dense network takes a frame as a whole.
+    """
+    found = set(network.graph.recurrent)
+    if any(edge.connection.delay for edge in network.edges):
+        found |= {given.name for given in network.inputs if given.kind != "static"}
+    return network.graph.reached(found)

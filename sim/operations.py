@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..quantize.network import Edge, Pool, QuantizedNetwork
+from ..quantize.population import unique
 from . import engine, geometry
 from .frames import Frames, check
 from .outcome import Trace
@@ -33,13 +34,16 @@ class Operations:
 
 
 def titles(network: QuantizedNetwork) -> tuple[str, ...]:
-    """Each connection's name: that of its population, and of the sources too if the population has several."""
+    """Each connection's name: that of its population, and of the sources too if the population has several.
+
+    Connections between the same two are numbered.
+    """
     found = []
     for edge in network.edges:
         population = network.populations[edge.population]
         several = len(population.inputs) > 1
         found.append(population.name + (f" from {' + '.join(edge.connection.sources)}" if several else ""))
-    return tuple(found)
+    return tuple(unique(found))
 
 
 def count(network: QuantizedNetwork, frames: Frames, *, threads: int | None = None) -> Operations:
@@ -67,7 +71,7 @@ def source_rates(network: QuantizedNetwork, frames: Frames) -> tuple[np.ndarray,
         assert outcome.trace is not None
         for total, edge in zip(totals, network.edges, strict=True):
             values = arriving(network, edge, tuple(each[part] for each in given), outcome.trace)
-            total += (values != 0).sum(axis=(0, 1))
+            total += values.sum(axis=(0, 1))
     return tuple(total / len(given[0]) for total in totals)
 
 

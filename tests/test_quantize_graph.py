@@ -174,6 +174,28 @@ def test_order_follows_connections_without_delay():
     assert np.array_equal(reference.run(network, frames).counts, reference.run(turned, frames).counts)
 
 
+def test_populations_in_a_cycle_and_what_is_reached():
+    """`c` and `d` are in one cycle, `b` leads to it and `e` comes behind it."""
+    network = QuantizedNetwork(
+        Input((6,), kind="spikes"),
+        (
+            graphs.population("e", 2, Connection("d", graphs.weights(2, 2))),
+            graphs.population("b", 2, Connection("input", graphs.weights(2, 6))),
+            graphs.population(
+                "c", 2, Connection("b", graphs.weights(2, 2)), Connection("d", graphs.weights(2, 2), delay=1)
+            ),
+            graphs.population("d", 2, Connection("c", graphs.weights(2, 2))),
+        ),
+        3,
+        Readout(source="e"),
+    )
+    assert network.graph.recurrent == {"c", "d"}
+    assert network.graph.reached({"d"}) == {"c", "d", "e"}
+    assert network.graph.reached({"input"}) == {"input", "b", "c", "d", "e"}
+    assert two(others=(Connection("a", graphs.weights(4, 4), delay=1),)).graph.recurrent == {"a"}
+    assert two().graph.recurrent == set()
+
+
 def test_edges_tell_shapes_and_largest_values():
     network = QuantizedNetwork(
         (Input((1, 4, 4), bits=3), Input((2, 4, 4), bits=2, kind="graded", name="events")),

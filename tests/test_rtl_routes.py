@@ -13,7 +13,7 @@ from gradrtl.errors import UserError
 from gradrtl.quantize.network import Connection, Input, QuantizedNetwork, Readout
 from gradrtl.quantize.placement import Placement
 from gradrtl.rtl.mapping import map_network
-from gradrtl.rtl.routes import NOBODY, Late, Route, least_rows, ports_of
+from gradrtl.rtl.routes import NOBODY, Late, Route, least_rows, ports_of, rates_of
 
 
 def network(*populations, kind: str = "spikes", readouts=None, shape=(6,)) -> QuantizedNetwork:
@@ -53,6 +53,9 @@ def test_two_sources_of_one_connection_are_two_ports():
     )
     assert [port.source for port in ports_of(graph)[2]] == [0, 1]
     assert [port.edge.sources for port in map_network(graph, (1, 1, 1)).layers[2].heard] == [5, 5]
+    rates = [np.arange(6.0), np.arange(6.0), np.arange(5.0)]
+    by_port = [[values.tolist() for values in into] for into in rates_of(graph, rates)]
+    assert by_port == [[[0, 1, 2, 3, 4, 5]], [[0, 1, 2, 3, 4, 5]], [[0, 0.5, 1, 1.5, 2]] * 2]
 
 
 def test_rows_of_the_deadlock_rule():

@@ -7,7 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gradrtl.quantize.network import Conv, Dense, Input, IntNeuron, Layer, QuantizedNetwork
+from gradrtl.quantize.network import (
+    Connection,
+    Conv,
+    Dense,
+    Input,
+    IntNeuron,
+    Layer,
+    Population,
+    QuantizedNetwork,
+)
 from gradrtl.quantize.neuron import Adaptation, SynapticCurrent
 from gradrtl.sim import energy, operations
 
@@ -97,3 +106,54 @@ def test_a_dense_convolution_uses_its_weights_at_every_position():
     items = {item.name: item.count for item in energy.dense(given).items}
     assert items["map multiplications"] == items["map weight reads"] == 8 * 3 * 6
     assert items["map activation reads and writes"] == 24 + 18
+
+
+PLAIN = IntNeuron("none", "hard", 9)
+
+
+def ones(neurons: int, sources: int) -> Dense:
+    return Dense(np.ones((neurons, sources), np.int8))
+
+
+def dense_items(kind: str, again: tuple[Connection, ...]) -> list[tuple[str, float]]:
+    """Three sources, two hidden neurons that read `again` besides, four outputs; five steps.
+
+    Counted are the weights, as often as the products, and the activations read and written.
+    """
+    hidden = Population("hidden", (2,), PLAIN, 0, (Connection("in", ones(2, 3)), *again))
+    output = Population("out", (4,), PLAIN, 0, (Connection("hidden", ones(4, 2)),))
+    given = QuantizedNetwork(Input((3,), bits=1, kind=kind, name="in"), (hidden, output), steps=5)
+    items = energy.dense(given).items
+    for weights, products, additions in zip(items[::4], items[1::4], items[2::4], strict=True):
+        assert weights.count == products.count == additions.count
+    return [(item.name, item.count) for item in items if item.name.endswith(("weight reads", "reads and writes"))]
+
+
+def test_a_dense_recurrent_network_counts_each_step():
+    """6, 4 and 8 weights; 3, 2 and 2 sources; the hidden neurons are written with their last connection."""
+    assert dense_items("spikes", (Connection("hidden", ones(2, 2), delay=1),)) == [
+        ("hidden from in weight reads", 5 * 6),
+        ("hidden from in activation reads and writes", 5 * 3),
+        ("hidden from hidden weight reads", 5 * 4),
+        ("hidden from hidden activation reads and writes", 5 * (2 + 2)),
+        ("out weight reads", 5 * 8),
+        ("out activation reads and writes", 5 * (2 + 4)),
+    ]
+
+
+def test_a_dense_network_reads_what_is_held_once_beside_a_cycle():
+    counts = [count for _, count in dense_items("static", (Connection("hidden", ones(2, 2), delay=1),))]
+    assert counts == [6, 3, 5 * 4, 5 * (2 + 2), 5 * 8, 5 * (2 + 4)]
+
+
+@pytest.mark.parametrize("kind", ["static", "spikes"])
+def test_a_dense_network_without_a_delay_takes_a_frame_as_a_whole(kind):
+    """A second connection from the input adds no second writing."""
+    items = dense_items(kind, (Connection("in", ones(2, 3)),))
+    assert [count for _, count in items] == [6, 3, 6, 3 + 2, 8, 2 + 4]
+    assert items[2][0] == "hidden from in (2) weight reads"
+
+
+def test_late_events_count_each_step():
+    counts = [count for _, count in dense_items("spikes", (Connection("in", ones(2, 3), delay=2),))]
+    assert counts == [5 * 6, 5 * 3, 5 * 6, 5 * (3 + 2), 5 * 8, 5 * (2 + 4)]

@@ -7,7 +7,17 @@ import pytest
 import random_graphs
 import random_networks
 
-from gradrtl.quantize.network import Conv, Dense, Input, IntNeuron, Layer, Pool, QuantizedNetwork
+from gradrtl.quantize.network import (
+    Connection,
+    Conv,
+    Dense,
+    Input,
+    IntNeuron,
+    Layer,
+    Pool,
+    Population,
+    QuantizedNetwork,
+)
 from gradrtl.sim import energy, operations, reference
 
 
@@ -41,6 +51,24 @@ def test_rates_are_events_in_a_mean_frame():
     first, second = operations.source_rates(pooled("max"), FRAMES)
     assert first.tolist() == [0.5, 0.5, 0.5, 0]
     assert second.tolist() == [1]
+    assert operations.source_rates(pooled("average"), FRAMES)[1].tolist() == [3]
+
+
+def test_rates_count_the_events_of_all_sources():
+    """Both neurons of both populations spike at both steps."""
+    neuron = IntNeuron("none", "hard", 1)
+    one = Dense(np.ones((2, 1), np.int8))
+    named = [Population(name, (2,), neuron, 0, (Connection("input", one),)) for name in ("a", "b")]
+    both = Population("c", (2,), neuron, 0, (Connection(("a", "b"), Dense(np.ones((2, 2), np.int8))),))
+    network = QuantizedNetwork(Input((1,)), (*named, both), steps=2)
+    assert operations.source_rates(network, np.array([[9]], np.uint8))[2].tolist() == [4, 4]
+
+
+def test_connections_of_one_source_have_names_of_their_own():
+    again = (Connection("input", Dense(np.ones((2, 1), np.int8)), delay=delay) for delay in range(3))
+    twice = Population("a", (2,), IntNeuron("none", "hard", 1), 0, tuple(again))
+    network = QuantizedNetwork(Input((1,), kind="spikes"), (twice,), steps=2)
+    assert operations.titles(network) == ("a from input", "a from input (2)", "a from input (3)")
 
 
 @pytest.mark.parametrize("seed", range(30))
