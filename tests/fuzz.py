@@ -80,6 +80,7 @@ def targets(folder: Path) -> dict[str, Target]:
     (folder / "layers.json").write_text(json.dumps(made.network.to_json()))
     frames = random_networks.frames(network, 2)
     np.save(folder / "frames.npy", frames)
+    np.savez(folder / "frames.npz", **{network.inputs[0].name: frames})
     images = struct.pack(">4I", 0x803, 3, 4, 4) + bytes(range(48))
     labels = struct.pack(">2I", 0x801, 3) + bytes([0, 1, 2])
     batch = bytes([7]) + bytes(3072)
@@ -101,6 +102,7 @@ def targets(folder: Path) -> dict[str, Target]:
         "checkpoint": whole("checkpoint.npz", lambda path: fold(Checkpoint.load(path)), "checkpoint", 6),
         "description": whole("layers.json", lambda path: read_description(path, shape), "json", 2),
         "frames": whole("frames.npy", lambda path: load_frames(path, network)),
+        "frames by input": whole("frames.npz", lambda path: load_frames(path, network)),
         "idx images": whole("train-images-idx3-ubyte", lambda path: load_idx(path.parent)),
         "idx labels": whole("t10k-labels-idx1-ubyte", lambda path: load_idx(path.parent)),
         "checksums": whole("SHA256SUMS", lambda path: load_cifar10(path.parent)),

@@ -13,7 +13,19 @@ _FAULTS = {
     "gradrtl/steps/frames.py": (
         ("too few labels", "len(labels) == number_of(found)", "True", "labels of other frames are compared"),
         ("labels of all", "else labels[:count]", "else labels", "more labels than frames"),
-        ("first bytes ignored", 'return head in (b"\\0\\0", b"\\x1f\\x8b")', "return False", "IDX files are refused"),
+        ("gzipped files ignored", ', b"\\x1f\\x8b")  # starts', ")  # starts", "gzipped IDX files are refused"),
+        (
+            "arrays in any order",
+            "zip(network.inputs, arrays, strict=True)",
+            "zip(network.inputs, arrays[::-1], strict=True)",
+            "frames of one input become those of another",
+        ),
+        ("one name for all", 'f"frames of {given.name}" if several else "frames"', '"frames"', "no input is named"),
+    ),
+    "gradrtl/steps/named_arrays.py": (
+        ("more arrays than inputs", "found == sorted(names) and", "set(found) >= set(names) and", "others are ignored"),
+        ("large contents", "and size <= LARGEST", "", "a small file that unpacks to a large one is read"),
+        ("members of any kind", 'raise TypeError("no array")', "pass", "bytes are taken for an array"),
     ),
     "sim/waves.py": (
         ("another share", "found.shares, frame, side", "found.shares, frame + 1, side", "frames of another driver"),

@@ -11,15 +11,17 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from fake_board import FakeBoard
+from graphs import population, weights
 
 from gradrtl import host, line
 from gradrtl.cli import main
 from gradrtl.line import SerialLine, open_line
-from gradrtl.quantize.network import QuantizedNetwork
-from gradrtl.rtl.packets import Packet
+from gradrtl.quantize.network import Connection, Input, QuantizedNetwork
+from gradrtl.rtl.packets import FRAME, Packet
 from gradrtl.rtl.serial import identity
 from gradrtl.steps.place import Wanted, place
 
@@ -69,6 +71,23 @@ def test_classes_and_labels(board):
     assert lines[:5] == [f"image {i}: 0 (label {label})" for i, label in enumerate((7, 2, 1, 0, 4))]
     assert lines[5] == "1 of 5 right; 0 packets repeated"
     assert board.closed
+
+
+def test_frames_of_several_inputs(board, tmp_path):
+    """They are sent side by side; the board's class is the first value."""
+    inputs = (Input((3,), bits=8, name="left eye"), Input((2,), bits=8, name="right eye"))
+    heard = (Connection(given.name, weights(4, given.shape[0]), 4) for given in inputs)
+    network = QuantizedNetwork(inputs, (population("out", 4, *heard),), 2)
+    network.save(tmp_path / "network.npz")
+    board.identity = identity(place(network, Wanted(pes="1")))
+    left, right = np.array([[3, 1, 2], [1, 0, 0]], np.uint8), np.array([[9, 8], [7, 6]], np.uint8)
+    np.savez(tmp_path / "frames.npz", **{"right eye": right, "left eye": left})
+    words = ["run", str(tmp_path / "network.npz"), "--pe", "1", "--port", "port"]
+    result = CliRunner().invoke(main, [*words, "--frames", str(tmp_path / "frames.npz")])
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines() == ["image 0: 3", "image 1: 1", "2 images; 0 packets repeated"]
+    sent = [packet.payload for packet in board.taken if packet.kind == FRAME]
+    assert sent == [bytes([3, 1, 2, 9, 8]), bytes([1, 0, 0, 7, 6])]
 
 
 @pytest.mark.parametrize("name", ["/dev/no-such-port", "", NETWORK])

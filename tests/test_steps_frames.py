@@ -149,7 +149,7 @@ def test_arrays_that_do_not_fit(array: np.ndarray, message: str, tmp_path: Path)
 
 def test_one_array_for_several_inputs_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "frames.npy", PIXELS)
-    with pytest.raises(UserError, match=r"frames file is .*, expected an IDX file, for 2 inputs"):
+    with pytest.raises(UserError, match=r"frames file is .*, expected a .npz file, with an array for each of 2 inputs"):
         labelled_frames(network(ROWS, IMAGE), Chosen(frames=tmp_path / "frames.npy"))
 
 

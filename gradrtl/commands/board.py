@@ -128,7 +128,8 @@ def run(network: Path, port: str, wanted: Wanted, chosen: Chosen) -> None:
         board_of(wanted.device)  # refuses a device without a board
     with open_line(port, BAUD) as line:
         mapping = placed(found, wanted)
-        frames, labels = labelled_frames(found, chosen)
+        given, labels = labelled_frames(found, chosen)
+        frames = mapping.input.stacked(given)
         require_labels(found, labels)
         host = Host(line, BAUD)
         if host.identify() != identity(mapping):

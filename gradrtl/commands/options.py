@@ -87,7 +87,7 @@ data_set_option = click.option(
 frames_option = click.option(
     "--frames",
     type=click.Path(path_type=Path),
-    help="Frames of your own, instead of --data: a .npy or IDX file (docs/own-images.md).",
+    help="Frames of your own, instead of --data: a .npy, .npz or IDX file (docs/own-images.md).",
 )
 labels_option = click.option(
     "--labels", type=click.Path(path_type=Path), help="Labels of the --frames: a .npy or IDX file."

@@ -16,8 +16,10 @@ from ..quantize.images import frames_of_images
 from ..quantize.network import QuantizedNetwork
 from ..samples import IMAGES
 from ..sim.frames import check
+from .named_arrays import START, named_arrays
 
 DATA = Path("data/mnist")
+IDX = (b"\0\0", b"\x1f\x8b")  # starts of files: plain, gzipped
 
 
 def frames_for(network: QuantizedNetwork, data: Dataset) -> Any:
@@ -96,24 +98,34 @@ def load_frames(path: Path, network: QuantizedNetwork) -> Any:
     - A .npy file holds one array, `[n, sources]`, or `[n, steps, sources]` of events; the sources may also be in the
       shape of the input: `[n, channels, height, width]`, `[n, steps, channels, height, width]`
       (`quantize.frames.flattened`).
+    - A .npz file holds such an array for each input, under its name.
     - An IDX file, gzipped or not, holds images (`model.data.read_images`): see `frames_for`.
 
     Raises `UserError` for a file that is neither, is damaged, or does not fit.
     """
-    if _is_idx(path, "frames file"):
+    start, several = _start(path, "frames file"), len(network.inputs) > 1
+    if start in IDX:
         images = read_images(path)
         return frames_for(network, Dataset(images, np.zeros(len(images), np.uint8)))
-    require(len(network.inputs) == 1, "frames file", path, f"an IDX file, for {len(network.inputs)} inputs")
-    frames = flattened(network.inputs[0], _read_array(path, "frames file"), network.steps, "frames")
-    check(network, frames)
-    require(len(frames) > 0, "frames", len(frames), "at least 1")
-    return frames
+    if start == START:
+        arrays = named_arrays(path, [one.name for one in network.inputs], "frames file")
+    else:
+        accepted = f"a .npz file, with an array for each of {len(network.inputs)} inputs, or an IDX file"
+        require(not several, "frames file", path, accepted)
+        arrays = [_read_array(path, "frames file")]
+    found = tuple(
+        flattened(given, values, network.steps, f"frames of {given.name}" if several else "frames")
+        for given, values in zip(network.inputs, arrays, strict=True)
+    )
+    check(network, found)
+    require(len(found[0]) > 0, "frames", 0, "at least 1")
+    return found if several else found[0]
 
 
 def load_labels(path: Path) -> np.ndarray:
     """Labels of a .npy or IDX file: int64 `[n]`, 0 or above."""
     field = "labels file"
-    labels = read_labels(path) if _is_idx(path, field) else _read_array(path, field)
+    labels = read_labels(path) if _start(path, field) in IDX else _read_array(path, field)
     require(labels.ndim == 1 and len(labels) > 0, "labels shape", labels.shape, "[n]")
     require(labels.dtype.kind in "ui", "labels dtype", labels.dtype, "integers")
     smallest, largest = int(labels.min()), int(labels.max())
@@ -122,13 +134,12 @@ def load_labels(path: Path) -> np.ndarray:
     return labels.astype(np.int64)
 
 
-def _is_idx(path: Path, field: str) -> bool:
-    """Whether a file is an IDX file by its first bytes, gzipped or not; `UserError` if it is no file."""
+def _start(path: Path, field: str) -> bytes:
+    """The first two bytes of a file, which say what it holds; `UserError` if it is no file."""
     require(path.exists(), field, path, "a file that exists")
     require(path.is_file(), field, path, "a regular file: no folder, device or pipe")
     with path.open("rb") as file:
-        head = file.read(2)
-    return head in (b"\0\0", b"\x1f\x8b")
+        return file.read(2)
 
 
 def _read_array(path: Path, field: str) -> np.ndarray:
