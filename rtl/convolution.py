@@ -120,8 +120,8 @@ def _targets(heard: Sequence[Axis], offsets: np.ndarray, others: bool) -> Target
     number, taps = len(offsets), max(axis.taps for axis in heard)
     bases = [int(axis.bases[-1]) + taps - axis.taps for axis in heard]
     last = [base + axis.taps - 1 for base, axis in zip(bases, heard, strict=True)]
-    if others:
-        bases, last = [*bases, taps - 1], [*last, taps - 1 + number - 1]
+    if others:  # whose targets a convolution reaches as well: its padding is less than its kernel
+        bases = [*bases, taps - 1]
     return Targets(number, offsets, taps, max(bases), max(taps - 1, number - 1 if others else 0), max(last))
 
 

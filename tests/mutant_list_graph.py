@@ -496,13 +496,6 @@ GRAPH = (
         "synapses of no convolution reach the row behind",
     ),
     Mutant(
-        "table for the first kernel",
-        "rtl/convolution.py",
-        "last = [*bases, taps - 1], [*last, taps - 1 + number - 1]",
-        "last = [*bases, taps - 1], last",
-        "targets that no convolution reaches are beyond the table",
-    ),
-    Mutant(
         "lists of ports over each other",
         "rtl/lists.py",
         "[part.lists + first for",
