@@ -226,6 +226,18 @@ def test_membranes_are_compared_in_one_unit() -> None:
         IntegerGraph(at_units(folded, formats, units), (reals[0], apart))
 
 
+def test_the_loss_sees_membranes_at_their_worth() -> None:
+    made = checkpoint(GRAPHS["recurrent"])
+    folded, formats = fold_graph(made), GraphFormats(4)
+    units = weight_units(folded, formats)
+    hidden, out = reals_of(folded, formats, units)
+    network = at_units(folded, formats, units)
+    frames = packed(network, frames_for(network, 5))
+    plain, dear = (IntegerGraph(network, (hidden, replace(out, worth=worth)))(frames) for worth in (1.0, 3.0))
+    assert plain.abs().max() > 0
+    torch.testing.assert_close(dear, 3 * plain)
+
+
 def test_sums_that_outgrow_single_precision_are_noticed() -> None:
     module = one_neuron(3, 4)
     assert module.dtype == torch.float32
