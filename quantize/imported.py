@@ -8,7 +8,7 @@ rounding of `graph_rounding`, but for thresholds: `>` becomes the next integer a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -31,8 +31,7 @@ from .graph_rounding import (
 )
 from .network import LIMIT, Conv, Dense, Input, IntNeuron, LeakKind, QuantizedNetwork, Readout
 from .neuron import Reset, SynapticCurrent
-from .nir_formats import Kept, KeptPopulation
-from .population import LARGEST_CONNECTION_SHIFT, Connection, Population
+from .population import LARGEST_CONNECTION_SHIFT, Connection, Population, fewest
 from .ptq import FACTORS, Score
 from .rounding import round_weight
 
@@ -107,10 +106,7 @@ class Scaled:
 
     def channels(self, values: np.ndarray) -> np.ndarray:
         """`values` as few as they can be: `[1]`, `[channels]` or `[neurons]`."""
-        if bool((values == values[0]).all()):
-            return values[:1]
-        by_map = values.reshape(self.imported.shape[0], -1)
-        return by_map[:, 0] if bool((by_map == by_map[:, :1]).all()) else values
+        return fewest(values, self.imported.shape[0])
 
 
 def quantize_imported(
@@ -121,13 +117,11 @@ def quantize_imported(
     *,
     factors: Sequence[float] = FACTORS,
     progress: Callable[[int, int], None] | None = None,
-    kept: Kept | None = None,
 ) -> QuantizedNetwork:
     """The integers of an imported network.
 
-    `kept`: the formats of an exported network, which are then taken; see `fitting`. With `score` multiples of the
-    units are tried, as `quantize_graph` does. `notes["import"]` of the result tells the convention, what was noticed,
-    and what rounding has changed.
+    With `score` multiples of the units are tried, as `quantize_graph` does. `notes["import"]` of the result tells the
+    convention, what was noticed, and what rounding has changed.
 
     Raises
     ------
@@ -135,9 +129,6 @@ def quantize_imported(
         A number does not fit; the message names the population.
     """
     scaled = tuple(scaled_population(one, asked) for one in graph.populations)
-    if kept is not None:
-        units = tuple(kept.populations[one.imported.name].scale for one in scaled)
-        return at_units(graph, scaled, asked, formats, units, kept)
     units = tuple(_unit(graph, one, asked, formats) for one in scaled)
     found = at_units(graph, scaled, asked, formats, units)
     if score is None:
@@ -181,14 +172,6 @@ def scaled_population(one: ImportedPopulation, asked: Asked) -> Scaled:
         gain,
         by_row,
     )
-
-
-def fitting(kept: Kept, graph: ImportedGraph) -> bool:
-    """Whether formats belong to a graph: the same populations, each with as many connections, and read-outs."""
-    connections = {one.name: len(one.inputs) for one in graph.populations}
-    same = connections == {name: len(one.shifts) for name, one in kept.populations.items()}
-    widths = all(len(one.shifts) == len(one.weight_bits) for one in kept.populations.values())
-    return same and widths and {source for source, _, _ in kept.readouts} == set(graph.outputs)
 
 
 def snapped(decay: float) -> float:
@@ -290,17 +273,12 @@ def at_units(
     asked: Asked,
     formats: GraphFormats,
     units: Sequence[Unit],
-    kept: Kept | None = None,
 ) -> QuantizedNetwork:
     """The network rounded at `units`, one a population; `UserError` names the population that does not fit."""
     told: list[str] = []
-    held = {} if kept is None else kept.populations
     populations = tuple(
-        _population(graph, one, asked, formats, unit, told, held.get(one.imported.name))
-        for one, unit in zip(scaled, units, strict=True)
+        _population(graph, one, asked, formats, unit, told) for one, unit in zip(scaled, units, strict=True)
     )
-    if kept is not None:
-        populations = tuple(sorted(populations, key=lambda one: [*held].index(one.name)))
     rules = {one.name: one.rule for one in graph.populations}
     late = [rules[name].late for name in graph.outputs]
     require(all(late) or not any(late), "outputs", "of neurons that spike a step late, and of others", "one kind")
@@ -319,8 +297,6 @@ def at_units(
             accepted,
         )
         readouts.append(Readout(kind, 1, name))
-    if kept is not None:
-        readouts = [Readout(kind, group, source) for source, kind, group in kept.readouts]
     kinds = {"spikes": 1, "graded": formats.input_bits, "static": formats.input_bits}
     every = [weight for one in scaled for weight in one.weights]
     living = [int(np.count_nonzero(c.synapses.weight)) for population in populations for c in population.inputs]
@@ -350,22 +326,16 @@ def _population(
     formats: GraphFormats,
     unit: Unit,
     told: list[str],
-    kept: KeptPopulation | None,
 ) -> Population:
     inputs = []
-    if kept is not None:
-        formats = replace(
-            formats, membrane_fraction=kept.fraction, rounding=kept.rounding, membrane_bits=kept.membrane_bits
-        )
-    widths = [formats.weight_bits] * len(one.weights) if kept is None else kept.weight_bits
     worst = 0.0
     scales = unit.scales(tuple(source_values(graph, one, asked, formats)))
-    parts = zip(one.imported.inputs, one.weights, scales, unit.shifts, widths, strict=True)
-    for connection, weight, scale, shift, bits in parts:
-        integers = round_weight(weight, scale, bits)
+    parts = zip(one.imported.inputs, one.weights, scales, unit.shifts, strict=True)
+    for connection, weight, scale, shift in parts:
+        integers = round_weight(weight, scale, formats.weight_bits)
         worst = max(worst, float((np.abs(integers * scale - weight) / scale).max()))
         with within(one.where):
-            inputs.append(_connection(connection, integers, bits, shift))
+            inputs.append(_connection(connection, integers, formats.weight_bits, shift))
     empty = not any(connection.synapses.weight.any() for connection in inputs)
     require(not empty, f"{one.where} weights", f"all rounded to 0 at {formats.weight_bits} bits", "more weight_bits")
     if worst > ROUNDED:
@@ -373,7 +343,7 @@ def _population(
     bias = nearest(f"{one.where} bias", one.bias, unit.value)
     _tell(told, one, "biases", one.bias / unit.value, bias)
     with within(one.where):
-        neuron = _neuron(one, formats, unit.value, told, kept)
+        neuron = _neuron(one, formats, unit.value, told)
     if any(connection.convolves for connection in one.imported.inputs):
         bias = (
             np.broadcast_to(one.channels(bias), (one.imported.shape[0],))
@@ -392,7 +362,7 @@ def _connection(connection: ImportedConnection, integers: np.ndarray, bits: int,
     return Connection(connection.source, synapses, bits, connection.delay, shift, connection.pool)
 
 
-def _neuron(one: Scaled, formats: GraphFormats, unit: float, told: list[str], kept: KeptPopulation | None) -> IntNeuron:
+def _neuron(one: Scaled, formats: GraphFormats, unit: float, told: list[str]) -> IntNeuron:
     fraction = one.fraction(formats)
     fine = unit / (1 << fraction)
     rule = one.imported.rule
@@ -414,13 +384,11 @@ def _neuron(one: Scaled, formats: GraphFormats, unit: float, told: list[str], ke
     leak, shift, factor = leak_of(one.decay, bits)
     if bool((one.decay == 0.5).all()):  # half of it, rounded down, loses nothing that a later comparison could see
         leak, shift, factor = LeakKind.MULTIPLY, bits, factors_of(one.decay, bits)
-    if kept is not None and kept.leak == LeakKind.MULTIPLY and leak != LeakKind.NONE:
-        leak, shift, factor = LeakKind.MULTIPLY, kept.shift, factors_of(one.decay, kept.shift)
     if leak == LeakKind.MULTIPLY:
         _tell(told, one, "decays", one.decay * (1 << shift), np.asarray(factor), 0.01)
     current = None
     if one.current_decay is not None:
-        bits = kept.current_shift if kept is not None else _bits(one.current_decay, formats.decay_bits)
+        bits = _bits(one.current_decay, formats.decay_bits)
         factors = factors_of(one.current_decay, bits)
         _tell(told, one, "decays of currents", one.current_decay * (1 << bits), factors, 0.01)
         current = SynapticCurrent(one.channels(factors), bits, "new")

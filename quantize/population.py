@@ -130,6 +130,14 @@ def spread(values: np.ndarray, channels: int, neurons: int) -> np.ndarray:
     return np.repeat(np.broadcast_to(values, (channels,)), neurons // channels)
 
 
+def fewest(values: np.ndarray, channels: int) -> np.ndarray:
+    """`values`, `[1]` or `[neurons]`, as few as they can be: `[1]`, `[channels]` or `[neurons]`."""
+    if bool((values == values[0]).all()):
+        return values[:1]
+    by_map = values.reshape(channels, -1)
+    return by_map[:, 0] if bool((by_map == by_map[:, :1]).all()) else values
+
+
 def kinds(where: str, fields: dict[str, tuple[Any, tuple[type, ...]]]) -> None:
     """Raise `UserError` unless each value has one of its types."""
     for field, (value, accepted) in fields.items():

@@ -70,6 +70,8 @@ UNITS = {
     "model/importing/training.py": ("test_model_importing_training.py",),
     "quantize/imported.py": ("test_model_importing_neurons.py", "test_model_importing_graph.py"),
     "quantize/nir_export.py": ("test_quantize_nir_export.py",),
+    "quantize/nir_formats.py": ("test_quantize_nir_export.py", "test_commands_importing.py"),
+    "quantize/nir_restored.py": ("test_quantize_nir_export.py",),
     "quantize/fold.py": ("test_quantize_fold.py",),
     "quantize/integer_module.py": ("test_quantize_integer_module.py",),
     "quantize/interface.py": ("test_quantize_network.py",),

@@ -14,7 +14,7 @@ from gradrtl import cli
 from gradrtl.model.importing import reference
 from gradrtl.model.importing.convention import Convention
 from gradrtl.model.importing.graph import import_graph
-from gradrtl.quantize.network import QuantizedNetwork
+from gradrtl.quantize.network import Connection, Dense, Input, IntNeuron, Population, QuantizedNetwork, Readout
 
 STEPS = 8
 
@@ -92,6 +92,35 @@ def test_an_export_comes_back(files):
     assert QuantizedNetwork.load(folder / "a.npz").digest == QuantizedNetwork.load(folder / "b.npz").digest
 
 
+def test_an_export_with_other_formats(files):
+    """Options of the formats are taken, under the convention of the export."""
+    folder, model = files
+    run("import", model, "--steps", 9, "--framework", "snntorch", "-o", folder / "a.npz")
+    run("export", folder / "a.npz", "-o", folder / "a.nir")
+    told = run("import", folder / "a.nir", "--bits", 4, "--steps", 9, "-o", folder / "b.npz")
+    assert "exported by gradrtl: its own convention\n" in told
+    assert {c.weight_bits for one in QuantizedNetwork.load(folder / "b.npz").populations for c in one.inputs} == {4}
+    told = run("import", folder / "a.nir", "--reset", "value", "--steps", 9, "-o", folder / "b.npz")
+    assert "convention nir: dt 1.0, integrator euler, reset value, compare ge" in told
+    assert {one.neuron.reset for one in QuantizedNetwork.load(folder / "b.npz").populations} == {"hard"}
+
+
+def test_inputs_of_several_kinds_come_back(files):
+    folder, _ = files
+    weight = Dense(np.ones((3, 2), np.int8))
+    given = Input((2,), 4, "static", "x"), Input((2,), 4, "graded", "y")
+    population = Population(
+        "p", (3,), IntNeuron("none", "soft", 4), 0, (Connection("x", weight), Connection("y", weight))
+    )
+    network = QuantizedNetwork(given, (population,), 3, (Readout("count", 1, "p"),))
+    network.save(folder / "a.npz")
+    run("export", folder / "a.npz", "-o", folder / "a.nir")
+    run("import", folder / "a.nir", "-o", folder / "b.npz")
+    assert QuantizedNetwork.load(folder / "b.npz").digest == network.digest
+    told = run("import", folder / "a.nir", "--calibrate", folder / "rec.npz", code=2)
+    assert "expected none: the inputs of the network are of several kinds" in told
+
+
 def test_several_spikes_in_a_step(files):
     folder, _ = files
     fast = nir_files.write(folder / "fast.nir", record(node("LIF", tau=8.0, r=1.0, v_leak=0.0, v_threshold=0.05)))
@@ -155,7 +184,7 @@ def test_kept_formats_of_another_program_are_refused(files):
         ("[]", "metadata gradrtl is [], expected an object"),
         ("{", "metadata gradrtl is no JSON, expected what gradrtl export wrote"),
         ({"steps": 0}, "metadata gradrtl steps is 0, expected 1 to 65535"),
-        ({"populations": []}, "do not fit its graph: they are not used"),
+        ({"populations": []}, "does not fit its graph: it is not used"),
     ):
         with h5py.File(folder / "a.nir", "r+") as file:
             text = file["node/metadata/gradrtl"][()].decode()

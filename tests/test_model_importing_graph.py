@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import nir_files
 import numpy as np
 import pytest
@@ -88,6 +90,34 @@ def test_max_pools_are_exact(pools, between):
 def test_max_pools_of_other_things_are_refused(between, message):
     with pytest.raises(UserError, match=message):
         import_graph(max_pooled([2], between, 4 if {"sum", "pool"} & {*between} else 9), Convention())
+
+
+@pytest.mark.parametrize(
+    ("threshold", "compare", "size", "stride", "is_pool"),
+    [
+        (0.5, "gt", 2, 2, True),
+        (0.0, "gt", 2, 2, True),
+        (1.0, "gt", 2, 2, False),  # two spikes in a window
+        (1.0, "ge", 2, 2, True),
+        (0.0, "ge", 2, 2, False),  # no spike at all
+        (0.5, "gt", 3, 2, False),
+        (0.5, "gt", 1, 1, True),
+    ],
+)
+@pytest.mark.parametrize("read", [False, True])
+def test_a_threshold_behind_a_sum_of_spikes_is_a_max_pool(threshold, compare, size, stride, is_pool, read):
+    between = {"sum": nir_files.node("SumPool2d", kernel_size=size, stride=stride),
+               "any": nir_files.node("Threshold", threshold=threshold)}  # fmt: skip
+    record = max_pooled([], between, (9 - size) // stride + 1)
+    if read:
+        record = replace(
+            record, nodes={**record.nodes, "o": nir_files.taken(2, 1, 1)}, edges=(*record.edges, ("any", "o"))
+        )
+    network, floats, integers = both(record, frames_for(record, 6, 3), Convention(compare=compare))
+    (connection,) = network.population("second").inputs
+    assert (connection.pool is not None and connection.pool.kind == "max") == (is_pool and not read)
+    for name, spikes in floats.items():
+        np.testing.assert_array_equal(spikes, integers[name], err_msg=name)
 
 
 def test_thresholds_are_the_least_integers_that_spike():

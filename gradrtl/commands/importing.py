@@ -17,6 +17,7 @@ from .options import (
     convention_options,
     given_only,
     network_argument,
+    on_the_line,
     output_file,
     search_bar,
     setting_options,
@@ -32,6 +33,13 @@ if TYPE_CHECKING:
 
 WITHOUT: dict[str, Any] = {"rotation": 0.0, "shift": 0.0, "flip": False}  # frames are not augmented as images are
 LOSS = "cross-entropy"
+
+
+# Options of an import that are answered by what an export kept beside the graph.
+OWN = (
+    "kind", "input_bits", "readout", "bits", "per_channel", "fraction", "decay_bits", "membrane_bits", "search",
+    "finetune",
+)  # fmt: skip
 
 
 @command("import")
@@ -88,9 +96,10 @@ def import_(
         require(not given_only(given), "finetune", False, f"True, for {', '.join(given_only(given))}")
     require(not (finetune and check), "finetune", True, "False with --check, which writes nothing")
     record = read(model)
-    convention, kept = convention_of(record, framework, changes, framework_of(reference))
+    record, convention, kept = convention_of(record, framework, changes, framework_of(reference))
     if kept is not None:
-        say("exported by gradrtl: its own convention and formats")
+        kept = None if given_only(changes) or on_the_line(OWN) else kept
+        say(f"exported by gradrtl: its own convention{' and formats' if kept else ''}")
     if fraction != "auto":
         require(fraction.isdecimal(), "fraction", fraction, "auto, or 0 to 8")
     formats = GraphFormats(bits, input_bits, None if fraction == "auto" else int(fraction), membrane_bits, decay_bits)
@@ -103,7 +112,12 @@ def import_(
         return Asked(wanted, kind, readout, per_channel)
 
     if kept is not None:
-        kind, formats = kept.input, replace(formats, input_bits=kept.input_bits)
+        kinds = {given for given, _ in kept.inputs.values()}
+        compared = calibrate or reference
+        require(
+            len(kinds) == 1 or not compared, "frames", compared, "none: the inputs of the network are of several kinds"
+        )
+        kind = min(kinds)
 
     say(f"convention {convention.line}")
     findings = Findings()

@@ -210,6 +210,12 @@ def given_only(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+def on_the_line(names: Collection[str]) -> set[str]:
+    """Those of the running command's parameters `names` that were given."""
+    source = click.get_current_context().get_parameter_source
+    return {name for name in names if source(name) is ParameterSource.COMMANDLINE}
+
+
 def whole_command() -> str:
     """The running command with all given options except the output file: a shell line, to be recorded."""
     from ..samples import NETWORK, SAMPLE

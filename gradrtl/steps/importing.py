@@ -17,9 +17,10 @@ from ..model.importing.convention import Convention
 from ..model.importing.graph import ImportedGraph, import_graph
 from ..model.importing.records import METADATA, Findings, Record
 from ..quantize.graph_rounding import GraphFormats
-from ..quantize.imported import Asked, fitting, quantize_imported
+from ..quantize.imported import Asked, quantize_imported
 from ..quantize.network import PIXEL_BITS, QuantizedNetwork
 from ..quantize.nir_formats import Kept
+from ..quantize.nir_restored import restored
 from ..quantize.recordings import Recordings
 from ..sim import engine
 from ..sim.outcome import Outcome
@@ -140,7 +141,8 @@ def import_nir(
     search
         Whether the units are searched on the samples: by accuracy, or without labels by the spikes that agree.
     kept
-        The formats of an exported network; taken where they fit, instead of `formats`.
+        What an exported network kept beside it: where it fits, the result has the integers of that network, unless
+        they are searched or fine-tuned.
     tuning
         How the integers are fine-tuned on the samples. Some of these are held out: on them alone networks are compared.
 
@@ -150,7 +152,7 @@ def import_nir(
         The graph cannot be imported; the message names the node, the value and what is expected.
     """
     findings = Findings() if findings is None else findings
-    graph = import_graph(record, convention, findings)
+    graph, exported = _graph(record, convention, findings, kept if tuning is None and not search else None)
     given = samples(graph)
     steps = None if given is None or given.is_static else next(iter(given.frames.values())).shape[1]
     wanted = asked(steps)
@@ -168,10 +170,10 @@ def import_nir(
         assert traces is not None
         own = traces if searched is judged else reference.run(graph.structure, searched.by_step(wanted.steps))
         score = _score(searched, own)
-    if kept is not None and not fitting(kept, graph):
-        findings.note("the formats that gradrtl export kept in the file do not fit its graph: they are not used")
-        kept = None
-    network = quantize_imported(graph, wanted, formats, score, progress=progress, kept=kept)
+    if exported is not None:
+        network = replace(exported, steps=wanted.steps)
+    else:
+        network = quantize_imported(graph, wanted, formats, score, progress=progress)
     told = _several(graph, network, traces)
     rows: tuple[Row, ...] = ()
     accuracy: dict[str, float] = {}
@@ -193,6 +195,20 @@ def import_nir(
         network, notes={**network.notes, "import": {**network.notes["import"], "notes": [*graph.notes, *told]}}
     )
     return Imported(graph, network, rows, accuracy, notes, held_out)
+
+
+def _graph(
+    record: Record, convention: Convention, findings: Findings, kept: Kept | None
+) -> tuple[ImportedGraph, QuantizedNetwork | None]:
+    """The imported graph; and if it is that of an exported network, that network."""
+    if kept is not None:
+        record = kept.applied(record)
+        graph = import_graph(record, convention, findings, as_written=True)
+        network = restored(kept, graph)
+        if network is not None:
+            return graph, network
+        findings.note("what gradrtl export kept in the file does not fit its graph: it is not used")
+    return import_graph(record, convention, findings), None
 
 
 def _several(graph: ImportedGraph, network: QuantizedNetwork, traces: reference.Traces | None) -> list[str]:
@@ -341,16 +357,17 @@ def load_samples(
 
 def convention_of(
     record: Record, framework: str | None, changes: dict[str, Any], usual: str | None = None
-) -> tuple[Convention, Kept | None]:
-    """The convention under which a NIR graph is read, and the formats that an export of our own has kept in it.
+) -> tuple[Record, Convention, Kept | None]:
+    """A NIR graph, the convention under which it is read, and what an export of our own has kept in it.
 
-    Such a graph has a convention of its own, unless another one is asked for. `usual`: the framework of other graphs.
+    Such a graph has a convention of its own, and a reset for each population, unless `framework` is given or `changes`
+    say otherwise. `usual`: the framework of other graphs.
     """
-    if METADATA in record.fields:
-        kept = Kept.from_text(record.fields[METADATA])
-        if framework is None and all(value is None for value in changes.values()):
-            return kept.convention, kept
-    return Convention.of(framework or usual or "nir", **changes), None
+    kept = Kept.from_text(record.fields[METADATA]) if METADATA in record.fields else None
+    if kept is None or framework is not None:
+        return record, Convention.of(framework or usual or "nir", **changes), None
+    given = {name: value for name, value in changes.items() if value is not None}
+    return kept.applied(record, given.get("reset")), replace(kept.convention, **given), kept
 
 
 def framework_of(recording: Path | None) -> str | None:

@@ -72,7 +72,7 @@ def start_of(
         require(not name, name, value, "left out: a checkpoint says it")
         return Start.of_checkpoint(Checkpoint.load(path))
     record = read(path)
-    convention, kept = convention_of(record, framework, changes)
+    record, convention, kept = convention_of(record, framework, changes)
     steps = steps if steps is not None or kept is None else kept.steps
     require(steps is not None, "steps", "not given", "--steps: a NIR file does not say it")
     assert steps is not None

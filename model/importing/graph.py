@@ -76,10 +76,13 @@ class ImportedGraph:
         return {"convention": self.convention.to_json(), "notes": list(self.notes)}
 
 
-def import_graph(record: Record, convention: Convention, findings: Findings | None = None) -> ImportedGraph:
+def import_graph(
+    record: Record, convention: Convention, findings: Findings | None = None, as_written: bool = False
+) -> ImportedGraph:
     """The network that `record`, a NIR graph, means under `convention`.
 
-    With `findings` all that stands in the way is gathered there, and what is noticed; the first is raised.
+    With `findings` all that stands in the way is gathered there, and what is noticed; the first is raised. If
+    `as_written`, connections that are alike are not added up, and populations keep their maps.
 
     Raises
     ------
@@ -91,10 +94,11 @@ def import_graph(record: Record, convention: Convention, findings: Findings | No
     populations = []
     for one in found.populations:
         with findings.gathered():
-            populations.append(_population(found, one))
+            populations.append(_population(found, one, as_written))
     findings.stop()
     outputs = tuple(dict.fromkeys(found.outputs.values()))
-    return ImportedGraph(found, found.inputs, _plain_shapes(populations), outputs, tuple(findings.notes))
+    every = tuple(populations) if as_written else _plain_shapes(populations)
+    return ImportedGraph(found, found.inputs, every, outputs, tuple(findings.notes))
 
 
 def _plain_shapes(populations: list[ImportedPopulation]) -> tuple[ImportedPopulation, ...]:
@@ -109,7 +113,7 @@ def _plain_shapes(populations: list[ImportedPopulation]) -> tuple[ImportedPopula
     )
 
 
-def _population(found: Structure, one: Neurons) -> ImportedPopulation:
+def _population(found: Structure, one: Neurons, as_written: bool) -> ImportedPopulation:
     connections: list[ImportedConnection] = []
     total, seen = np.zeros(prod(one.shape)), set()
     for path in one.paths:
@@ -119,7 +123,7 @@ def _population(found: Structure, one: Neurons) -> ImportedPopulation:
             if found.plain.nodes[name].type in BIASED and way not in seen:
                 seen.add(way)
                 total = total + _bias(found, way)
-    merged = _merged(connections)
+    merged = connections if as_written else _merged(connections)
     where = f"node {one.name} connections"
     require(len(merged) <= LARGEST_FAN, where, len(merged), f"at most {LARGEST_FAN}, one for each delay of a source")
     return ImportedPopulation(one.name, one.shape, one.rule, total, tuple(merged))

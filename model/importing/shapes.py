@@ -160,6 +160,9 @@ def _output(where: str, node: Record, shape: Shape) -> Shape:
         return (shape[0], *window(where, node, pool_kernel(where, node)).size(where, (shape[1], shape[2])))
     if node.type == "Flatten":
         return (prod(shape),)
+    if node.type in NEURONS and len(shape) == 1:  # maps of which each value is computed
+        stated = _hint(node, True)
+        return stated if stated is not None and len(stated) == 3 and prod(stated) == prod(shape) else shape
     return shape
 
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from ...checks import name as checked_name
 from ...errors import UserError, require
-from ...shapes import LARGEST_DELAY, LARGEST_FAN, LARGEST_LAYERS, shape_of
+from ...shapes import LARGEST_DELAY, LARGEST_FAN, LARGEST_LAYERS, LARGEST_POOL, shape_of
 from .convention import Convention
-from .geometry import DENSE, LINEAR, weight
-from .neurons import NEURONS, SILENT, Rule, rule, thresholded, values
+from .geometry import DENSE, LINEAR, pool_kernel, weight, window
+from .neurons import NEURONS, SILENT, SPIKING, Rule, rule, thresholded, values
 from .records import Findings, Plain, Record, flattened
 from .shapes import Shape, inferred, settled
 
@@ -93,6 +93,9 @@ def structure(record: Record, convention: Convention, findings: Findings | None 
             require(node.type in KNOWN, f"node {name} type", node.type, f"one of {', '.join((*KNOWN, 'NIRGraph'))}")
     findings.stop()
     plain = _connected(plain, findings)
+    if convention.spikes == "single":
+        with findings.gathered():
+            plain = _max_pools(plain, convention)
     for kind in ("Input", "Output"):
         ends = [name for name, node in plain.nodes.items() if node.type == kind]
         free = [name for name in ends if not (plain.before if kind == "Input" else plain.after)(name)]
@@ -190,6 +193,39 @@ def _channels_last(plain: Plain, shapes: dict[str, Shape], findings: Findings) -
             nodes[dense] = replace(after, fields={**after.fields, "weight": weight(where, after, 2)[:, places]})
             findings.note(f"{where}: its weights are read with the channels of {name} last, as Spyx computes")
     return Plain(nodes, plain.edges)
+
+
+def _max_pools(plain: Plain, convention: Convention) -> Plain:
+    """`plain` with a max pool where neurons spike if one of a window does: a Threshold behind a SumPool2d of spikes."""
+    nodes, edges = dict(plain.nodes), list(plain.edges)
+    for name, node in plain.nodes.items():
+        pools = plain.before(name)
+        if node.type != "Threshold" or [plain.nodes[pool].type for pool in pools] != ["SumPool2d"]:
+            continue
+        sources = plain.before(pools[0])
+        while len(sources) == 1 and plain.nodes[sources[0]].type == "Delay":
+            sources = plain.before(sources[0])
+        spikes = [plain.nodes[source].type in SPIKING for source in sources] == [True]
+        inner = {plain.nodes[after].type for after in plain.after(name)} <= {*LINEAR} - {"Input", "Output"}
+        pool = nodes[pools[0]]
+        if spikes and inner and plain.after(pools[0]) == [name] and _is_or(pools[0], pool, name, node, convention):
+            nodes[name] = replace(pool, type="MaxPool2d")
+            del nodes[pools[0]]
+            edges = [(a, name if b == pools[0] else b) for a, b in edges if (a, b) != (pools[0], name)]
+    return Plain(nodes, tuple(edges))
+
+
+def _is_or(pool: str, pooled: Record, name: str, node: Record, convention: Convention) -> bool:
+    """Whether one spike in a window reaches the threshold and none does not, and windows are those of a max pool."""
+    threshold = np.asarray(node.fields.get("threshold", 0.0))
+    if threshold.dtype.kind not in "biuf" or threshold.size == 0:
+        return False
+    low, high = float(threshold.min()), float(threshold.max())
+    reached = 0 < low <= high <= 1 if convention.compare == "ge" else 0 <= low <= high < 1
+    size = pool_kernel(f"node {pool}", pooled)
+    frame = window(f"node {pool}", pooled, size)
+    beside = size == frame.stride and size[0] == size[1] <= LARGEST_POOL and frame.before == (0, 0)
+    return reached and beside
 
 
 def _connected(plain: Plain, findings: Findings) -> Plain:
