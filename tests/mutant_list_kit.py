@@ -27,6 +27,30 @@ _FAULTS = {
         ("large contents", "and size <= LARGEST", "", "a small file that unpacks to a large one is read"),
         ("members of any kind", 'raise TypeError("no array")', "pass", "bytes are taken for an array"),
     ),
+    "gradrtl/steps/picture.py": (
+        (
+            "rows in the order of the file",
+            "for number in network.order:",
+            "for number in range(len(network.populations)):",
+            "a connection without delay leads upwards",
+        ),
+        (
+            "loops on the right",
+            "-1 if down <= 0 else int(down > 1)",
+            "int(down != 1)",
+            "what comes back is not told apart",
+        ),
+        ("delays as others", "title, given.delay > 0,", "title, False,", "connections with a delay are not dashed"),
+        ("one lane for all", "number = next(free, len(taken))", "number = 0", "lines of several sources in one lane"),
+        (
+            "names as markup",
+            "{escape(_short(name, LONGEST))}",
+            "{_short(name, LONGEST)}",
+            "a name becomes part of the SVG",
+        ),
+        ("no text", 'escape("\\n".join(drawing(network)))', "''", "no text for screen readers"),
+        ("one track for all", "own.index(track))", "0)", "horizontal lines on top of each other"),
+    ),
     "sim/waves.py": (
         ("another share", "found.shares, frame, side", "found.shares, frame + 1, side", "frames of another driver"),
         ("stalls of another share", "stalls.seed + moment.number", "stalls.seed", "another run is recorded"),

@@ -218,6 +218,7 @@ def test_demo_leaves_everything_in_one_folder_and_does_not_repeat_itself(tmp_pat
     (out / "report.html").unlink()
     gradrtl("report", str(out))
     assert (out / "report.html").read_text().count("<img") == 4
+    assert (out / "report.html").read_text().count("<svg") == 1
     assert "Note: something to know." in (out / "report.html").read_text()
 
 

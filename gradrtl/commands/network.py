@@ -66,22 +66,29 @@ def described(network: QuantizedNetwork) -> dict[str, Any]:
 @command()
 @network_argument
 @placement_options
-def info(network: Path, wanted: Wanted) -> None:
+@click.option(
+    "--picture", "drawn", type=click.Path(path_type=Path), help="Draw the network as a graph to this .svg file."
+)
+def info(network: Path, wanted: Wanted, drawn: Path | None) -> None:
     """Show a NETWORK's layers, widths, connectivity and memory, and the plan for each device.
 
     With --device, for that device only. generate, verify, synth and run use the same plans.
     """
     from rich.console import Console
 
+    from ..files import write_text
     from ..quantize.network import QuantizedNetwork
     from ..rtl.devices import DEVICES
     from ..rtl.devices import device as find
     from ..rtl.mapping import refusal
     from ..steps.drawing import drawing
     from ..steps.notes import on_rates
+    from ..steps.picture import picture
     from ..steps.place import fits_of
 
     found = QuantizedNetwork.load(network)
+    if drawn is not None:
+        write_text(drawn, picture(found))
     if found.is_chain:
         Console().print(_layers(found))
         click.echo(f"connectivity {100 * found.connectivity:.2f} %, {found.connected} of {found.possible} weights")
@@ -110,6 +117,8 @@ def info(network: Path, wanted: Wanted) -> None:
     if found.is_chain:
         click.echo(f"steps {found.steps}, classes {found.classes}, read-out {found.readout.kind}")
     click.echo(f"digest {found.digest}")
+    if drawn is not None:
+        click.echo(f"wrote {drawn}")
 
 
 def _layers(network: QuantizedNetwork) -> Table:

@@ -7,15 +7,17 @@ from ..quantize.network import Conv, Edge, QuantizedNetwork
 
 def drawing(network: QuantizedNetwork) -> list[str]:
     """Inputs, populations in the order of a step, each with its connections, and read-outs."""
-    lines = [f"input {one.name}: {_shape(one.shape)}, {one.kind}, {one.bits} bit" for one in network.inputs]
+    lines = [f"input {one.name}: {shape_text(one.shape)}, {one.kind}, {one.bits} bit" for one in network.inputs]
     for number in network.order:
         population, ranges = network.populations[number], network.ranges[number]
         widths = f"sum {ranges.current_bits} bit, membrane {ranges.membrane_bits} bit"
-        lines.append(f"population {population.name}: {_shape(population.shape)}, {_neuron(network, number)}, {widths}")
+        lines.append(
+            f"population {population.name}: {shape_text(population.shape)}, {neuron_text(network, number)}, {widths}"
+        )
         edges = network.graph.into(number)
         for edge in edges:
             branch = "`--" if edge is edges[-1] else "|--"
-            lines.append(f"  {branch} {_connection(edge, population.name)}")
+            lines.append(f"  {branch} {connection_text(edge, population.name)}")
     for readout, classes in zip(network.readouts, network.classes_of, strict=True):
         lines.append(f"read-out of {readout.source}: {readout.kind}, {classes} sums")
     fraction = 100 * network.connectivity
@@ -24,7 +26,8 @@ def drawing(network: QuantizedNetwork) -> list[str]:
     return lines
 
 
-def _connection(edge: Edge, name: str) -> str:
+def connection_text(edge: Edge, name: str) -> str:
+    """A connection into the population `name`, in a line."""
     given = edge.connection
     kind = "conv" if isinstance(edge.synapses, Conv) else "dense"
     parts = [
@@ -41,7 +44,8 @@ def _connection(edge: Edge, name: str) -> str:
     return ", ".join(parts)
 
 
-def _neuron(network: QuantizedNetwork, number: int) -> str:
+def neuron_text(network: QuantizedNetwork, number: int) -> str:
+    """The neurons of population `number`, in a line."""
     neuron = network.populations[number].neuron
     parts = [f"leak {neuron.leak.value}", f"reset {neuron.reset.value}" if neuron.spiking else "no spikes"]
     if neuron.current is not None:
@@ -53,5 +57,6 @@ def _neuron(network: QuantizedNetwork, number: int) -> str:
     return ", ".join(parts)
 
 
-def _shape(shape: tuple[int, ...]) -> str:
+def shape_text(shape: tuple[int, ...]) -> str:
+    """Such as `2 x 3 x 4`."""
     return " x ".join(map(str, shape))

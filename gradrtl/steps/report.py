@@ -15,6 +15,7 @@ import numpy as np
 from ..files import write_text
 from ..model.checkpoint import Checkpoint
 from ..rtl.mapping import Mapping
+from .picture import picture
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -57,7 +58,7 @@ def write_report(
         files("gradrtl").joinpath("templates", TEMPLATE).read_text()
     )
     text = template.render(figures=figures, layers=layers, plots=plots, digest=mapping.network.digest,
-                           latency=latency, interval=interval)  # fmt: skip
+                           latency=latency, interval=interval, graph=picture(mapping.network))  # fmt: skip
     write_text(path, text)
 
 
