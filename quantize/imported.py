@@ -18,6 +18,7 @@ from ..checks import choice, whole
 from ..errors import require, within
 from ..model.importing.graph import ImportedConnection, ImportedGraph, ImportedPopulation
 from ..shapes import LARGEST_STEPS, READOUTS
+from .fold import LARGEST_WEIGHTS
 from .graph_ptq import best_scale, refined, searched, unit_of
 from .graph_rounding import (
     LARGEST_FRACTION,
@@ -221,6 +222,8 @@ def _unit(graph: ImportedGraph, one: Scaled, asked: Asked, formats: GraphFormats
     """The unit of a population: fine enough that biases, and what is subtracted or set after a spike, are whole."""
     largest = max(float(np.abs(weight).max()) for weight in one.weights)
     require(largest > 0, f"{one.where} weights", "all zero", "at least one synapse")
+    low, high = LARGEST_WEIGHTS
+    require(low <= largest <= high, f"{one.where} largest weight", largest, f"{low} to {high} from zero")
     sources = [connection.source for connection in one.imported.inputs]
     values = source_values(graph, one, asked, formats)
     unit = exact_unit(one.weights, values, formats.weight_bits)

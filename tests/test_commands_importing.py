@@ -83,6 +83,30 @@ def test_check_reports_everything_and_writes_nothing(files):
     assert not (folder / "none.npz").exists()
 
 
+def test_check_finds_faults_of_different_kinds_at_once(files):
+    folder, _ = files
+    nodes = {
+        **record().nodes,
+        "fc1": node("Linear", weight=np.full((5, 6), np.nan)),
+        "lif1": leaky(v_threshold="high"),
+        "odd": node("Spiker"),
+        "lif2": leaky(tau=-1.0),
+    }
+    edges = "input -> fc1 -> lif1 -> fc2 -> lif2 -> output", "lif2 -> odd", "odd -> nowhere"
+    broken = nir_files.write(folder / "broken.nir", graph(nodes, *edges))
+    told = run("import", broken, "--steps", 3, "--check", "-o", folder / "none.npz", code=2)
+    for line in (
+        "edge odd -> nowhere is to or from nowhere, which is no node",
+        "node odd type is Spiker, expected one of",
+        "node fc1 weight is NaN or infinite in 30 elements",
+        "node lif1 v_threshold is high, expected numbers",
+        "node lif2 tau is -1, expected above 0",
+    ):
+        assert f"error: {line}" in told
+    assert "error: 5 in the way of importing" in told
+    assert not (folder / "none.npz").exists()
+
+
 def test_an_export_comes_back(files):
     folder, model = files
     run("import", model, "--steps", 9, "--framework", "snntorch", "-o", folder / "a.npz")

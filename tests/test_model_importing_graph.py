@@ -120,6 +120,113 @@ def test_a_threshold_behind_a_sum_of_spikes_is_a_max_pool(threshold, compare, si
         np.testing.assert_array_equal(spikes, integers[name], err_msg=name)
 
 
+DENSE = {"input": nir_files.given(4), "fc": nir_files.node("Linear", weight=np.array([[1.0, -1, 2, 1], [2, 1, 0, -1]])),
+         "lif": nir_files.integrate(2.0), "output": nir_files.taken(2)}  # fmt: skip
+MAPS = {**DENSE, "input": nir_files.given(2, 5, 5)}
+CHAIN = "input -> fc -> lif -> output"
+
+
+def convolution(groups=1, **fields):
+    return nir_files.node("Conv2d", weight=np.ones((4, 2 // groups, 3, 2)), groups=groups, **fields)
+
+
+def nested(deep):
+    made = nir_files.integrate(2.0)
+    for _ in range(deep):
+        nodes = {"input": nir_files.given(2), "lif": made, "output": nir_files.taken(2)}
+        made = nir_files.graph(nodes, "input -> lif -> output")
+    return made
+
+
+@pytest.mark.parametrize(
+    ("nodes", "edges"),
+    [
+        ({**DENSE, "lif": nested(3)}, ()),
+        ({**DENSE, "lif": nested(1), "lif2": nested(1), "fc2": nir_files.node("Linear", weight=np.eye(2) * 3)},
+         ("lif -> fc2 -> lif2 -> output",)),
+        ({**DENSE, "other": nir_files.given(2), "fc2": nir_files.node("Linear", weight=np.eye(2))},
+         ("other -> fc2 -> lif",)),
+        ({**DENSE, "o2": nir_files.taken(2)}, ("lif -> o2",)),
+        ({**DENSE, "fc": nir_files.node("Linear", weight=np.ones((2, 4), np.int16))}, ()),
+        ({**DENSE, "fc": nir_files.node("Linear", weight=np.ones((2, 4), np.float16))}, ()),
+        ({**DENSE, "fc": nir_files.node("Linear", weight=np.ones((2, 4), ">f4"))}, ()),
+        (DENSE, ("lif -> lif",)),
+        ({**DENSE, "l2": nir_files.integrate(), "a": nir_files.node("Linear", weight=np.eye(2)),
+          "b": nir_files.node("Linear", weight=-np.eye(2))}, ("lif -> a -> l2 -> b -> lif",)),
+        ({**DENSE, "fc": nir_files.node("Linear", weight=np.ones((1, 4)))}, ()),
+        ({**DENSE, "d": nir_files.node("Delay", delay=np.arange(4) * 1e-4)}, ("input -> d -> fc",)),
+        ({**DENSE, "fc": nir_files.node("Linear", weight=np.ones((1, 2, 4)))}, ()),
+        *(({**MAPS, "fc": convolution(groups, padding=padding, dilation=dilation)}, ())
+          for padding in ("same", "valid", (1, 2)) for dilation in (1, 2) for groups in (1, 2)),
+        ({**DENSE, "input": nir_files.given(4, 9), "fc": nir_files.node(
+            "Conv1d", weight=np.ones((4, 2, 3)), padding=2, dilation=2, stride=3, groups=2)}, ()),
+    ],
+)  # fmt: skip
+def test_odd_graphs_are_exact(nodes, edges):
+    record = nir_files.graph(nodes, "fc -> lif -> output" if edges and edges[0].startswith("input") else CHAIN, *edges)
+    imported = import_graph(record, Convention())
+    network = quantize_imported(imported, Asked(STEPS))
+    generator = np.random.default_rng(5)
+    frames = {name: generator.integers(0, 2, (3, STEPS, int(np.prod(shape))), np.uint8)
+              for name, shape in imported.inputs.items()}  # fmt: skip
+    floats = reference.run(imported.structure, {name: values.astype(float) for name, values in frames.items()}).spikes
+    given = tuple(frames[one.name] for one in network.inputs)
+    trace = engine.run(network, given if len(given) > 1 else given[0], trace=True).trace
+    for population, spikes in zip(network.populations, trace.spikes, strict=True):
+        if population.neuron.spiking:
+            np.testing.assert_array_equal(floats[population.name], spikes, err_msg=population.name)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "edges", "message"),
+    [
+        ({**DENSE, "lif": nested(17)}, (), "nested graphs is 16 deep, expected at most 16"),
+        (DENSE, ("fc -> fc",), "cycle of nodes is fc -> fc, expected a neuron in it"),
+        (
+            {**DENSE, "fc": nir_files.node("Linear", weight=2.0)},
+            (),
+            "node fc weight is ndarray of float64 (), expected an",
+        ),
+        (
+            {**DENSE, "fc": nir_files.node("Linear", weight=np.ones((2, 4), bool))},
+            (),
+            "node fc weight is ndarray of bool",
+        ),
+        (
+            {**DENSE, "fc": nir_files.node("Linear", weight=np.full((2, 4), 1e300))},
+            (),
+            "population lif largest weight is",
+        ),
+        (
+            {**DENSE, "fc": nir_files.node("Linear", weight=np.full((2, 4), 5e-324))},
+            (),
+            "population lif largest weight is",
+        ),
+        ({**MAPS, "fc": convolution(padding="SAME")}, (), "node fc padding is SAME, expected same, valid or numbers"),
+        (
+            {**MAPS, "fc": convolution(padding=-1)},
+            (),
+            "node fc padding is [-1.0], expected whole numbers of at least 0",
+        ),
+        ({**MAPS, "fc": convolution(padding=1.5)}, (), "node fc padding is [1.5], expected whole numbers"),
+        ({**MAPS, "fc": convolution(padding="same", stride=2)}, (), "node fc stride is (2, 2), expected 1 with the"),
+        (
+            {**MAPS, "fc": convolution(dilation=60000, padding=60000)},
+            (),
+            "node fc kernel is 8 of 120001 x 60001, expected",
+        ),
+        ({**MAPS, "fc": convolution(padding=60000, stride=60000)}, (), "kernel with its padding kernel is 8 of "),
+        ({**MAPS, "fc": nir_files.node("Conv2d", weight=np.ones((4, 1, 3, 3)), groups=3)}, (), "node fc groups is 3"),
+        ({**DENSE, "lif": nir_files.node("LIF", tau=1.0, r=1.0, v_threshold=1.0)}, (), "node lif v_leak is missing"),
+    ],
+)
+def test_hostile_graphs_are_one_line(nodes, edges, message):
+    with pytest.raises(UserError) as caught:
+        quantize_imported(import_graph(nir_files.graph(nodes, CHAIN, *edges), Convention()), Asked(STEPS))
+    assert str(caught.value).startswith(message)
+    assert str(caught.value).isprintable()
+
+
 def test_thresholds_are_the_least_integers_that_spike():
     exact = np.array([2.0, 2.5, 2.0 + 1e-8])
     assert thresholds(exact, 1.0, equal=False).tolist() == [3, 3, 3]

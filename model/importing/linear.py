@@ -228,6 +228,7 @@ def convolution(where: str, node: Record) -> tuple[np.ndarray, Window]:
     frame = window(where, node, (full.shape[2], full.shape[3]))
     out, inner = full.shape[:2]
     reach = frame.reach
+    _check_kernel(where, out * inner * parts, reach)
     spread = np.zeros((out, inner * parts, *reach))
     rows = out // parts
     for part in range(parts):
@@ -247,6 +248,8 @@ def symmetric(full: np.ndarray, frame: Window) -> tuple[np.ndarray, tuple[int, i
         first, last = wide - before, wide - after
         more = max(0, wide - (size + first + last) + 1)
         sides.append((first + more, last + more, wide + more))
+    size = full.shape[2] + sides[0][0] + sides[0][1], full.shape[3] + sides[1][0] + sides[1][1]
+    _check_kernel("kernel with its padding", full.shape[0] * full.shape[1], size)
     grown = np.pad(full, ((0, 0), (0, 0), *((first, last) for first, last, _ in sides)))
     return grown, (sides[0][2], sides[1][2])
 
@@ -271,6 +274,14 @@ def _composed(first: Kernel, second: np.ndarray, stride: tuple[int, int], paddin
     steps = first.stride[0] * stride[0], first.stride[1] * stride[1]
     around = first.padding[0] + padding[0], first.padding[1] + padding[1]
     return Kernel(found, steps, around)
+
+
+def _check_kernel(where: str, kernels: int, size: tuple[int, int]) -> None:
+    """`UserError` for a kernel that dilation or padding make too large."""
+    accepted = f"at most {LARGEST_EXPANDED} weights, with the zeros of dilation and padding"
+    require(
+        kernels * prod(size) <= LARGEST_EXPANDED, f"{where} kernel", f"{kernels} of {size[0]} x {size[1]}", accepted
+    )
 
 
 def _check_size(where: str, outputs: int, sources: int) -> None:

@@ -12,8 +12,8 @@ from ...checks import name as checked_name
 from ...errors import UserError, require
 from ...shapes import LARGEST_DELAY, LARGEST_FAN, LARGEST_LAYERS, LARGEST_POOL, shape_of
 from .convention import Convention
-from .geometry import DENSE, LINEAR, pool_kernel, weight, window
-from .neurons import NEURONS, SILENT, SPIKING, Rule, rule, thresholded, values
+from .geometry import CONVOLUTIONS, DENSE, LINEAR, bias, pool_kernel, weight, window
+from .neurons import FIELDS, NEURONS, SILENT, SPIKING, Rule, rule, thresholded, values
 from .records import Findings, Plain, Record, flattened
 from .shapes import Shape, inferred, settled
 
@@ -91,7 +91,7 @@ def structure(record: Record, convention: Convention, findings: Findings | None 
         with findings.gathered():
             checked_name("node name", name)
             require(node.type in KNOWN, f"node {name} type", node.type, f"one of {', '.join((*KNOWN, 'NIRGraph'))}")
-    findings.stop()
+    _stop(plain, convention, findings)
     plain = _connected(plain, findings)
     if convention.spikes == "single":
         with findings.gathered():
@@ -103,9 +103,9 @@ def structure(record: Record, convention: Convention, findings: Findings | None 
             require(bool(free), f"nodes {kind}", "none", f"one: a node {kind} at the border of the graph")
     with findings.gathered():
         _check_cycles(plain)
-    findings.stop()
+    _stop(plain, convention, findings)
     shapes = inferred(plain, findings)
-    findings.stop()
+    _stop(plain, convention, findings)
     if convention.framework == "spyx":
         with findings.gathered():
             plain = _channels_last(plain, shapes, findings)
@@ -164,6 +164,28 @@ def structure(record: Record, convention: Convention, findings: Findings | None 
     }
     require(bool(inputs), "Input", "read by no neurons", "a path from it")
     return Structure(plain, convention, shapes, inputs, tuple(made), outputs, delays)
+
+
+def _stop(plain: Plain, convention: Convention, findings: Findings) -> None:
+    """Raise what was found, if anything was, together with what is wrong in single nodes, whatever is around them."""
+    if not findings.errors:
+        return
+    for name, node in plain.nodes.items():
+        where = f"node {name}"
+        with findings.gathered():
+            if node.type in NEURONS:
+                rule(where, node, _own_shape(node), convention)
+            elif node.type in (*DENSE, *CONVOLUTIONS):
+                rank = 2 if node.type in DENSE else 3 if node.type == "Conv1d" else 4
+                full = weight(where, node, rank)
+                bias(where, node, len(full))
+    findings.stop()
+
+
+def _own_shape(node: Record) -> Shape:
+    """The shape that a neuron's parameters have, the largest of them."""
+    sizes = [np.shape(node.fields[field]) for field in FIELDS[node.type] if field in node.fields]
+    return max(sizes, key=prod, default=()) or (1,)
 
 
 def _direct(plain: Plain, findings: Findings) -> Plain:
@@ -314,8 +336,8 @@ def _read(
     plainly = all(plain.nodes[node].type == "Flatten" for way in ways for node in way.nodes)
     if plainly and len(ways) == 1 and ways[0].source in rules:
         return ways[0].source
-    neither = ("an Input" if not any(way.nodes for way in ways) else "", ways[0].source)
-    require(bool(prod(shapes[name])) and not neither[0], f"node {name}", "what an Input puts in", "neurons before it")
+    straight = any(way.source not in rules and not way.nodes for way in ways)
+    require(not straight, f"node {name}", "what an Input puts in", "neurons before it")
     zero, one = np.zeros(1), np.ones(1)
     rules[name] = Rule(zero, one, zero, None, False, "none", zero, zero, zero)
     paths[name] = ways
