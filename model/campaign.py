@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import statistics
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,7 @@ from . import data
 from .checkpoint import Checkpoint
 from .config import TrainConfig
 from .description import ConvSpec, DenseSpec
-from .graph import ConnectionSpec, Graph, InputSpec, PopulationSpec, ReadoutSpec
+from .graph import ConnectionSpec, Graph, InputSpec, NeuronSpec, PopulationSpec, ReadoutSpec
 from .held_out import HELD_OUT
 from .networks import network_of
 from .train import Row, evaluate, train
@@ -72,39 +73,95 @@ CONVOLUTIONAL: dict[str, TrainConfig] = {
 
 
 def deep_maps(blocks: int, residual: bool) -> Graph:
-    """A stem of two convolutions, `blocks` of two, one with stride 2 and an output layer; all maps are 16.
+    """A stem of two convolutions, `blocks` of two, one with stride 2 and an output layer; all maps are 16, T = 4.
+
+    The stem is pooled once: the blocks see 14 x 14 neurons a map.
+    """
+    return _with_blocks(
+        blocks,
+        residual,
+        convolution=lambda layer, last: ConvSpec(16, stride=(2, 2) if layer == last else (1, 1)),
+        pooled=True,
+        output=PopulationSpec("output", (ConnectionSpec((f"maps{2 * blocks + 3}",), DenseSpec(10)),)),
+        readout=ReadoutSpec("output"),
+        steps=4,
+    )
+
+
+def narrow_maps(blocks: int, residual: bool) -> Graph:
+    """The same with 8 maps, strides of 2 in the stem, which leave the blocks 7 x 7 neurons a map, and T = 2.
+
+    So few steps have few counts; membranes are read out, summed over the steps.
+    """
+    leaky = NeuronSpec(reset="none", spiking=False)
+    heard = ConnectionSpec((f"maps{2 * blocks + 3}",), DenseSpec(10))
+    return _with_blocks(
+        blocks,
+        residual,
+        convolution=lambda layer, last: ConvSpec(8, stride=(2, 2) if layer in (1, 2, last) else (1, 1)),
+        pooled=False,
+        output=PopulationSpec("output", (heard,), leaky),
+        readout=ReadoutSpec("output", "sum"),
+        steps=2,
+    )
+
+
+def _with_blocks(
+    blocks: int,
+    residual: bool,
+    convolution: Callable[[int, int], ConvSpec],
+    pooled: bool,
+    output: PopulationSpec,
+    readout: ReadoutSpec,
+    steps: int,
+) -> Graph:
+    """Layer 1 to `last` are convolutions, of which `convolution(layer, last)` is the synapses.
 
     In a residual network a block's spikes are added to what the block has heard (Fang et al. 2021): what follows
     the stem hears the sum of all blocks before it. In the chain it hears the last one alone.
     """
     last = 2 * blocks + 3
-    populations = [PopulationSpec("maps1", (ConnectionSpec(("image",), ConvSpec(16)),), batch_norm=True)]
+    heard = ConnectionSpec(("image",), convolution(1, last))
+    populations = [PopulationSpec("maps1", (heard,), batch_norm=True)]
     for layer in range(2, last + 1):
         first = layer % 2 if residual and layer > 3 else 0  # of a block, or behind the last one
         sources = [f"maps{n}" for n in range(layer - 1, 1 if first else layer - 2, -2)]
-        conv = ConvSpec(16, stride=(2, 2) if layer == last else (1, 1))
-        heard = ConnectionSpec(tuple(sources), conv, pool=Pool("max", 2) if layer == 2 else None)
+        pool = Pool("max", 2) if pooled and layer == 2 else None
+        heard = ConnectionSpec(tuple(sources), convolution(layer, last), pool=pool)
         populations.append(PopulationSpec(f"maps{layer}", (heard,), batch_norm=True))
-    populations.append(PopulationSpec("output", (ConnectionSpec((f"maps{last}",), DenseSpec(10)),)))
     name = f"{'residual' if residual else 'plain'}-{last + 1}"
-    return Graph(name, (InputSpec("image", (1, 28, 28)),), tuple(populations), ReadoutSpec("output"), steps=4)
+    return Graph(name, (InputSpec("image", (1, 28, 28)),), (*populations, output), readout, steps)
 
 
 # residual networks, and chains of as many synapses: the same but for the spikes that are added
+KINDS = ("residual", "plain")
 DEEP: dict[str, TrainConfig] = {
-    f"mnist-{kind}{2 * blocks + 4}-20": replace(
-        SPARSEST,
-        network=deep_maps(blocks, kind == "residual"),
-        precision="float32",
-        epochs=15,
-        batch=256,
-        dense=0.2,
-        rewire=0.6,
-        connectivity=0.2,
-        lr=3e-3,
-    )
-    for blocks in (4,)
-    for kind in ("residual", "plain")
+    **{
+        f"mnist-{kind}12-20": replace(
+            SPARSEST,
+            network=deep_maps(4, kind == "residual"),
+            precision="float32",
+            epochs=15,
+            batch=256,
+            dense=0.2,
+            rewire=0.6,
+            connectivity=0.2,
+            lr=3e-3,
+        )
+        for kind in KINDS
+    },
+    **{
+        f"mnist-{kind}20-40": replace(
+            SPARSEST,
+            network=narrow_maps(8, kind == "residual"),
+            precision="float32",
+            epochs=4,
+            dense=0.25,
+            rewire=0.5,
+            connectivity=0.4,
+        )
+        for kind in KINDS
+    },
 }
 
 # MNIST row by row, 28 steps of 28 pixels: a recurrent network with synaptic currents, 250 neurons in all

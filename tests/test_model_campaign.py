@@ -36,9 +36,9 @@ def test_committed(path: Path) -> None:
     assert len(checkpoint.history) == checkpoint.config["epochs"]
 
 
-def test_residual_and_plain_differ_in_what_is_added_alone() -> None:
-    layers = 12
-    residual, plain = (campaign.DEEP[f"mnist-{kind}{layers}-20"] for kind in ("residual", "plain"))
+@pytest.mark.parametrize(("layers", "percent"), [(12, 20), (20, 40)])
+def test_residual_and_plain_differ_in_what_is_added_alone(layers: int, percent: int) -> None:
+    residual, plain = (campaign.DEEP[f"mnist-{kind}{layers}-{percent}"] for kind in campaign.KINDS)
     assert replace(residual, network=plain.network) == plain
     assert isinstance(residual.network, Graph)
     assert isinstance(plain.network, Graph)
@@ -51,6 +51,19 @@ def test_residual_and_plain_differ_in_what_is_added_alone() -> None:
     assert [len(sources) for sources in added[4::2]] == list(range(2, layers // 2))
     assert all(len(sources) == 1 for sources in added[:4] + added[5::2])
     assert added[4] == ("maps4", "maps2")
+
+
+def test_the_maps_of_a_deep_network_become_small_in_its_stem() -> None:
+    wide, narrow = (campaign.DEEP[f"mnist-residual{which}"].network for which in ("12-20", "20-40"))
+    assert isinstance(wide, Graph)
+    assert isinstance(narrow, Graph)
+    assert [wide.shapes[f"maps{layer}"] for layer in (1, 2, 10, 11)] == [
+        (16, 28, 28), (16, 14, 14), (16, 14, 14), (16, 7, 7)
+    ]  # fmt: skip
+    assert [narrow.shapes[f"maps{layer}"] for layer in (1, 2, 18, 19)] == [
+        (8, 14, 14), (8, 7, 7), (8, 7, 7), (8, 4, 4)
+    ]  # fmt: skip
+    assert [(network.steps, network.readout.kind) for network in (wide, narrow)] == [(4, "count"), (2, "sum")]
 
 
 def test_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs/quantisation.md").read_text()
 ROWS = re.search(r"\| `networks/(mnist-rows-20pct)\.npz` \| ([^\n]*) \|", TEXT)
 RESIDUAL = re.search(r"\| `networks/(mnist-residual-20pct)\.npz` \| ([^\n]*) \|", TEXT)
+NARROW = re.search(r"\| `networks/(mnist-residual20-40pct)\.npz` \| ([^\n]*) \|", TEXT)
 STATED = dict(re.findall(r"\| `networks/(mnist-\dpct)\.npz` \| ([^\n]*) \|", TEXT))
 
 
@@ -56,7 +57,7 @@ def test_the_network_that_reads_row_by_row_is_as_stated(test_set: Dataset) -> No
     assert quantize_graph(again, formats).digest == network.digest
 
 
-def test_the_residual_network_is_as_stated() -> None:
+def test_the_wide_residual_network_is_as_stated() -> None:
     """Its accuracy on all test images is stated from `gradrtl quantize`; here some are enough for the time it takes."""
     network = QuantizedNetwork.load(ROOT / "networks/mnist-residual-20pct.npz")
     assert RESIDUAL is not None
@@ -67,3 +68,15 @@ def test_the_residual_network_is_as_stated() -> None:
     assert {edge.connection.weight_bits for edge in network.edges} == {5}
     again = fold_graph(Checkpoint.load(ROOT / "checkpoints/mnist-residual12-20-s0.npz"))
     assert quantize_graph(again, GraphFormats(5)).digest == network.digest
+
+
+def test_the_narrow_residual_network_is_as_stated(test_set: Dataset) -> None:
+    network = QuantizedNetwork.load(ROOT / "networks/mnist-residual20-40pct.npz")
+    assert NARROW is not None
+    accuracy = (engine.run(network, frames_for(network, test_set), threads=1).classes == test_set.labels).mean()
+    cells = [cell.strip() for cell in NARROW[2].split("|")]
+    connectivity = f"{100 * network.connected / network.possible:.2f} %"
+    assert cells == [connectivity, f"{network.connected:,}", f"{100 * accuracy:.2f} %", network.digest[:16]]
+    assert {edge.connection.weight_bits for edge in network.edges} == {5}
+    trained = fold_graph(Checkpoint.load(ROOT / "checkpoints/mnist-residual20-40-s0.npz"))
+    assert network.notes["checkpoint"] == trained.notes["checkpoint"]
