@@ -51,6 +51,14 @@ _FAULTS = {
         ("no text", 'escape("\\n".join(drawing(network)))', "''", "no text for screen readers"),
         ("one track for all", "own.index(track))", "0)", "horizontal lines on top of each other"),
     ),
+    "gradrtl/steps/explore.py": (
+        (
+            "cycles of other frames",
+            "[1][: of.images])",
+            "[1][-of.images :])",
+            "the last images are timed, not the first",
+        ),
+    ),
     "sim/waves.py": (
         ("another share", "found.shares, frame, side", "found.shares, frame + 1, side", "frames of another driver"),
         ("stalls of another share", "stalls.seed + moment.number", "stalls.seed", "another run is recorded"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +13,15 @@ from click.testing import CliRunner
 
 from gradrtl import cli
 from gradrtl.locks import hold
+from gradrtl.model.checkpoint import Checkpoint
+from gradrtl.model.data import load
+from gradrtl.sim import engine
+from gradrtl.sim.measure import measure
 from gradrtl.steps import explore as steps
-from gradrtl.steps.explore import Point, front
+from gradrtl.steps.explore import Named, Point, Sweep, explored, front
+from gradrtl.steps.frames import frames_for
+from gradrtl.steps.place import Wanted, place, with_rates
+from gradrtl.steps.quantise import formats_for, quantise
 
 ROOT = Path(__file__).parents[1]
 POINT = Point("a.npz", "0123", 0.01, 4, "16,auto", 4, 100, accuracy=0.97, cycles=7.0, memory_bits=250, made_from="9")
@@ -63,6 +71,34 @@ def test_sweep_resumes_from_the_cache(tmp_path, monkeypatch):
     [again] = table(Path("one"))
     assert again["made_from"] != point["made_from"]
     assert again | {"made_from": point["made_from"]} == point
+
+
+def test_a_graph_is_quantised_placed_and_timed(tmp_path, monkeypatch):
+    """The recurrent network on the first 60 images: as its own steps do it, and one line of the table for each PE."""
+    monkeypatch.chdir(tmp_path)
+    data = tmp_path / "data"
+    data.mkdir()
+    for part in ("train", "t10k"):
+        for kind, head, item in (("images-idx3", 16, 784), ("labels-idx1", 8, 1)):
+            whole = gzip.decompress((ROOT / f"data/mnist/{part}-{kind}-ubyte.gz").read_bytes())[: head + 60 * item]
+            cut = whole[:4] + (60).to_bytes(4, "big") + whole[8:]
+            (data / f"{part}-{kind}-ubyte").write_bytes(cut)
+    checkpoint = Named.of(str(ROOT / "checkpoints/mnist-rows-20-s0.npz"))
+    points = explored(Sweep(str(data), None, 4, "these sources"), checkpoint, 6, ["16,auto", "2,1"])
+    assert [(point.bits, point.pe, point.images) for point in points] == [(6, "16,auto", 4), (6, "2,1", 4)]
+    training, test = load(data)
+    found = Checkpoint.load(checkpoint.path)
+    network = quantise(found, formats_for(found, per_channel=False, weight_bits=6), training, "weights")
+    network = with_rates(network, frames_for(network, training))
+    frames = frames_for(network, test)
+    right = engine.run(network, frames).classes == test.labels
+    assert {point.accuracy for point in points} == {right.mean()}
+    for point, pe in zip(points, ("16,auto", "2,1"), strict=True):
+        mapping = place(network, Wanted(pes=pe))
+        assert point.memory_bits == mapping.memory_bits
+        assert point.cycles == round(float(measure(mapping, frames[:4]).back_to_back.interval.mean()), 2)
+    assert points[0].cycles < points[1].cycles
+    assert points[0].connectivity == round(network.connectivity, 6) < 0.2
 
 
 def test_a_folder_in_use_is_told(tmp_path):
