@@ -15,7 +15,14 @@ import pytest
 from gradrtl.model.data import load
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/tutorial.md", "docs/own-images.md", "docs/own-weights.md", "docs/waves.md")
+PAGES = (
+    "README.md",
+    "docs/tutorial.md",
+    "docs/tutorial-snntorch.md",
+    "docs/own-images.md",
+    "docs/own-weights.md",
+    "docs/waves.md",
+)
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 IMAGES = {"train": 7000, "t10k": 500}
 

@@ -13,6 +13,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,14 @@ import numpy as np
 
 from ...errors import UserError, require, within
 from ...files import whole
+from .conventions import CONVENTION, CONVENTIONS, conventions, with_conventions
 from .records import GRAPH, LARGEST_DEPTH, LARGEST_NODES, METADATA, Record
 
 LARGEST_TOTAL = 1 << 28  # bytes of all arrays together, unpacked
 LARGEST_TEXT = 4096  # bytes of one text
 LARGEST_METADATA = 1 << 20
 LARGEST_EDGES = 1 << 16
-KEPT = METADATA.removeprefix("metadata ")
+BESIDE = (METADATA, CONVENTIONS)  # fields of the outermost graph that are kept as its metadata
 MEMORY = 1 << 32  # bytes of address space
 SECONDS = 60  # of time and of processor time
 NIR_VERSION = "1.0.8"  # whose layout is written
@@ -62,13 +64,20 @@ def read(path: str | Path) -> Record:
         if done.returncode:
             raise UserError("not an HDF5 file, or damaged (its reader ended)")
         with np.load(out, allow_pickle=False) as arrays:
-            return _record(json.loads(arrays["tree"].tobytes()), arrays)
+            return with_conventions(_record(json.loads(arrays["tree"].tobytes()), arrays))
 
 
 def write(path: str | Path, record: Record) -> None:
-    """Write a graph as a NIR file, which appears whole or not at all."""
+    """Write a graph as a NIR file, which appears whole or not at all.
+
+    What nodes say of a convention of their own is kept beside the graph, where other programs do not look; `read` gives
+    it back to the nodes.
+    """
     import h5py
 
+    told = conventions(record)
+    if told:
+        record = replace(record, fields={**record.fields, CONVENTIONS: json.dumps(told)})
     with whole(path) as part, h5py.File(part, "w", libver=("v108", "v108")) as file:
         file.create_dataset("version", data=NIR_VERSION, dtype=h5py.string_dtype())
         _write(file.create_group("node"), record)
@@ -80,8 +89,10 @@ def _write(group: Any, record: Record) -> None:
     text = h5py.string_dtype()
     group.create_dataset("type", data=record.type, dtype=text)
     for name, value in record.fields.items():
-        if name == METADATA:
-            group.create_group("metadata").create_dataset(KEPT, data=value, dtype=text)
+        if name in BESIDE:
+            group.require_group("metadata").create_dataset(name.removeprefix("metadata "), data=value, dtype=text)
+        elif name == CONVENTION:
+            continue
         elif isinstance(value, str):
             group.create_dataset(name, data=value, dtype=text)
         else:
@@ -121,7 +132,7 @@ class _Reader:
         require(isinstance(kind, str), f"{where} type", kind, "text, the type of a node")
         found: dict[str, Any] = {"type": kind, "fields": {}, "nodes": {}, "edges": []}
         for name in group:
-            if name in ("type", "metadata", METADATA) or (
+            if name in ("type", "metadata", CONVENTION, *BESIDE) or (
                 kind == GRAPH and name in ("nodes", "edges", "input_type", "output_type")
             ):
                 continue
@@ -134,8 +145,10 @@ class _Reader:
                 found["fields"][name] = [False, value]
         if depth == 0 and "metadata" in group:
             kept = self.member(group, "metadata", where)
-            if isinstance(kept, h5py.Group) and KEPT in kept:
-                found["fields"][METADATA] = [False, self.value(kept, KEPT, where, LARGEST_METADATA)]
+            for field in BESIDE:
+                name = field.removeprefix("metadata ")
+                if isinstance(kept, h5py.Group) and name in kept:
+                    found["fields"][field] = [False, self.value(kept, name, where, LARGEST_METADATA)]
         if kind == GRAPH:
             inner = self.member(group, "nodes", where)
             require(isinstance(inner, h5py.Group), f"{where} nodes", "no group", "a group of nodes")
