@@ -257,4 +257,11 @@ IMPORTING = (
         "<= {*LINEAR}",
         "neurons whose spikes are counted become a max pool",
     ),
+    Mutant(
+        "conventions lost in a file",
+        "model/importing/hdf5.py",
+        "    if told:\n        record = replace(",
+        "    if False:\n        record = replace(",
+        "what modules say of the convention of single layers is not written",
+    ),
 )

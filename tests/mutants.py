@@ -63,7 +63,7 @@ UNITS = {
     "quantize/recordings.py": ("test_quantize_qat_network.py",),
     "model/importing/geometry.py": ("test_model_importing_graph.py",),
     "model/importing/graph.py": ("test_model_importing_graph.py",),
-    "model/importing/hdf5.py": ("test_model_importing_hdf5.py",),
+    "model/importing/hdf5.py": ("test_model_importing_conventions.py", "test_model_importing_hdf5.py"),
     "model/importing/linear.py": ("test_model_importing_graph.py",),
     "model/importing/modules.py": ("test_model_importing_modules.py",),
     "model/importing/neurons.py": ("test_model_importing_neurons.py",),
