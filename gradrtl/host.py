@@ -17,6 +17,7 @@ import numpy as np
 
 from .errors import require
 from .line import Line, LineError
+from .rtl.outputs import Outputs
 from .rtl.packets import (
     ANSWER,
     FRAME,
@@ -52,10 +53,15 @@ class Unanswered(LineError):
 
 @dataclass(frozen=True)
 class Answer:
-    """The board's result for one image: the class, and the sum of every class."""
+    """The board's result for one image: the class, and the sum of every class.
+
+    Of a network with several read-outs, `klass` is the class of the first, `others` those of the others; `sums` are
+    those of all, one read-out after another.
+    """
 
     klass: int
     sums: tuple[int, ...]
+    others: tuple[int, ...] = ()
 
 
 @dataclass
@@ -82,13 +88,22 @@ def draw_session() -> int:
 class Host:
     """Talks to one board over `line`.
 
-    `baud` gives the duration of a byte; 0 for a line without a fixed speed. `patience` is in seconds. `draw` gives the
-    numbers of sessions. A session begins at `identify`, after NUMBERS requests, and when the board has not answered for
-    long. In the last two cases the memories are loaded again.
+    `baud` gives the duration of a byte; 0 for a line without a fixed speed. `patience` is in seconds. `draw` gives
+    the numbers of sessions. `outputs` are the board's read-outs, if it has several. A session begins at `identify`,
+    after NUMBERS requests, and when the board has not answered for long. In the last two cases the memories are
+    loaded again.
     """
 
-    def __init__(self, line: Line, baud: int = 0, patience: float = PATIENCE, draw: Callable[[], int] = draw_session):
+    def __init__(
+        self,
+        line: Line,
+        baud: int = 0,
+        patience: float = PATIENCE,
+        draw: Callable[[], int] = draw_session,
+        outputs: Outputs | None = None,
+    ):
         self.line = line
+        self.outputs = outputs
         self.patience = patience
         self.seconds_a_byte = BITS_A_BYTE / baud if baud else 0.0
         self.statistics = Statistics()
@@ -141,9 +156,14 @@ class Host:
         """Results of `images`, in order, as they come; several are under way at a time.
 
         Frames as the engine takes them: uint8 `[n, sources]`, or `[n, steps, sources]` of an input that is new at each
-        step.
+        step. Those of several inputs are side by side (`rtl.inputs.Inputs.stacked`).
         """
-        size = (self.identity or self.identify()).sources
+        self.identity = self.identity or self.identify()
+        size = self.identity.sources
+        if self.outputs is not None:
+            words = self.identity.classes + 1
+            accepted = f"{words}, as in the board's results"
+            require(self.outputs.words == words, "words of the read-outs", self.outputs.words, accepted)
         require(images.dtype == np.uint8, "images dtype", images.dtype, "uint8")
         accepted = f"[images, {size} pixels], or [images, steps, sources] with so many values"
         require(images.ndim in (2, 3) and prod(images.shape[1:]) == size, "images shape", images.shape, accepted)
@@ -245,8 +265,11 @@ class Host:
         assert self.identity is not None
         if len(payload) != self.identity.result_bytes:
             return None
-        klass, *sums = np.frombuffer(payload, dtype="<i4").tolist()
-        return Answer(klass, tuple(sums)) if 0 <= klass < self.identity.classes else None
+        outputs = self.outputs or Outputs((self.identity.classes,))
+        words = np.frombuffer(payload, dtype="<i4")[None]
+        decided, sums = outputs.decided(words)[0].tolist(), outputs.sums(words)[0].tolist()
+        exist = all(0 <= klass < classes for klass, classes in zip(decided, outputs.classes, strict=True))
+        return Answer(decided[0], tuple(sums), tuple(decided[1:])) if exist else None
 
     def _silence(self, attempts: int, aim: str) -> str:
         told = f"the board does not answer: {attempts} attempts {aim}"

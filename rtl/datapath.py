@@ -1,4 +1,4 @@
-"""From pixels or spikes to result packets: the serialiser of the input, all cores, the read-out.
+"""From pixels or spikes to result packets: the serialiser of the input, all cores, the read-outs.
 
 Of a graph that is no chain, the flag of a malformed frame goes from the input to the read-out on a way of its own:
 `rtl/flags.py`.
@@ -17,6 +17,7 @@ from ..bits import unsigned_bits
 from .core import Core
 from .edge import LateInput
 from .flags import Flags
+from .gather import Gather
 from .issue import Leaving
 from .join import Port
 from .largest import Largest
@@ -90,22 +91,24 @@ class Datapath(wiring.Component):
                 for pe in range(core.mapping.pes):
                     m.d.comb += core.load_write[pe].eq(self.load.write & (self.load.memory == memory))
                     memory += 1
-        last = mapping.layers[mapping.read]
-        readout = Readout(last, mapping.network)
-        sums: wiring.PureInterface = readout.events
+        readouts = [Readout(mapping.layers[core], mapping.network, i) for i, core in enumerate(mapping.read)]
+        sums: list[wiring.PureInterface] = [readout.events for readout in readouts]
         flags = None
         if not mapping.network.is_chain:
-            flags = Flags(mapping, stream.Signature(event_layout(last.output_address_bits(), readout.value)))
+            flags = Flags(mapping, [readout.events.signature.flip() for readout in readouts])
             m.submodules.flags = ResetInserter(self.abort)(flags)
-            wiring.connect(m, flags.sums_o, readout.events)
-            sums = flags.sums_i
+            for number, events in enumerate(sums):
+                wiring.connect(m, flags.sums(number, "o"), events)
+                sums[number] = flags.sums(number, "i")
         events = self._pixels(m) if mapping.input.kind == "static" else wiring.flipped(self.frames)
         self._input(m, events, flags, cores)
-        m.submodules.readout = readout
-        if mapping.readout.kind == "largest":
-            m.submodules.largest = largest = ResetInserter(self.abort)(Largest(last, mapping.network.steps))
-            wiring.connect(m, largest.growths, sums)
-            sums = largest.events
+        for number, (readout, read) in enumerate(zip(readouts, mapping.read, strict=True)):
+            m.submodules[f"readout{number or ''}"] = readout
+            if mapping.network.readouts[number].kind == "largest":
+                largest = Largest(mapping.layers[read], mapping.network.steps)
+                m.submodules[f"largest{number or ''}"] = ResetInserter(self.abort)(largest)
+                wiring.connect(m, largest.growths, sums[number])
+                sums[number] = largest.events
         for index, core in enumerate(cores):
             routes = mapping.leaving(index)
             for i, route in enumerate(routes):
@@ -113,12 +116,27 @@ class Datapath(wiring.Component):
                 if route.target == NOBODY:
                     m.d.comb += sent.ready.eq(1)
                     continue
-                heard = sums if route.target is None else port(cores[route.target], "events", route.port)
+                if route.target is None:
+                    heard = sums[mapping.read.index(index)]
+                else:
+                    heard = port(cores[route.target], "events", route.port)
                 m.d.comb += [heard.valid.eq(sent.valid), sent.ready.eq(heard.ready)]
                 m.d.comb += [heard.payload[name].eq(sent.payload[name]) for name in ("source", "value", "end", "bad")]
-        wiring.connect(m, readout.packets, wiring.flipped(self.packets))
-        m.d.comb += readout.abort.eq(self.abort)
+        self._send(m, readouts)
         return m
+
+    def _send(self, m: Module, readouts: list[Readout]) -> None:
+        """The packets of all read-outs, as one."""
+        packets = readouts[0].packets
+        if len(readouts) > 1:
+            m.submodules.gather = gather = Gather(len(readouts))
+            packets = gather.o
+            m.d.comb += [gather.complete.eq(Cat(one.complete for one in readouts)), gather.abort.eq(self.abort)]
+            for number, one in enumerate(readouts):
+                wiring.connect(m, one.packets, gather.packets(number))
+                m.d.comb += one.release.eq(gather.release)
+        wiring.connect(m, packets, wiring.flipped(self.packets))
+        m.d.comb += [one.abort.eq(self.abort) for one in readouts]
 
     def _core(self, number: int) -> Core:
         """The core of a population, with ports and edges other than one of each only where there are."""

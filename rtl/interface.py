@@ -46,7 +46,7 @@ def page() -> str:
     return f"""# Interface of the generated Verilog
 
 This page is made from the sources (`python -m gradrtl.rtl.interface docs/interface.md --write`).
-`gradrtl generate --header FILE` writes the register map of a network as a C header.
+`gradrtl generate --header FILE` writes the register map and the packets of a network as a C header.
 
 ## Ports
 
@@ -87,6 +87,8 @@ event; the largest is `2**bits - 1` of the network's input.
 - A packet has 1 + classes words of {WORD_BITS} bits, signed: the class, then the sum of every class (its spike count,
   or its membranes: the last ones, the largest ones, or the sums of all). `tlast` is 1 on the last word.
 - The class is the index of the largest sum; ties go to the lowest index.
+- A network with several read-outs has these words for each, in the order of the network. `gradrtl generate --header`
+  and `gradrtl info --json` tell where each begins.
 - `tuser` is the same on all words of a packet. It is 1 if the frame was malformed.
 
 | frame | what is computed | bit of `errors` |

@@ -15,12 +15,13 @@ import numpy as np
 
 from ..bits import lane_bits, unsigned_bits
 from ..errors import UserError
-from ..quantize.network import Conv, QuantizedNetwork, Readout
+from ..quantize.network import Conv, QuantizedNetwork
 from ..quantize.placement import Placement, checked_rates
 from .convolution import Kernel, Sources
 from .inputs import Inputs
 from .layer_mapping import LayerMapping, Memories
 from .lists import Heard, joined
+from .outputs import Outputs
 from .parameters import parameters_of
 from .place_convolution import convolution_lists
 from .place_dense import dense_lists
@@ -82,10 +83,10 @@ class Mapping:
         """The network's inputs, on one stream."""
         return Inputs.of(self.network)
 
-    @property
-    def readout(self) -> Readout:
-        """The network's one read-out."""
-        return self.network.readouts[0]
+    @cached_property
+    def output(self) -> Outputs:
+        """The network's read-outs, in one packet."""
+        return Outputs.of(self.network)
 
     @property
     def sources(self) -> int:
@@ -108,9 +109,9 @@ class Mapping:
         return tuple(number for number, into in enumerate(self.ports) if into[0].direct)
 
     @property
-    def read(self) -> int:
-        """The core that is read out."""
-        return next(route.source for route in self.routes if route.target is None)
+    def read(self) -> tuple[int, ...]:
+        """The core of each read-out."""
+        return tuple(self.network.graph.index[readout.source] for readout in self.network.readouts)
 
     def leaving(self, core: int) -> tuple[Route, ...]:
         """The edges that leave a core."""
@@ -237,7 +238,7 @@ def map_network(
         firsts = np.cumsum([0, *(part.counts.shape[1] for part in lists)]).tolist()
         stride_bits = stride_for(whole.counts) if number in placement.strided else None
         shift = min(port.shift for port in into)
-        is_read = population.name == network.readouts[0].source
+        every_step = any(one.source == population.name and one.kind in ("largest", "sum") for one in network.readouts)
         made.append(
             LayerMapping(
                 index=number,
@@ -258,7 +259,7 @@ def map_network(
                 targets=whole.targets,
                 weights=whole.weights,
                 parameters=parameters_of(population, one.neurons, one.scan.group_rows),
-                every_step=is_read and network.readouts[0].kind in ("largest", "sum"),
+                every_step=every_step,
                 value_bits=max(_value_bits(network, port) - shift for port in into),
                 queue_depth=placement.queue_depth,
                 row_queue_depth=placement.row_queue_depth,

@@ -17,7 +17,9 @@ SLIP), so after any noise the next END starts a new packet. The fields, lowest b
 | --- | --- | --- |
 | IDENTIFY (1) | none | `Identity`; from now on the board is in the session of this request |
 | LOAD (2) | memory (1), first address (2), up to LOAD_WORDS words of 16 bits | none: the words are in place |
-| FRAME (3) | a byte per pixel, row-major; or per source and step | class and sum of every class, 32-bit signed words |
+| FRAME (3) | a byte per pixel, row-major; or per step and source | of each read-out class and sums, 32-bit words |
+
+The pixels, or the sources of a step, of several inputs follow each other in the order of the network.
 
 Rules:
 
@@ -132,8 +134,9 @@ class Decoder:
 class Identity:
     """What a board answers to IDENTIFY.
 
-    `memories`: how many wait to be loaded; `sources`: bytes of a FRAME; `digest`: of the mapping, SHA-256. A design
-    that the protocol can't carry is refused here, with `UserError`.
+    `memories`: how many wait to be loaded; `sources`: bytes of a FRAME; `classes`: words of a result behind the first,
+    so of one read-out its classes; `digest`: of the mapping, SHA-256. A design that the protocol can't carry is refused
+    here, with `UserError`.
     """
 
     memories: int
@@ -169,7 +172,7 @@ class Identity:
 
     @property
     def result_bytes(self) -> int:
-        """Payload of a result: class and sums."""
+        """Payload of a result."""
         return RESULT_BYTES * (self.classes + 1)
 
 

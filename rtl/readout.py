@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 from ..bits import signed_bits
 from ..quantize.interface import SUM_BITS
 from ..quantize.network import QuantizedNetwork
+from ..quantize.network import Readout as Described
 from .largest import growth_shape
 from .latency import BANKS
 from .mapping import LayerMapping
@@ -22,7 +23,7 @@ FLIP_FLOP_BITS = 256  # without LUT RAM, sums of at most this many bits are flip
 
 
 def packet_layout() -> data.StructLayout:
-    """One beat of a result packet: beat 0 the class, then the sum of every class; `bad` on all of them."""
+    """One beat of a result packet: `Outputs` says which word is which; `bad` on all of them."""
     return data.StructLayout({"word": signed(WORD_BITS), "last": 1, "bad": 1})
 
 
@@ -37,6 +38,9 @@ class Readout(wiring.Component):
         Out: `packet_layout`, `classes + 1` beats per frame.
     abort
         In: the frame being summed is void. A packet that is complete is still sent.
+    complete, release
+        Of one of several read-outs, with a `Gather` behind: Out: a frame's last token has been taken; In: the packet of
+        that frame has been sent, or is void.
 
     The sums are in two banks of memory; one is filled while the other is sent. Size is proportional to the classes.
 
@@ -45,20 +49,26 @@ class Readout(wiring.Component):
     sender is busy with the frame before.
     """
 
-    def __init__(self, mapping: LayerMapping, network: QuantizedNetwork):
-        """Values are those that the last core sends; of largest membranes, their growths (`rtl/largest.py`)."""
-        self.classes = network.classes
-        self.group = network.readouts[0].group
+    def __init__(self, mapping: LayerMapping, network: QuantizedNetwork, number: int = 0):
+        """The read-out `number` of `network`, of the population of `mapping`.
+
+        Values are those that its core sends; of largest membranes, their growths (`rtl/largest.py`).
+        """
+        described = network.readouts[number]
+        self.classes = network.classes_of[number]
+        self.group = described.group
         self.steps = network.steps
         self.neurons = mapping.sent[0]
-        self.value = growth_shape(mapping) if network.readouts[0].kind == "largest" else output_value_shape(mapping)
-        self.sum_bits = sum_bits(network)
+        self.value = growth_shape(mapping) if described.kind == "largest" else output_value_shape(mapping)
+        self.sum_bits = sum_bits(mapping, described, network.steps)
+        self.shared = len(network.readouts) > 1
         super().__init__(
             {
                 "events": In(stream.Signature(event_layout(mapping.output_address_bits(), self.value))),
                 "packets": Out(stream.Signature(packet_layout())),
                 "abort": In(1),
             }
+            | ({"complete": Out(1), "release": In(1)} if self.shared else {})
         )
 
     def elaborate(self, platform: object) -> Module:
@@ -168,7 +178,12 @@ class Readout(wiring.Component):
             m.d.comb += next_shown.eq(count)
             with m.If(packet.last):
                 m.d.comb += next_shown.eq(0)
-                m.d.sync += ready_to_send.eq(0)
+                if not self.shared:
+                    m.d.sync += ready_to_send.eq(0)
+        if self.shared:
+            m.d.comb += self.complete.eq(searching | ready_to_send)
+            with m.If(self.release):
+                m.d.sync += [searching.eq(0), ready_to_send.eq(0)]
         return m
 
     def _style(self, platform: object) -> dict[str, str]:
@@ -177,14 +192,12 @@ class Readout(wiring.Component):
         return {"ram_style": "registers"} if few else {}
 
 
-def sum_bits(network: QuantizedNetwork) -> int:
+def sum_bits(mapping: LayerMapping, readout: Described, steps: int) -> int:
     """Width of a class's sum: spikes of a group over all steps, or its membranes, of one step or of all."""
-    readout = network.readouts[0]
     group = readout.group
     if readout.kind == "count":
-        return signed_bits(0, group * network.steps)
-    number = [population.name for population in network.populations].index(readout.source)
-    low, high = network.ranges[number].membrane
+        return signed_bits(0, group * steps)
+    low, high = mapping.ranges.membrane
     if readout.kind == "sum":
-        group *= network.steps
+        group *= steps
     return signed_bits(group * low, group * high)

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..errors import require
 from ..quantize.network import Conv, Edge, Pool, QuantizedNetwork
 from .inputs import Inputs
 
@@ -73,7 +72,7 @@ class Port:
 
 @dataclass(frozen=True)
 class Route:
-    """An edge that leaves a core: to `port` of the core `target`, or to the read-out if `target` is None, or to NOBODY.
+    """An edge that leaves a core: to `port` of the core `target`, or to its read-out if `target` is None, or to NOBODY.
 
     `depth`: entries of its row queue. `way`: of `LayerMapping.outgoing`.
     """
@@ -114,7 +113,6 @@ def ports_of(network: QuantizedNetwork) -> tuple[tuple[Port, ...], ...]:
     index = network.graph.index
     Inputs.of(network)
     names = [given.name for given in network.inputs]
-    require(len(network.readouts) == 1, "readouts", len(network.readouts), "1 in hardware")
     found = []
     for number, population in enumerate(network.populations):
         own = place[population.name]
@@ -171,13 +169,14 @@ def late_inputs(network: QuantizedNetwork, ports: Sequence[Sequence[Port]]) -> t
 def routes_of(
     network: QuantizedNetwork, ports: Sequence[Sequence[Port]], rows: Sequence[int], depth: int
 ) -> tuple[Route, ...]:
-    """The edges that leave cores, by core: to other cores by their numbers and ports, then to the read-out.
+    """The edges that leave cores, by core: to other cores by their numbers and ports, then to its read-out.
 
     `rows`: of a scan of each core. `depth`: entries of a row queue; in a graph that is no chain at least as many as the
     rule of `least_rows` asks for, of every edge.
     """
     found = []
     chain = network.is_chain
+    read = {readout.source for readout in network.readouts}
     for number, population in enumerate(network.populations):
         pools = pools_of(network, number)
         for into in ports:
@@ -188,7 +187,7 @@ def routes_of(
                     deep = max(depth, least)
                     found.append(Route(number, port.edge.population, port.number, port.delay, deep, way))
         deep = max(depth, 1 if chain else rows[number])
-        if population.name == network.readouts[0].source:
+        if population.name in read:
             found.append(Route(number, None, 0, 0, deep))
         elif not any(route.source == number for route in found):
             found.append(Route(number, NOBODY, 0, 0, deep))

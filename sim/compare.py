@@ -15,8 +15,9 @@ from .timing.predict import Cycles
 class Difference:
     """Where two simulations differ. All indices count from 0; None if they do not apply.
 
-    `quantity` is spike or membrane (with step, layer and neuron in network order), sum (`neuron` is the class), class,
-    flag (the packet calls the frame malformed), or first beat, last beat, packet or latency (cycles).
+    `quantity` is spike or membrane (with step, layer and neuron in network order), sum (`neuron` is the class, counted
+    through all read-outs), class (of a later read-out with its number), flag (the packet calls the frame malformed), or
+    first beat, last beat, packet or latency (cycles).
     """
 
     frame: int
@@ -62,8 +63,8 @@ def first_result_difference(expected: Outcome, got: Outcome) -> Difference | Non
     """The first difference in sums and classes only."""
     frames = min(len(expected.classes), len(got.classes))
     sums = expected.counts[:frames] != got.counts[:frames]
-    classes = expected.classes[:frames] != got.classes[:frames]
-    unequal = sums.any(axis=1) | classes
+    classes = expected.decided[:frames] != got.decided[:frames]
+    unequal = sums.any(axis=1) | classes.any(axis=1)
     if not unequal.any():
         return None
     frame = int(unequal.argmax())
@@ -71,7 +72,9 @@ def first_result_difference(expected: Outcome, got: Outcome) -> Difference | Non
         which = int(sums[frame].argmax())
         values = int(expected.counts[frame, which]), int(got.counts[frame, which])
         return Difference(frame, "sum", *values, neuron=which)
-    return Difference(frame, "class", int(expected.classes[frame]), int(got.classes[frame]))
+    which = int(classes[frame].argmax())
+    values = int(expected.decided[frame, which]), int(got.decided[frame, which])
+    return Difference(frame, f"class of read-out {which}" if which else "class", *values)
 
 
 def first_cycle_difference(expected: Cycles, got: Cycles, apart: bool = False) -> Difference | None:

@@ -68,7 +68,7 @@ class Window:
 @dataclass(frozen=True)
 class Handshakes:
     """Cycles, int64: `offered` `[frames, most beats]`, when each input beat was first offered (0 after a frame's last
-    one); `taken` `[frames, classes + 1]`, when each beat of its packet was taken."""
+    one); `taken` `[frames, words]`, when each beat of its packet was taken."""
 
     offered: np.ndarray
     taken: np.ndarray
@@ -154,7 +154,7 @@ class Run:
             nonce=self._nonce,
             frames=frames,
             first=first,
-            classes=model.mapping.network.classes,
+            words=self.mapping.output.words,
             steps=model.mapping.network.steps,
             layers=len(self.layers),
             compare=compare,
@@ -271,8 +271,8 @@ class Run:
             )
             trace = Trace(spikes, membranes)
         return RtlOutcome(
-            found["packet_data"][:, 0],
-            found["packet_data"][:, 1:],
+            self.mapping.output.decided(found["packet_data"]),
+            self.mapping.output.sums(found["packet_data"]),
             trace,
             cycles=Cycles(found["first_beat"], found["last_beat"], found["packet"]),
             flagged=found["user"] != 0,
@@ -282,9 +282,9 @@ class Run:
     def _result_type(self) -> np.dtype:
         """The record that the driver writes for each frame."""
         network = self.mapping.network
-        fields: list[Any] = [*RESULT.descr, ("packet_data", "<i8", 1 + network.classes)]
+        fields: list[Any] = [*RESULT.descr, ("packet_data", "<i8", self.mapping.output.words)]
         if self.beats:
-            fields += [("offered", "<i8", self.beats), ("taken", "<i8", 1 + network.classes)]
+            fields += [("offered", "<i8", self.beats), ("taken", "<i8", self.mapping.output.words)]
         for index, layer in enumerate(network.populations if self.record else ()):
             shape = (network.steps, layer.neurons)
             fields += [(f"spikes{index}", "u1", shape), (f"membranes{index}", "<i4", shape)]

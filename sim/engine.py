@@ -13,7 +13,7 @@ from ..errors import require
 from ..quantize.network import QuantizedNetwork
 from . import kernels
 from .frames import Frames, check
-from .outcome import Outcome, Trace
+from .outcome import Outcome, Trace, decided
 from .program import compile_network
 
 BLOCK_BYTES = 1 << 28
@@ -56,7 +56,7 @@ def run(network: QuantizedNetwork, frames: Frames, *, trace: Tracing = False, th
         ends = np.cumsum([population.neurons for population in network.populations])[:-1]
         parts = [tuple(np.split(part, ends, axis=2)) if part.shape == full else () for part in (spikes, membranes)]
         found = Trace(*parts)
-    return Outcome(sums[:, : network.classes].argmax(axis=1), sums, found)
+    return Outcome(decided(sums, network.classes_of), sums, found)
 
 
 def _joined(frames: list[np.ndarray], count: int) -> np.ndarray:

@@ -21,8 +21,23 @@ class Trace:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Results of a run: `classes` int64 `[frames]`, `counts` int64 `[frames, classes]`, and a trace if requested."""
+    """Results of a run, and a trace if requested.
 
-    classes: np.ndarray
+    `decided`: int64 `[frames, readouts]`, the class that each read-out found. `counts`: int64 `[frames, sums]`, the
+    sums of all read-outs, one read-out after another.
+    """
+
+    decided: np.ndarray
     counts: np.ndarray
     trace: Trace | None = None
+
+    @property
+    def classes(self) -> np.ndarray:
+        """The class of each frame, int64 `[frames]`: that of the first read-out."""
+        return self.decided[:, 0]
+
+
+def decided(sums: np.ndarray, classes: tuple[int, ...]) -> np.ndarray:
+    """The class of each read-out, int64 `[frames, readouts]`, from the sums of all: the first of the largest."""
+    parts = np.split(sums, np.cumsum(classes)[:-1], axis=1)
+    return np.stack([part.argmax(axis=1) for part in parts], axis=1)

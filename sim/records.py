@@ -13,20 +13,21 @@ def _integers(names: str) -> np.dtype:
     return np.dtype([(name, "<i8") for name in names.split()])
 
 
-# Parameters of a run. `first`: number of the first frame, for messages. `beats`: input beats recorded of a frame, 0 for
-# no times of beats. `ahead`: frames by which a core may be ahead of the input; if there are any, cores may also come
-# after the packet. `stall_in`, `stall_out`: probability in 65536ths. `gap`: idle cycles between frames, -1 for back to
-# back. `patience`: cycles without progress. `wave`: an open descriptor for a VCD file of the cycles `wave_first` to
-# `wave_last`, after which the run ends; -1 for none. Then the confinement: see `sim/confinement.py`.
+# Parameters of a run. `first`: number of the first frame, for messages. `words`: of a packet. `beats`: input beats
+# recorded of a frame, 0 for no times of beats. `ahead`: frames by which a core may be ahead of the input; if there are
+# any, cores may also come after the packet. `stall_in`, `stall_out`: probability in 65536ths. `gap`: idle cycles
+# between frames, -1 for back to back. `patience`: cycles without progress. `wave`: an open descriptor for a VCD file of
+# the cycles `wave_first` to `wave_last`, after which the run ends; -1 for none. Then the confinement: see
+# `sim/confinement.py`.
 SETUP = _integers(
-    "nonce frames first classes steps layers compare record beats ahead seed stall_in stall_out gap patience "
+    "nonce frames first words steps layers compare record beats ahead seed stall_in stall_out gap patience "
     "wave wave_first wave_last "
     "parent confined memory seconds output cycle_seconds"
 )
 # One layer: its size, the rows of a scan, its processing elements, bits of a membrane. `slots` follow, int32
 # `[rows, pes]`: neuron or -1.
 LAYER = _integers("neurons rows pes bits")
-# The head of a frame's result; class and sums follow as int64, then times and traces if asked for.
+# The head of a frame's result; the words of the packet follow as int64, then times and traces if asked for.
 RESULT = _integers("first_beat last_beat packet user")
 # How the run ended. `kind` is an index into `KINDS`; the fields from `frame` on belong to a difference. `walls`: a bit
 # for each of `WALLS` that is in force. `seen`: the cycle of the difference or fault, -1 if it has none.

@@ -29,11 +29,14 @@ def run(network: QuantizedNetwork, frames: Frames) -> Outcome:
         for which, kind in ((0, np.uint8), (1, np.int32))
     )
     counts = np.array([r[2] for r in results], dtype=np.int64).reshape(count, sum(network.classes_of))
-    return Outcome(counts[:, : network.classes].argmax(axis=1), counts, Trace(spikes, membranes))
+    classes = np.array([r[3] for r in results], dtype=np.int64).reshape(count, len(network.readouts))
+    return Outcome(classes, counts, Trace(spikes, membranes))
 
 
-def _frame(network: QuantizedNetwork, frame: list[Any]) -> tuple[list[Any], list[Any], list[int]]:
-    """One frame, of each input: spikes and membranes `[population][step][neuron]`, and the sums of the read-outs."""
+def _frame(network: QuantizedNetwork, frame: list[Any]) -> tuple[list[Any], list[Any], list[int], list[int]]:
+    """One frame, of each input: spikes and membranes `[population][step][neuron]`, the sums of the read-outs one after
+    another, and the class of each.
+    """
     populations = network.populations
     fan_ins = {(edge.population, edge.index): _fan_in(edge) for edge in network.edges}
     biases = [_by_neuron(population, population.bias.tolist()) for population in populations]
@@ -61,11 +64,14 @@ def _frame(network: QuantizedNetwork, frame: list[Any]) -> tuple[list[Any], list
             membranes[number].append([neuron.v for neuron in neurons[number]])
     spikes = [outputs[population.name] for population in populations]
     counts: list[int] = []
+    classes: list[int] = []
     for readout in network.readouts:
         number = [population.name for population in populations].index(readout.source)
         read, group = _read(readout.kind, spikes[number], membranes[number]), readout.group
-        counts = counts + [sum(read[i : i + group]) for i in range(0, len(read), group)]
-    return spikes, membranes, counts
+        sums = [sum(read[i : i + group]) for i in range(0, len(read), group)]
+        counts = counts + sums
+        classes = [*classes, sums.index(max(sums))]
+    return spikes, membranes, counts, classes
 
 
 def _seen(edge: Edge, outputs: list[list[int]]) -> list[int]:

@@ -233,7 +233,7 @@ class _Task:
                 block = tuple(values[part] for values in frames)
                 if not run.feed(block, outcome):
                     break
-                results.append(Outcome(outcome.classes, outcome.counts))
+                results.append(Outcome(outcome.decided, outcome.counts))
                 with self.lock:
                     if self.timed:
                         assert outcome.trace is not None
@@ -242,9 +242,10 @@ class _Task:
                         self.progress(part.stop - part.start)
             verdict = run.finish()
             part_done = _Part(run.outcome(), verdict, begin, number)
+        got = part_done.outcome
         expected = Outcome(
-            np.concatenate([r.classes for r in results] or [np.zeros(0, np.int64)]),
-            np.concatenate([r.counts for r in results] or [np.zeros((0, model.mapping.network.classes), np.int64)]),
+            np.concatenate([got.decided[:0], *(r.decided for r in results)]),
+            np.concatenate([got.counts[:0], *(r.counts for r in results)]),
         )
         part_done = replace(part_done, difference=_difference(expected, part_done, begin))
         if self.timed and not part_done.failed:

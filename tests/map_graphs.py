@@ -7,7 +7,17 @@ from math import prod
 import numpy as np
 from graphs import population
 
-from gradrtl.quantize.network import Connection, Conv, Dense, Input, IntNeuron, Pool, Population, QuantizedNetwork
+from gradrtl.quantize.network import (
+    Connection,
+    Conv,
+    Dense,
+    Input,
+    IntNeuron,
+    Pool,
+    Population,
+    QuantizedNetwork,
+    Readout,
+)
 
 
 def kernel(channels: int, sources: int, size: tuple[int, int] = (3, 3), seed: int = 0, **geometry) -> Conv:
@@ -198,6 +208,31 @@ def several(*kinds: str, steps: int = 4) -> QuantizedNetwork:
     )  # fmt: skip
 
 
+def read(*kinds: str, kind: str = "spikes", delay: int = 2, steps: int = 3) -> QuantizedNetwork:
+    """A ring whose populations are all read out, some of which hear it late; sizes and groups differ."""
+    inputs = (Input((6,), 1 if kind == "spikes" else 3, kind, name="row"),)
+    made, readouts = [], []
+    for number, what in enumerate(kinds):
+        neurons = (6, 4, 9, 2)[number]
+        source, sources = ("row", 6) if number < 2 else ("spiking", 5)
+        spiking = what == "count"
+        made.append(
+            population(
+                f"read{number}",
+                neurons,
+                Connection(source, dense(neurons, sources, number), 4, 0 if source == "row" else delay),
+                threshold=8 if spiking else 1,
+                spiking=spiking,
+            )
+        )
+        readouts.append(Readout(what, (2, 1, 3, 1)[number], f"read{number}"))
+    ring = population(
+        "spiking", 5, Connection("row", dense(5, 6, 9), 4),
+        *([] if kind == "static" else [Connection("spiking", dense(5, 5, 8), 4, delay=1)]), threshold=7,
+    )  # fmt: skip
+    return QuantizedNetwork(inputs, (*made, ring), steps, tuple(readouts))
+
+
 GRAPHS = {
     "residual": residual(),
     "residual of spikes": residual("spikes", 4, 2),
@@ -211,4 +246,8 @@ GRAPHS = {
     "several static": several("static", "static", "static"),
     "several spikes": several("spikes", "spikes", "spikes"),
     "several graded": several("graded", "spikes", "graded"),
+    "read twice": read("count", "membrane"),
+    "read in all ways": read("largest", "count", "sum", "membrane"),
+    "read of pixels": read("count", "sum", "count", kind="static", delay=0, steps=2),
+    "read late": read("membrane", "largest", "largest", kind="graded", delay=5, steps=2),
 }

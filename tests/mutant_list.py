@@ -1521,8 +1521,8 @@ MUTANTS = (
     Mutant(
         "any class",
         "gradrtl/host.py",
-        "if 0 <= klass < self.identity.classes else None",
-        "if klass < self.identity.classes else None",
+        "all(0 <= klass < classes for",
+        "all(klass < classes for",
         "class -1 is returned",
     ),
     Mutant(
@@ -2308,8 +2308,8 @@ MUTANTS = (
     Mutant(
         "last of equals",
         "sim/engine.py",
-        "Outcome(sums[:, : network.classes].argmax(axis=1)",
-        "Outcome(network.classes - 1 - sums[:, : network.classes][:, ::-1].argmax(axis=1)",
+        "part.argmax(axis=1) for",
+        "part.shape[1] - 1 - part[:, ::-1].argmax(axis=1) for",
         "ties go to the highest class",
     ),
     Mutant(

@@ -157,7 +157,9 @@ UNITS = {
     "rtl/parameters.py": ("test_rtl_mapping.py", "test_rtl_update.py", "test_rtl_random.py"),
     "rtl/join.py": ("test_rtl_join.py", "test_rtl_graphs.py", "test_sim_timing_graph.py", "formal/test_join.py"),
     "rtl/routes.py": ("test_rtl_routes.py", "test_rtl_graphs.py", "test_sim_timing_graph.py"),
-    "rtl/flags.py": ("test_rtl_flags.py", "formal/test_flags.py", "test_sim_timing_graph.py"),
+    "rtl/gather.py": ("test_rtl_gather.py", "test_rtl_graphs.py"),
+    "rtl/outputs.py": ("test_rtl_gather.py", "test_rtl_c_header.py"),
+    "rtl/flags.py": ("test_rtl_gather.py", "test_rtl_flags.py", "formal/test_flags.py", "test_sim_timing_graph.py"),
     "sim/timing/graph.py": ("test_sim_timing_graph.py", "test_rtl_graphs.py"),
     "rtl/edge.py": (
         "test_rtl_edge.py",

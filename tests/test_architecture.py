@@ -46,6 +46,7 @@ PLAIN = (
     "parameters",
     "slots",
     "inputs",
+    "outputs",
     "lists",
     "routes",
     "synapse_format",

@@ -23,6 +23,7 @@ from gradrtl.quantize.network import QuantizedNetwork
 from gradrtl.quantize.placement import Placement
 from gradrtl.rtl.loading import image
 from gradrtl.rtl.mapping import Mapping, map_network
+from gradrtl.rtl.outputs import Outputs
 from gradrtl.rtl.packets import ANSWER, END, FRAME, FRAMES_AHEAD, IDENTIFY, LOAD, LOAD_HEADER, LOAD_WORDS, TURN, Packet
 from gradrtl.rtl.serial import identity
 from gradrtl.rtl.verilog import generate_serial
@@ -498,3 +499,23 @@ def test_words_of_another_session_or_beside_a_frame_are_not_loaded():
         line.write(frame + beside)
         answers = list(host.classify(given))
     assert [a.sums for a in answers] == [tuple(row) for row in outcome.counts.tolist()]
+
+
+def test_read_outs_are_told_apart(board):
+    """The board's six words are two read-outs of two classes: a class that one of them cannot have is no answer."""
+    given = images(2)
+    given[:, 0], given[:, 2] = (1, 0), 1
+    host = Host(board, outputs=Outputs((2, 2)))
+    assert list(host.classify(given)) == [
+        Answer(int(p[0]), (int(p[0]), int(p[1]), int(p[3]), int(p[4])), (1,)) for p in given
+    ]
+    assert host.statistics.refused == 0
+    given[0, 2] = 2
+    with pytest.raises(LineError, match="answers had a wrong length or class"):
+        list(host.classify(given[:1]))
+
+
+def test_read_outs_of_another_board(board):
+    host = Host(board, outputs=Outputs((2, 3)))
+    with pytest.raises(UserError, match="words of the read-outs is 7, expected 6, as in the board's results"):
+        host.classify(images(1))

@@ -13,6 +13,7 @@ from gradrtl.cli import main
 from gradrtl.errors import UserError
 from gradrtl.rtl.c_header import BITS, c_header
 from gradrtl.rtl.interface import example
+from gradrtl.rtl.outputs import Outputs
 from gradrtl.rtl.registers import MAGIC, registers
 
 
@@ -47,6 +48,14 @@ def test_bits_have_their_places():
     assert (masks["ERRORS_SHORT_OR_ADDRESS"], masks["ERRORS_LONG"]) == (1, 2)
 
 
+def test_words_of_a_packet():
+    found = constants(c_header(1, Outputs((3, 2))))
+    words = {name.removeprefix("GRADRTL_"): value for name, value in found.items()}
+    assert words["PACKET_WORDS"] == 7
+    assert [words[f"READOUT0_{name}"] for name in ("CLASS", "FIRST_SUM", "SUMS")] == [0, 1, 3]
+    assert [words[f"READOUT1_{name}"] for name in ("CLASS", "FIRST_SUM", "SUMS")] == [4, 5, 2]
+
+
 def test_no_layers():
     with pytest.raises(UserError, match="layers is 0, expected at least 1"):
         c_header(0)
@@ -57,7 +66,7 @@ def test_strict_compiler_takes_it(language, tmp_path):
     compiler = shutil.which("gcc" if language == "c" else "g++")
     if compiler is None:
         pytest.skip(f"no compiler of {language}")
-    text = c_header(2)
+    text = c_header(2, Outputs((3, 2)))
     (tmp_path / "gradrtl_regs.h").write_text(text)
     used = "".join(f"    sum += {name};\n" for name in constants(text))
     include = '#include "gradrtl_regs.h"\n'
@@ -76,5 +85,5 @@ def test_command_writes_it_beside_the_verilog(tmp_path):
     words = ["generate", str(network), "-o", str(tmp_path / "gradrtl.v"), "--pe", "1,1,1", "--header", str(header)]
     result = CliRunner().invoke(main, words)
     assert result.exit_code == 0, result.output
-    assert header.read_text() == c_header(3)
+    assert header.read_text() == c_header(3, Outputs((4,)))
     assert f"wrote {header}" in result.output

@@ -99,7 +99,7 @@ def test_what_nobody_hears_is_let_go():
     )
     made = map_network(graph, (1, 1))
     assert [route.target for route in made.routes] == [None, NOBODY]
-    assert made.read == 0
+    assert made.read == (0,)
 
 
 def test_addresses_and_values_of_all_ports():
@@ -129,14 +129,18 @@ def refused(*populations, match: str, **more) -> None:
     assert "\n" not in str(told.value)
 
 
-def test_refused_in_one_line():
+def test_every_read_out_has_its_edge():
     pixels = Connection("input", weights(5, 6, 1), 4)
-    back = Connection("a", weights(5, 5, 2), 4)
-    both = (Readout(), Readout(source="a"))
-    refused(
-        population("a", 5, pixels), population("b", 5, back), readouts=both,
-        match="readouts is 2, expected 1 in hardware",
-    )  # fmt: skip
+    made = map_network(
+        network(
+            population("a", 5, pixels),
+            population("b", 3, Connection("a", weights(3, 5, 2), 4)),
+            readouts=(Readout(source="b"), Readout(source="a")),
+        ),
+        (1, 1),
+    )
+    assert made.read == (1, 0)
+    assert [(route.source, route.target) for route in made.routes] == [(0, 1), (0, None), (1, None)]
 
 
 def test_what_is_held_is_first_then_inputs_by_delay():

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from amaranth.sim import Simulator
+from map_graphs import GRAPHS
 from random_networks import Options, frames, network
 
 from gradrtl.errors import UserError
@@ -100,6 +101,26 @@ def test_a_design_that_packets_cannot_carry_is_refused_when_it_is_made(sources, 
 def result(outcome, index: int) -> bytes:
     words = [outcome.classes[index], *outcome.counts[index]]
     return np.array(words, dtype="<i4").tobytes()
+
+
+@pytest.mark.parametrize("name", ["several static", "several graded", "read in all ways"])
+def test_several_inputs_and_read_outs(name):
+    """A value that its own input cannot have, though another could, makes a frame bad; the next is answered."""
+    made = GRAPHS[name]
+    mapping = map_network(made, (2,) * len(made.populations))
+    given = frames(made, 3, 1)
+    expected = reference.run(made, given)
+    words = mapping.output.packets(expected.decided, expected.counts).astype("<i4")
+    sent = [bytearray(one.tobytes()) for one in np.ascontiguousarray(mapping.input.stacked(given))]
+    damaged = []
+    if name == "several graded":
+        damaged = [bytearray(sent[0])]
+        damaged[0][made.inputs[0].shape[-1] ** 2] = 2  # a spike of the second input; 2 is a count of the first
+    pause = bytes([END]) * 150
+    packets = [Packet(i, FRAME, bytes(one)).encode() for i, one in enumerate([*damaged, *sent])]
+    answers = talk(mapping, pause.join([*packets, b""]), 1)
+    first = len(damaged)
+    assert [(a.sequence, a.payload) for a in answers] == [(first + i, words[i].tobytes()) for i in range(3)]
 
 
 def test_identity():

@@ -29,7 +29,7 @@ def check(net: QuantizedNetwork, mapping: Mapping, images: np.ndarray, stalls: f
     bench = Bench(mapping, [beats_of(mapping, image) for image in stacked], stalls, seed)
     bench.run()
     expected = reference.run(net, images)
-    assert bench.packets == [[int(c), *row] for c, row in zip(expected.classes, expected.counts.tolist(), strict=True)]
+    assert bench.packets == mapping.output.packets(expected.decided, expected.counts).tolist()
     assert not any(bench.flags)
     assert expected.trace is not None
     predicted = predict(

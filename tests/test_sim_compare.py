@@ -95,7 +95,7 @@ def test_a_run_that_stopped_early_is_compared_as_far_as_it_went():
     ours = outcome()
     assert ours.trace is not None
     spikes, membranes = (tuple(a[:2] for a in arrays) for arrays in (ours.trace.spikes, ours.trace.membranes))
-    short = Outcome(ours.classes[:2], ours.counts[:2], Trace(spikes, membranes))
+    short = Outcome(ours.decided[:2], ours.counts[:2], Trace(spikes, membranes))
     assert first_difference(ours, short) is None
 
 

@@ -119,6 +119,7 @@ def run(network: Path, port: str, wanted: Wanted, chosen: Chosen) -> None:
     from ..quantize.network import QuantizedNetwork
     from ..rtl.boards import BAUD, board_of
     from ..rtl.loading import image
+    from ..rtl.outputs import Outputs
     from ..rtl.serial import identity
     from ..steps.frames import labelled_frames
     from ..steps.notes import require_labels
@@ -131,7 +132,7 @@ def run(network: Path, port: str, wanted: Wanted, chosen: Chosen) -> None:
         given, labels = labelled_frames(found, chosen)
         frames = mapping.input.stacked(given)
         require_labels(found, labels)
-        host = Host(line, BAUD)
+        host = Host(line, BAUD, outputs=mapping.output)
         if host.identify() != identity(mapping):
             raise LineError(
                 f"the board on {port} holds another network or placement than {network}: "
@@ -141,11 +142,21 @@ def run(network: Path, port: str, wanted: Wanted, chosen: Chosen) -> None:
             with bar("loading", 1) as advance:
                 host.load(memories)
                 advance()
-        classes = []
-        for index, answer in enumerate(host.classify(np.ascontiguousarray(frames))):
-            classes.append(answer.klass)
-            click.echo(f"image {index}: {answer.klass}" + ("" if labels is None else f" (label {labels[index]})"))
+        decided = []
+        given = np.ascontiguousarray(mapping.input.stacked(frames))
+        for index, answer in enumerate(host.classify(given)):
+            decided.append((answer.klass, *answer.others))
+            told = ", ".join(map(str, decided[-1]))
+            click.echo(f"image {index}: {told}" + ("" if labels is None else f" (label {labels[index]})"))
+    classes = [first for first, *_ in decided]
     right = None if labels is None else int((np.array(classes) == labels).sum())
-    figures(images=len(frames), right=right, classes=classes, repeated=host.statistics.repeated)
-    told = f"{len(frames)} images" if right is None else f"{right} of {len(frames)} right"
+    figures(
+        images=len(given),
+        right=right,
+        classes=classes,
+        readouts=Outputs.table(found),
+        decided=decided,
+        repeated=host.statistics.repeated,
+    )
+    told = f"{len(given)} images" if right is None else f"{right} of {len(given)} right"
     click.echo(f"{told}; {host.statistics.repeated} packets repeated")

@@ -72,7 +72,9 @@ def place(network: Path, folder: Path, wanted: Wanted, output: Path | None) -> N
 @command()
 @network_argument
 @click.option("-o", "--output", default="build/gradrtl.v", type=click.Path(path_type=Path), help="- is stdout.")
-@click.option("--header", type=click.Path(path_type=Path), help="Also write the register map, as a C header.")
+@click.option(
+    "--header", type=click.Path(path_type=Path), help="Also write registers and result packets, as a C header."
+)
 @placement_options
 def generate(network: Path, output: Path, header: Path | None, wanted: Wanted) -> None:
     """Write the accelerator of a NETWORK as one Verilog file."""
@@ -95,7 +97,7 @@ def generate(network: Path, output: Path, header: Path | None, wanted: Wanted) -
     say(f"wrote {output}")
     if header is not None:
         with output_file(header) as path:
-            path.write_text(c_header(len(mapping.layers)))
+            path.write_text(c_header(len(mapping.layers), mapping.output))
         say(f"wrote {header}")
 
 
@@ -139,6 +141,7 @@ def verify(
     The placement is read from the Verilog's header. A difference ends in exit code 1 and is described.
     """
     from ..quantize.network import QuantizedNetwork
+    from ..rtl.outputs import Outputs
     from ..sim.driving import Stalls
     from ..sim.waves import check_suffix
     from ..steps.frames import labelled_frames, number_of
@@ -190,6 +193,7 @@ def verify(
         "fault": result.fault,
         "notes": result.notes,
         "classes": result.classes,
+        "readouts": Outputs.table(found),
         "accuracy": accuracy,
         "latency_cycles": result.latency,
         "interval_cycles": result.interval,

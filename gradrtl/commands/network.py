@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 def described(network: QuantizedNetwork) -> dict[str, Any]:
     """What --json tells of a network: its parts with widths in bits, and its totals."""
+    from ..rtl.outputs import Outputs
+
     return {
         "inputs": [
             {"name": given.name, "shape": given.shape, "kind": given.kind, "bits": given.bits}
@@ -53,7 +55,7 @@ def described(network: QuantizedNetwork) -> dict[str, Any]:
             }
             for number, (population, ranges) in enumerate(zip(network.populations, network.ranges, strict=True))
         ],
-        "readouts": [{"source": readout.source, "kind": readout.kind} for readout in network.readouts],
+        "readouts": Outputs.table(network),
         "connectivity": network.connectivity,
         "synapses": network.connected,
         "weights": network.possible,
@@ -173,9 +175,13 @@ def simulate(network: Path, chosen: Chosen, threads: int | None, output: Path | 
         },
         energy_nj=made.energy,
         dense_energy_nj=made.dense_energy,
+        readouts=made.answers(found),
         notes=made.notes(found, labels),
         digest=found.digest,
     )
+    for row in made.answers(found) if len(found.readouts) > 1 else ():
+        usual = int(row["answers"].argmax())
+        say(f"read-out {row['source']} ({row['kind']}): {row['classes']} classes, most often {usual}")
     what = "layer" if found.is_chain else "population"
     for title, events, synaptic in zip(titles(found), made.events, made.synaptic, strict=True):
         say(f"{what} {title}: {events:.1f} events, {synaptic:.1f} synaptic operations per frame")

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..quantize.network import QuantizedNetwork
+from ..rtl.outputs import Outputs
 from ..sim import engine
 from ..sim.energy import dense, estimate
 from ..sim.frames import Frames, check
@@ -23,16 +25,29 @@ COUNTED_IMAGES = 1000  # frames whose operations are counted
 class Simulation:
     """Results of a simulation.
 
-    `classes` int64 `[n]`, `sums` int64 `[n, classes]`. Means per frame, by layer: `events`, `synaptic` operations.
+    `decided` int64 `[n, readouts]`, `sums` int64 `[n, sums]` of all read-outs, as in `Outcome`. Means per frame, by
+    layer: `events`, `synaptic` operations.
     `energy`, `dense_energy`: estimates in nanojoules per frame, of the network and of its dense counterpart.
     """
 
-    classes: np.ndarray
+    decided: np.ndarray
     sums: np.ndarray
     events: tuple[float, ...]
     synaptic: tuple[float, ...]
     energy: float
     dense_energy: float
+
+    @property
+    def classes(self) -> np.ndarray:
+        """The class of each frame, int64 `[n]`: that of the first read-out."""
+        return self.decided[:, 0]
+
+    def answers(self, network: QuantizedNetwork) -> list[dict[str, Any]]:
+        """Each read-out as in `Outputs.table`, with how many frames got each of its classes."""
+        return [
+            {**row, "answers": np.bincount(found, minlength=row["classes"])}
+            for row, found in zip(Outputs.table(network), self.decided.T, strict=True)
+        ]
 
     def accuracy(self, labels: np.ndarray) -> float:
         return float((self.classes == labels).mean())
@@ -41,14 +56,14 @@ class Simulation:
         """Notes on silent layers, on one class for nearly all frames, and on energy above that of the dense network."""
         return [
             *notes.on_events(network, self.events),
-            *notes.on_answers(self.classes, self.sums, labels),
+            *notes.on_answers(self.classes, self.sums[:, : network.classes], labels),
             *notes.on_energy(self.energy, self.dense_energy),
         ]
 
     def save(self, path: Path) -> None:
         """Write classes and sums to `path`, a .npz file."""
         with path.open("wb") as file:
-            np.savez_compressed(file, classes=self.classes, sums=self.sums)
+            np.savez_compressed(file, classes=self.classes, sums=self.sums, decided=self.decided)
 
 
 def simulate(
@@ -66,7 +81,7 @@ def simulate(
     some = tuple(values[:COUNTED_IMAGES] for values in check(network, frames))
     measured = count(network, some, threads=threads)
     return Simulation(
-        np.concatenate([part.classes for part in parts]),
+        np.concatenate([part.decided for part in parts]),
         np.concatenate([part.counts for part in parts]),
         tuple(float(events.sum(axis=1).mean()) for events in measured.events),
         tuple(float(synaptic.sum(axis=1).mean()) for synaptic in measured.synaptic),

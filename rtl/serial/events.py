@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 
@@ -16,7 +16,7 @@ class EventAssembler(wiring.Component):
 
     A byte that is not 0 is an event with that value. A frame always has all its tokens. The last one waits until the
     END has told whether the frame is good, and says so: the result of a damaged frame is dropped. A frame also counts
-    as damaged if a byte is larger than the network's input, or if the datapath holds an event up for longer than it
+    as damaged if a byte is larger than values of its input are, or if the datapath holds an event up for longer than it
     takes to receive the next byte.
 
     Ports
@@ -37,7 +37,7 @@ class EventAssembler(wiring.Component):
     def __init__(self, mapping: Mapping):
         self.sources = mapping.sources
         self.steps = mapping.network.steps
-        self.largest = mapping.input.largest
+        self.input = mapping.input
         super().__init__(
             {
                 **payload_ports(),
@@ -62,7 +62,7 @@ class EventAssembler(wiring.Component):
         last_step = Signal(name="last_step")
         m.d.comb += [
             free.eq(~self.events.valid | self.events.ready),
-            fits.eq(free & ~token_due & ~spoilt & (self.payload <= self.largest)),
+            fits.eq(free & ~token_due & ~spoilt & (self.payload <= self._largest(source))),
             last_source.eq(source == self.sources - 1),
             last_step.eq(step == self.steps - 1),
             self.idle.eq(~opened & ~closing & ~self.events.valid),
@@ -94,3 +94,13 @@ class EventAssembler(wiring.Component):
         with m.If(opened & self.end):
             m.d.sync += [opened.eq(0), closing.eq(begun), spoilt.eq(spoilt | ~self.good)]
         return m
+
+    def _largest(self, source: Value) -> Value | int:
+        """The largest value of `source`, in its own input."""
+        given = self.input
+        if len({one.largest for one in given.inputs}) == 1:
+            return given.largest
+        found: Value = Const(given.inputs[-1].largest)
+        for one, end in reversed([*zip(given.inputs[:-1], given.firsts[1:], strict=False)]):
+            found = Mux(source < end, one.largest, found)
+        return found

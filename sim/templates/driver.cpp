@@ -2,7 +2,7 @@
 // compared with what is expected or recorded.
 //
 // stdin   the setup, then the frames one after another, as `sim/driving.py` writes them; all integers little-endian
-// stdout  one record per frame: `ResultHead`, class, sums; if asked for, the cycles in which each beat was offered (padded)
+// stdout  one record per frame: `ResultHead`, the words of its packet; if asked for, the cycles in which each beat was offered (padded)
 //         and each beat of the packet was taken; the recorded trace
 // stderr  one `VerdictRecord` at the end; without it, with another nonce or an exit code, the run counts as failed
 //
@@ -410,9 +410,9 @@ int main(int count, char** arguments) {
             flying.front().taken.push_back(cycle);
             progress = true;
             const int64_t beats = packet.beats.size();
-            if (packet.last != (beats == setup.classes + 1))
+            if (packet.last != (beats == setup.words))
                 fault("the packet of frame %lld %s beat %lld instead of %lld", number(received),
-                      packet.last ? "ends with" : "goes on after", (long long)beats, (long long)setup.classes + 1);
+                      packet.last ? "ends with" : "goes on after", (long long)beats, (long long)setup.words);
             if (packet.last) {
                 for (size_t l = 0; l < layers.size() && !setup.ahead; ++l) {
                     const int64_t lacks = lacking(layers[l], received);

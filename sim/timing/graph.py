@@ -17,7 +17,7 @@ from .fifo import NEVER, RING, Times, space
 
 TOKEN = -1  # the address of `pe.take`
 INPUT, LATE = -1, -2  # instead of an edge, of a port that hears the input; of one behind queue `i`, LATE - i
-READOUT, NOBODY = -1, -2  # instead of the core that an edge leads to
+NOBODY, READOUT = -1, -2  # instead of the core that an edge leads to; of the read-out `i`, READOUT - i
 UNKNOWN = 1 << 62  # when a credit comes back whose row has not been sent on
 
 JOINED = record(
@@ -85,7 +85,7 @@ class Graph(NamedTuple):
     order: np.ndarray  # int64 [cores]
     line: np.ndarray  # serialiser.SERIALISER [1]: that of the input
     framer: np.ndarray  # framer.FRAMER [1]
-    readout: np.ndarray  # readout.READOUT [1]
+    readout: np.ndarray  # readout.READOUT [readouts]
     flag: np.ndarray  # int64 [1]: when the newest frame's last token was taken at the input
 
 
@@ -140,7 +140,7 @@ def _state(mapping: Mapping) -> Graph:
         edges.append(
             (
                 route.source,
-                READOUT if route.target is None else NOBODY if route.target == routes.NOBODY else route.target,
+                _target(mapping, route),
                 route.delay,
                 times.ring(route.depth),
                 times.one(),
@@ -186,7 +186,7 @@ def _state(mapping: Mapping) -> Graph:
         )
     network = mapping.network
     line, frames = serialiser.state(times), framer.state(times)
-    sums = readout.state(network.classes, mapping.readout.kind == "largest", times)
+    sums = readout.states(mapping.output.classes, [one.kind for one in network.readouts], times)
     return Graph(
         times=np.array(times.values, np.int64),
         lanes=np.full((lane[-1], pe.LANES), NEVER, np.int64),
@@ -200,9 +200,16 @@ def _state(mapping: Mapping) -> Graph:
         order=np.array(network.order, np.int64),
         line=np.array([line], serialiser.SERIALISER),
         framer=np.array([frames], framer.FRAMER),
-        readout=np.array([sums], readout.READOUT),
+        readout=np.array(sums, readout.READOUT),
         flag=np.full(1, NEVER, np.int64),
     )
+
+
+def _target(mapping: Mapping, route: routes.Route) -> int:
+    """`EDGES.core`."""
+    if route.target is None:
+        return READOUT - mapping.read.index(route.source)
+    return NOBODY if route.target == routes.NOBODY else route.target
 
 
 def _range(mapping: Mapping, port: routes.Port) -> tuple[int, int]:
@@ -215,7 +222,7 @@ def _range(mapping: Mapping, port: routes.Port) -> tuple[int, int]:
 
 @kernel(borrows=True)
 def _run(state, work, apart, offered, drained, drains, out):
-    times, source, sums = state.times, state.framer[0], state.readout[0]
+    times, source = state.times, state.framer[0]
     for n in range(out.shape[1]):
         if apart and n > 0:
             times[source.taken] = _latest(state)
@@ -232,7 +239,7 @@ def _run(state, work, apart, offered, drained, drains, out):
         out[0, n], out[1, n] = times[source.first], times[source.taken]
         for b in range(len(drains)):
             drains[b] = drained[n, b]
-        out[2, n] = readout.send(sums, times, drains)
+        out[2, n] = readout.send(state.readout, times, drains)
 
 
 @kernel(borrows=True)
@@ -473,8 +480,8 @@ def _hear_late(state, work, core, p, n, step):
 
 @kernel(borrows=True)
 def _read_out(state, work, edge, n, step):
-    """The read-out takes a step, or nobody does, at once."""
-    times, sums = state.times, state.readout[0]
+    """A read-out takes a step, or nobody does, at once."""
+    times, sums = state.times, state.readout[max(0, READOUT - edge.core)]
     rows, now = state.fires[edge.source].rows, n * work.steps + step
     first_row = work.row[edge.sent] + now * rows
     finished = times[edge.finished]
@@ -484,7 +491,7 @@ def _read_out(state, work, edge, n, step):
             loaded = serialiser.load(times[edge.rows + now % edge.kept * rows + r], finished)
             _give_back(edge, times, loaded + CREDIT_LOADED)
             offered = loaded + LOADED
-            if edge.core == READOUT:
+            if edge.core <= READOUT:
                 offered = readout.take(sums, times, offered) + events * INTERVAL
                 if ends and step == work.steps - 1:
                     left = readout.take_last(sums, times, max(offered, state.flag[0] + QUEUE - sums.stage))

@@ -86,7 +86,7 @@ def predict(
     offered
         int64 `[frames, beats]`: the earliest cycle in which the sender offers each beat. None: at once.
     taken
-        int64 `[frames, classes + 1]`: the cycle in which each beat of each packet was taken. None: at once.
+        int64 `[frames, words]`: the cycle in which each beat of each packet was taken. None: at once.
     """
     frames = len(events[0].counts)
     nothing = np.zeros((0, 0), np.int64)
@@ -119,7 +119,7 @@ def _growth(mapping: Mapping, events: tuple[Events, ...], number: list[int], fra
     rows = sum(sent.counts.shape[1] * (sent.counts.shape[2] + 1) for sent in events)  # and a token in each step
     synapses = [int(layer.counts.max(initial=0)) for layer in mapping.layers]  # most synapses of an event in a PE
     read = sum(events * cost for events, cost in zip(number, synapses, strict=False))
-    return (sum(number) + frames * (rows + mapping.network.classes + 1)) * GROWTH + read
+    return (sum(number) + frames * (rows + mapping.output.words)) * GROWTH + read
 
 
 def _work(mapping: Mapping, events: tuple[Events, ...]) -> Work:
@@ -149,7 +149,8 @@ def _state(mapping: Mapping, kind: type) -> State:
     pes = [pe.state(layer, times, lane[i], cost[i]) for i, layer in enumerate(layers)]
     fires = [fire.state(layer, times) for layer in layers]
     serialisers = [serialiser.state(times) for _ in range(len(layers) + 1)]
-    frames, sums = framer.state(times), _readout(mapping, times)
+    kinds = [one.kind for one in mapping.network.readouts]
+    frames, sums = framer.state(times), readout.states(mapping.output.classes, kinds, times)
     return State(
         times=np.array(times.values, np.int64),
         lanes=_aligned(lane[-1], kind),
@@ -158,14 +159,8 @@ def _state(mapping: Mapping, kind: type) -> State:
         fires=np.array(fires, fire.FIRE),
         serialisers=np.array(serialisers, serialiser.SERIALISER),
         framer=np.array([frames], framer.FRAMER),
-        readout=np.array([sums], readout.READOUT),
+        readout=np.array(sums, readout.READOUT),
     )
-
-
-def _readout(mapping: Mapping, times: Times) -> tuple:
-    """A `readout.READOUT`."""
-    network = mapping.network
-    return readout.state(network.classes, network.readout.kind == "largest", times)
 
 
 def _aligned(rows: int, kind: type) -> np.ndarray:
@@ -181,7 +176,7 @@ def _run(state, work, apart, offered, drained, offers, drains, out):
 
     `offered` and `drained` are those of `predict`, `offers` and `drains` of a frame of each, from the base on.
     """
-    times, source, sums = state.times, state.framer[0], state.readout[0]
+    times, source = state.times, state.framer[0]
     last = len(state.pes)
     base = np.int64(0)
     for n in range(out.shape[1]):
@@ -208,7 +203,7 @@ def _run(state, work, apart, offered, drained, offers, drains, out):
             for layer in range(last):
                 full = _scan(state, work, layer, full, step)
         out[0, n], out[1, n] = base + times[source.first], base + times[source.taken]
-        out[2, n] = base + readout.send(sums, times, drains)
+        out[2, n] = base + readout.send(state.readout, times, drains)
         if state.lanes.itemsize == NARROW and _latest(state) >= WIDE:
             return False
     return True

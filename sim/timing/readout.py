@@ -1,30 +1,38 @@
-"""The read-out (`rtl/readout.py`) and the output queue: when a frame's last token is taken, when its packet leaves."""
+"""The read-outs (`rtl/readout.py`, `rtl/gather.py`) and the output queue: when a frame's last token is taken, when its
+packet leaves.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from ...compiled import kernel
 from ...rtl.latency import INTERVAL, LARGEST_STAGE, OUTPUT_QUEUE, QUEUE, SENT, search_cycles
 from ..vectors import record
-from .fifo import RING, Times, leave, space
+from .fifo import NEVER, RING, Times, leave, space
 
 READOUT = record(
     [
         ("classes", np.int64),
         ("search", np.int64),  # cycles
-        ("sent", np.int64),  # in `times`: the newest packet beat into the output queue
-        ("queue", RING),
+        ("sent", np.int64),  # in `times`, as for all read-outs: the newest packet beat into the output queue
+        ("queue", RING),  # that of the first is used
         ("stage", np.int64),  # cycles between the last core and the read-out
         ("last", np.int64),  # in `times`: when the newest frame's last token was taken
     ]
 )
 
 
-def state(classes: int, is_largest: bool, times: Times) -> tuple:
-    """A `READOUT` of so many classes; `is_largest`: of the largest membranes, which have a stage of their own."""
-    stage = LARGEST_STAGE if is_largest else 0
-    return classes, search_cycles(classes), times.one(), times.ring(OUTPUT_QUEUE), stage, times.one()
+def states(classes: Sequence[int], kinds: Sequence[str], times: Times) -> list[tuple]:
+    """A `READOUT` of each read-out: its classes, and its kind, for those of largest membranes have a stage."""
+    sent, queue = times.one(), times.ring(OUTPUT_QUEUE)
+    stages = [LARGEST_STAGE if kind == "largest" else 0 for kind in kinds]
+    return [
+        (number, search_cycles(number), sent, queue, stage, times.one())
+        for number, stage in zip(classes, stages, strict=True)
+    ]
 
 
 @kernel(borrows=True, forceinline=True)
@@ -45,16 +53,20 @@ def take(readout, times, offered):
 
 
 @kernel(borrows=True, forceinline=True)
-def send(readout, times, drained):
-    """The cycle in which the last beat of a packet leaves, whose last token was taken last.
+def send(readouts, times, drained):
+    """The cycle in which the last beat of a packet leaves, of all read-outs, whose last tokens were taken last.
 
-    A beat for the class and one for each sum. `drained`: the cycle in which each left, if not at once.
+    It begins when all of them have found their class. Of each, a beat for the class and one for each sum. `drained`:
+    the cycle in which each left, if not at once.
     """
-    sent = times[readout.last] + readout.search
+    sent, beats = NEVER, 0
+    for i in range(len(readouts)):
+        sent = max(sent, times[readouts[i].last] + readouts[i].search)
+        beats += readouts[i].classes + 1
     out = sent
-    for b in range(readout.classes + 1):
-        sent = max(sent + INTERVAL, space(readout.queue, times))
+    for b in range(beats):
+        sent = max(sent + INTERVAL, space(readouts[0].queue, times))
         out = drained[b] if len(drained) else sent + QUEUE
-        leave(readout.queue, times, out)
-    times[readout.sent] = sent
+        leave(readouts[0].queue, times, out)
+    times[readouts[0].sent] = sent
     return out

@@ -32,7 +32,7 @@ class OwnFlag(Claim):
     def body(self, m: Module) -> None:
         steps = self.steps
         tokens = 1 if self.kind == "static" else steps
-        flags = self.design(small(self.kind, steps), stream.Signature(event_layout(2, 1)))
+        flags = self.design(small(self.kind, steps), [stream.Signature(event_layout(2, 1))])
         flags.depth = DEPTH
         m.submodules.flags = inside = opened(flags)
         for signal in (flags.i.payload, flags.i.valid, flags.o.ready):

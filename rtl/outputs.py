@@ -1,0 +1,60 @@
+"""All read-outs of a network as the one packet in which their results leave."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..quantize.network import QuantizedNetwork
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The words of a result packet: of each read-out, in the order of the network, its class, then its sums.
+
+    `classes`: of each read-out, the number of its sums.
+    """
+
+    classes: tuple[int, ...]
+
+    @staticmethod
+    def of(network: QuantizedNetwork) -> Outputs:
+        return Outputs(network.classes_of)
+
+    @property
+    def firsts(self) -> tuple[int, ...]:
+        """The first word of each read-out, its class, and the number of all words."""
+        return tuple(np.cumsum([0, *(classes + 1 for classes in self.classes)]).tolist())
+
+    @property
+    def words(self) -> int:
+        return self.firsts[-1]
+
+    def packets(self, decided: np.ndarray, sums: np.ndarray) -> np.ndarray:
+        """Packets `[n, words]` of the classes `[n, readouts]` and the sums of all read-outs."""
+        parts = zip(decided.T, self.parts(sums), strict=True)
+        return np.concatenate([np.column_stack(part) for part in parts], axis=1)
+
+    def decided(self, packets: np.ndarray) -> np.ndarray:
+        """Of packets `[n, words]`, the class of each read-out `[n, readouts]`."""
+        return packets[:, list(self.firsts[:-1])]
+
+    def sums(self, packets: np.ndarray) -> np.ndarray:
+        """Of packets `[n, words]`, the sums of all read-outs, one after another."""
+        return np.delete(packets, list(self.firsts[:-1]), axis=1)
+
+    @staticmethod
+    def table(network: QuantizedNetwork) -> list[dict[str, Any]]:
+        """Each read-out of `network` in plain values: what it reads, and the number of its first word, the class."""
+        outputs = Outputs.of(network)
+        return [
+            {"source": one.source, "kind": one.kind, "group": one.group, "classes": classes, "first_word": first}
+            for one, classes, first in zip(network.readouts, outputs.classes, outputs.firsts[:-1], strict=True)
+        ]
+
+    def parts(self, sums: np.ndarray | Sequence[int]) -> list[np.ndarray]:
+        """Of the sums of all read-outs `[..., sums]`, those of each."""
+        return np.split(np.asarray(sums), np.cumsum(self.classes)[:-1], axis=-1)
