@@ -1248,7 +1248,7 @@ MUTANTS = (
     Mutant(
         "bytes of any size",
         "rtl/serial/events.py",
-        " & (self.payload <= self.largest)",
+        " & (self.payload <= self._largest(source))",
         "",
         "values beyond the network's input are cut and counted",
     ),
@@ -2154,7 +2154,7 @@ MUTANTS = (
     Mutant(
         "output queue endless",
         "sim/timing/readout.py",
-        "sent = max(sent + INTERVAL, space(readout.queue, times))",
+        "sent = max(sent + INTERVAL, space(readouts[0].queue, times))",
         "sent = sent + INTERVAL",
         "the output queue is never full",
     ),
@@ -2168,15 +2168,15 @@ MUTANTS = (
     Mutant(
         "packet without class",
         "sim/timing/readout.py",
-        "range(readout.classes + 1)",
-        "range(readout.classes)",
+        "beats += readouts[i].classes + 1",
+        "beats += readouts[i].classes",
         "a packet is a beat short",
     ),
     Mutant(
         "largest without its stage",
         "sim/timing/readout.py",
-        "stage = LARGEST_STAGE if is_largest else 0",
-        "stage = 0",
+        'LARGEST_STAGE if kind == "largest" else 0',
+        "0",
         "a packet of largest membranes is predicted a cycle early",
     ),
     Mutant(
@@ -2189,7 +2189,7 @@ MUTANTS = (
     Mutant(
         "sums of one step",
         "rtl/readout.py",
-        "group *= network.steps",
+        "group *= steps",
         "pass",
         "the sum of all steps overflows",
     ),
@@ -2307,7 +2307,7 @@ MUTANTS = (
     ),
     Mutant(
         "last of equals",
-        "sim/engine.py",
+        "sim/outcome.py",
         "part.argmax(axis=1) for",
         "part.shape[1] - 1 - part[:, ::-1].argmax(axis=1) for",
         "ties go to the highest class",

@@ -468,6 +468,20 @@ GRAPH = (
         "read-outs overlap in the packet",
     ),
     Mutant(
+        "largest value of any input",
+        "rtl/serial/events.py",
+        "Mux(source < end, one.largest, found)",
+        "Mux(source < end, given.largest, found)",
+        "a count that its input cannot have is taken",
+    ),
+    Mutant(
+        "result of the first read-out",
+        "rtl/serial/accelerator.py",
+        "classes=mapping.output.words - 1",
+        "classes=mapping.network.classes",
+        "a board says that its results are shorter than they are",
+    ),
+    Mutant(
         "packet of the last read-out",
         "sim/timing/readout.py",
         "sent = max(sent, times[readouts[i].last] + readouts[i].search)",

@@ -207,6 +207,7 @@ UNITS = {
     "sim/program.py": ("test_sim_program.py", "test_sim_engine.py"),
     "sim/kernels.py": ("test_sim_engine.py",),
     "sim/engine.py": ("test_sim_engine.py",),
+    "sim/outcome.py": ("test_sim_engine.py",),
     "sim/operations.py": ("test_sim_operations.py", "test_sim_engine.py"),
     "sim/energy.py": ("test_sim_energy.py",),
     "sim/measure.py": ("test_sim_measure.py",),
