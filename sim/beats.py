@@ -32,6 +32,14 @@ def records_of(mapping: Mapping, frames: Frames, traces: list[np.ndarray]) -> by
     )
 
 
+def words_of(mapping: Mapping, frames: Frames) -> list[list[int]]:
+    """The `s_axis_tdata` of each beat of each frame; TLAST is on the last."""
+    stacked = mapping.input.stacked(frames)
+    if mapping.input.kind != "static":
+        return [words.tolist() for words in spike_beats(mapping.network, stacked)]
+    return _pixel_beats(mapping, stacked).view("<u8")[:, 1:].tolist()
+
+
 def _pixel_beats(mapping: Mapping, frames: np.ndarray) -> np.ndarray:
     """Static frames as beats: uint8 `[n, 8 * (1 + beats)]`."""
     beats, lanes = mapping.beats, mapping.pixels_a_beat

@@ -22,11 +22,16 @@ from pathlib import Path
 from ..cache import CACHE, cached
 from ..cache import sources as sources_of
 from ..errors import UserError
+from ..rtl.contents import split_memories
 from .confinement import TOOLS, Limits, ToolError, compiler, failure, run, template
 from .screening import TRUSTED, screened, screened_again
 
 PREFIX = "V"
-JUDGES = ("gradrtl.sim.screening", "gradrtl.sim.toolchain")  # part of the cache key: they determine what is compiled
+JUDGES = (
+    "gradrtl.sim.screening",
+    "gradrtl.sim.toolchain",
+    "gradrtl.rtl.contents",
+)  # part of the cache key: they determine what is compiled
 PRELUDE = "prelude.h"  # the header that every part of a model includes first
 SOURCE = "#undef VL_PCH_INCLUDED\n"  # precedes each source, so that headers of different models do not interfere
 # Sources of every program around a design: its confinement, and the functions that the design may call.
@@ -57,10 +62,6 @@ OPTIONS = (
 FEWER = ("-fno-dfg",)  # for a short run: it saves Verilator more time than it costs the compiler
 # The compiler's garbage collector waits until this many kilobytes are in use.
 NO_COLLECTION = ("--param", "ggc-min-expand=10000", "--param", "ggc-min-heapsize=4000000")
-# A memory's contents as Yosys writes them: one assignment per word, from word 0 on.
-NAME = r"(\\\S+(?= )|[A-Za-z_]\w*)"
-MEMORY = re.compile(rf"^ *initial begin\n(?: *{NAME}[ ]?\[\d+\] = \d+'h[0-9a-f]+;\n)+ *end\n", re.MULTILINE)
-WORD = re.compile(rf"^ *{NAME}[ ]?\[(\d+)\] = \d+'h([0-9a-f]+);$", re.MULTILINE)
 # An entry of Verilator's list of the files that it has read.
 READ = re.compile(r'S(?:\s+\d+){6} "[^"]*" "(.*)"')
 OWN_FILES = frozenset({"design.v", "harness.v", "waivers.vlt"})
@@ -207,25 +208,6 @@ def build_together(
         sources += sorted(str(path.relative_to(folder)) for path in own.glob("*.cpp"))
     _compile(folder, sources, runtime, style, 1, cache, TOOLS)
     return folder / "model"
-
-
-def split_memories(verilog: str) -> tuple[str, dict[str, str]]:
-    """Move the initial contents of memories to files for `$readmemh`, by name; line numbers stay the same.
-
-    As code, they would be most of the text for Verilator and the compiler.
-    """
-    files: dict[str, str] = {}
-
-    def moved(block: re.Match[str]) -> str:
-        words = WORD.findall(block[0])
-        in_order = [(block[1], str(index)) for index in range(len(words))]
-        if [(name, index) for name, index, _ in words] != in_order:
-            return block[0]
-        file = f"memory{len(files)}.hex"
-        files[file] = "".join(f"{value}\n" for _, _, value in words)
-        return f'  initial $readmemh("{file}", {block[1]} );' + "\n" * block[0].count("\n")
-
-    return MEMORY.sub(moved, verilog), files
 
 
 def compilable(design: str, folder: Path, expand: Callable[[str], str]) -> tuple[str, dict[str, str]]:

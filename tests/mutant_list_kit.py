@@ -59,6 +59,18 @@ _FAULTS = {
             "the last images are timed, not the first",
         ),
     ),
+    "rtl/contents.py": (
+        ("any memory file", "not all(DIGITS.fullmatch(word) for word in words)", "False", "code from a memory file"),
+        ("escaped memory names", ' + " " * line[2].startswith("\\\\")', "", "an escaped name swallows what follows"),
+        ("all words but one", "0, {len(words) - 1});", "0, {len(words) - 2});", "the last word is not read"),
+    ),
+    "rtl/wrapper.py": (
+        ("active in reset", "= inner_{port.name} & {RESET_PORT};", "= inner_{port.name};", "valid during reset"),
+        ("reset active high", '".rst(~aresetn)"', '".rst(aresetn)"', "the reset is active high"),
+    ),
+    "gradrtl/steps/package.py": (
+        ("last beat unmarked", "index == len(words) - 1", "index == len(words)", "no TLAST in the bench"),
+    ),
     "sim/waves.py": (
         ("another share", "found.shares, frame, side", "found.shares, frame + 1, side", "frames of another driver"),
         ("stalls of another share", "stalls.seed + moment.number", "stalls.seed", "another run is recorded"),

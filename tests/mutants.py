@@ -222,6 +222,9 @@ UNITS = {
     "sim/operations.py": ("test_sim_operations.py", "test_sim_engine.py"),
     "sim/energy.py": ("test_sim_energy.py",),
     "sim/measure.py": ("test_sim_measure.py",),
+    "rtl/contents.py": ("test_rtl_contents.py",),
+    "rtl/wrapper.py": ("test_steps_package.py",),
+    "gradrtl/steps/package.py": ("test_steps_package.py",),
     "sim/waves.py": ("test_sim_waves.py",),
 }
 LADDER = ("test_rtl_top.py", "test_rtl_convolution.py", "formal", "test_rtl_random.py", "test_cocotb_top.py")

@@ -16,6 +16,7 @@ COMMANDS = {
     "place": "hardware",
     "generate": "hardware",
     "verify": "hardware",
+    "package": "package",
     "explore": "explore",
     "synth": "board",
     "run": "board",

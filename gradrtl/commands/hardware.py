@@ -12,10 +12,12 @@ from .. import __version__
 from ..errors import require
 from ..files import check_writable, write_text
 from .options import (
+    STDOUT,
     at_least,
     bar,
     data_option,
     frames_options,
+    memories_option,
     network_argument,
     output_file,
     placed,
@@ -75,18 +77,26 @@ def place(network: Path, folder: Path, wanted: Wanted, output: Path | None) -> N
 @click.option(
     "--header", type=click.Path(path_type=Path), help="Also write registers and result packets, as a C header."
 )
+@memories_option
 @placement_options
-def generate(network: Path, output: Path, header: Path | None, wanted: Wanted) -> None:
-    """Write the accelerator of a NETWORK as one Verilog file."""
+def generate(network: Path, output: Path, header: Path | None, memories: str, wanted: Wanted) -> None:
+    """Write the accelerator of a NETWORK as one Verilog file; with --memories hex, also the files that it reads."""
     from ..quantize.network import QuantizedNetwork
     from ..rtl.c_header import c_header
+    from ..rtl.contents import prefix_of, split_memories
     from ..rtl.verilog import generate as emit
 
+    require(memories == "inline" or output != STDOUT, "memories", memories, "inline, if the Verilog goes to stdout")
     mapping = placed(QuantizedNetwork.load(network), wanted)
     say = speaker(output)
     with bar("generating", 1) as advance:
         text = emit(mapping, whole_command())
         advance()
+    contents: dict[str, str] = {}
+    if memories == "hex":
+        text, contents = split_memories(text, prefix_of(output), keep_lines=False)
+    for name, words in contents.items():
+        write_text(output.with_name(name), words)
     with output_file(output) as path:
         path.write_text(text)
     used = ",".join(map(str, mapping.placement.pes))
@@ -94,7 +104,7 @@ def generate(network: Path, output: Path, header: Path | None, wanted: Wanted) -
     figures(output=output, pes=mapping.placement.pes, memory_bits=mapping.memory_bits, bytes=len(text), header=header)
     if mapping.placement.strided:
         say("note: the device's large memories have no initial contents; gradrtl synth builds a design that loads them")
-    say(f"wrote {output}")
+    say(f"wrote {output}" + (f" and {len(contents)} files of memories beside it" if contents else ""))
     if header is not None:
         with output_file(header) as path:
             path.write_text(c_header(len(mapping.layers), mapping.output))

@@ -92,6 +92,12 @@ frames_option = click.option(
 labels_option = click.option(
     "--labels", type=click.Path(path_type=Path), help="Labels of the --frames: a .npy or IDX file."
 )
+memories_option = click.option(
+    "--memories",
+    type=click.Choice(["inline", "hex"]),
+    default="inline",
+    help="Where contents of memories are: in the Verilog, or in .hex files that it reads.",
+)
 PLACEMENT = (pe_option, device_option, beat_option, queue_option, row_queue_option)
 FRAMES_NAMES = ("folder", "frames", "labels", "images")
 PLACEMENT_NAMES = ("pes", "device", "pixels_a_beat", "queue_depth", "row_queue_depth")

@@ -11,6 +11,7 @@ from typing import Any
 from ..errors import UserError, require
 from ..quantize.network import QuantizedNetwork
 from ..rtl import header
+from ..rtl.contents import join_memories
 from ..rtl.mapping import Mapping, map_network
 from ..sim import generated, waves
 from ..sim import verify as proof
@@ -19,12 +20,22 @@ from .place import Wanted, place
 
 
 def read_verilog(path: Path) -> str:
-    """The text of a Verilog file."""
+    """The text of a Verilog file, with the contents of memories that `generate` has put into files beside it."""
+
+    def contents(name: str) -> str:
+        file = path.with_name(name)
+        require(file.is_file(), "memory file", file, "a file, written together with the Verilog")
+        return file.read_text()
+
     require(path.is_file(), "verilog", path, "a file")
     try:
-        return path.read_text()
+        return join_memories(path.read_text(), contents)
+    except UserError:
+        raise
     except UnicodeDecodeError:
         raise UserError(f"verilog is {path}, expected a text file in UTF-8") from None
+    except ValueError as error:
+        raise UserError.of("memory file", path.with_name(str(error)), "a hexadecimal number in each line") from None
 
 
 def mapping_of(network: QuantizedNetwork, verilog: str, wanted: Wanted) -> Mapping:
