@@ -89,6 +89,11 @@ class Checkpoint:
         return [self.arrays[f"layer{index}.weight"] for index in range(len(self.network.layers))]
 
     @property
+    def weights_digest(self) -> str:
+        """SHA-256, in hexadecimal, of all arrays."""
+        return archive.digest({}, self.arrays)
+
+    @property
     def populations(self) -> list[TrainedPopulation]:
         """The populations of a graph, in the order of its description, with their arrays."""
         assert isinstance(self.network, Graph), "a chain has layers"
@@ -118,7 +123,7 @@ class Checkpoint:
         found: dict[str, Any] = {key: self.config[key] for key in ("recipe", "seed") if key in self.config}
         if "start" in self.made_from:
             found["start"] = self.made_from["start"]
-        return {**found, "command": self.command, "weights": archive.digest({}, self.arrays)}
+        return {**found, "command": self.command, "weights": self.weights_digest}
 
     @property
     def census(self) -> Census:

@@ -20,6 +20,7 @@ from .config import TrainConfig
 from .gradr import AlphaControl, Prior, rewire, theta_of
 from .graph_network import GraphNetwork
 from .networks import SpikingNetwork
+from .relu import ReluNetwork
 
 QUOTA_INTERVAL = 150  # steps between two enforcements of a quota
 CONTROL_INTERVAL = 20  # steps between two corrections of alpha
@@ -72,7 +73,7 @@ class Recipe:
     was trained further than the freeze is rebuilt by `freeze()` at once, then `load_state_dict`.
     """
 
-    def __init__(self, network: SpikingNetwork | GraphNetwork, config: TrainConfig) -> None:
+    def __init__(self, network: SpikingNetwork | GraphNetwork | ReluNetwork, config: TrainConfig) -> None:
         is_chain = isinstance(network, SpikingNetwork)
         require(is_chain or config.hidden == 1, "hidden", config.hidden, "1 for a network that is a graph")
         self.config = config

@@ -24,6 +24,7 @@ BIAS_UNITS = 64  # the largest bias of a population is at least so many units, o
 FINEST = 6  # halvings of a unit for the sake of its biases
 OCTAVE = 32  # units tried between one and its double
 CHANNEL_FACTORS = (1.0, *(2 ** (octaves / 32) for octaves in range(-64, 65) if octaves))  # of a unit
+ROUNDED = 1e-4  # error in units of a weight that was rounded before, in float32
 EXACT = 1e-9  # relative error of a weight, or a bias in units, that is no rounding but that of floating point
 
 
@@ -153,8 +154,12 @@ def unit_of(
 def of_channels(unit: Unit, weights: Sequence[np.ndarray], values: tuple[float, ...], bits: int) -> Unit:
     """`unit` with the factor for each channel of least squared rounding error over its synapses.
 
-    A channel without synapses keeps the factor 1.
+    Weights that training has rounded are kept: if those of every channel are whole multiples of some scale, that scale
+    is the channel's. A channel without synapses keeps the factor 1.
     """
+    exact = on_grids(unit, weights, values, bits)
+    if exact is not None:
+        return replace(unit, factors=exact)
     errors = []
     for factor in CHANNEL_FACTORS:
         total = np.zeros(len(weights[0]))
@@ -163,6 +168,25 @@ def of_channels(unit: Unit, weights: Sequence[np.ndarray], values: tuple[float, 
             total += np.square(rounded - weight).reshape(len(weight), -1).sum(axis=1)
         errors.append(total)
     return replace(unit, factors=np.array(CHANNEL_FACTORS)[np.argmin(errors, axis=0)])
+
+
+def on_grids(unit: Unit, weights: Sequence[np.ndarray], values: tuple[float, ...], bits: int) -> np.ndarray | None:
+    """For each channel the factor of `unit` at which no weight is rounded, the least of them; None if one has none."""
+    limit, single = signed_range(bits)[1], unit.scales(values)
+    factors = np.ones(len(weights[0]))
+    for channel in range(len(factors)):
+        all_units = np.concatenate(
+            [weight[channel].ravel() / scale[0] for weight, scale in zip(weights, single, strict=True)]
+        )
+        units = np.abs(all_units[all_units != 0])
+        if not units.size:
+            continue
+        tried = units.max() / np.arange(limit, 0, -1)
+        errors = np.abs(units / tried[:, None] - np.rint(units / tried[:, None])).max(axis=1)
+        if not (errors < ROUNDED).any():
+            return None
+        factors[channel] = tried[int(np.argmax(errors < ROUNDED))]
+    return factors
 
 
 def refined(unit: Unit, bias: np.ndarray) -> Unit:

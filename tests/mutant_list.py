@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mutant import Mutant
+from mutant_list_conversion import CONVERSION
 from mutant_list_graph import GRAPH
 from mutant_list_importing import IMPORTING
 from mutant_list_kit import KIT
@@ -16,6 +17,7 @@ __all__ = ["MUTANTS", "Mutant"]
 
 MUTANTS = (
     *MODEL,
+    *CONVERSION,
     *PLANNING,
     *QUANTIZE,
     *GRAPH,

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from gradrtl.model.augment import Augment
+from gradrtl.model.augment import Augment, Moves
 
 
 @pytest.mark.parametrize("flip", [False, True])
@@ -30,3 +30,30 @@ def test_each_image_has_its_own_angle_shift_and_side(flip: bool) -> None:
 def test_without_augmentation_images_stay() -> None:
     images = torch.randint(0, 256, (2, 1, 4, 4), dtype=torch.uint8)
     assert Augment(0, 0)(images, torch.Generator()) is images
+
+
+@pytest.mark.parametrize("cutout", [0, 3])
+def test_moves_shift_mirror_and_blacken_each_image_as_drawn(cutout: int) -> None:
+    """A pixel at `(y, x)` comes from `(y, side - 1 - x)` if mirrored, then `down - 2` and `across - 2` further on."""
+    images = torch.randint(1, 256, (5, 2, 6, 7), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    moves = Moves.draw(8, 2, True, cutout, torch.Generator().manual_seed(2), torch.device("cpu"))
+    assert moves.mirrored.any()
+    assert not moves.mirrored.all()
+    found = moves(images, 3)
+    for image in range(5):
+        of = image + 3
+        for y in range(6):
+            for x in range(7):
+                row = y + int(moves.down[of]) - 2
+                column = (6 - x if moves.mirrored[of] else x) + int(moves.across[of]) - 2
+                inside = 0 <= row < 6 and 0 <= column < 7
+                near = max(abs(y - 6 * float(moves.centre[0, of])), abs(x - 7 * float(moves.centre[1, of])))
+                black = not inside or (cutout and near <= cutout / 2)
+                expected = torch.zeros(2) if black else images[image, :, row, column]
+                assert found[image, :, y, x].tolist() == expected.tolist()
+
+
+def test_moves_of_nothing_leave_the_images() -> None:
+    images = torch.randint(0, 256, (4, 1, 5, 5), dtype=torch.uint8)
+    still = Moves.draw(4, 0, False, 0, torch.Generator(), torch.device("cpu"))
+    assert torch.equal(still(images, 0), images)

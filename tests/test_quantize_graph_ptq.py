@@ -14,7 +14,7 @@ from test_quantize_graph_rounding import checkpoint, frames_of, network_of
 from gradrtl.errors import UserError
 from gradrtl.model.checkpoint import Checkpoint
 from gradrtl.model.graph import CurrentSpec, Graph, NeuronSpec, PopulationSpec
-from gradrtl.quantize.graph_ptq import best_scale, of_channels, quantize_graph, weight_units
+from gradrtl.quantize.graph_ptq import best_scale, of_channels, on_grids, quantize_graph, weight_units
 from gradrtl.quantize.graph_rounding import GraphFormats, Unit, fold_graph
 from gradrtl.sim import reference
 
@@ -183,3 +183,18 @@ def test_channels_have_the_factor_of_least_error() -> None:
     assert found.factors is not None
     assert found.values.tolist() == [1.0, 0.5, 1.0]
     assert np.array_equal(found.scales((0.5,))[0], [2.0, 1.0, 2.0])
+
+
+def test_channels_on_a_grid_keep_their_weights_at_the_finest_scale() -> None:
+    """Scales 0.3 and 0.011, in float32, and a channel without synapses; with one weight off the grid there is none."""
+    integers = np.array([[3, -7, 0, 1], [2, 4, -2, 6], [0, 0, 0, 0], [5, 5, 0, -5]])
+    scale = np.array([0.3, 0.011, 1.0, 0.2])
+    weight = (integers * scale[:, None]).astype(np.float32).astype(np.float64)
+    unit = Unit(0.05, (1,))
+    factors = on_grids(unit, [weight], (2.0,), 4)
+    assert factors is not None
+    of_one = unit.value * factors * 2 / 2.0
+    assert of_one == pytest.approx([0.3, 0.022 * 3 / 6 * 2 / 2, 0.05, 1.0 / 7], rel=1e-5)
+    assert np.array_equal(of_channels(unit, [weight], (2.0,), 4).factors, factors)
+    weight[0, 0] *= 1.01
+    assert on_grids(unit, [weight], (2.0,), 4) is None

@@ -8,6 +8,7 @@ the functions.
 COMMANDS = {
     "demo": "demo",
     "train": "training",
+    "convert": "converting",
     "quantize": "training",
     "import": "importing",
     "export": "importing",

@@ -110,6 +110,7 @@ def train(network, layers, source, framework, changes, readout, device, folder, 
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option("-o", "--output", default="build/network.npz", type=click.Path(path_type=Path), help="- is stdout.")
 @click.option("--bits", type=int, help="Weight bits, 2 to 8.  [default: 4; 8 of a graph]")
+@click.option("--steps", type=int, help="Time steps T per image.  [default: as trained]")
 @click.option("--input-bits", default=8, type=int, help="Bits of a pixel that are used, 1 to 8.")
 @click.option("--per-channel", is_flag=True, help="A scale, and a threshold, for each output channel.")
 @click.option(
@@ -134,8 +135,8 @@ def train(network, layers, source, framework, changes, readout, device, folder, 
 @setting_options(QatConfig, defaults=dict.fromkeys(AS_TRAINED, "as trained"))
 @data_option
 def quantize(
-    checkpoint, output, bits, input_bits, per_channel, membrane_fraction, membrane_bits, decay_bits, connectivity,
-    method, folder, **given,
+    checkpoint, output, bits, steps, input_bits, per_channel, membrane_fraction, membrane_bits, decay_bits,
+    connectivity, method, folder, **given,
 ) -> None:  # fmt: skip
     """Convert a CHECKPOINT to an integer network.
 
@@ -149,6 +150,8 @@ def quantize(
     from ..steps.quantise import default_method, formats_for, judged, quantise
 
     trained = Checkpoint.load(checkpoint)
+    if steps is not None:
+        trained = replace(trained, network=replace(trained.network, steps=steps))
     method = method or default_method(trained)
     asked = {"weight_bits": bits, "membrane_fraction": membrane_fraction, "decay_bits": decay_bits}
     formats = formats_for(

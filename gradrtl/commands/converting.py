@@ -1,0 +1,72 @@
+"""`gradrtl convert`: from images, by a network of activations, to a spiking network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..errors import require
+from ..files import check_writable
+from ..model.relu_config import ReluConfig
+from .options import data_option, given_only, setting_options, show_epoch, whole_command
+from .output import command, figures
+from .training import CHECKPOINT
+
+
+@command()
+@click.option(
+    "--network", help="Preset (mnist-mlp, mnist-conv, cifar10-small, ...) or JSON file.  [default: mnist-mlp]"
+)
+@click.option("--layers", help="Layers in place of a preset: 784-256-10, 32C3-AP2-64C3-AP2-10, ... (docs/training.md).")
+@setting_options(ReluConfig, leave_out=("network",))
+@click.option("--start", type=click.Path(path_type=Path), help="Weights and thresholds of a converted checkpoint.")
+@click.option("--teacher", type=click.Path(path_type=Path), help="Converted checkpoint to distil from; see --distil.")
+@click.option(
+    "--device", default="cpu", type=click.Choice(["cpu", "cuda", "auto"]), help="auto: a GPU if there is one."
+)
+@data_option
+@click.option(
+    "--out",
+    default="build/convert",
+    type=click.Path(path_type=Path),
+    help="Folder of the run. An interrupted run resumes.",
+)
+def convert(network, layers, start, teacher, device, folder, out, **given) -> None:
+    """Train a network of activations and convert it to integrate-and-fire neurons; writes OUT/checkpoint.npz.
+
+    Held-out images show how close the firing rates come to the activations: a table, and plots in OUT.
+    """
+    from ..model.architecture import read_description
+    from ..model.checkpoint import Checkpoint
+    from ..model.data import load
+    from ..steps.convert import convert as run
+    from ..steps.convert import table, write
+
+    require(network is None or layers is None, "layers", layers, "not given beside --network")
+    check_writable(out / CHECKPOINT)
+    training, _ = load(folder)
+    if network is not None and network.endswith(".json"):
+        network = read_description(network, training.shape)
+    config = ReluConfig(**given_only(given | {"network": layers if network is None else network}))
+    total = config.epochs + config.tune
+    first, taught = (None if path is None else Checkpoint.load(path) for path in (start, teacher))
+
+    def resumed(epochs: int) -> None:
+        click.echo(f"resumes after epoch {epochs} of {total}", err=True)
+
+    made = run(config, training, out, show_epoch, whole_command(), device, first, taught, resumed)
+    made.checkpoint.save(out / CHECKPOINT)
+    write(made.closeness, out)
+    found = made.closeness
+    figures(
+        checkpoint=out / CHECKPOINT,
+        connectivity=made.checkpoint.census.connectivity,
+        steps=found.steps,
+        accuracy=found.accuracy,
+        activations_accuracy=found.activations_accuracy,
+        errors=found.errors,
+    )
+    click.echo(table(found))
+    click.echo(f"connectivity {100 * made.checkpoint.census.connectivity:.2f} %")
+    click.echo(f"wrote {out / CHECKPOINT}")

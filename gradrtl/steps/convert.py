@@ -1,0 +1,99 @@
+"""Conversion: from images, by a network of activations, to a checkpoint of integrate-and-fire neurons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+from ..model.checkpoint import Checkpoint
+from ..model.conversion import Closeness
+from ..model.data import Dataset, split
+from ..model.relu_config import ReluConfig
+from ..quantize.plots import draw
+
+matplotlib.use("Agg")
+
+BATCHES = {"cpu": 100, "cuda": 500}  # images that run at once where closeness is measured
+ACCURACY, ERRORS, RATES = "accuracy.svg", "errors.svg", "rates.svg"  # in the folder of a conversion
+
+
+@dataclass(frozen=True)
+class Converted:
+    """The spiking network, and how close it comes to that of activations on held-out images."""
+
+    checkpoint: Checkpoint
+    closeness: Closeness
+
+
+def convert(
+    config: ReluConfig,
+    training: Dataset,
+    out: Path,
+    on_epoch: Callable[[dict[str, Any]], None] | None = None,
+    command: str = "",
+    device: str = "cpu",
+    start: Checkpoint | None = None,
+    teacher: Checkpoint | None = None,
+    on_resume: Callable[[int], None] | None = None,
+) -> Converted:
+    """Train as `config` says on the training set, and convert.
+
+    The other arguments are those of `train_relu`. Closeness is measured on the images that `config` holds out.
+    """
+    from ..model.conversion import closeness
+    from ..model.conversion import convert as converted
+    from ..model.relu_train import train_relu
+
+    trained = train_relu(config, training, out, on_epoch, device, start, teacher, on_resume)
+    made = converted(trained, config, command)
+    held_out = split(training, config.held(len(training)))[1]
+    where = next(trained.network.parameters()).device
+    return Converted(made, closeness(trained.network, made, held_out, batch=BATCHES[where.type], device=where))
+
+
+def table(found: Closeness) -> str:
+    """The accuracies and errors as lines of text, a column for each number of steps."""
+    rows = [("T", *(str(steps) for steps in found.steps)), ("accuracy, %", *(f"{100 * a:.2f}" for a in found.accuracy))]
+    rows += [(f"error of {name}", *(f"{error:.4f}" for error in errors)) for name, errors in found.errors.items()]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["  ".join(word.rjust(width) for word, width in zip(row, widths, strict=True)) for row in rows]
+    return "\n".join([*lines, f"network of activations: {100 * found.activations_accuracy:.2f} %"])
+
+
+def write(found: Closeness, out: Path) -> None:
+    """Write the plots of a conversion: accuracy and errors by step, and activations against firing rates by layer."""
+    points = [(float(steps), 100 * a) for steps, a in zip(found.steps, found.accuracy, strict=True)]
+    level = {"network of activations": 100 * found.activations_accuracy}
+    draw({"integrate-and-fire neurons": points}, out / ACCURACY, xlabel="time steps T", ylabel="held-out images, %",
+         levels=level, logarithmic=True)  # fmt: skip
+    curves = {name: list(zip(map(float, found.steps), errors, strict=True)) for name, errors in found.errors.items()}
+    draw(curves, out / ERRORS, xlabel="time steps T", ylabel="mean |rate - activation|", logarithmic=True)
+    _rates(found, out / RATES)
+
+
+def _rates(found: Closeness, path: Path) -> None:
+    """A panel for each layer: firing rate after the last step over activation, both in units of the threshold."""
+    from matplotlib import pyplot
+
+    names = list(found.rates)
+    columns = min(3, len(names))
+    rows = -(-len(names) // columns)
+    with matplotlib.rc_context({"svg.hashsalt": "gradrtl", "svg.fonttype": "none", "font.size": 9}):
+        figure, axes = pyplot.subplots(
+            rows, columns, figsize=(2.6 * columns, 2.4 * rows), layout="constrained", squeeze=False
+        )
+        for panel, name in zip(axes.flat, names, strict=False):
+            panel.plot([0, 1], [0, 1], color="#dddddd", linewidth=1)
+            panel.plot(found.activations[name], found.rates[name], ".", markersize=2, color="#0072b2", rasterized=True)
+            panel.set_title(name, loc="left", fontsize=9)
+            panel.spines[["top", "right"]].set_visible(False)
+        for panel in axes.flat[len(names) :]:
+            panel.set_visible(False)
+        figure.supxlabel("activation / threshold")
+        figure.supylabel(f"firing rate over {found.steps[-1]} steps")
+        figure.savefig(path, dpi=100, metadata={"Date": None})
+        pyplot.close(figure)

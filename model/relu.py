@@ -1,0 +1,317 @@
+"""A graph as a network of activations in place of spikes: what is trained before a conversion (`conversion.py`).
+
+Each spiking population puts out `threshold * rate`, where `rate`, 0 to 1, is what an integrate-and-fire neuron with a
+soft reset comes to fire at. Three activations give the rate of a sum `x`:
+
+    plain        `x / threshold`, unbounded; the threshold is the largest activation seen on training images
+    rate-norm    `clip(x / threshold, 0, 1)`, threshold = r * sigmoid(s): r follows the largest activation of a batch, s
+                 is learnt (Ding, Yu, Tian, Huang, IJCAI 2021)
+    shift        `clip(floor(levels * x / threshold + 1/2) / levels, 0, 1)`, the threshold is learnt: the quantised
+                 clip-floor-shift activation (Bu, Fang, Ding, Dai, Yu, Huang, ICLR 2022)
+
+Populations whose outputs are added by one connection share their threshold, as their spikes have to be worth the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..errors import UserError, require
+from .checkpoint import Checkpoint, array_shapes
+from .description import FloatNeuron, Network
+from .graph import ConnectionSpec, Graph, InputSpec, NeuronSpec, PopulationSpec, ReadoutSpec, weight_name
+from .graph_network import NORM_ARRAYS, Population
+from .neurons import fire
+
+METHODS = ("shift", "rate-norm", "plain")
+FOLLOWED = 0.1  # fraction of the new largest activation in the running one
+SMALLEST = 1e-6  # threshold
+INTEGRATES = NeuronSpec(decay=1.0, reset="soft")
+UNIT = FloatNeuron("if", threshold=1.0, reset="soft")
+READS = NeuronSpec(decay=1.0, reset="none", spiking=False)
+
+
+def relu_graph(description: Network | Graph) -> Graph:
+    """The graph of integrate-and-fire neurons that a network of activations is trained for, its thresholds still 1.
+
+    A chain's layers become populations; its last layer, or the population that a graph reads out, does not spike, and
+    its membranes at the end are the outputs.
+
+    Raises
+    ------
+    UserError
+        The network has max pools, cycles, delays, or an input that is not held.
+    """
+    graph = _as_graph(description) if isinstance(description, Network) else description
+    populations = []
+    for part in graph.inputs:
+        require(part.held, f"input {part.name} held", part.held, "True: the image is the same at every step")
+    for spec in graph.populations:
+        where = f"population {spec.name}"
+        require(not graph.is_recurrent(spec.name), where, "on a cycle", "a network without cycles")
+        for connection in spec.inputs:
+            pool = connection.pool.kind if connection.pool is not None else "average"
+            require(pool == "average", f"{where} pool", pool, "average: the largest of some rates is no rate of spikes")
+            require(connection.delay == 0, f"{where} delay", connection.delay, "0")
+        is_read = spec.name == graph.readout.source
+        bias = spec.bias or not spec.batch_norm
+        populations.append(replace(spec, neuron=READS if is_read else INTEGRATES, bias=bias))
+    return replace(graph, populations=tuple(populations), readout=replace(graph.readout, kind="membrane"))
+
+
+def _as_graph(chain: Network) -> Graph:
+    populations: list[PopulationSpec] = []
+    source, pool, last = "image", None, len(chain.layers) - 1
+    for index, layer in enumerate(chain.layers):
+        where = f"layer {index}"
+        require(layer.dropout == 0, f"{where} dropout", layer.dropout, "0")
+        heard = ConnectionSpec((source,), replace(layer.synapses, bias=False), pool=pool)
+        pool = layer.pool
+        name = "output" if index == last else f"layer{index}"
+        neuron = READS if index == last else INTEGRATES
+        populations.append(PopulationSpec(name, (heard,), neuron, layer.synapses.bias, layer.batch_norm))
+        source = name
+    require(pool is None, "last layer pool", pool, "none")
+    read = ReadoutSpec("output", "membrane", chain.vote)
+    inputs = (InputSpec("image", chain.input_shape),)
+    return Graph(chain.name, inputs, tuple(populations), read, chain.steps)
+
+
+class _Shifted(torch.autograd.Function):
+    """`threshold * clip(floor(levels * x / threshold + 1/2) / levels, 0, 1)`; floor has the gradient 1."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, threshold: Tensor, levels: int) -> Tensor:
+        ctx.save_for_backward(x, threshold)
+        ctx.levels = levels
+        unit = (threshold / levels).to(x.dtype)
+        return torch.floor(x / unit + 0.5).clamp_(0, levels).mul_(unit)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        x, threshold = ctx.saved_tensors
+        levels = ctx.levels
+        scaled = x / (threshold / levels).to(x.dtype)
+        level = torch.floor(scaled + 0.5)
+        inside = (level >= 0) & (level <= levels)
+        to_x = gradient * inside
+        to_threshold = (gradient * level.clamp(0, levels) - to_x * scaled).sum(dtype=torch.float32) / levels
+        return to_x, to_threshold.reshape(threshold.shape), None
+
+
+class Activation(nn.Module):
+    """Sums to `threshold * rate`. `largest` follows the largest activation in training, or is measured: `observe`."""
+
+    largest: Tensor
+
+    def __init__(self, method: str, levels: int, start: float) -> None:
+        super().__init__()
+        self.levels = levels
+        self.register_buffer("largest", torch.zeros(()))
+        self.log_odds = nn.Parameter(torch.tensor(10.0)) if method == "rate-norm" else None
+        self.learnt = nn.Parameter(torch.tensor(float(start))) if method == "shift" else None
+
+    @property
+    def threshold(self) -> Tensor:
+        """What an output of 1 spike a step is worth; 0-dimensional."""
+        if self.learnt is not None:
+            return self.learnt.clamp(min=SMALLEST)
+        if self.log_odds is not None:
+            return self.largest * torch.sigmoid(self.log_odds) + SMALLEST
+        return self.largest.clamp(min=SMALLEST)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.learnt is not None:
+            found: Tensor = _Shifted.apply(x, self.threshold, self.levels)
+            return found
+        if self.training:
+            self.observe(x)
+        if self.log_odds is not None:
+            return torch.minimum(torch.relu(x), self.threshold.to(x.dtype))
+        return torch.relu(x)
+
+    @torch.no_grad()
+    def observe(self, x: Tensor, exact: bool = False) -> None:
+        """Take the largest of `x` into the running largest activation, or as the largest so far if `exact`."""
+        now = x.detach().max().float().clamp(min=SMALLEST)
+        first = self.largest == 0
+        followed = torch.maximum(self.largest, now) if exact else self.largest.lerp(now, FOLLOWED)
+        self.largest.copy_(torch.where(first, now, followed))
+
+
+class ReluNetwork(nn.Module):
+    """uint8 images `[batch, channels, height, width]` -> outputs `[batch, classes]`: the class is the largest.
+
+    With `layer_rates=True` also the rates of each spiking population, `[batch, *shape]`, by name.
+    """
+
+    def __init__(self, description: Graph, method: str, levels: int = 4, start: float = 2.0) -> None:
+        super().__init__()
+        require(method in METHODS, "method", method, ", ".join(METHODS))
+        self.description, self.method = description, method
+        self.populations = nn.ModuleList(Population(description, spec) for spec in description.populations)
+        self.index = {spec.name: index for index, spec in enumerate(description.populations)}
+        self.group = _groups(description)
+        made = sorted(set(self.group.values()))
+        self.activations = nn.ModuleDict({str(number): Activation(method, levels, start) for number in made})
+
+    def activation_of(self, name: str) -> Activation:
+        """The activation of a spiking population; those that are added share one."""
+        found = self.activations[str(self.group[name])]
+        assert isinstance(found, Activation)
+        return found
+
+    @property
+    def all(self) -> list[Population]:
+        return [population for population in self.populations if isinstance(population, Population)]
+
+    @property
+    def weighted(self) -> list[tuple[str, Any, bool]]:
+        """As `GraphNetwork.weighted`: name, module, and whether it leads to what is read out."""
+        source = self.description.readout.source
+        return [
+            (weight_name(number, index), synapses, population.spec.name == source)
+            for number, population in enumerate(self.all)
+            for index, synapses in enumerate(population.synapses)
+        ]
+
+    def forward(self, images: Tensor, layer_rates: bool = False, observe: bool = False) -> Any:
+        graph = self.description
+        outputs, rates = self._pixels(images), dict[str, Tensor]()
+        for (name,) in graph.components:
+            population = self.all[self.index[name]]
+            total = population.finish(summed(population, outputs))
+            if name == graph.readout.source:
+                outputs[name] = total
+                continue
+            of = self.activation_of(name)
+            if observe:
+                of.observe(total, exact=True)
+            outputs[name] = of(total)
+            if layer_rates:
+                rates[name] = outputs[name] / of.threshold
+        found = self._read(outputs[graph.readout.source])
+        return (found, rates) if layer_rates else found
+
+    def spiking(self, images: Tensor, steps: int) -> Tensor:
+        """The outputs, with integrate-and-fire neurons that start at half a threshold in place of the activations.
+
+        Sums over time are `[steps, batch, ...]`, or `[1, batch, ...]` where they are the same at every step. The
+        gradient of a spike is the surrogate of `neurons.py`, in units of the threshold.
+        """
+        graph = self.description
+        outputs, held = self._pixels(images), {part.name for part in graph.inputs}
+        for (name,) in graph.components:
+            population = self.all[self.index[name]]
+            total = population.finish(summed(population, outputs)).unflatten(0, (-1, len(images)))
+            given = all(source in held for c in population.spec.inputs for source in c.sources)
+            if name == graph.readout.source:
+                outputs[name] = total.mean(dim=0)
+                continue
+            threshold = self.activation_of(name).threshold
+            current = _last(total.float() / threshold)  # contiguous where maps are channels_last
+            current = current.expand(steps, *current.shape[1:]) if given else current
+            spikes, _ = fire(torch.cat([current[:1] + 0.5, current[1:]]), UNIT, steps)
+            outputs[name] = _first(spikes * threshold).flatten(0, 1)
+        return self._read(outputs[graph.readout.source])
+
+    def _pixels(self, images: Tensor) -> dict[str, Tensor]:
+        pixels = (images.float() / 255).contiguous(memory_format=torch.channels_last)
+        return {part.name: pixels for part in self.description.inputs}
+
+    def _read(self, found: Tensor) -> Tensor:
+        found = found.float().flatten(1)
+        return found.unflatten(1, (-1, self.description.readout.group)).mean(dim=2)
+
+    @torch.no_grad()
+    def load(self, checkpoint: Checkpoint) -> None:
+        """Take the weights and thresholds of a spiking network that `conversion.py` has made of such a network.
+
+        `UserError` if it has other populations or connections.
+        """
+        own, other = self.description, checkpoint.network
+        fits = isinstance(other, Graph) and array_shapes(own) == array_shapes(other)
+        require(fits, "network to start from", checkpoint.network.name, f"one with the layers of {own.name}")
+        assert isinstance(other, Graph)
+        thresholds = {name: other[name].neuron.threshold for name in self.group}
+        arrays = {name: torch.from_numpy(array) for name, array in checkpoint.arrays.items()}
+        for number, population in enumerate(self.all):
+            where = f"population{number}"
+            for index, connection in enumerate(population.spec.inputs):
+                weight: Any = population.synapses[index].weight
+                weight.copy_(arrays[weight_name(number, index)] / thresholds.get(connection.sources[0], 1.0))
+            if population.bias is not None:
+                population.bias.copy_(arrays[f"{where}.bias"])
+            if population.norm is not None:
+                for name, attribute in NORM_ARRAYS.items():
+                    getattr(population.norm, attribute).copy_(arrays[f"{where}.norm.{name}"])
+        for name, threshold in thresholds.items():
+            of = self.activation_of(name)
+            of.largest.fill_(threshold)
+            if of.learnt is not None:
+                of.learnt.fill_(threshold)
+
+    @torch.no_grad()
+    def measure(self, batches: list[Tensor]) -> None:
+        """Take the largest activations on `batches` of images as thresholds, for the method `plain`."""
+        for of in self.activations.values():
+            assert isinstance(of, Activation)
+            of.largest.zero_()
+        was_training = self.training
+        self.eval()
+        for images in batches:
+            self(images, observe=True)
+        self.train(was_training)
+
+
+def _last(x: Tensor) -> Tensor:
+    """Maps `[steps, batch, channels, height, width]` with their channels last; others as they are."""
+    return x.permute(0, 1, 3, 4, 2) if x.dim() == 5 else x
+
+
+def _first(x: Tensor) -> Tensor:
+    """Inverse of `_last`."""
+    return x.permute(0, 1, 4, 2, 3) if x.dim() == 5 else x
+
+
+def summed(population: Population, outputs: dict[str, Tensor]) -> Tensor:
+    """The sum of a population's connections, `[batch, *shape]`, from the outputs of all sources at one step."""
+    total = None
+    for index, connection in enumerate(population.spec.inputs):
+        seen = None
+        for source in connection.sources:
+            x = outputs[source]
+            if connection.pool is not None:
+                x = functional.avg_pool2d(x, connection.pool.size)
+            seen = x if seen is None else seen + x
+        assert seen is not None
+        current = population.synapse(index, seen)
+        total = current if total is None else total + current
+    assert total is not None
+    return total
+
+
+def network_from(checkpoint: Checkpoint, method: str, levels: int) -> ReluNetwork:
+    """The network of activations that `checkpoint` was converted from."""
+    if not isinstance(checkpoint.network, Graph):
+        raise UserError.of("network to start from", checkpoint.network.name, "one that gradrtl convert has written")
+    found = ReluNetwork(relu_graph(checkpoint.network), method, levels)
+    found.load(checkpoint)
+    return found
+
+
+def _groups(graph: Graph) -> dict[str, int]:
+    """For each spiking population a number, the same for all that some connection adds."""
+    group = {p.name: number for number, p in enumerate(graph.populations) if p.name != graph.readout.source}
+    for population in graph.populations:
+        for connection in population.inputs:
+            added = [source for source in connection.sources if source in group]
+            for source in added[1:]:
+                old, new = group[source], group[added[0]]
+                group = {name: new if number == old else number for name, number in group.items()}
+    return group

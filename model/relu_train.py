@@ -1,0 +1,391 @@
+"""Training of a network of activations, from a configuration and data to the network and its history.
+
+Stochastic gradient descent with a one-cycle schedule, cross-entropy with smoothed labels. Data stay on the device, and
+are augmented there. Connections change as in the training of spikes (`recipes.py`): a dense phase, then pruning or Grad
+R, then a fixed mask, from which on weights can be rounded to the bits of the hardware.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils import parametrize
+
+from ..arrays import connectivity
+from ..bits import signed_range
+from ..errors import require
+from ..locks import hold
+from . import resume
+from .augment import Moves
+from .checkpoint import Checkpoint
+from .data import Dataset, split
+from .memory import keep_freed_memory
+from .recipes import KINDS, Recipe
+from .relu import Activation, ReluNetwork, network_from
+from .relu_config import ReluConfig
+from .workers import join
+
+Row = dict[str, Any]
+RESUME_FILE = "relu.pt"
+STATE = ("network", "optimizer", "history")
+WARM, FIRST = 0.25, 25.0  # fraction of the steps in which the learning rate rises, and from which fraction of it
+TEMPERATURE = 3.0  # of distillation
+CLIPS = 12  # scales tried for each output, from the one at which nothing is clipped down to a third of it
+
+
+class Rounded(nn.Module):
+    """The parametrisation `w -> scale * round(w / scale)`, of `bits` bits and symmetric, with the gradient of `w`.
+
+    `scale`, one for each output or one for all, is that of least squared error; `fit` chooses it anew. The range is
+    symmetric because the normalisation behind the weights may turn their signs.
+    """
+
+    scale: Tensor
+
+    def __init__(self, weight: Tensor, bits: int, per_output: bool) -> None:
+        super().__init__()
+        self.high = signed_range(bits)[1]
+        self.per_output = per_output
+        count = len(weight) if per_output else 1
+        self.register_buffer("scale", torch.ones((count, *[1] * (weight.dim() - 1)), device=weight.device))
+        self.fit(weight)
+
+    @torch.no_grad()
+    def fit(self, weight: Tensor) -> None:
+        flat = weight.detach().flatten(1) if self.per_output else weight.detach().reshape(1, -1)
+        largest = flat.abs().amax(dim=1).clamp(min=1e-12) / self.high
+        tried = torch.linspace(1.0, 1 / 3, CLIPS, device=weight.device)
+        scales = largest[None] * tried[:, None]  # [tried, out]
+        errors = torch.stack([(self._at(flat, scale[:, None]) - flat).square().sum(dim=1) for scale in scales])
+        best = scales.gather(0, errors.argmin(dim=0)[None])[0]
+        self.scale.copy_(best.reshape(self.scale.shape))
+
+    def _at(self, weight: Tensor, scale: Tensor) -> Tensor:
+        return torch.round(weight / scale).clamp(-self.high, self.high) * scale
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight + (self._at(weight, self.scale) - weight).detach()
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network in evaluation mode without parametrisations, its history, and the accuracy on held-out images.
+
+    `made_from`: digests of the data and the sources, and the version of torch.
+    """
+
+    network: ReluNetwork
+    history: list[Row]
+    validation: float
+    made_from: dict[str, str]
+
+
+def one_cycle(step: int, total: int) -> float:
+    """Factor on the largest learning rate at `step`: a rise for `WARM` of all steps, then a cosine to 0."""
+    warm = max(1, round(WARM * total))
+    if step < warm:
+        return 1 / FIRST + (1 - 1 / FIRST) * step / warm
+    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
+
+
+def batches(images: Tensor, labels: Tensor, config: ReluConfig, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """One epoch of shuffled, augmented batches, from tensors on one device; all randomness from `(seed, epoch)`."""
+    generator = torch.Generator().manual_seed(config.seed * 100_003 + epoch)
+    order = torch.randperm(len(images), generator=generator).to(images.device)
+    moves = Moves.draw(len(images), config.shift, config.flip, config.cutout, generator, images.device)
+    for start in range(0, len(images) - config.batch + 1, config.batch):
+        chosen = order[start : start + config.batch]
+        yield moves(images[chosen], start), labels[chosen]
+
+
+def distilled(outputs: Tensor, labels: Tensor, taught: Tensor | None, config: ReluConfig) -> Tensor:
+    """Cross-entropy with smoothed labels, and a part `distil` from the answers of a teacher (Hinton et al. 2015)."""
+    own = functional.cross_entropy(outputs, labels, label_smoothing=config.smoothing)
+    if taught is None:
+        return own
+    soft = functional.kl_div(
+        functional.log_softmax(outputs / TEMPERATURE, dim=1),
+        functional.log_softmax(taught / TEMPERATURE, dim=1),
+        reduction="batchmean",
+        log_target=True,
+    )
+    return (1 - config.distil) * own + config.distil * TEMPERATURE**2 * soft
+
+
+def train_relu(
+    config: ReluConfig,
+    data: Dataset,
+    out: Path | None = None,
+    on_epoch: Callable[[Row], None] | None = None,
+    device: str = "cpu",
+    start: Checkpoint | None = None,
+    teacher: Checkpoint | None = None,
+    on_resume: Callable[[int], None] | None = None,
+) -> Trained:
+    """Train on `data`, the training set, of which the last images are held out for validation.
+
+    With `out`, the state is saved there after each epoch, and a run that finds one goes on from it. `start` and
+    `teacher` are spiking networks converted from trained ones: the weights at the start, and what is distilled from.
+
+    Raises
+    ------
+    UserError
+        The data, `start` or `teacher` do not fit; `out` cannot be written, is in use or holds the state of another run.
+    """
+    with nullcontext() if out is None else hold(out):
+        return _Run(config, data, out, device, start, teacher).complete(on_epoch, on_resume)
+
+
+class _Run:
+    """One training: the network, and what changes in it from phase to phase."""
+
+    def __init__(
+        self,
+        config: ReluConfig,
+        data: Dataset,
+        out: Path | None,
+        device: str,
+        start: Checkpoint | None,
+        teacher: Checkpoint | None,
+    ) -> None:
+        self.config, self.device = config, join(device).device
+        keep_freed_memory(self.device)
+        if self.device.type == "cuda":
+            torch.backends.cudnn.benchmark = True
+        description = config.description(data.shape)
+        data.require_fit(description.input_shape, description.classes, "training set")
+        training, self.validation = split(data, config.held(len(data)))
+        training = training[: config.images]
+        self.per_epoch = len(training) // config.batch
+        require(self.per_epoch >= 1, "batch", config.batch, f"at most the {len(training)} training images")
+        taught = (teacher is None) == (config.distil == 0)
+        require(taught, "distil", config.distil, "0 without a teacher, above 0 with one")
+        self.images = torch.from_numpy(training.images).to(self.device)
+        self.labels = torch.from_numpy(training.labels).long().to(self.device)
+
+        torch.manual_seed(config.seed)
+        self.network = ReluNetwork(description, config.method, config.levels, config.threshold)
+        if start is not None:
+            self.network.load(start)
+        self.network.to(self.device)
+        self.teacher: ReluNetwork | None = None
+        if teacher is not None:
+            self.teacher = network_from(teacher, config.method, config.levels).to(self.device).eval()
+        self.sparsity = config.sparsity()
+        self.recipe = Recipe(self.network, self.sparsity)
+        self.optimizer = _optimizer(self.network, config)
+        self.history: list[Row] = []
+        self.state_file = None if out is None else out / RESUME_FILE
+        given = {"start": start, "teacher": teacher}
+        others = {name: one.weights_digest for name, one in given.items() if one is not None}
+        self.identity = resume.identity(
+            config.to_json(), data.digest, "gradrtl.model", description=description.to_json(), **others
+        )
+
+    def turn(self, epoch: int) -> None:
+        """Start the phase that begins with `epoch`, if one does; its parameters are new."""
+        config, sparsity = self.config, self.sparsity
+        if epoch == sparsity.sparse_from and sparsity.wants_connectivity:
+            self.recipe = KINDS[config.recipe](self.network, sparsity)
+            self.optimizer = _optimizer(self.network, config)
+            self.recipe.attach(self.optimizer)
+        if epoch == config.frozen_from and (sparsity.wants_connectivity or config.weight_bits is not None):
+            self.recipe.freeze()
+            if config.weight_bits is not None:
+                _round(self.network, config.weight_bits)
+            self.optimizer = _optimizer(self.network, config)
+        if epoch == config.epochs:
+            self.optimizer = _optimizer(self.network, config)
+
+    def complete(self, on_epoch: Callable[[Row], None] | None, on_resume: Callable[[int], None] | None) -> Trained:
+        config, network = self.config, self.network
+        total = config.epochs + config.tune
+        if self.state_file is not None and self.state_file.exists():
+            self._resume(total)
+            if on_resume is not None:
+                on_resume(len(self.history))
+        for epoch in range(len(self.history), total):
+            self.turn(epoch)
+            losses = self._epoch(epoch)
+            steps = config.steps if epoch >= config.epochs else None
+            figures = _figures(network, self.validation, self.device, steps)
+            self.history.append({"epoch": epoch + 1, "loss": losses} | figures)
+            if on_epoch is not None:
+                on_epoch(self.history[-1])
+            if self.state_file is not None:
+                values = network.state_dict(), self.optimizer.state_dict(), self.history
+                resume.save(self.state_file, "relu", self.identity, dict(zip(STATE, values, strict=True)))
+        _plain(network)
+        if config.threshold_epochs:
+            _fit_thresholds(network, self.images, self.labels, config, on_epoch)
+        if config.method == "plain":
+            network.measure(list(self.images.split(500)))
+        made_from = {name: self.identity[name] for name in resume.MADE_FROM}
+        return Trained(network.eval(), self.history, accuracy(network, self.validation, self.device), made_from)
+
+    def _resume(self, total: int) -> None:
+        assert self.state_file is not None
+        kept = resume.load(self.state_file, "relu", self.identity, STATE)
+        with resume.fitting(self.state_file):
+            self.history = list(kept["history"])
+            for epoch in range(min(len(self.history), total)):
+                self.turn(epoch)
+            self.network.load_state_dict(kept["network"])
+            resume.load_optimizer(self.optimizer, kept["optimizer"])
+
+    def _epoch(self, epoch: int) -> float:
+        """Train for one epoch; returns its mean loss."""
+        config, network, sparsity = self.config, self.network, self.sparsity
+        spikes = epoch >= config.epochs
+        network.train()
+        for rounded, weight in _roundings(network):
+            rounded.fit(weight)
+        for population in network.all:
+            if spikes and population.norm is not None:
+                population.norm.eval()  # its statistics stay
+        changes = sparsity.wants_connectivity and sparsity.sparse_from <= epoch < sparsity.frozen_from
+        first, last = sparsity.sparse_from * self.per_epoch, sparsity.frozen_from * self.per_epoch
+        losses = torch.zeros((), device=self.device)
+        drawn = batches(self.images, self.labels, config, epoch)
+        for number, (images, labels) in enumerate(drawn, start=epoch * self.per_epoch):
+            for group in self.optimizer.param_groups:
+                group["lr"] = self._rate(number)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+                with torch.no_grad():
+                    taught = None if self.teacher is None else self.teacher(images)
+                outputs = network.spiking(images, config.steps) if spikes else network(images)
+            loss = distilled(outputs, labels, taught, config)
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            if changes:
+                self.recipe.after_step(number + 1 - first, last - first)
+            losses += loss.detach()
+        return float(losses) / self.per_epoch
+
+    def _rate(self, step: int) -> float:
+        """Learning rate at `step`, of both parts of the training."""
+        config, turned = self.config, self.config.epochs * self.per_epoch
+        if step < turned:
+            return config.lr * one_cycle(step, turned)
+        return config.tune_lr * 0.5 * (1 + math.cos(math.pi * (step - turned) / (config.tune * self.per_epoch)))
+
+
+def _fit_thresholds(
+    network: ReluNetwork, images: Tensor, labels: Tensor, config: ReluConfig, on_epoch: Callable[[Row], None] | None
+) -> None:
+    """The second stage of Ding et al. (2021): one `log_odds` a threshold, by the rate inference loss.
+
+    The outputs keep the direction that they have with the thresholds of the first stage, while rates are drawn away
+    from small values: `1 - mean cos(y, y') + 0.1 * mean over layers of sum a / (|a|^2 + 1e-5)`.
+    """
+    network.eval()  # the running largest activations and statistics stay
+    odds = [of.log_odds for of in network.activations.values() if isinstance(of, Activation)]
+    found = [parameter for parameter in odds if parameter is not None]
+    optimizer = torch.optim.Adam(found, lr=config.threshold_lr)
+    for epoch in range(config.threshold_epochs):
+        losses, count = 0.0, 0
+        for some, _ in batches(images, labels, config, config.epochs + epoch):
+            for parameter in found:
+                kept = parameter.detach().clone()
+                with torch.no_grad():
+                    parameter.fill_(10.0)
+                parameter.kept = kept  # type: ignore[attr-defined]
+            with torch.no_grad():
+                wanted = network(some)
+                for parameter in found:
+                    start = epoch == 0 and count == 0
+                    parameter.copy_(torch.full_like(parameter, 2.5) if start else parameter.kept)  # type: ignore
+            outputs, rates = network(some, layer_rates=True)
+            loss = rate_inference_loss(outputs, wanted, list(rates.values()))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses, count = losses + float(loss.detach()), count + 1
+        if on_epoch is not None:
+            on_epoch({"epoch": config.epochs + epoch + 1, "loss": losses / count})
+
+
+def rate_inference_loss(outputs: Tensor, wanted: Tensor, rates: list[Tensor]) -> Tensor:
+    """`1 - mean cos(y, y')`, and a tenth of the mean over layers of `sum a / (|a|^2 + 1e-5)`, of the mean image."""
+    angle = 1 - functional.cosine_similarity(outputs, wanted).mean()
+    slow = [(a := rate.flatten(1)).sum(dim=1) / (a.square().sum(dim=1) + 1e-5) for rate in rates]
+    return angle + 0.1 * torch.stack([each.mean() for each in slow]).mean()
+
+
+@torch.no_grad()
+def accuracy(
+    network: ReluNetwork,
+    data: Dataset,
+    device: torch.device | str = "cpu",
+    steps: int | None = None,
+    batch: int = 500,
+) -> float:
+    """Fraction of `data` that the network classifies correctly, with spikes over `steps` if they are given.
+
+    Ties go to the lowest class.
+    """
+    was_training = network.training
+    network.eval()
+    right = 0
+    for start in range(0, len(data), batch):
+        part = data[start : start + batch]
+        images = torch.from_numpy(part.images).to(device)
+        outputs = network(images) if steps is None else network.spiking(images, steps)
+        right += int((outputs.cpu().numpy().argmax(axis=1) == part.labels).sum())
+    network.train(was_training)
+    return right / len(data)
+
+
+def _figures(network: ReluNetwork, validation: Dataset, device: torch.device, steps: int | None) -> Row:
+    weights = [synapses.weight.detach() for _, synapses, _ in network.weighted]
+    living = [int(torch.count_nonzero(weight)) for weight in weights]
+    return {
+        "validation": accuracy(network, validation, device, steps),
+        "connectivity": connectivity(living, sum(weight.numel() for weight in weights)),
+        "living": living,
+    }
+
+
+def _round(network: ReluNetwork, bits: int) -> None:
+    """Round all weights, which have their final mask: with a scale for each channel, and one for the read-out, as the
+    integers will have."""
+    for _, layer, to_outputs in network.weighted:
+        parametrize.register_parametrization(layer, "weight", Rounded(layer.weight, bits, not to_outputs), unsafe=True)
+
+
+def _roundings(network: ReluNetwork) -> list[tuple[Rounded, Tensor]]:
+    """The roundings of the network's weights, each with the weight before it."""
+    found = []
+    for _, layer, _ in network.weighted:
+        if parametrize.is_parametrized(layer, "weight") and isinstance(layer.parametrizations.weight[-1], Rounded):
+            *before, rounded = layer.parametrizations.weight
+            weight = layer.parametrizations.weight.original
+            for one in before:
+                weight = one(weight)
+            found.append((rounded, weight))
+    return found
+
+
+def _plain(network: ReluNetwork) -> None:
+    """Leave the weights as they are used, without parametrisations."""
+    for _, layer, _ in network.weighted:
+        if parametrize.is_parametrized(layer, "weight"):
+            parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
+
+
+def _optimizer(network: ReluNetwork, config: ReluConfig) -> torch.optim.SGD:
+    decayed = [p for p in network.parameters() if p.dim() > 1]
+    free = [p for p in network.parameters() if p.dim() <= 1]
+    groups: list[dict[str, Any]] = [{"params": decayed}, {"params": free, "weight_decay": 0.0}]
+    return torch.optim.SGD(
+        groups, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay, nesterov=True
+    )

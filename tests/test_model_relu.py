@@ -1,0 +1,141 @@
+"""Networks of activations: the activations, their gradients, what they are made of, and spikes in their place."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from gradrtl.errors import UserError
+from gradrtl.model.architecture import described
+from gradrtl.model.description import ConvSpec, DenseSpec, LayerSpec, Network
+from gradrtl.model.graph import ConnectionSpec, Graph, InputSpec, PopulationSpec, ReadoutSpec
+from gradrtl.model.relu import INTEGRATES, READS, Activation, ReluNetwork, relu_graph
+from gradrtl.shapes import Pool
+
+SHAPE = (1, 4, 4)
+
+
+def residual() -> Graph:
+    """Two maps whose outputs are added before the third."""
+    conv = ConvSpec(2)
+    heard = (("image",), ("a",), ("a", "b"))
+    populations = [
+        PopulationSpec(name, (ConnectionSpec(sources, conv),), INTEGRATES, batch_norm=True)
+        for name, sources in zip("abc", heard, strict=True)
+    ]
+    pool = Pool("average", 2)
+    read = PopulationSpec("output", (ConnectionSpec(("c",), DenseSpec(3), pool=pool),), READS, bias=True)
+    return Graph("residual", (InputSpec("image", SHAPE),), (*populations, read), ReadoutSpec("output", "membrane"), 4)
+
+
+def images(count: int = 3) -> torch.Tensor:
+    return torch.randint(0, 256, (count, *SHAPE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def test_a_chain_becomes_a_graph_whose_last_population_is_read() -> None:
+    graph = relu_graph(described("2C3-AP2-5")(SHAPE))
+    assert [p.name for p in graph.populations] == ["layer0", "output"]
+    assert graph["layer0"].neuron == INTEGRATES
+    assert graph["layer0"].batch_norm
+    assert not graph["layer0"].bias
+    assert graph["output"].neuron == READS
+    assert graph["output"].bias
+    assert graph["output"].inputs[0].pool == Pool("average", 2)
+    assert graph.readout.kind == "membrane"
+    assert relu_graph(residual()) == residual()
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (described("2C3-P2-5")(SHAPE), "population output pool is max, expected average"),
+        (described("16-R4-5")(SHAPE), "population hidden1 is on a cycle, expected a network without cycles"),
+        (Network("", SHAPE, (LayerSpec(DenseSpec(2), dropout=0.5),)), "layer 0 dropout is 0.5, expected 0"),
+    ],
+)
+def test_what_has_no_activation_is_refused(network: Network | Graph, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        relu_graph(network)
+
+
+def test_the_shift_activation_rounds_to_levels_and_clips() -> None:
+    activation = Activation("shift", 4, 2.0)
+    x = torch.tensor([-1.0, 0.2, 0.26, 0.6, 0.8, 1.9, 5.0])
+    assert activation(x).tolist() == [0.0, 0.0, 0.5, 0.5, 1.0, 2.0, 2.0]
+
+
+def test_gradients_of_the_shift_activation_are_those_of_the_definition() -> None:
+    """Floor passes the gradient: that of `t * clip(floor(L x / t + 1/2) / L, 0, 1)` by autograd."""
+    x = torch.linspace(-1, 3, 41).requires_grad_()
+    activation = Activation("shift", 4, 2.0)
+    grown = torch.arange(41.0)
+    (activation(x) * grown).sum().backward()
+    assert activation.learnt is not None
+    assert activation.learnt.grad is not None
+    found, threshold = x.grad, activation.learnt.detach().clone().requires_grad_()
+    y = x.detach().clone().requires_grad_()
+    scaled = 4 * y / threshold + 0.5
+    floored = scaled + (scaled.floor() - scaled).detach()
+    # a level of 0 or 4 is not clipped, as in the activation
+    level = torch.where((scaled.floor() >= 0) & (scaled.floor() <= 4), floored, floored.detach().clamp(0, 4))
+    (threshold * level / 4 * grown).sum().backward()
+    assert found is not None
+    assert y.grad is not None
+    assert threshold.grad is not None
+    assert torch.allclose(found, y.grad)
+    assert torch.allclose(activation.learnt.grad, threshold.grad, rtol=1e-4)
+
+
+def test_the_rate_norm_follows_the_largest_activation_in_training_alone() -> None:
+    activation = Activation("rate-norm", 4, 2.0)
+    activation(torch.tensor([-3.0, 8.0]))
+    assert activation.largest == 8
+    activation(torch.tensor([-3.0, 4.0]))
+    assert activation.largest == pytest.approx(0.9 * 8 + 0.1 * 4)
+    largest = activation.largest.clone()
+    activation.eval()
+    assert activation(torch.tensor([100.0])).item() == pytest.approx(float(largest), rel=1e-3)
+    assert activation.largest == largest
+
+
+def test_populations_that_are_added_share_a_threshold() -> None:
+    network = ReluNetwork(residual(), "shift")
+    assert network.activation_of("a") is network.activation_of("b")
+    assert network.activation_of("a") is not network.activation_of("c")
+
+
+def test_a_plain_network_takes_the_largest_activation_as_threshold() -> None:
+    network = ReluNetwork(residual(), "plain").eval()
+    seen = images(20)
+    network.measure([seen[:10], seen[10:]])
+    _, rates = network(seen, layer_rates=True)
+    for name in "ac":
+        assert rates[name].max() <= 1.0 + 1e-6
+    assert max(rates[name].max().item() for name in "ab") == pytest.approx(1.0)
+    assert rates["c"].max().item() == pytest.approx(1.0)
+
+
+def test_spikes_come_close_to_a_fine_activation_over_many_steps() -> None:
+    torch.manual_seed(1)
+    network = ReluNetwork(relu_graph(described("2C3-AP2-5")(SHAPE)), "shift", levels=64).eval()
+    wanted, found = network(images()), network.spiking(images(), 64)
+    assert torch.allclose(wanted, found, atol=0.02)
+    assert not torch.allclose(wanted, network.spiking(images(), 2), atol=0.02)
+
+
+def test_a_network_of_other_layers_is_no_start() -> None:
+    from gradrtl.model.checkpoint import Checkpoint, array_shapes
+
+    graph = relu_graph(described("3C3-AP2-5")(SHAPE))
+    other = Checkpoint(graph, {n: np.ones(s, np.float32) for n, s in array_shapes(graph).items()})
+    with pytest.raises(UserError, match="network to start from is 3C3-AP2-5, expected one with the layers of 2C3"):
+        ReluNetwork(relu_graph(described("2C3-AP2-5")(SHAPE)), "shift").load(other)
+
+
+def test_an_input_that_changes_is_refused() -> None:
+    heard = ConnectionSpec(("rows",), DenseSpec(3))
+    read = PopulationSpec("output", (heard,), READS, bias=True)
+    rows = Graph("rows", (InputSpec("rows", SHAPE, held=False),), (read,), ReadoutSpec("output", "membrane"), 4)
+    with pytest.raises(UserError, match="input rows held is False, expected True"):
+        relu_graph(rows)

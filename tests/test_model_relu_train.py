@@ -1,0 +1,175 @@
+"""Training of networks of activations: phases, rounding, distillation, resumption."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from gradrtl.errors import UserError
+from gradrtl.model.conversion import convert
+from gradrtl.model.data import Dataset
+from gradrtl.model.relu_config import ReluConfig
+from gradrtl.model.relu_train import Rounded, Trained, distilled, one_cycle, rate_inference_loss, train_relu
+
+CONFIG = ReluConfig(
+    network="4C3-AP2-3", recipe="magnitude", connectivity=0.5, epochs=5, dense=0.2, rewire=0.6, batch=20, lr=0.05,
+    weight_bits=3, held_out=20,
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def data(count: int = 140, seed: int = 0) -> Dataset:
+    """Three classes: which third of the image is bright."""
+    rng = np.random.default_rng(seed)
+    labels = (np.arange(count) % 3).astype(np.uint8)
+    images = rng.integers(0, 60, (count, 1, 6, 6)).astype(np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        image[0, 2 * label : 2 * label + 2] += 120
+    return Dataset(images, labels)
+
+
+@pytest.fixture(scope="module")
+def trained() -> Trained:
+    return train_relu(CONFIG, data())
+
+
+def weights(trained: Trained) -> list[np.ndarray]:
+    return [synapses.weight.detach().numpy() for _, synapses, _ in trained.network.weighted]
+
+
+def test_the_task_is_learnt_sparsely(trained: Trained) -> None:
+    assert trained.validation > 0.8
+    assert [row["epoch"] for row in trained.history] == [1, 2, 3, 4, 5]
+    found = [row["connectivity"] for row in trained.history]
+    assert found[0] == 1.0, "dense at the start"
+    assert found[-1] <= 0.5 + 0.01
+    assert found[2] == pytest.approx(0.5, abs=0.02)
+
+
+def test_weights_are_whole_multiples_of_the_scale_of_a_channel(trained: Trained) -> None:
+    first, last = weights(trained)
+    for channel in first:
+        assert len(np.unique(np.abs(channel).round(6))) <= 4, "0 and 3 magnitudes of 3 bits"
+    assert len(np.unique(np.abs(last).round(6))) <= 4, "one scale for the read-out"
+
+
+@pytest.mark.parametrize("recipe", ["magnitude", "gradr-quota"])
+def test_a_run_goes_on_where_it_ended(recipe: str, tmp_path: Path) -> None:
+    config = replace(CONFIG, recipe=recipe, tune=1, steps=2)
+    whole = train_relu(config, data())
+
+    class Stop(Exception):
+        pass
+
+    for last in (1, 2, 4, 5):
+
+        def stop(row: dict, last: int = last) -> None:
+            if row["epoch"] > last:
+                raise Stop
+
+        with pytest.raises(Stop):
+            train_relu(config, data(), tmp_path, stop)
+    resumed: list[int] = []
+    found = train_relu(config, data(), tmp_path, on_resume=resumed.append)
+    assert resumed == [5]
+    assert found.history == whole.history
+    for a, b in zip(weights(whole), weights(found), strict=True):
+        assert np.array_equal(a, b)
+    with pytest.raises(UserError, match=r"relu\.pt seed is 0, expected 1"):
+        train_relu(replace(config, seed=1), data(), tmp_path)
+
+
+def test_tuning_keeps_the_mask_and_its_statistics(trained: Trained) -> None:
+    start = convert(trained, CONFIG)
+    config = ReluConfig(network="4C3-AP2-3", epochs=0, rewire=0, tune=2, steps=2, batch=20, weight_bits=3, held_out=20)
+    tuned = train_relu(config, data(), start=start)
+    for before, after in zip(weights(trained), weights(tuned), strict=True):
+        assert not after[before == 0].any()
+        assert not np.array_equal(before, after)
+    norm, same = trained.network.all[0].norm, tuned.network.all[0].norm
+    assert norm is not None
+    assert same is not None
+    assert norm.running_mean is not None
+    assert same.running_mean is not None
+    assert torch.equal(norm.running_mean, same.running_mean)
+    assert not torch.equal(norm.weight, same.weight)
+
+
+def test_a_start_gives_the_weights_and_thresholds_of_the_trained_network(trained: Trained) -> None:
+    start = convert(trained, CONFIG)
+    config = ReluConfig(network="4C3-AP2-3", epochs=1, lr=1e-30, weight_decay=0, batch=20, held_out=20)
+    found = train_relu(config, data(), start=start)
+    for before, after in zip(weights(trained), weights(found), strict=True):
+        assert np.allclose(before, after, rtol=1e-6)
+    assert found.network.activation_of("layer0").threshold.item() == pytest.approx(
+        trained.network.activation_of("layer0").threshold.item()
+    )
+
+
+def test_distillation_needs_a_teacher_and_a_weight(trained: Trained) -> None:
+    teacher = convert(trained, CONFIG)
+    with pytest.raises(UserError, match=r"distil is 0\.5, expected 0 without a teacher"):
+        train_relu(replace(CONFIG, distil=0.5), data())
+    with pytest.raises(UserError, match=r"distil is 0\.0, expected 0 without a teacher, above 0 with one"):
+        train_relu(CONFIG, data(), teacher=teacher)
+    assert train_relu(replace(CONFIG, distil=1.0), data(), teacher=teacher).history != trained.history
+
+
+def test_what_is_distilled_is_the_divergence_from_the_teacher() -> None:
+    rng = torch.Generator().manual_seed(0)
+    outputs, taught = torch.randn((2, 4, 3), generator=rng)
+    labels = torch.tensor([0, 1, 2, 0])
+    config = replace(CONFIG, smoothing=0.0)
+    own = functional.cross_entropy(outputs, labels)
+    assert distilled(outputs, labels, None, config) == own
+    p, q = torch.softmax(taught / 3, 1), torch.softmax(outputs / 3, 1)
+    divergence = (p * (p / q).log()).sum(1).mean()
+    expected = 0.25 * own + 0.75 * 9 * divergence
+    assert float(distilled(outputs, labels, taught, replace(config, distil=0.75))) == pytest.approx(float(expected))
+    assert float(distilled(taught, labels, taught, replace(config, distil=1.0))) == pytest.approx(0, abs=1e-6)
+
+
+def test_the_scale_of_rounded_weights_errs_least_among_those_tried() -> None:
+    weight = torch.tensor([[3.0, -1.0, 2.0], [0.3, 0.1, 0.9]])
+    rounded = Rounded(weight, 3, per_output=True)
+    assert rounded.scale.flatten().tolist() == pytest.approx([1.0, 0.3])
+    assert torch.allclose(rounded(weight), torch.tensor([[3.0, -1.0, 2.0], [0.3, 0.0, 0.9]]))
+    one = Rounded(weight, 3, per_output=False)
+    assert one.scale.shape == (1, 1)
+    held = weight.clone().requires_grad_()
+    (rounded(held) * torch.arange(6.0).reshape(2, 3)).sum().backward()
+    assert held.grad is not None
+    assert held.grad.flatten().tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_the_learning_rate_rises_and_falls_once() -> None:
+    rates = [one_cycle(step, 100) for step in range(101)]
+    assert rates[0] == pytest.approx(0.04)
+    assert rates[25] == 1
+    assert rates[100] == pytest.approx(0)
+    assert rates[:26] == sorted(rates[:26])
+    assert rates[25:] == sorted(rates[25:], reverse=True)
+
+
+def test_thresholds_of_the_rate_norm_are_trained_in_a_second_stage() -> None:
+    config = replace(CONFIG, method="rate-norm", weight_bits=None, threshold_epochs=1)
+    rows: list[dict] = []
+    found = train_relu(config, data(), on_epoch=rows.append)
+    activation = found.network.activation_of("layer0")
+    assert activation.log_odds is not None
+    assert 2.0 < activation.log_odds.item() < 3.0
+    assert activation.threshold.item() < activation.largest.item()
+    assert len(rows) == 6
+    outputs = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+    assert float(rate_inference_loss(outputs, 2 * outputs, [torch.zeros(2, 3)])) == pytest.approx(0)
+    loss = rate_inference_loss(outputs, -outputs, [torch.full((2, 4), 0.5)])
+    assert float(loss) == pytest.approx(2 + 0.1 * 2.0, rel=1e-3)
