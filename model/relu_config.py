@@ -12,7 +12,7 @@ from .config import NO_TARGET, TrainConfig
 from .description import Network
 from .graph import Graph
 from .held_out import usually_held_out
-from .relu import METHODS, relu_graph
+from .relu_graph import METHODS, relu_graph
 from .settings import above, at_least, below, between, check, like, one_of, setting
 
 RECIPES = ("dense", "magnitude", "gradr-quota")

@@ -10,7 +10,8 @@ from gradrtl.errors import UserError
 from gradrtl.model.architecture import described
 from gradrtl.model.description import ConvSpec, DenseSpec, LayerSpec, Network
 from gradrtl.model.graph import ConnectionSpec, Graph, InputSpec, PopulationSpec, ReadoutSpec
-from gradrtl.model.relu import INTEGRATES, READS, Activation, ReluNetwork, relu_graph
+from gradrtl.model.relu import Activation, ReluNetwork
+from gradrtl.model.relu_graph import INTEGRATES, READS, relu_graph
 from gradrtl.shapes import Pool
 
 SHAPE = (1, 4, 4)
