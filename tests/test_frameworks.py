@@ -17,6 +17,7 @@ from gradrtl.steps.importing import import_nir, load_samples
 FOLDER = Path(__file__).parent / "frameworks"
 sys.path.insert(0, str(FOLDER))
 import comparing  # noqa: E402
+import rounding  # noqa: E402
 
 CASES = sorted(path.stem for path in (FOLDER / "cases").glob("*.nir"))
 SEVERAL = [name for name in CASES if name.endswith("multi")]
@@ -27,6 +28,13 @@ def test_every_spike_is_the_framework_s(name):
     arrays = comparing.arrays_of(FOLDER / "cases" / f"{name}.npz")
     graph = comparing.graph_of(read(FOLDER / "cases" / f"{name}.nir"), arrays)
     assert comparing.differences(graph, arrays, with_integers=name not in SEVERAL) == []
+
+
+@pytest.mark.parametrize("name", sorted({*CASES} - {*SEVERAL}))
+def test_fractional_bits_chosen_by_the_import_are_enough(name):
+    wrong, positions = rounding.wrong_spikes(name, None)
+    assert positions > 0
+    assert wrong == (2 if name == "spyx-rcuba" else 0)  # a membrane within a rounding of its threshold
 
 
 @pytest.mark.parametrize("name", SEVERAL)
