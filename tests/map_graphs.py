@@ -169,10 +169,35 @@ def late(kind: str = "graded", steps: int = 5) -> QuantizedNetwork:
 
 def only_late(steps: int = 3) -> QuantizedNetwork:
     """An input that nobody hears at once, so that its queues hold it up."""
-    late = [Connection("row", dense(3, 4, seed), 4, delay=3) for seed in (1, 2)]
+    late = [Connection("row", dense(3, 4, delay), 4, delay=delay) for delay in (1, 3)]
     ring = Connection("a", dense(3, 3, 3), 4, delay=1)
     return QuantizedNetwork(
         (Input((4,), kind="spikes", name="row"),), (population("a", 3, *late, ring, threshold=5),), steps
+    )
+
+
+def behind(steps: int = 4) -> QuantizedNetwork:
+    """An input that slow neurons hear late: their full queue holds it up, and not the other input, that others hear."""
+    return QuantizedNetwork(
+        (Input((6,), kind="spikes", name="slow"), Input((20,), kind="spikes", name="fast")),
+        (
+            population("a", 24, Connection("slow", dense(24, 6, 1), 4, delay=1), threshold=5),
+            population("b", 1, Connection("fast", dense(1, 20, 2), 4)),
+            population("output", 3, Connection("a", dense(3, 24, 3), 4)),
+        ),
+        steps,
+    )
+
+
+def beside(steps: int = 4) -> QuantizedNetwork:
+    """What hears an input late waits for each of its events, and is waited for by what hears another one at once."""
+    return QuantizedNetwork(
+        (Input((6,), kind="spikes", name="slow"), Input((3,), kind="spikes", name="fast")),
+        (
+            population("a", 8, Connection("slow", dense(8, 6, 1), 4, delay=1), threshold=5),
+            population("output", 3, Connection("fast", dense(3, 3, 2), 4), Connection("a", dense(3, 8, 3), 4)),
+        ),
+        steps,
     )
 
 
@@ -243,6 +268,8 @@ GRAPHS = {
     "late": late(),
     "late spikes": late("spikes", 2),
     "only late": only_late(),
+    "behind": behind(),
+    "beside": beside(),
     "several static": several("static", "static", "static"),
     "several spikes": several("spikes", "spikes", "spikes"),
     "several graded": several("graded", "spikes", "graded"),

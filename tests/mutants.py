@@ -171,7 +171,7 @@ UNITS = {
     "rtl/gather.py": ("test_rtl_gather.py", "test_rtl_graphs.py"),
     "rtl/outputs.py": ("test_rtl_gather.py", "test_rtl_c_header.py"),
     "rtl/flags.py": ("test_rtl_gather.py", "test_rtl_flags.py", "formal/test_flags.py", "test_sim_timing_graph.py"),
-    "sim/timing/graph.py": ("test_sim_timing_graph.py", "test_rtl_graphs.py"),
+    "sim/timing/graph.py": ("test_rtl_graphs.py", "test_sim_timing_graph.py"),
     "rtl/edge.py": (
         "test_rtl_edge.py",
         "formal/test_late_input.py",
