@@ -60,13 +60,15 @@ def _cell(text: str) -> str:
 
 
 def modules(package: str) -> list[str]:
-    """Full names of the modules of `gradrtl.PACKAGE`, or of `gradrtl` itself for the empty name."""
+    """Full names of the modules of `gradrtl.PACKAGE`, or of `gradrtl` itself for the empty name; without templates."""
     folder = ROOT / (package or "gradrtl")
     names = []
     for path in sorted(folder.rglob("*.py")):
         inside = path.relative_to(folder).with_suffix("").parts
         inside = inside[:-1] if inside[-1] == "__init__" else inside
-        if not any(part.startswith("_") for part in inside) and ast.get_docstring(ast.parse(path.read_text())):
+        if "templates" in inside or any(part.startswith("_") for part in inside):
+            continue
+        if ast.get_docstring(ast.parse(path.read_text())):
             names.append(".".join(part for part in ("gradrtl", package, *inside) if part))
     return names
 

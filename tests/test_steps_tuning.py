@@ -116,15 +116,14 @@ def test_an_interrupted_run_resumes(folder, tmp_path, monkeypatch) -> None:
     assert QuantizedNetwork.load(out).digest == QuantizedNetwork.load(whole).digest
 
 
-def test_an_export_is_fine_tuned_in_its_own_formats(folder, tmp_path) -> None:
-    """Its populations may stand in another order than those of the file."""
+def test_an_export_is_fine_tuned_under_its_own_convention(folder, tmp_path) -> None:
+    """In the formats that are asked for; its populations may stand in another order than those of the file."""
     run(*words(folder, "--bits", 3, "--input", "graded", "--input-bits", 1, "-o", tmp_path / "n.npz"))
     run("export", tmp_path / "n.npz", "-o", tmp_path / "n.nir")
     frames = words(folder)[4:]
-    told = run("import", tmp_path / "n.nir", *frames, "--finetune", "-o", tmp_path / "again.npz", *SMALL[2:])
-    assert "exported by gradrtl: its own convention and formats" in told
+    told = run("import", tmp_path / "n.nir", *frames, "--finetune", "-o", tmp_path / "again.npz", *SMALL)
+    assert "exported by gradrtl: its own convention\n" in told
     before, after = (QuantizedNetwork.load(tmp_path / name) for name in ("n.npz", "again.npz"))
-    assert [one.neuron.fraction for one in before.populations] == [one.neuron.fraction for one in after.populations]
     assert {c.weight_bits for one in after.populations for c in one.inputs} == {3}
     assert before.digest != after.digest
 
