@@ -70,6 +70,12 @@ _FAULTS = {
     ),
     "gradrtl/steps/package.py": (
         ("last beat unmarked", "index == len(words) - 1", "index == len(words)", "no TLAST in the bench"),
+        (
+            "classes of the first alone",
+            "outcome.decided, outcome.counts",
+            "outcome.decided[:, [0] * len(kit.network.readouts)], outcome.counts",
+            "the bench expects the class of the first read-out for all",
+        ),
     ),
     "sim/waves.py": (
         ("another share", "found.shares, frame, side", "found.shares, frame + 1, side", "frames of another driver"),

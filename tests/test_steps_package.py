@@ -14,11 +14,12 @@ import pytest
 from click.testing import CliRunner
 from cocotb_networks import graded_network, placed, spike_network, static_network
 from icarus import needs_icarus
+from map_graphs import read
 
 from gradrtl import cli
 from gradrtl.errors import UserError
-from gradrtl.sim import toolchain
-from gradrtl.steps.package import Kit, package
+from gradrtl.sim import reference, toolchain
+from gradrtl.steps.package import Kit, package, vectors
 
 BIN = Path(sys.executable).parent
 NETWORKS = {"static": static_network, "spikes": spike_network, "graded": graded_network}
@@ -42,6 +43,18 @@ def run(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     environment["MAKEFLAGS"] = environment["MAKEFLAGS"].replace("gnu++17", "gnu++20")  # coroutines, for --timing
     environment["PATH"] = f"{BIN}{os.pathsep}{environment['PATH']}"
     return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_expected_packets_have_every_read_out():
+    network = read("count", "membrane")
+    values = np.random.default_rng(5).integers(0, 2, (3, network.steps, network.inputs[0].shape[0])).astype(np.uint8)
+    made = vectors(Kit(placed(network), "gradrtl package", values))
+    outcome = reference.run(network, values)
+    first, second = network.classes_of
+    for frame, sums in zip(made, outcome.counts.tolist(), strict=True):
+        parts = sums[:first], sums[first:]
+        assert [len(part) for part in parts] == [first, second]
+        assert frame["packet"] == [word for part in parts for word in (part.index(max(part)), *part)]
 
 
 @needs("cocotbext")

@@ -76,9 +76,9 @@ def facts(kit: Kit) -> dict[str, Any]:
 
 
 def vectors(kit: Kit) -> list[dict[str, list[int]]]:
-    """Of each frame the `words` that go in, and the `packet` of the simulator: the class, then the sums."""
+    """Of each frame the `words` that go in, and the `packet` of the simulator (`rtl.outputs.Outputs`)."""
     outcome = engine.run(kit.network, kit.frames)
-    packets = [[int(klass), *map(int, sums)] for klass, sums in zip(outcome.classes, outcome.counts, strict=True)]
+    packets = kit.mapping.output.packets(outcome.decided, outcome.counts).tolist()
     words = words_of(kit.mapping, kit.frames)
     return [{"words": sent, "packet": packet} for sent, packet in zip(words, packets, strict=True)]
 
@@ -109,7 +109,7 @@ def for_cocotb(kit: Kit) -> dict[str, str]:
 
 def for_fusesoc(kit: Kit) -> dict[str, str]:
     """A core description with a self-checking bench: `fusesoc run --target sim`."""
-    found, frames, made = facts(kit), vectors(kit), sources(kit)
+    found, frames, made = facts(kit), vectors(kit), _rtl(kit)
     bits = 8 * found["beat_bytes"]
     beats = [word for frame in frames for word in _marked(frame["words"], bits)]
     expected = [word for frame in frames for word in _marked(frame["packet"], 32)]
@@ -118,7 +118,7 @@ def for_fusesoc(kit: Kit) -> dict[str, str]:
         address_bits=found["address_bits"],
     )  # fmt: skip
     return {
-        **{f"rtl/{name}": text for name, text in made.items()},
+        **made,
         "bench/gradrtl_bench.sv": bench,
         "bench/beats.hex": _hex(beats),
         "bench/expected.hex": _hex(expected),
@@ -140,7 +140,9 @@ def _marked(words: list[int], bits: int) -> list[int]:
 
 def _core(kit: Kit, names: list[str]) -> str:
     """The description in FuseSoC's format, CAPI 2. Memory files are copied to where the simulators run."""
-    memories = [f"      - rtl/{name}: {{file_type: user, copyto: {name}}}" for name in names if name.endswith(".hex")]
+    memories = [
+        f"      - {name}: {{file_type: user, copyto: {Path(name).name}}}" for name in names if name.endswith(".hex")
+    ]
     return "\n".join(
         (
             "CAPI=2:",
@@ -149,7 +151,7 @@ def _core(kit: Kit, names: list[str]) -> str:
             "filesets:",
             "  rtl:",
             "    files:",
-            *(f"      - rtl/{name}" for name in names if not name.endswith(".hex")),
+            *(f"      - {name}" for name in names if not name.endswith(".hex")),
             *memories,
             "    file_type: verilogSource",
             "  bench:",
