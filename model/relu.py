@@ -30,6 +30,7 @@ from .relu_graph import METHODS, relu_graph
 
 FOLLOWED = 0.1  # fraction of the new largest activation in the running one
 SMALLEST = 1e-6  # threshold
+ODDS = 10.0  # logarithm of the odds at which a threshold is the largest activation: the first stage of `rate-norm`
 UNIT = FloatNeuron("if", threshold=1.0, reset="soft")
 
 
@@ -64,7 +65,7 @@ class Activation(nn.Module):
         super().__init__()
         self.levels = levels
         self.register_buffer("largest", torch.zeros(()))
-        self.log_odds = nn.Parameter(torch.tensor(10.0)) if method == "rate-norm" else None
+        self.log_odds = nn.Parameter(torch.tensor(ODDS)) if method == "rate-norm" else None
         self.learnt = nn.Parameter(torch.tensor(float(start))) if method == "shift" else None
 
     @property

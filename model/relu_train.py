@@ -29,7 +29,7 @@ from .checkpoint import Checkpoint
 from .data import Dataset, split
 from .memory import keep_freed_memory
 from .recipes import KINDS, Recipe
-from .relu import Activation, ReluNetwork, network_from
+from .relu import ODDS, Activation, ReluNetwork, network_from
 from .relu_config import ReluConfig
 from .workers import join
 
@@ -38,6 +38,7 @@ RESUME_FILE = "relu.pt"
 STATE = ("network", "optimizer", "history")
 WARM, FIRST = 0.25, 25.0  # fraction of the steps in which the learning rate rises, and from which fraction of it
 TEMPERATURE = 3.0  # of distillation
+SECOND_ODDS = 2.5  # `log_odds` at the start of the second stage
 CLIPS = 12  # scales tried for each output, from the one at which nothing is clipped down to a third of it
 
 
@@ -291,19 +292,15 @@ def _fit_thresholds(
     odds = [of.log_odds for of in network.activations.values() if isinstance(of, Activation)]
     found = [parameter for parameter in odds if parameter is not None]
     optimizer = torch.optim.Adam(found, lr=config.threshold_lr)
+    _set(found, [torch.full_like(one, SECOND_ODDS) for one in found])
     for epoch in range(config.threshold_epochs):
         losses, count = 0.0, 0
         for some, _ in batches(images, labels, config, config.epochs + epoch):
-            for parameter in found:
-                kept = parameter.detach().clone()
-                with torch.no_grad():
-                    parameter.fill_(10.0)
-                parameter.kept = kept  # type: ignore[attr-defined]
+            learnt = [one.detach().clone() for one in found]
+            _set(found, [torch.full_like(one, ODDS) for one in found])
             with torch.no_grad():
                 wanted = network(some)
-                for parameter in found:
-                    start = epoch == 0 and count == 0
-                    parameter.copy_(torch.full_like(parameter, 2.5) if start else parameter.kept)  # type: ignore
+            _set(found, learnt)
             outputs, rates = network(some, layer_rates=True)
             loss = rate_inference_loss(outputs, wanted, list(rates.values()))
             optimizer.zero_grad()
@@ -312,6 +309,12 @@ def _fit_thresholds(
             losses, count = losses + float(loss.detach()), count + 1
         if on_epoch is not None:
             on_epoch({"epoch": config.epochs + epoch + 1, "loss": losses / count})
+
+
+@torch.no_grad()
+def _set(parameters: list[nn.Parameter], values: list[Tensor]) -> None:
+    for parameter, value in zip(parameters, values, strict=True):
+        parameter.copy_(value)
 
 
 def rate_inference_loss(outputs: Tensor, wanted: Tensor, rates: list[Tensor]) -> Tensor:

@@ -7,19 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 from random_cases import Case
-from shrinking import halves, plainer, smaller_placements
+from shrinking import halves, plainer, smaller_placements, valid
 
-from gradrtl.errors import UserError
 from gradrtl.quantize.network import Connection, Population, Readout
 
 
 def simpler(one: Case) -> Iterator[Case]:
     """Cases that are smaller than `one` by one change, the largest changes first."""
-    for change in _changes(one):
-        try:
-            yield change()
-        except UserError:  # the change makes no valid network
-            continue
+    yield from valid(_changes(one))
 
 
 def _changes(one: Case) -> Iterator[Callable[[], Case]]:

@@ -14,10 +14,15 @@ from gradrtl.quantize.network import Dense, IntNeuron, Layer, QuantizedNetwork, 
 
 def simpler(one: Case) -> Iterator[Case]:
     """Chains that are smaller than `one` by one change, the largest changes first."""
-    for change in _changes(one):
+    yield from valid(_changes(one))
+
+
+def valid(changes: Iterator[Callable[[], Case]]) -> Iterator[Case]:
+    """What the changes give, but for those that make no valid network."""
+    for change in changes:
         try:
             yield change()
-        except UserError:  # the change makes no valid network
+        except UserError:
             continue
 
 

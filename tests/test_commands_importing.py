@@ -7,22 +7,15 @@ import json
 import nir_files
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from command_line import run
 from nir_files import given, graph, leaky, node, taken
 
-from gradrtl import cli
 from gradrtl.model.importing import reference
 from gradrtl.model.importing.convention import Convention
 from gradrtl.model.importing.graph import import_graph
 from gradrtl.quantize.network import Connection, Dense, Input, IntNeuron, Population, QuantizedNetwork, Readout
 
 STEPS = 8
-
-
-def run(*words, code=0):
-    result = CliRunner().invoke(cli.main, [*map(str, words)])
-    assert result.exit_code == code, result.output
-    return result.output
 
 
 def record(neuron=None):

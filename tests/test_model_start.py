@@ -9,10 +9,9 @@ import nir_files
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
+from command_line import run
 from nir_files import given, graph, leaky, node, taken
 
-from gradrtl import cli
 from gradrtl.model.checkpoint import Checkpoint
 from gradrtl.model.data import load
 from gradrtl.quantize.network import QuantizedNetwork
@@ -24,12 +23,6 @@ SMALL = ("--batch", 20, "--epochs", 4, "--lr", 0.01, "--rotation", 0, "--shift",
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)
-
-
-def run(*words: object, code: int = 0) -> str:
-    result = CliRunner().invoke(cli.main, [str(word) for word in words])
-    assert result.exit_code == code, result.output
-    return result.output
 
 
 def record():

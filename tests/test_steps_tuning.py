@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from command_line import run
 from nir_files import given, graph, leaky, node, taken
 
 from gradrtl import cli
@@ -25,12 +26,6 @@ SMALL = ("--bits", 3, "--epochs", 6, "--batch", 20, "--lr", 0.02, "--held-out", 
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)
-
-
-def run(*words: object, code: int = 0) -> str:
-    result = CliRunner().invoke(cli.main, [str(word) for word in words])
-    assert result.exit_code == code, result.output
-    return result.output
 
 
 def record():

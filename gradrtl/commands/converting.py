@@ -9,7 +9,7 @@ import click
 from ..errors import require
 from ..files import check_writable
 from ..model.relu_config import ReluConfig
-from .options import data_option, given_only, setting_options, show_epoch, whole_command
+from .options import data_option, given_only, setting_options, show_epoch, training_device_option, whole_command
 from .output import command, figures
 from .training import CHECKPOINT
 
@@ -22,9 +22,7 @@ from .training import CHECKPOINT
 @setting_options(ReluConfig, leave_out=("network",))
 @click.option("--start", type=click.Path(path_type=Path), help="Weights and thresholds of a converted checkpoint.")
 @click.option("--teacher", type=click.Path(path_type=Path), help="Converted checkpoint to distil from; see --distil.")
-@click.option(
-    "--device", default="cpu", type=click.Choice(["cpu", "cuda", "auto"]), help="auto: a GPU if there is one."
-)
+@training_device_option
 @data_option
 @click.option(
     "--out",

@@ -63,6 +63,9 @@ data_option = click.option(
     type=click.Path(path_type=Path),
     help="Folder of the data set.",
 )
+training_device_option = click.option(
+    "--device", default="cpu", type=click.Choice(["cpu", "cuda", "auto"]), help="auto: a GPU if there is one."
+)
 pe_option = click.option(
     "--pe",
     "pes",

@@ -21,6 +21,7 @@ from .options import (
     setting_options,
     show_epoch,
     speaker,
+    training_device_option,
     whole_command,
 )
 from .output import command, figures
@@ -46,9 +47,7 @@ CHECKPOINT = "checkpoint.npz"  # in the folder of a training
     help="What is read of a NIR file's network.  [default: count; membrane of neurons that do not spike]",
 )
 @setting_options(TrainConfig, leave_out=("network",))
-@click.option(
-    "--device", default="cpu", type=click.Choice(["cpu", "cuda", "auto"]), help="auto: a GPU if there is one."
-)
+@training_device_option
 @data_option
 @click.option(
     "--out",
