@@ -9,12 +9,9 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..bits import unsigned_bits
+from .frame_words import COUNT_BIT, MARK_BIT, SPIKE_BITS
 from .mapping import Mapping
 from .streams import beat_layout, event_layout
-
-SPIKE_BITS = 32  # of a beat of events
-MARK_BIT = 31  # the end of a step
-COUNT_BIT = 23  # of graded events: the lowest bit of the count, which reaches up to the mark
 
 
 def pixel_beat_layout(lanes: int) -> data.StructLayout:

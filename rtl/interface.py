@@ -18,7 +18,7 @@ from ..quantize.network import Dense, Input, IntNeuron, Layer, QuantizedNetwork
 from ..quantize.neuron import LeakKind, Reset
 from ..quantize.placement import Placement
 from .axilite import Response
-from .framing import COUNT_BIT, MARK_BIT, SPIKE_BITS
+from .frame_words import COUNT_BIT, MARK_BIT, SPIKE_BITS
 from .mapping import Mapping, map_network
 from .readout import WORD_BITS
 from .registers import registers

@@ -1,14 +1,18 @@
-"""All read-outs of a network as the one packet in which their results leave."""
+"""All read-outs of a network as the one packet in which their results leave.
+
+It needs NumPy alone to run: packages for boards have a copy.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..quantize.network import QuantizedNetwork
+if TYPE_CHECKING:
+    from ..quantize.network import QuantizedNetwork
 
 
 @dataclass(frozen=True)

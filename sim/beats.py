@@ -5,11 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ..quantize.network import QuantizedNetwork
+from ..rtl.frame_words import event_words, pixel_words
 from ..rtl.mapping import Mapping
 from .frames import Frames
-
-END_OF_STEP = 1 << 31  # bit 31 of a word marks the end of a step; below it stands the address of a source,
-COUNT = 1 << 23  # and above that, from bit 23 on, the count of graded events
 
 
 def most_beats(mapping: Mapping) -> int:
@@ -43,21 +41,12 @@ def words_of(mapping: Mapping, frames: Frames) -> list[list[int]]:
 def _pixel_beats(mapping: Mapping, frames: np.ndarray) -> np.ndarray:
     """Static frames as beats: uint8 `[n, 8 * (1 + beats)]`."""
     beats, lanes = mapping.beats, mapping.pixels_a_beat
-    padded = np.zeros((len(frames), beats * lanes), dtype=np.uint8)
-    padded[:, : frames.shape[1]] = frames
     words = np.zeros((len(frames), 1 + beats, 8), dtype=np.uint8)
     words[:, 0] = np.array([beats], dtype="<u8").view(np.uint8)
-    words[:, 1:, :lanes] = padded.reshape(len(frames), beats, lanes)
+    words[:, 1:, :lanes] = pixel_words(frames, lanes)
     return words.reshape(len(frames), -1)
 
 
 def spike_beats(network: QuantizedNetwork, frames: np.ndarray) -> list[np.ndarray]:
     """Frames `[n, steps, sources]` as words: source addresses, graded ones with counts; an end mark after each step."""
-    count, steps, sources = frames.shape
-    marked = np.concatenate([frames, np.ones((count, steps, 1), np.uint8)], axis=2)
-    frame, step, source = np.nonzero(marked)
-    counts = (
-        marked[frame, step, source] * np.uint64(COUNT) if any(given.kind == "graded" for given in network.inputs) else 0
-    )
-    words = np.where(source == sources, END_OF_STEP, source + counts).astype(np.uint64)
-    return np.split(words, np.searchsorted(frame, np.arange(1, count)))
+    return event_words(frames, any(given.kind == "graded" for given in network.inputs))

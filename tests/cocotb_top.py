@@ -22,7 +22,7 @@ from rtl_bench import beats_of
 
 from gradrtl import __version__
 from gradrtl.rtl.axilite import Response
-from gradrtl.rtl.framing import COUNT_BIT, MARK_BIT
+from gradrtl.rtl.frame_words import COUNT_BIT, MARK_BIT
 from gradrtl.rtl.mapping import Mapping
 from gradrtl.rtl.registers import MAGIC, registers
 from gradrtl.sim import reference

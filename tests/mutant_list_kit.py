@@ -65,11 +65,54 @@ _FAULTS = {
         ("all words but one", "0, {len(words) - 1});", "0, {len(words) - 2});", "the last word is not read"),
     ),
     "rtl/wrapper.py": (
-        ("active in reset", "= inner_{port.name} & {RESET_PORT};", "= inner_{port.name};", "valid during reset"),
+        (
+            "active in reset",
+            "= inner_{port.name} & {RESET_PORT}{closed};",
+            "= inner_{port.name}{closed};",
+            "valid during reset",
+        ),
         ("reset active high", '".rst(~aresetn)"', '".rst(aresetn)"', "the reset is active high"),
+        ("missing pixels unseen", "spoilt = s_axis_tlast & at_end & lacks;", "spoilt = 0;", "no flag for lost pixels"),
+        ("noise for pixels", "{{8{{keep[{lane}]}}}}", "{{8{{1'b1}}}}", "a pixel that is not kept is not 0"),
+        ("padding needed", "= at_end ? {lanes}'d{tail} : {ones};", "= {ones};", "padding has to be kept"),
+        (
+            "earlier pixels forgotten",
+            "lacks = lacking | |(",
+            "lacks = |(",
+            "the last beat alone counts",
+        ),
+        ("beat swallowed", '" & ~closing" if port', '"" if port', "the next frame's first beat is lost"),
+        ("index over reset", '"      index <= 0;",', '"      index <= index;",', "beats are counted on after a reset"),
+        ("words in part", "whole ? s_axis_tdata :", "1'b1 ? s_axis_tdata :", "an address of which bytes are missing"),
+        ("TKEEP of words always", "{PARAMETER} ? &s_axis_tkeep : 1'b1;", "&s_axis_tkeep;", "USE_TKEEP is ignored"),
+        ("TKEEP of pixels always", "{PARAMETER} ? s_axis_tkeep : {ones};", "s_axis_tkeep;", "USE_TKEEP is ignored"),
     ),
     "gradrtl/steps/package.py": (
         ("last beat unmarked", "index == len(words) - 1", "index == len(words)", "no TLAST in the bench"),
+    ),
+    "gradrtl/steps/ipxact.py": (
+        ("open TKEEP is 0", 'if port.signal == "TKEEP" else 0', "if False else 0", "no byte counts"),
+        ("masters as slaves", "_node(one.mode, registers)", '_node("slave", registers)', "no result stream"),
+        ("files of the dialogue", "[xgui()] if view == GUI else files", "files", "Vivado finds no dialogue"),
+    ),
+    "gradrtl/steps/vivado.py": (
+        ("narrow memory", "max(32, data_bits)", "32", "the DMA's memory port is narrower than its stream"),
+    ),
+    "gradrtl/templates/package/build.tcl.j2": (
+        ("clock unmet", "if { $slack < 0 } {", "if { 0 } {", "a bitstream that misses its clock"),
+        ("unclocked", "axi_dma/m_axi_s2mm_aclk gradrtl/aclk", "axi_dma/m_axi_s2mm_aclk", "no clock"),
+    ),
+    "gradrtl/templates/package/pynq_driver.py": (
+        ("any network", 'if digest != FACTS["digest"]:', "if False:", "a bitstream of another network"),
+        ("errors unseen", "        if errors:", "        if False:", "malformed frames are not told"),
+        ("old errors", '["registers"]["errors"], 3)', '["registers"]["errors"], 0)', "errors of earlier frames"),
+        ("graded as spikes", '(frames, FACTS["input"] == "graded")', "(frames, False)", "counts are lost"),
+        ("whole buffer", "transfer(buffer, nbytes=len(data))", "transfer(buffer)", "rests of longer frames are sent"),
+        ("memory kept", "            buffer.freebuffer()\n", "", "contiguous memory runs out"),
+        ("no end", "if time.monotonic() > deadline:", "if False:", "it waits for ever"),
+    ),
+    "gradrtl/steps/kit.py": (
+        ("any part", "require(part is not None,", "require(True,", "code in the script by its part"),
         (
             "classes of the first alone",
             "outcome.decided, outcome.counts",

@@ -111,8 +111,11 @@ _FAULTS = {
         ("never confined", "confined=not model.trusted", "confined=False", "no design is confined"),
         ("always confined", "confined=not model.trusted", "confined=True", "--trusted does nothing"),
     ),
-    "sim/beats.py": (
-        ("end of step", "source == sources, END_OF_STEP", "source == 0, END_OF_STEP", "the mark of a step's end"),
+    "rtl/frame_words.py": (
+        ("end of step", "source == sources, 1 << MARK_BIT", "source == 0, 1 << MARK_BIT", "the mark of a step's end"),
+        ("counts missing", "if graded else 0", "if False else 0", "graded events are spikes"),
+        ("pixels side by side", "-(-sources // pixels)", "sources // pixels", "no word for the last pixels"),
+        ("frames in one", "np.arange(1, count)", "np.arange(2, count)", "words of two frames in one"),
     ),
     "sim/verify.py": (
         ("no frames", "require(count >= 1", "require(count >= 0", "equal: 0 frames"),

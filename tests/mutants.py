@@ -113,6 +113,7 @@ UNITS = {
     "sim/records.py": ("test_sim_records.py",),
     "sim/driving.py": ("test_sim_verify.py", "test_sim_verilated.py"),
     "sim/beats.py": ("test_sim_beats.py",),
+    "rtl/frame_words.py": ("test_sim_beats.py",),
     "sim/verify.py": ("test_sim_verify.py", "test_sim_verilated.py"),
     "sim/compare.py": ("test_sim_compare.py",),
     "sim/toolchain.py": ("test_sim_verify.py", "test_sim_verilated.py"),
@@ -226,8 +227,13 @@ UNITS = {
     "sim/energy.py": ("test_sim_energy.py",),
     "sim/measure.py": ("test_sim_measure.py",),
     "rtl/contents.py": ("test_rtl_contents.py",),
-    "rtl/wrapper.py": ("test_steps_package.py",),
+    "rtl/wrapper.py": ("test_rtl_wrapper.py", "test_steps_package.py"),
+    "gradrtl/steps/kit.py": ("test_steps_package.py", "test_steps_vivado.py"),
     "gradrtl/steps/package.py": ("test_steps_package.py",),
+    "gradrtl/steps/ipxact.py": ("test_steps_vivado.py",),
+    "gradrtl/steps/vivado.py": ("test_steps_vivado.py",),
+    "gradrtl/templates/package/build.tcl.j2": ("test_steps_vivado.py",),
+    "gradrtl/templates/package/pynq_driver.py": ("test_steps_vivado.py",),
     "sim/waves.py": ("test_sim_waves.py",),
 }
 LADDER = ("test_rtl_top.py", "test_rtl_convolution.py", "formal", "test_rtl_random.py", "test_cocotb_top.py")

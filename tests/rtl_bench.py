@@ -6,7 +6,7 @@ import numpy as np
 from amaranth.sim import Simulator
 
 from gradrtl.rtl.axilite import Response
-from gradrtl.rtl.framing import COUNT_BIT, MARK_BIT
+from gradrtl.rtl.frame_words import COUNT_BIT, MARK_BIT
 from gradrtl.rtl.mapping import Mapping
 from gradrtl.rtl.top import Accelerator
 

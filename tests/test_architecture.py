@@ -46,6 +46,7 @@ PLAIN = (
     "parameters",
     "slots",
     "inputs",
+    "frame_words",
     "outputs",
     "lists",
     "routes",

@@ -13,7 +13,7 @@ from rtl_bench import Beat, Bench, beats_of, lite_read, lite_write, offer
 
 from gradrtl.quantize.network import Dense, Input, IntNeuron, Layer, QuantizedNetwork, Readout
 from gradrtl.quantize.placement import Placement
-from gradrtl.rtl.framing import MARK_BIT
+from gradrtl.rtl.frame_words import MARK_BIT
 from gradrtl.rtl.mapping import Mapping, map_network
 from gradrtl.rtl.registers import registers
 from gradrtl.rtl.top import Accelerator

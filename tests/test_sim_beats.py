@@ -6,9 +6,11 @@ import numpy as np
 from fake_accelerator import small_network
 
 from gradrtl.quantize.network import Input
+from gradrtl.rtl.frame_words import MARK_BIT
 from gradrtl.rtl.mapping import map_network
-from gradrtl.sim.beats import END_OF_STEP, most_beats, records_of, spike_beats
+from gradrtl.sim.beats import most_beats, records_of, spike_beats
 
+END_OF_STEP = 1 << MARK_BIT
 NETWORK = small_network((5, 3, 2), steps=2)
 
 

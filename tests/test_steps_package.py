@@ -19,7 +19,8 @@ from map_graphs import read
 from gradrtl import cli
 from gradrtl.errors import UserError
 from gradrtl.sim import reference, toolchain
-from gradrtl.steps.package import Kit, package, vectors
+from gradrtl.steps.kit import Kit, vectors
+from gradrtl.steps.package import package
 
 BIN = Path(sys.executable).parent
 NETWORKS = {"static": static_network, "spikes": spike_network, "graded": graded_network}
@@ -64,7 +65,7 @@ def test_cocotb_bench_passes_in_icarus(kind, memories, tmp_path):
     package(kit(kind, memories), "cocotb", tmp_path)
     done = run([sys.executable, "run.py"], tmp_path)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
-    assert "5 of 5 tests passed" in done.stdout
+    assert "6 of 6 tests passed" in done.stdout
     vectors = json.loads((tmp_path / "vectors.json").read_text())
     vectors["frames"][1]["packet"][2] += 1
     (tmp_path / "vectors.json").write_text(json.dumps(vectors))
@@ -79,7 +80,7 @@ def test_cocotb_bench_passes_in_verilator(tmp_path):
     package(kit("spikes", count=1), "cocotb", tmp_path)
     done = run([sys.executable, "run.py", "--sim", "verilator"], tmp_path)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
-    assert "5 of 5 tests passed" in done.stdout
+    assert "6 of 6 tests passed" in done.stdout
 
 
 @needs("fusesoc")

@@ -8,7 +8,8 @@ import pytest
 from amaranth.hdl import Assert, Assume, Const, Cover, Module, Mux, Signal
 from prover import Claim, free, inner, opened, prove
 
-from gradrtl.rtl.framing import COUNT_BIT, MARK_BIT, Framer, SpikeFramer
+from gradrtl.rtl.frame_words import COUNT_BIT, MARK_BIT
+from gradrtl.rtl.framing import Framer, SpikeFramer
 
 
 def steady(m: Module, offered) -> None:

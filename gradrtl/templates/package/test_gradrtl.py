@@ -85,6 +85,18 @@ async def a_short_frame_is_flagged_and_the_next_one_is_right(dut):
 
 
 @cocotb.test()
+async def a_frame_without_its_last_byte_is_flagged_and_the_next_one_is_right(dut):
+    bench = Bench(dut, 0.4)
+    await bench.start()
+    frame = FRAMES[0]
+    await bench.source.send(AxiStreamFrame(data_of(frame)[:-1]))
+    await bench.source.send(AxiStreamFrame(data_of(frame)))
+    _, flagged = await bench.packet()
+    assert flagged
+    assert await bench.packet() == (frame["packet"], False)
+
+
+@cocotb.test()
 async def outputs_are_quiet_during_reset(dut):
     bench = Bench(dut, 0.0)
     await bench.start()
