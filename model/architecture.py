@@ -20,6 +20,13 @@ With a recurrent part the line is a graph (`graph.py`), and its first part the n
     N      N neurons that hear the layer before; as the last part outputs that do not spike, and whose membranes at the
            end are read out. Decays are learnt, one for each layer
 
+For recordings the line is always a graph, of as many steps as they have. Its first part is the number of sources, or a
+convolution:
+
+    578-800-10            800 neurons that hear the events of a step; outputs as above, summed over the steps
+    64-R128ca-10          recurrent parts, and letters behind N as well: 800c
+    16C3-P2-64-10         convolutions with batch normalisation, and pools behind them
+
 Neurons are those of the presets (LIF, tau = 2, threshold 1, hard reset to 0) and run for 8 steps. A JSON file sets
 every field of a `description.Network`. A missing field takes its default; the input shape is that of the images.
 """
@@ -29,6 +36,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -54,18 +62,46 @@ DENSE, CONV, POOL, VOTE = (
     re.compile(text) for text in (r"(\d{1,6})", r"(\d{1,6})C(\d{1,3})", r"(A?)P(\d{1,3})", r"V(\d{1,6})")
 )
 RECURRENT = re.compile(r"R(\d{1,6})([cas]*)")
+LETTERED = re.compile(r"(\d{1,6})([cas]*)")
 HELD_STEPS = 8
 GRAMMAR = "layers such as 784-256-10 or 32C3-P2-64C3-P2-10"
 LARGEST_FILE = 1 << 20  # bytes
 
 
-def described(network: str | Network | Graph) -> Described:
-    """What gives the description of `network`, a preset, a line of layers or a description, for images of a shape."""
+@dataclass(frozen=True)
+class Recorded:
+    """Of recordings: their `steps`, and the `bits` of their largest count."""
+
+    steps: int
+    bits: int
+
+
+def described(network: str | Network | Graph, recorded: Recorded | None = None) -> Described:
+    """What gives the description of `network`, a preset, a line of layers or a description, for images of a shape.
+
+    Or for recordings, with steps of a shape.
+    """
     if isinstance(network, Network | Graph):
         return lambda shape: network
+    if recorded is not None:
+        return _of_recordings(network, recorded)
     if network in PRESETS:
         return lambda shape: PRESETS[network]
     return parsed(network)
+
+
+def require_known(network: str | Network | Graph) -> None:
+    """`UserError` unless `network` is a preset, a description, or a line of layers, of images or of recordings."""
+    try:
+        described(network)
+    except UserError:
+        try:
+            _of_recordings(str(network), Recorded(1, 1))
+        except UserError:
+            pass
+        else:
+            return
+        raise
 
 
 def parsed(text: str) -> Described:
@@ -144,6 +180,56 @@ def _recurrent(text: str, parts: list[str]) -> Described:
         return Graph(text, (source,), tuple(populations), ReadoutSpec("output", "membrane"), steps)
 
     return of
+
+
+def _of_recordings(text: str, recorded: Recorded) -> Described:
+    """What gives the graph of a line for recordings."""
+    first, *rest = text.split("-")
+    sources = int(first) if DENSE.fullmatch(first) else None
+    parts = [first, *rest] if sources is None else rest
+    usable = bool(parts) and text not in PRESETS and (sources is not None or bool(CONV.fullmatch(first)))
+    require(usable, "network", text, "layers such as 578-256-10 or 16C3-P2-64-10, or a graph: recordings")
+    require(bool(DENSE.fullmatch(parts[-1])), f"layers {text}, last part", parts[-1], "N, the number of outputs")
+    for number, part in enumerate(parts):
+        pooled = bool(POOL.fullmatch(part))
+        known = pooled or CONV.fullmatch(part) or RECURRENT.fullmatch(part) or LETTERED.fullmatch(part)
+        require(bool(known), f"layers {text}, part", part, "N, RN, each with the letters c, a and s, NCk, Pk or APk")
+        fits = not pooled or (number > 0 and bool(CONV.fullmatch(parts[number - 1])))
+        require(fits, f"layers {text}, part", part, "a pool only after a convolution")
+
+    def of(shape: tuple[int, ...]) -> Graph:
+        accepted = f"{prod(shape)}, the sources of a step of shape {tuple(shape)}"
+        require(sources in (None, prod(shape)), f"layers {text}, sources", sources, accepted)
+        populations: list[PopulationSpec] = []
+        before, pool = "events", None
+        for part in parts[:-1]:
+            if found := POOL.fullmatch(part):
+                pool = Pool("average" if found[1] else "max", int(found[2]))
+                continue
+            name = f"hidden{len(populations) + 1}"
+            synapses, neuron, is_map = _hidden_part(text, part)
+            heard = [ConnectionSpec((before,), synapses, pool=pool)]
+            if RECURRENT.fullmatch(part):
+                heard.append(ConnectionSpec((name,), synapses, delay=1))
+            populations.append(PopulationSpec(name, tuple(heard), neuron, bias=not is_map, batch_norm=is_map))
+            before, pool = name, None
+        heard = [ConnectionSpec((before,), DenseSpec(int(parts[-1])), pool=pool)]
+        populations.append(PopulationSpec("output", tuple(heard), LI, bias=True))
+        events = InputSpec("events", tuple(shape), held=False, counts=recorded.bits)
+        return Graph(text, (events,), tuple(populations), ReadoutSpec("output", "sum"), recorded.steps)
+
+    return of
+
+
+def _hidden_part(text: str, part: str) -> tuple[DenseSpec | ConvSpec, NeuronSpec, bool]:
+    """Synapses and neuron of a hidden part of a line for recordings, and whether it is a convolution."""
+    if found := CONV.fullmatch(part):
+        kernel = int(found[2])
+        require(kernel % 2 == 1, f"layers {text}, kernel of {part}", kernel, "odd, such as 3")
+        return ConvSpec(int(found[1]), (kernel, kernel), padding=(kernel // 2, kernel // 2)), NeuronSpec(), True
+    plain = LETTERED.fullmatch(part.removeprefix("R"))
+    assert plain is not None
+    return DenseSpec(int(plain[1])), _hidden(plain[2]), False
 
 
 def _hidden(letters: str) -> NeuronSpec:

@@ -1,4 +1,4 @@
-"""Random rotation, shift, mirroring and black squares for a batch of images, in some hundred microseconds."""
+"""Random changes of a batch: rotation, shift, mirroring and black squares of images; what befalls events in time."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from .recordings import LARGEST_COUNT
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,60 @@ class Augment:
         grid[..., 0], grid[..., 1] = source_x, source_y
         moved = functional.grid_sample(images.float(), grid, align_corners=False)
         return moved.round_().to(torch.uint8)
+
+
+@dataclass(frozen=True)
+class EventAugment:
+    """Each recording by its own shift and delay, with a fraction of its own of its events dropped, each of them late.
+
+    uint8 `[batch, steps, channels, height, width]` -> the same. Events that leave the recording are lost, and a count
+    stays at `LARGEST_COUNT` when more meet.
+
+    shift
+        Largest shift in space as a fraction of the side, in whole sources; along the bands of a filter bank, too.
+    flip
+        Mirror half of the recordings.
+    drop
+        Largest fraction of the events that is dropped.
+    jitter
+        Largest number of steps by which an event is early or late.
+    lag
+        Largest number of steps by which a whole recording is early or late.
+    """
+
+    shift: float = 0.05
+    flip: bool = False
+    drop: float = 0.0
+    jitter: int = 0
+    lag: int = 0
+
+    def __call__(self, counts: Tensor, generator: torch.Generator) -> Tensor:
+        batch, steps, channels, height, width = counts.shape
+        down, across = round(self.shift * height), round(self.shift * width)
+        if not (down or across or self.flip or self.drop or self.jitter or self.lag):
+            return counts
+        filled = counts.flatten().nonzero()[:, 0]
+        each = filled.repeat_interleave(counts.flatten()[filled].long())  # the events, by the place of their bin
+        x, y = each % width, each // width % height
+        channel = each // (width * height) % channels
+        t = each // (width * height * channels) % steps
+        one = each // (width * height * channels * steps)
+
+        def drawn(most: int, count: int) -> Tensor:
+            """Whole numbers from `-most` to `most`."""
+            return torch.randint(-most, most + 1, (count,), generator=generator).to(counts.device)
+
+        y, x = y + drawn(down, batch)[one], x + drawn(across, batch)[one]
+        t = t + drawn(self.lag, batch)[one] + drawn(self.jitter, len(each))
+        draws = torch.rand((2, batch), generator=generator).to(counts.device)
+        if self.flip:
+            x = torch.where(draws[0, one] < 0.5, width - 1 - x, x)
+        kept = torch.rand(len(each), generator=generator).to(counts.device) >= self.drop * draws[1, one]
+        for place, size in ((x, width), (y, height), (t, steps)):
+            kept = kept & (place >= 0) & (place < size)
+        places = (((one * steps + t) * channels + channel) * height + y) * width + x
+        found = torch.bincount(places[kept], minlength=counts.numel())
+        return found.clamp(max=LARGEST_COUNT).to(torch.uint8).reshape(counts.shape)
 
 
 @dataclass(frozen=True)

@@ -121,8 +121,9 @@ class Checkpoint:
     def origin(self) -> dict[str, Any]:
         """What a network made from it tells of it: recipe and seed, where training started, command, weights."""
         found: dict[str, Any] = {key: self.config[key] for key in ("recipe", "seed") if key in self.config}
-        if "start" in self.made_from:
-            found["start"] = self.made_from["start"]
+        for name in ("start", "recordings"):  # how recordings were made: others are made alike
+            if name in self.made_from:
+                found[name] = self.made_from[name]
         return {**found, "command": self.command, "weights": self.weights_digest}
 
     @property

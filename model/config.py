@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import UserError, require
 from ..shapes import LARGEST_STEPS
-from .architecture import described
+from .architecture import Recorded, described, require_known
 from .description import Network
 from .graph import Graph
 from .held_out import usually_held_out
@@ -60,11 +60,22 @@ class TrainConfig:
     spread: float = setting(
         0.75, "A layer's density is proportional to its number of weights to the power -spread.", between(0, 1)
     )
-    rotation: float = setting(10.0, "Augmentation: largest rotation, in degrees.", between(0, 180, " degrees"))
+    rotation: float = setting(
+        10.0, "Augmentation: largest rotation of images, in degrees.", between(0, 180, " degrees")
+    )
     shift: float = setting(
         0.05, "Augmentation: largest shift, as a fraction of the image's side.", between(0, 0.5, " of the image")
     )
     flip: bool = setting(False, "Augmentation: mirror half of the images.")
+    drop: float = setting(
+        0.0, "Augmentation of recordings: largest fraction of the events that is dropped.", between(0, 1)
+    )
+    jitter: int = setting(
+        0, "Augmentation of recordings: largest shift of an event in time, in steps.", between(0, LARGEST_STEPS)
+    )
+    lag: int = setting(
+        0, "Augmentation of recordings: largest shift of a whole one in time, in steps.", between(0, LARGEST_STEPS)
+    )
     loss: str | None = setting(
         None,
         "What training makes small; None: rate (squared errors) where spikes are counted, else cross-entropy.",
@@ -78,11 +89,14 @@ class TrainConfig:
         "Number of training images held out for validation, the last ones; None: 5000, at most a tenth.",
         at_least(1),
     )
+    held_out_group: int | None = setting(
+        None, "Group of recordings, such as a speaker, held out for validation in place of the last ones.", at_least(0)
+    )
     seed: int = setting(0, "Seed of all randomness.", at_least(0))
 
     def __post_init__(self) -> None:
         check(self)
-        described(self.network)
+        require_known(self.network)
         if self.wants_connectivity:
             require(self.connectivity is not None, "connectivity", None, f"a fraction for the recipe {self.recipe}")
         else:
@@ -111,9 +125,10 @@ class TrainConfig:
         """Epochs with a constant learning rate, before it falls."""
         return round((self.rewire if self.constant is None else self.constant) * self.epochs)
 
-    def description(self, shape: tuple[int, ...]) -> Network | Graph:
-        """The network that this configuration trains on images of `shape`, `(channels, height, width)`."""
-        found = described(self.network)(shape)
+    def description(self, shape: tuple[int, ...], recorded: Recorded | None = None) -> Network | Graph:
+        """The network that this configuration trains on images of `shape`, `(channels, height, width)`; or on
+        recordings, with steps of this shape."""
+        found = described(self.network, recorded)(shape)
         return found if self.steps is None else replace(found, steps=self.steps)
 
     def for_images(self, count: int) -> TrainConfig:

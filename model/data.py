@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -104,8 +105,11 @@ def files(folder: str | Path) -> tuple[Path, ...]:
     return tuple(idx_files(folder)[1].values())
 
 
-def split(train: Dataset, held_out: int | None = None) -> tuple[Dataset, Dataset]:
-    """Training and validation set: the last `held_out` images (None: `usually_held_out`) are the validation set."""
+def split(train: Any, held_out: int | None = None) -> tuple[Any, Any]:
+    """Training and validation set: the last `held_out` images (None: `usually_held_out`) are the validation set.
+
+    It may be of any kind that has a length and can be sliced, such as recordings.
+    """
     if held_out is None:
         held_out = usually_held_out(len(train))
     require(0 < held_out < len(train), "held_out", held_out, f"1 to {len(train) - 1}, of {len(train)} training images")

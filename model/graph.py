@@ -28,6 +28,7 @@ from ..shapes import (
 )
 from .description import ConvSpec, DenseSpec
 
+LARGEST_BITS = 8  # of a count of events
 SLOWEST, FASTEST = 1 - 2**-8, 2**-8  # the range of a learnt decay: what a factor over 2**8 can hold
 LEARNT = ("fixed", "population", "channel", "neuron")
 
@@ -132,16 +133,23 @@ LI = NeuronSpec(decay=0.9, reset="none", spiking=False, learnt="population")
 @dataclass(frozen=True)
 class InputSpec:
     """An image, `shape` `(channels, height, width)`: held at every step; or cut into equal strips of its rows, from
-    the top down, one strip a step."""
+    the top down, one strip a step. Or a recording: at each step counts of events, of the shape `shape`.
+
+    counts
+        Bits of a count, 1 to 8: larger counts are taken for the largest. 0: no recording, but an image.
+    """
 
     name: str
     shape: tuple[int, ...]
     held: bool = True
+    counts: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", name("input.name", self.name))
         object.__setattr__(self, "shape", shape_of(f"input {self.name} shape", self.shape, (3,)))
         object.__setattr__(self, "held", flag(f"input {self.name} held", self.held))
+        object.__setattr__(self, "counts", whole(f"input {self.name} counts", self.counts, 0, LARGEST_BITS))
+        require(not (self.held and self.counts), f"input {self.name} held", True, "False: counts differ by step")
 
 
 @dataclass(frozen=True)
@@ -289,12 +297,14 @@ class Graph:
         require(outputs % readout.group == 0, "readout.group", readout.group, f"a divisor of the {outputs} outputs")
 
     def _check_inputs(self) -> None:
-        """Every input is a view of the same images."""
+        """Every input is a view of the same images, or of the same recordings."""
         first = self.inputs[0].shape
         for part in self.inputs:
             require(part.shape == first, f"input {part.name} shape", part.shape, f"{first}: all see the same images")
+            require(bool(part.counts) == self.is_recorded, f"input {part.name} counts", part.counts,
+                    "bits of a count for all inputs, or 0 for all")  # fmt: skip
             rows = part.shape[1]
-            cuts = part.held or rows % self.steps == 0
+            cuts = part.held or self.is_recorded or rows % self.steps == 0
             require(cuts, "network.steps", self.steps, f"a divisor of the {rows} rows of input {part.name}")
 
     def __getitem__(self, name: str) -> PopulationSpec:
@@ -302,13 +312,18 @@ class Graph:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of an image, `(channels, height, width)`."""
+        """Shape of an image, or of a step of a recording: `(channels, height, width)`."""
         return self.inputs[0].shape
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether its frames are recordings, not images."""
+        return self.inputs[0].counts > 0
 
     def step_shape(self, part: InputSpec) -> tuple[int, ...]:
         """Shape of what an input shows at a step."""
         channels, rows, width = part.shape
-        return part.shape if part.held else (channels, rows // self.steps, width)
+        return part.shape if part.held or part.counts else (channels, rows // self.steps, width)
 
     @cached_property
     def components(self) -> tuple[tuple[str, ...], ...]:
@@ -416,6 +431,9 @@ class Graph:
             for inner, connection in zip(entry["inputs"], population.inputs, strict=True):
                 inner["synapses"]["kind"] = "conv" if isinstance(connection.synapses, ConvSpec) else "dense"
                 del inner["synapses"]["bias"]
+        for part in body["inputs"]:
+            if not part["counts"]:
+                del part["counts"]  # files of networks that read images have none
         return body
 
     @staticmethod
@@ -425,7 +443,7 @@ class Graph:
         inputs = []
         for index, entry in enumerate(items("network.inputs", body["inputs"], LARGEST_LAYERS)):
             with within(f"inputs[{index}]"):
-                inputs.append(InputSpec(**fields("input", entry, ("name", "shape"), ("held",))))
+                inputs.append(InputSpec(**fields("input", entry, ("name", "shape"), ("held", "counts"))))
         populations = []
         for index, entry in enumerate(items("network.populations", body["populations"], LARGEST_LAYERS)):
             with within(f"populations[{index}]"):

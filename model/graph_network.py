@@ -18,8 +18,9 @@ from torch.nn import functional
 
 from . import dynamics, fused, recurrent
 from .description import DenseSpec, FloatNeuron
-from .graph import FASTEST, SLOWEST, ConnectionSpec, Graph, NeuronSpec, PopulationSpec, weight_name
+from .graph import FASTEST, SLOWEST, ConnectionSpec, Graph, InputSpec, NeuronSpec, PopulationSpec, weight_name
 from .neurons import fire, max_pool
+from .recordings import clipped
 from .sequences import strips
 
 NORM_ARRAYS = {"gain": "weight", "shift": "bias", "mean": "running_mean", "variance": "running_var"}
@@ -106,7 +107,8 @@ class Population(nn.Module):
 
 
 class GraphNetwork(nn.Module):
-    """uint8 images `[batch, channels, height, width]` -> outputs `[batch, classes]`: the class is the largest.
+    """uint8 images `[batch, channels, height, width]` or recordings `[batch, steps, channels, height, width]`
+    -> outputs `[batch, classes]`: the class is the largest.
 
     Outputs are firing rates, 0 to 1, for the read-out `count`; else membranes: the last, the largest, or for `sum`
     their mean over the steps. With `layer_rates=True` also the firing rates of each population, `[batch, *shape]`, in
@@ -168,9 +170,8 @@ class GraphNetwork(nn.Module):
         outputs: Outputs = {}
         potentials: dict[str, Tensor] = {}
         rates: dict[str, Tensor] = {}
-        pixels = images.float() / 255  # no offset: a black pixel is no event
         for part in graph.inputs:
-            outputs[part.name, 1] = pixels[None] if part.held else strips(pixels, graph.steps).transpose(0, 1)
+            outputs[part.name, 1] = self._given(part, images)
         for group in graph.components:
             members = [self._all[self.index[name]] for name in group]
             on_cpu = _compiles(images)
@@ -192,6 +193,13 @@ class GraphNetwork(nn.Module):
             elif spec.name not in rates:
                 rates[spec.name] = outputs[spec.name, 1].mean(dim=0)
         return found, [rates[spec.name] for spec in order]
+
+    def _given(self, part: InputSpec, images: Tensor) -> Tensor:
+        """What an input puts out, `[steps or 1, batch, *shape]`."""
+        if part.counts:
+            return clipped(images, part.counts).transpose(0, 1).float()
+        pixels = images.float() / 255  # no offset: a black pixel is no event
+        return pixels[None] if part.held else strips(pixels, self.description.steps).transpose(0, 1)
 
     def _read(self, x: Tensor) -> Tensor:
         """Outputs from spikes or membranes `[steps, batch, ...]` of the population that is read out."""

@@ -25,16 +25,17 @@ from torch.nn import functional
 from ..errors import require
 from ..locks import hold
 from . import resume
-from .augment import Augment
+from .architecture import Recorded
+from .augment import Augment, EventAugment
 from .checkpoint import Checkpoint
 from .config import TrainConfig
-from .data import Dataset, split
 from .description import Network
 from .graph import Graph
 from .graph_network import GraphNetwork
 from .memory import keep_freed_memory
 from .networks import SpikingNetwork, arrays_of, load_arrays, module_of
 from .recipes import KINDS, Recipe
+from .recordings import AnyData, Recordings, fit, split
 from .start import Start
 from .workers import join
 
@@ -114,10 +115,28 @@ def learning_rate(step: int, constant: int, total: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - constant) / (total - constant)))
 
 
+def description_for(config: TrainConfig, data: AnyData) -> Network | Graph:
+    """The network that `config` trains on `data`."""
+    return config.description(data.shape, Recorded(data.steps, data.bits) if isinstance(data, Recordings) else None)
+
+
+def augment_for(config: Any, data: Any) -> Augment | EventAugment:
+    """How `config`, of a training or a fine-tuning, augments `data`: images, or recordings."""
+    if isinstance(data, Recordings):
+        return EventAugment(config.shift, config.flip, config.drop, config.jitter, config.lag)
+    return Augment(config.rotation, config.shift, config.flip)
+
+
 def batches(
-    data: Dataset, batch: int, augment: Augment, seed: int, epoch: int, device: torch.device | str = "cpu"
+    data: AnyData,
+    batch: int,
+    augment: Augment | EventAugment,
+    seed: int,
+    epoch: int,
+    device: torch.device | str = "cpu",
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """One epoch of shuffled, augmented batches: images uint8 `[batch, channels, height, width]`, labels int64.
+    """One epoch of shuffled, augmented batches: images uint8 `[batch, channels, height, width]`, labels int64; or
+    recordings, `[batch, steps, channels, height, width]`.
 
     All randomness comes from `(seed, epoch)`. Images after the last complete batch are not used in this epoch.
     """
@@ -132,7 +151,7 @@ def batches(
 @torch.no_grad()
 def evaluate(
     network: nn.Module,
-    data: Dataset,
+    data: AnyData,
     batch: int = 500,
     device: torch.device | str = "cpu",
     loss: Loss = rate_loss,
@@ -162,7 +181,7 @@ def first_largest(rates: Tensor) -> Tensor:
 
 def train(
     config: TrainConfig,
-    data: Dataset,
+    data: AnyData,
     out: Path | None = None,
     on_epoch: Callable[[Row], None] | None = None,
     progress: bool | None = None,
@@ -171,7 +190,8 @@ def train(
     on_resume: Callable[[int], None] | None = None,
     start: Start | None = None,
 ) -> Checkpoint:
-    """Train on `data`, the training set, of which the last images are held out for validation.
+    """Train on `data`, the training set: images or recordings, of which the last ones, or those of a group, are held
+    out for validation.
 
     With `out`, the state of the run is saved there after each epoch. A run that finds a state there continues from it,
     with the result of an uninterrupted run. The folder is locked meanwhile. `on_resume` is called with the number of
@@ -194,7 +214,7 @@ def train(
 
 def _train(
     config: TrainConfig,
-    data: Dataset,
+    data: AnyData,
     out: Path | None,
     on_epoch: Callable[[Row], None] | None,
     progress: bool | None,
@@ -207,16 +227,16 @@ def _train(
     workers = join(device)
     keep_freed_memory(workers.device)
     config = config.for_images(len(data))
-    description = config.description(data.shape)
-    data.require_fit(description.input_shape, description.classes, "training set")
-    training, validation = split(data, config.held_out)
+    description = description_for(config, data)
+    data = fit(data, description, "training set")
+    training, validation = split(data, config.held_out, config.held_out_group)
     training = training[: config.images]
     per_epoch = len(training) // config.batch
     require(per_epoch >= 1, "batch", config.batch, f"at most the {len(training)} training images")
     require(config.batch % workers.size == 0, "batch", config.batch, f"a multiple of the {workers.size} processes")
     sparse_from, frozen_from = config.sparse_from, config.frozen_from
     constant = config.constant_epochs * per_epoch
-    augment = Augment(config.rotation, config.shift, config.flip)
+    augment = augment_for(config, data)
 
     torch.manual_seed(config.seed)
     network = module_of(description)
@@ -297,6 +317,8 @@ def _train(
                 resume.save(state_file, "training", identity, dict(zip(STATE, values, strict=True)))
 
     made_from = {name: identity[name] for name in resume.MADE_FROM}
+    if isinstance(data, Recordings):
+        made_from["recordings"] = data.made
     if start is not None:
         made_from["start"] = start.origin
     result = Checkpoint(description, arrays_of(network), config.to_json(), history, {}, command, made_from)

@@ -8,7 +8,9 @@ from typing import Any
 from ..model.config import TrainConfig
 from ..model.settings import at_least, check, like, setting
 
-AS_TRAINED = ("loss", "spike_cost", "batch", "rotation", "shift", "flip", "held_out")
+AS_TRAINED = (
+    "loss", "spike_cost", "batch", "rotation", "shift", "flip", "drop", "jitter", "lag", "held_out", "held_out_group",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,11 @@ class QatConfig:
     rotation: float = like(TrainConfig, "rotation")
     shift: float = like(TrainConfig, "shift")
     flip: bool = like(TrainConfig, "flip")
+    drop: float = like(TrainConfig, "drop")
+    jitter: int = like(TrainConfig, "jitter")
+    lag: int = like(TrainConfig, "lag")
     held_out: int | None = like(TrainConfig, "held_out")
+    held_out_group: int | None = like(TrainConfig, "held_out_group")
     seed: int = like(TrainConfig, "seed")
 
     def __post_init__(self) -> None:

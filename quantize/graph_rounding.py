@@ -22,7 +22,7 @@ from ..checks import choice, whole
 from ..errors import UserError, require, within
 from ..model.checkpoint import NORM, Checkpoint, TrainedPopulation
 from ..model.description import ConvSpec
-from ..model.graph import Graph, NeuronSpec
+from ..model.graph import Graph, InputSpec, NeuronSpec
 from .fold import LARGEST_WEIGHTS, fold_batch_norm
 from .network import LIMIT, WEIGHT_BITS, Conv, Dense, Input, IntNeuron, LeakKind, QuantizedNetwork, Readout
 from .neuron import LARGEST_MEMBRANE_BITS, LARGEST_SHIFT, Adaptation, Reset, Rounding, SynapticCurrent
@@ -102,7 +102,7 @@ class FoldedGraph:
 
     def source_values(self, population: FoldedPopulation, formats: GraphFormats) -> tuple[float, ...]:
         """For each connection, the real value of an integer 1 of what its synapses see."""
-        given = {part.name for part in self.graph.inputs}
+        given = {part.name for part in self.graph.inputs if not part.counts}  # an event is worth a spike
         found = []
         for connection in population.trained.spec.inputs:
             value = 1 / ((1 << formats.input_bits) - 1) if given & {*connection.sources} else 1.0
@@ -189,15 +189,19 @@ def at_units(folded: FoldedGraph, formats: GraphFormats, units: tuple[Unit, ...]
         },
     }
     return QuantizedNetwork(
-        tuple(
-            Input(graph.step_shape(part), formats.input_bits, "static" if part.held else "graded", part.name)
-            for part in graph.inputs
-        ),
+        tuple(_input(graph.step_shape(part), part, formats) for part in graph.inputs),
         tuple(populations),
         graph.steps,
         (Readout(graph.readout.kind, graph.readout.group, graph.readout.source),),
         notes,
     )
+
+
+def _input(shape: tuple[int, ...], part: InputSpec, formats: GraphFormats) -> Input:
+    """The input of a network of integers: pixels, strips of them, or the events of a recording."""
+    if part.counts:
+        return Input(shape, part.counts, "spikes" if part.counts == 1 else "graded", part.name)
+    return Input(shape, formats.input_bits, "static" if part.held else "graded", part.name)
 
 
 def reals_of(folded: FoldedGraph, formats: GraphFormats, units: tuple[Unit, ...]) -> tuple[Reals, ...]:

@@ -1,10 +1,11 @@
-"""Images as frames: what each input of a network sees of them."""
+"""Images and recordings as frames: what each input of a network sees of them."""
 
 from __future__ import annotations
 
 from math import prod
 
 from ..errors import require
+from ..model.recordings import Counts, clipped
 from ..model.sequences import Images, strips
 from .interface import PIXEL_BITS, Input
 
@@ -30,3 +31,23 @@ def frames_of_images(given: Input, steps: int, images: Images) -> Images:
     whole = (channels, steps * height, width)
     require(shape == whole, "image shape", shape, f"{whole}, read in {steps} strips")
     return (strips(images, steps) >> (PIXEL_BITS - given.bits)).reshape(count, steps, sources)
+
+
+def frames_of_recordings(given: Input, steps: int, counts: Counts) -> Counts:
+    """Frames of one input from uint8 `counts`, `[n, steps, channels, height, width]`, NumPy or torch.
+
+    They are `[n, steps, sources]`; counts above the largest of the input are this largest.
+
+    Raises
+    ------
+    UserError
+        The input is static; steps or shape are others.
+    """
+    require(given.kind != "static", "input.kind", given.kind, "spikes or graded: recordings")
+    count, found, shape = len(counts), int(counts.shape[1]), tuple(counts.shape[2:])
+    require(found == steps, "recordings steps", found, f"{steps}, those of the network")
+    same = shape == given.shape if len(given.shape) == 3 else prod(shape) == prod(given.shape)
+    require(same, "recordings shape", shape, f"{given.shape}, what the network reads")
+    bits = 1 if given.kind == "spikes" else given.bits
+    frames: Counts = clipped(counts, bits).reshape(count, steps, prod(shape))
+    return frames

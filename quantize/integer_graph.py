@@ -30,7 +30,7 @@ from ..shapes import Pool
 from . import states
 from .graph import Edge
 from .graph_rounding import CLOSE
-from .images import frames_of_images
+from .images import frames_of_images, frames_of_recordings
 from .integer_module import EXACT_FLOAT32, MARGIN, largest_integer, nearest
 from .network import Conv, QuantizedNetwork
 from .neuron import State
@@ -231,10 +231,11 @@ class Carried(NamedTuple):
 class IntegerGraph(nn.Module):
     """Images, or frames of all inputs -> outputs `[batch, classes]` of the network that `export` returns.
 
-    Images are uint8 `[batch, channels, height, width]`. Frames are uint8 `[batch, values]`: those of all inputs side by
-    side, each as the simulators take it, flattened. Outputs are those of the first read-out: firing rates, or real
-    membranes (for `sum` their mean over the steps), each the mean of its group. With `layer_rates=True` also the firing
-    rates of each population, `[batch, *shape]`, that which is read last; of one that does not spike, `[batch, 0]`.
+    Images are uint8 `[batch, channels, height, width]`, recordings `[batch, steps, channels, height, width]`.
+    Frames are uint8 `[batch, values]`: those of all inputs side by side, each as the simulators take it, flattened.
+    Outputs are those of the first read-out: firing rates, or real membranes (for `sum` their mean over the steps),
+    each the mean of its group. With `layer_rates=True` also the firing rates of each population, `[batch, *shape]`,
+    that which is read last; of one that does not spike, `[batch, 0]`.
     For CPUs only.
 
     Raises
@@ -281,6 +282,8 @@ class IntegerGraph(nn.Module):
             times = 1 if given.kind == "static" else steps
             if frames.dim() == 4:
                 own = frames_of_images(given, steps, frames)
+            elif frames.dim() == 5:
+                own = frames_of_recordings(given, steps, frames)
             else:
                 size = times * math.prod(given.shape)
                 own, start = frames[:, start : start + size], start + size

@@ -23,22 +23,22 @@ from rich.progress import Progress
 from ..archive import digest
 from ..errors import require
 from ..model import resume as state_files
-from ..model.augment import Augment
-from ..model.data import Dataset, split
+from ..model.data import Dataset
 from ..model.held_out import usually_held_out
 from ..model.memory import keep_freed_memory
-from ..model.train import batches, evaluate, learning_rate, loss_for, objective
+from ..model.recordings import Recordings, split
+from ..model.train import augment_for, batches, evaluate, learning_rate, loss_for, objective
 from .config import QatConfig
 from .fold import FloatNetwork
 from .frames import check_frames
-from .images import frames_of_images
+from .images import frames_of_images, frames_of_recordings
 from .integer_graph import IntegerGraph
 from .integer_module import IntegerNetwork
+from .labelled_frames import LabelledFrames
 from .living import without_dead
 from .network import QuantizedNetwork
 from .ptq import Scales, weight_scales
 from .reals import NEURON, Reals
-from .recordings import Recordings
 from .rounding import Formats
 
 Row = dict[str, Any]
@@ -87,7 +87,7 @@ def fine_tune(
 def fine_tune_network(
     network: QuantizedNetwork,
     reals: Sequence[Reals],
-    data: Dataset | Recordings,
+    data: Dataset | Recordings | LabelledFrames,
     config: QatConfig = QatConfig(),  # noqa: B008 (frozen)
     *,
     resume: Path | None = None,
@@ -98,13 +98,13 @@ def fine_tune_network(
     """Fine-tune any integer network, and return the integers of its best epoch.
 
     `reals` are the real numbers, one a population, that are rounded to the integers of `network`. They are trained,
-    with the logarithms of the units. Connections, decays, shifts and formats stay as they are. `data` are images, or
-    recordings: frames as the simulators take them. Everything else is as for `fine_tune`.
+    with the logarithms of the units. Connections, decays, shifts and formats stay as they are. `data` are images,
+    recordings, or frames as the simulators take them. Everything else is as for `fine_tune`.
 
     Raises
     ------
     UserError
-        As for `fine_tune`; `reals` do not fit `network`, or are rounded to other integers; recordings are augmented.
+        As for `fine_tune`; `reals` do not fit `network`, or are rounded to other integers; frames are augmented.
     """
     module = IntegerGraph(network, reals)
     _check_fit(network, data, config)
@@ -119,7 +119,7 @@ def fine_tune_network(
     return _held(run, resume, on_epoch, progress, on_resume)
 
 
-def _check_fit(network: QuantizedNetwork, data: Dataset | Recordings, config: QatConfig) -> None:
+def _check_fit(network: QuantizedNetwork, data: Dataset | Recordings | LabelledFrames, config: QatConfig) -> None:
     """`UserError` unless the network can be trained on `data`."""
     classes, most = data.classes, network.classes
     require(classes <= most, "classes in the training set", classes, f"at most {most}, those of the network")
@@ -127,11 +127,15 @@ def _check_fit(network: QuantizedNetwork, data: Dataset | Recordings, config: Qa
         for given in network.inputs:
             frames_of_images(given, network.steps, data.images[:1])
         return
+    if isinstance(data, Recordings):
+        for given in network.inputs:
+            frames_of_recordings(given, network.steps, data.counts[:1])
+        return
     require(len(data.frames) == len(network.inputs), "recordings", len(data.frames), f"{len(network.inputs)} inputs")
     for given, values in zip(network.inputs, data.frames, strict=True):
         check_frames(given, values, network.steps, f"recordings of {given.name}")
-    for name in ("rotation", "shift", "flip"):
-        require(not getattr(config, name), name, getattr(config, name), "0 or False: recordings are not augmented")
+    for name in ("rotation", "shift", "flip", "drop", "jitter", "lag"):
+        require(not getattr(config, name), name, getattr(config, name), "0 or False: frames are not augmented")
 
 
 @dataclass(frozen=True)
@@ -139,7 +143,7 @@ class _Run:
     """What is trained, on what, and how; `settings` and `arrays` tell whose state a saved one is."""
 
     module: IntegerNetwork | IntegerGraph
-    data: Dataset | Recordings
+    data: Dataset | Recordings | LabelledFrames
     config: QatConfig
     settings: dict[str, Any]
     arrays: dict[str, Any]
@@ -170,10 +174,10 @@ def _trained(
     loss_function = loss_for(config.loss, run.counts, run.steps)
     if config.held_out is None:
         config = replace(config, held_out=usually_held_out(len(data)))
-    training, validation = split(data, config.held_out)  # type: ignore[arg-type]  # recordings are used as a data set
+    training, validation = split(data, config.held_out, config.held_out_group)
     per_epoch = len(training) // config.batch
     require(per_epoch >= 1, "batch", config.batch, f"at most the {len(training)} training images")
-    augment = Augment(config.rotation, config.shift, config.flip)
+    augment = augment_for(config, data)
     groups = [
         {"params": [p for name, p in module.named_parameters() if name.endswith("log_scale")], "lr": config.scale_lr},
         {"params": [p for name, p in module.named_parameters() if not name.endswith("log_scale")], "lr": config.lr},

@@ -10,6 +10,7 @@ from mutant_list_kit import KIT
 from mutant_list_model import MODEL
 from mutant_list_planning import PLANNING
 from mutant_list_quantize import QUANTIZE
+from mutant_list_recordings import RECORDINGS
 from mutant_list_sim import SIM
 from mutant_list_verify import VERIFY
 
@@ -20,6 +21,7 @@ MUTANTS = (
     *CONVERSION,
     *PLANNING,
     *QUANTIZE,
+    *RECORDINGS,
     *GRAPH,
     *IMPORTING,
     *KIT,

@@ -518,7 +518,7 @@ QUANTIZE = (
     ),
     Mutant(
         "labels below zero",
-        "quantize/recordings.py",
+        "quantize/labelled_frames.py",
         "int(self.labels.min()) >= 0",
         "True",
         "negative labels are accepted",

@@ -17,10 +17,10 @@ from gradrtl.model.data import Dataset, split
 from gradrtl.quantize.config import QatConfig
 from gradrtl.quantize.graph_ptq import weight_units
 from gradrtl.quantize.graph_rounding import GraphFormats, at_units, fold_graph, reals_of
+from gradrtl.quantize.labelled_frames import LabelledFrames
 from gradrtl.quantize.network import Connection, Input, QuantizedNetwork
 from gradrtl.quantize.qat import fine_tune_network
 from gradrtl.quantize.reals import Reals, of_integers
-from gradrtl.quantize.recordings import Recordings
 from gradrtl.sim import engine
 from gradrtl.steps.frames import frames_for
 
@@ -104,7 +104,7 @@ def counting() -> tuple[QuantizedNetwork, tuple[Reals, ...]]:
     return network, of_integers(network, [1 / 8, 1 / 8], [[1.0, 1.0, 1.0], [1.0]])
 
 
-def recordings(network: QuantizedNetwork) -> Recordings:
+def recordings(network: QuantizedNetwork) -> LabelledFrames:
     """The class is where the counts are, or how many spikes there are."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, 200).astype(np.int32)
@@ -112,7 +112,7 @@ def recordings(network: QuantizedNetwork) -> Recordings:
     counts = (
         rng.integers(0, 3, (200, 7, 4)).astype(np.uint8) + np.where(labels == 0, 5, 0).astype(np.uint8)[:, None, None]
     )
-    return Recordings((spikes, counts), labels)
+    return LabelledFrames((spikes, counts), labels)
 
 
 RECORDED = QatConfig(epochs=6, batch=20, lr=0.05, scale_lr=0.01, rotation=0, shift=0, held_out=60)
@@ -133,7 +133,7 @@ def refusals() -> list[tuple[str, dict[str, Any], QatConfig]]:
     whole = recordings(counting()[0])
     spikes, counts = whole.frames
     return [
-        ("rotation is 3.0, expected 0 or False: recordings are not augmented", {}, replace(RECORDED, rotation=3)),
+        ("rotation is 3.0, expected 0 or False: frames are not augmented", {}, replace(RECORDED, rotation=3)),
         ("flip is True, expected 0 or False", {}, replace(RECORDED, flip=True)),
         ("recordings is 1, expected 2 inputs", {"frames": (spikes,)}, RECORDED),
         ("recordings of left shape is", {"frames": (spikes[:, 1:], counts)}, RECORDED),
@@ -161,7 +161,7 @@ def test_recordings_are_checked() -> None:
         ("labels is negative", ((frames,), labels - 1)),
     ):
         with pytest.raises(UserError, match=message):
-            Recordings(*given)
+            LabelledFrames(*given)
 
 
 def test_images_of_another_shape_are_refused(start: Start, data: Dataset) -> None:

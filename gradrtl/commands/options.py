@@ -61,7 +61,7 @@ data_option = click.option(
     "folder",
     default="data/mnist",
     type=click.Path(path_type=Path),
-    help="Folder of the data set.",
+    help="Folder of the data set, or a file of recordings (docs/recordings.md).",
 )
 training_device_option = click.option(
     "--device", default="cpu", type=click.Choice(["cpu", "cuda", "auto"]), help="auto: a GPU if there is one."
@@ -85,12 +85,13 @@ data_set_option = click.option(
     "--data",
     "folder",
     type=click.Path(path_type=Path),
-    help="Folder of the data set. [default: data/mnist if it is there, or the images that come with the package]",
+    help="Folder of the data set, or a file of recordings. [default: data/mnist if it is there, or the images that "
+    "come with the package]",
 )
 frames_option = click.option(
     "--frames",
     type=click.Path(path_type=Path),
-    help="Frames of your own, instead of --data: a .npy, .npz or IDX file (docs/own-images.md).",
+    help="Frames of your own, instead of --data: a .npy, .npz or IDX file (docs/own-images.md), or recordings.",
 )
 labels_option = click.option(
     "--labels", type=click.Path(path_type=Path), help="Labels of the --frames: a .npy or IDX file."

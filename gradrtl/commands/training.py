@@ -1,4 +1,4 @@
-"""`gradrtl train` and `gradrtl quantize`: from images to an integer network."""
+"""`gradrtl train` and `gradrtl quantize`: from images or recordings to an integer network."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def train(network, layers, source, framework, changes, readout, device, folder, 
     decays are those of the file.
     """
     from ..model.architecture import read_description
-    from ..model.data import load
+    from ..model.sets import load
     from ..steps.train import accuracy_of, start_of
     from ..steps.train import train as run
 
@@ -143,7 +143,8 @@ def quantize(
     qat fine-tunes the integers, and resumes after an interruption; options from --epochs to --seed are for qat only.
     """
     from ..model.checkpoint import Checkpoint
-    from ..model.data import load
+    from ..model.recordings import fit
+    from ..model.sets import load
     from ..steps.frames import frames_for
     from ..steps.place import with_rates
     from ..steps.quantise import default_method, formats_for, judged, quantise
@@ -159,7 +160,7 @@ def quantize(
     if method != "qat":
         require(not given_only(given), "method", method, f"qat, for {', '.join(given_only(given))}")
     training, test = load(folder)
-    test.require_fit(trained.network.input_shape, trained.network.classes, "test set")
+    training, test = fit(training, trained.network, "training set"), fit(test, trained.network, "test set")
     say = speaker(output)
     resume = None
     if output != STDOUT:

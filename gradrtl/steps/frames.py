@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 
 from ..errors import UserError, require
-from ..model.data import LARGEST_LABEL, Dataset, load, read_images, read_labels
+from ..model import recordings
+from ..model.data import LARGEST_LABEL, Dataset, read_images, read_labels
+from ..model.recordings import AnyData, Recordings
+from ..model.sets import load
 from ..quantize.frames import flattened
-from ..quantize.images import frames_of_images
+from ..quantize.images import frames_of_images, frames_of_recordings
 from ..quantize.network import QuantizedNetwork
 from ..samples import IMAGES
 from ..sim.frames import check
@@ -22,12 +25,18 @@ DATA = Path("data/mnist")
 IDX = (b"\0\0", b"\x1f\x8b")  # starts of files: plain, gzipped
 
 
-def frames_for(network: QuantizedNetwork, data: Dataset) -> Any:
-    """Frames of a data set of images, uint8; `UserError` if the network needs others.
+def frames_for(network: QuantizedNetwork, data: AnyData) -> Any:
+    """Frames of a data set of images or recordings, uint8; `UserError` if the network needs others.
 
-    Those of an input are `quantize.images.frames_of_images`; of a network with several inputs, a tuple of these.
+    Those of an input are `quantize.images.frames_of_images` or `frames_of_recordings`; of a network with several
+    inputs, a tuple of these.
     """
-    found = tuple(frames_of_images(given, network.steps, data.images) for given in network.inputs)
+    found: tuple[Any, ...]
+    if isinstance(data, Recordings):
+        counts = data.fitted(network.steps).counts
+        found = tuple(frames_of_recordings(given, network.steps, counts) for given in network.inputs)
+    else:
+        found = tuple(frames_of_images(given, network.steps, data.images) for given in network.inputs)
     return found[0] if len(found) == 1 else found
 
 
@@ -57,7 +66,7 @@ def labelled_frames(network: QuantizedNetwork, chosen: Chosen | None = None) -> 
     Frames of a network with several inputs are a tuple. Raises `UserError` for what does not fit `network`.
     """
     chosen = chosen or Chosen()
-    if chosen.frames is None or chosen.frames.is_dir():
+    if chosen.frames is None or chosen.frames.is_dir() or _is_recordings(chosen.frames):
         require(chosen.labels is None, "labels", chosen.labels, f"not given beside {chosen.frames}, which has its own")
         test = images_in(chosen.frames or chosen.folder)
         test = test[: _count(chosen, len(test), "the test images", chosen.usual)]
@@ -72,6 +81,11 @@ def labelled_frames(network: QuantizedNetwork, chosen: Chosen | None = None) -> 
     return (cut if isinstance(found, tuple) else cut[0]), None if labels is None else labels[:count]
 
 
+def _is_recordings(path: Path) -> bool:
+    """Whether a .npz file is one of recordings, with labels of its own, and not one of arrays by input."""
+    return recordings.is_file(path) and recordings.is_kind(path)
+
+
 def number_of(frames: Any) -> int:
     """The number of frames, of one input or of several."""
     return len(frames[0] if isinstance(frames, tuple) else frames)
@@ -84,8 +98,8 @@ def _count(chosen: Chosen, whole: int, what: str, usual: int | None = None) -> i
     return chosen.images
 
 
-def images_in(folder: Path | None) -> Dataset:
-    """The test images in `folder`, or where `Chosen` looks for them."""
+def images_in(folder: Path | None) -> AnyData:
+    """The test images or recordings in `folder`, or where `Chosen` looks for them."""
     if folder is None and not DATA.is_dir():
         with np.load(IMAGES) as arrays:
             return Dataset(arrays["images"], arrays["labels"])

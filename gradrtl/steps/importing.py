@@ -18,10 +18,10 @@ from ..model.importing.graph import ImportedGraph, import_graph
 from ..model.importing.records import METADATA, Findings, Record
 from ..quantize.graph_rounding import GraphFormats
 from ..quantize.imported import Asked, quantize_imported
+from ..quantize.labelled_frames import LabelledFrames
 from ..quantize.network import PIXEL_BITS, QuantizedNetwork
 from ..quantize.nir_formats import Kept
 from ..quantize.nir_restored import restored
-from ..quantize.recordings import Recordings
 from ..sim import engine
 from ..sim.outcome import Outcome
 from .place import with_rates
@@ -182,7 +182,7 @@ def import_nir(
         rows, accuracy = _table(graph, network, judged, traces, outcome)
         frames = given.of(network)
         if tuning is not None and held_out is not None and given.labels is not None:
-            recordings = Recordings(frames, given.labels)
+            recordings = LabelledFrames(frames, given.labels)
             network = tuning.run(graph, wanted, formats, network, recordings, held_out)
             classes = engine.run(network, judged.of(network)).classes
             accuracy["fine-tuned"] = float((classes == judged.labels).mean())

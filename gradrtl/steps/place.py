@@ -17,7 +17,7 @@ import numpy as np
 
 from ..cache import remembered, sources
 from ..errors import UserError, require
-from ..model.data import load
+from ..model.sets import load
 from ..quantize.network import Conv, Population, QuantizedNetwork
 from ..quantize.placement import Placement
 from ..rtl import routes
@@ -242,7 +242,7 @@ def with_rates(network: QuantizedNetwork, frames: Frames) -> QuantizedNetwork:
 
 
 def training_frames(network: QuantizedNetwork, folder: Path) -> Frames:
-    """The training images in `folder` on which event rates are measured."""
+    """The training images or recordings in `folder` on which event rates are measured."""
     training, _ = load(folder)
     return frames_for(network, training[:RATE_IMAGES])
 

@@ -11,8 +11,8 @@ from typing import Any
 from ..errors import require
 from ..model.checkpoint import Checkpoint
 from ..model.config import TrainConfig
-from ..model.data import Dataset, split
 from ..model.graph import Graph
+from ..model.recordings import AnyData, split
 from ..quantize.fold import fold
 from ..quantize.graph_ptq import quantize_graph, weight_units
 from ..quantize.graph_rounding import GraphFormats, at_units, fold_graph, reals_of
@@ -41,7 +41,7 @@ def formats_for(checkpoint: Checkpoint, *, per_channel: bool, **given: Any) -> F
 def quantise(
     checkpoint: Checkpoint,
     formats: Formats | GraphFormats,
-    training: Dataset,
+    training: AnyData,
     method: str,
     *,
     connectivity: float | None = None,
@@ -97,7 +97,7 @@ def quantise(
     config = QatConfig.as_trained(checkpoint.config, **own)
     work = partial(tune, training, config, resume=resume, on_epoch=on_epoch, on_resume=on_resume)
     found: QuantizedNetwork = of_this_run(work, resume) if anew and resume is not None else work()
-    _check_claim(found, split(training, config.held_out)[1])
+    _check_claim(found, split(training, config.held_out, config.held_out_group)[1])
     return found
 
 
@@ -108,25 +108,25 @@ def _qat() -> ModuleType:
     return qat
 
 
-def _check_claim(found: QuantizedNetwork, held_out: Dataset) -> None:
+def _check_claim(found: QuantizedNetwork, held_out: AnyData) -> None:
     """What fine-tuning says of the network is what the engine finds: the two are the same arithmetic."""
     claimed, reached = found.notes["qat"]["validation"], accuracy(found, held_out)
     require(claimed == reached, "validation accuracy of the fine-tuned module", claimed, f"{reached}, the engine's")
 
 
-def _score(checkpoint: Checkpoint, training: Dataset) -> Callable[[QuantizedNetwork], float]:
+def _score(checkpoint: Checkpoint, training: AnyData) -> Callable[[QuantizedNetwork], float]:
     """What a search of the scales maximises: the accuracy on some of the images that were trained on."""
-    held_out = TrainConfig.from_json(checkpoint.config).held_out
-    some = split(training, held_out)[0][:SEARCH_IMAGES]
+    config = TrainConfig.from_json(checkpoint.config)
+    some = split(training, config.held_out, config.held_out_group)[0][:SEARCH_IMAGES]
     return lambda candidate: accuracy(candidate, some)
 
 
-def accuracy(network: QuantizedNetwork, data: Dataset) -> float:
+def accuracy(network: QuantizedNetwork, data: AnyData) -> float:
     """Fraction of `data` that the integer network classifies correctly."""
     return judged(network, data)[0]
 
 
-def judged(network: QuantizedNetwork, data: Dataset) -> tuple[float, list[str]]:
+def judged(network: QuantizedNetwork, data: AnyData) -> tuple[float, list[str]]:
     """`accuracy`, and notes on a network that has gone silent or answers one class."""
     made = engine.run(network, frames_for(network, data))
     notes = on_rates(network) + on_answers(made.classes, made.counts, data.labels)

@@ -1,4 +1,4 @@
-"""Training: from images to a sparse checkpoint."""
+"""Training: from images or recordings to a sparse checkpoint."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 from ..errors import require
 from ..model.checkpoint import Checkpoint
 from ..model.config import TrainConfig
-from ..model.data import Dataset
 from ..model.importing.graph import import_graph
 from ..model.importing.hdf5 import read
+from ..model.recordings import AnyData, fit
 from ..model.start import Start
 from .importing import convention_of
 
@@ -20,7 +20,7 @@ CHECKPOINTS = ".npz"  # suffix; any other file is one of NIR
 
 def train(
     config: TrainConfig,
-    data: tuple[Dataset, Dataset],
+    data: tuple[AnyData, AnyData],
     out: Path,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
     command: str = "",
@@ -38,13 +38,13 @@ def train(
     """
     from ..model.networks import network_of
     from ..model.resume import of_this_run
-    from ..model.train import RESUME_FILE, evaluate
+    from ..model.train import RESUME_FILE, description_for, evaluate
     from ..model.train import train as run
 
     training, test = data
-    description = config.description(training.shape)
-    training.require_fit(description.input_shape, description.classes, "training set")
-    test.require_fit(description.input_shape, description.classes, "test set")
+    description = description_for(config, training)
+    training = fit(training, description, "training set")
+    test = fit(test, description, "test set")
 
     def work() -> Checkpoint:
         return run(config, training, out, on_epoch, command=command, device=device, on_resume=on_resume, start=start)
@@ -79,10 +79,10 @@ def start_of(
     return Start.of_import(import_graph(record, convention), shape, steps, readout)
 
 
-def accuracy_of(start: Start, data: Dataset) -> float:
-    """The fraction of images that a trained network classifies correctly before training goes on."""
+def accuracy_of(start: Start, data: AnyData) -> float:
+    """The fraction of images or recordings that a trained network classifies correctly before training goes on."""
     from ..model.networks import network_of
     from ..model.train import evaluate
 
-    data.require_fit(start.network.input_shape, start.network.classes, "test set")
+    data = fit(data, start.network, "test set")
     return evaluate(network_of(Checkpoint(start.network, start.arrays)), data).accuracy

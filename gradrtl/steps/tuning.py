@@ -16,8 +16,8 @@ from ..quantize.config import QatConfig
 from ..quantize.graph_rounding import GraphFormats
 from ..quantize.imported import Asked
 from ..quantize.imported_reals import reals_of_imported
+from ..quantize.labelled_frames import LabelledFrames
 from ..quantize.network import QuantizedNetwork
-from ..quantize.recordings import Recordings
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Tuning:
         asked: Asked,
         formats: GraphFormats,
         network: QuantizedNetwork,
-        data: Recordings,
+        data: LabelledFrames,
         held_out: int,
     ) -> QuantizedNetwork:
         """`network`, the integers of the import, fine-tuned on `data` but for the last `held_out` frames.

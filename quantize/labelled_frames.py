@@ -12,7 +12,7 @@ from ..errors import require
 
 
 @dataclass(frozen=True)
-class Recordings:
+class LabelledFrames:
     """`frames` of each input, uint8 `[n, sources]` or `[n, steps, sources]` as the simulators take them, and `labels`.
 
     It can be used as a `model.data.Dataset`, whose `images` are then all frames side by side, `[n, values]`.
@@ -39,8 +39,8 @@ class Recordings:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, part: slice) -> Recordings:
-        return Recordings(tuple(values[part] for values in self.frames), self.labels[part])
+    def __getitem__(self, part: slice) -> LabelledFrames:
+        return LabelledFrames(tuple(values[part] for values in self.frames), self.labels[part])
 
     @cached_property
     def images(self) -> np.ndarray:
