@@ -115,12 +115,12 @@ def test_every_field_reaches_the_training(data: Path, tmp_path: Path) -> None:
         "epochs": 2, "dense": 0.5, "rewire": 1.0, "constant": 0.5, "batch": 30, "lr": 0.002, "alpha": 0.02, "p": 0.9,
         "output_alpha": 0.2, "margin": 40.0, "hidden": 0.5, "spike_cost": 0.1, "spread": 0.5, "rotation": 3.0,
         "shift": 0.1, "precision": "bfloat16", "steps": 3, "images": 60, "held_out": 15, "seed": 5,
-        "recipe": "gradr-quota", "connectivity": 0.4, "loss": "cross-entropy",
+        "recipe": "gradr-quota", "connectivity": 0.4, "loss": "cross-entropy", "drop": 0.1, "jitter": 1, "lag": 2,
     }  # fmt: skip
     options = [word for name, value in wanted.items() for word in (f"--{name.replace('_', '-')}", value)]
     gradrtl("train", "--layers", "30-8-4", "--flip", *options, "--data", data, "--out", tmp_path)
     made = Checkpoint.load(tmp_path / "checkpoint.npz")
-    assert made.config == wanted | {"network": "30-8-4", "flip": True}
+    assert made.config == wanted | {"network": "30-8-4", "flip": True, "held_out_group": None}
     assert made.network.steps == 3
 
 
@@ -166,7 +166,7 @@ def test_a_graph_is_quantised(data: Path, tmp_path: Path) -> None:
 def test_every_field_reaches_the_fine_tuning(data: Path, trained: Path, tmp_path: Path) -> None:
     wanted = {
         "epochs": 1, "lr": 0.002, "scale_lr": 0.003, "spike_cost": 0.1, "batch": 25, "rotation": 2.0, "shift": 0.1,
-        "held_out": 20, "seed": 3,
+        "held_out": 20, "seed": 3, "drop": 0.1, "jitter": 1, "lag": 2,
     }  # fmt: skip
     options = [word for name, value in wanted.items() for word in (f"--{name.replace('_', '-')}", value)]
     path = tmp_path / "network.npz"
