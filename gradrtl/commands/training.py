@@ -160,7 +160,7 @@ def quantize(
     if method != "qat":
         require(not given_only(given), "method", method, f"qat, for {', '.join(given_only(given))}")
     training, test = load(folder)
-    training, test = fit(training, trained.network, "training set"), fit(test, trained.network, "test set")
+    test, training = fit(test, trained.network, "test set"), fit(training, trained.network, "training set")
     say = speaker(output)
     resume = None
     if output != STDOUT:
