@@ -531,6 +531,13 @@ GRAPH = (
         "the last steps of a frame take longer than they do",
     ),
     Mutant(
+        "first tokens before reset",
+        "sim/timing/graph.py",
+        "RESET = 0  #",
+        "RESET = NEVER  #",
+        "a core that hears delayed sources alone is predicted to fire in no time",
+    ),
+    Mutant(
         "join without a register",
         "sim/timing/graph.py",
         "taken + JOIN, address)",

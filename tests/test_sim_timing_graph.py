@@ -71,6 +71,16 @@ def test_a_packet_waits_for_its_frame(kind, stalls):
     check(mapping.network, mapping, frames(mapping.network, 6, 3), stalls, 3)
 
 
+@pytest.mark.parametrize("loops", [0, 1, 6, 11])
+def test_first_tokens_wait_for_reset(loops):
+    """In frames of a step, a population that hears all a step late or later fires before any input comes."""
+    everything = Dense(np.ones((2, 2), np.int8))
+    ways = [Connection("ring", everything, 2, delay=1 + number % 3) for number in range(loops)]
+    inputs = Connection("input", weights(2, 1), 4, delay=1), *ways
+    made = QuantizedNetwork((Input((1,), kind="spikes"),), (population("ring", 2, *inputs),), steps=1)
+    check(made, map_network(made, Placement((1,))), np.ones((3, 1, 1), np.uint8), 0.0, 0)
+
+
 @pytest.mark.parametrize("spikes", range(13))
 def test_the_step_of_a_recurrent_core(spikes):
     """A latency, and `M`: as many cycles as the loop sends events, or as the scan has rows behind its first one.

@@ -19,6 +19,7 @@ TOKEN = -1  # the address of `pe.take`
 INPUT, LATE = -1, -2  # instead of an edge, of a port that hears the input; of one behind queue `i`, LATE - i
 NOBODY, READOUT = -1, -2  # instead of the core that an edge leads to; of the read-out `i`, READOUT - i
 UNKNOWN = 1 << 62  # when a credit comes back whose row has not been sent on
+RESET = 0  # the cycle from which on tokens are offered that nobody sent
 
 JOINED = record(
     [
@@ -432,7 +433,7 @@ def _hear(state, work, core, p, n, step):
     edge = state.edges[port.edge]
     sent = n * work.steps + step - edge.delay
     if sent < 0:
-        _enter(state, core, p, NEVER, TOKEN)
+        _enter(state, core, p, RESET, TOKEN)
         return
     rows = state.fires[edge.source].rows
     first_row = work.row[edge.sent] + sent * rows
@@ -460,7 +461,7 @@ def _hear_late(state, work, core, p, n, step):
     late = state.lates[LATE - port.edge]
     sent = n if work.held else n * work.steps + step - late.delay
     if sent < 0:
-        _enter(state, core, p, NEVER, TOKEN)
+        _enter(state, core, p, RESET, TOKEN)
         return
     begin, end = work.event[sent * work.input_rows], work.event[(sent + 1) * work.input_rows]
     if sent % work.steps >= work.steps - late.delay:
