@@ -60,6 +60,37 @@ INPUT_QUEUE = 2
 OUTPUT_QUEUE = 2
 BEATS_WAITING = 2
 
+# Front end for sound: from the last product's issue to the cycle in which all loudness can be read; in front of the
+# logarithms, and of the codes.
+FRONT_END_DRAIN = 2
+FRONT_END_SEEN = 1
+FRONT_END_FETCH = 1
+
+
+def front_end_sample(products: int) -> int:
+    """Cycles from one sample to the next within a step; `products`: of all filters."""
+    return 1 + products
+
+
+def front_end_filters(products: int) -> int:
+    """Cycles from a step's last sample to the first in which the loudness of its bands can be read."""
+    return front_end_sample(products) + FRONT_END_DRAIN
+
+
+def front_end_codes(bands: int) -> int:
+    """Cycles from then to that of the first source, if nothing stalls; the others and the mark follow."""
+    return FRONT_END_SEEN + bands + FRONT_END_FETCH
+
+
+def front_end_step_end(products: int, bands: int, sources: int) -> int:
+    """Cycles from a step's last sample to the offer of its mark on `m_axis`, if nothing stalls."""
+    return front_end_filters(products) + front_end_codes(bands) + sources + QUEUE
+
+
+def front_end_step(samples: int, products: int, bands: int, sources: int) -> int:
+    """Cycles from a step's first sample to that of the next, if nothing stalls."""
+    return (samples - 1) * front_end_sample(products) + front_end_step_end(products, bands, sources) + 1 - QUEUE
+
 
 def search_cycles(classes: int) -> int:
     """Cycles from the last token of a frame to the cycle before the first in which its packet is offered."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mutant import Mutant
 from mutant_list_conversion import CONVERSION
+from mutant_list_frontend import FRONT_END
 from mutant_list_graph import GRAPH
 from mutant_list_importing import IMPORTING
 from mutant_list_kit import KIT
@@ -23,6 +24,7 @@ MUTANTS = (
     *QUANTIZE,
     *RECORDINGS,
     *GRAPH,
+    *FRONT_END,
     *IMPORTING,
     *KIT,
     *SIM,
