@@ -144,7 +144,7 @@ class ReluNetwork(nn.Module):
             of = self.activation_of(name)
             if observe:
                 of.observe(total, exact=True)
-            outputs[name] = of(total)
+            outputs[name] = torch.relu(total) if observe else of(total)
             if layer_rates:
                 rates[name] = outputs[name] / of.threshold
         found = self._read(outputs[graph.readout.source])
@@ -210,7 +210,7 @@ class ReluNetwork(nn.Module):
 
     @torch.no_grad()
     def measure(self, batches: list[Tensor]) -> None:
-        """Take the largest activations on `batches` of images as thresholds, for the method `plain`."""
+        """Take the largest activations on `batches` of images as thresholds; nothing is cut off meanwhile."""
         for of in self.activations.values():
             assert isinstance(of, Activation)
             of.largest.zero_()
@@ -218,6 +218,9 @@ class ReluNetwork(nn.Module):
         self.eval()
         for images in batches:
             self(images, observe=True)
+        for of in self.activations.values():
+            if isinstance(of, Activation) and of.learnt is not None:
+                of.learnt.copy_(of.largest)
         self.train(was_training)
 
 

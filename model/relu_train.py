@@ -130,11 +130,13 @@ def train_relu(
     start: Checkpoint | None = None,
     teacher: Checkpoint | None = None,
     on_resume: Callable[[int], None] | None = None,
+    measured: bool = False,
 ) -> Trained:
     """Train on `data`, the training set, of which the last images are held out for validation.
 
     With `out`, the state is saved there after each epoch, and a run that finds one goes on from it. `start` and
     `teacher` are spiking networks converted from trained ones: the weights at the start, and what is distilled from.
+    If `measured`, thresholds start at the largest activations on the training images, not at those of `start`.
 
     Raises
     ------
@@ -142,7 +144,7 @@ def train_relu(
         The data, `start` or `teacher` do not fit; `out` cannot be written, is in use or holds the state of another run.
     """
     with nullcontext() if out is None else hold(out):
-        return _Run(config, data, out, device, start, teacher).complete(on_epoch, on_resume)
+        return _Run(config, data, out, device, start, teacher, measured).complete(on_epoch, on_resume)
 
 
 class _Run:
@@ -156,6 +158,7 @@ class _Run:
         device: str,
         start: Checkpoint | None,
         teacher: Checkpoint | None,
+        measured: bool = False,
     ) -> None:
         self.config, self.device = config, join(device).device
         keep_freed_memory(self.device)
@@ -166,7 +169,9 @@ class _Run:
         training, self.validation = split(data, config.held(len(data)))
         training = training[: config.images]
         self.per_epoch = len(training) // config.batch
-        require(self.per_epoch >= 1, "batch", config.batch, f"at most the {len(training)} training images")
+        trains = config.epochs + config.tune + config.threshold_epochs > 0
+        enough = self.per_epoch >= 1 or not trains
+        require(enough, "batch", config.batch, f"at most the {len(training)} training images")
         taught = (teacher is None) == (config.distil == 0)
         require(taught, "distil", config.distil, "0 without a teacher, above 0 with one")
         self.images = torch.from_numpy(training.images).to(self.device)
@@ -177,6 +182,8 @@ class _Run:
         if start is not None:
             self.network.load(start)
         self.network.to(self.device)
+        if measured:
+            self.network.measure(list(self.images.split(500)))
         self.teacher: ReluNetwork | None = None
         if teacher is not None:
             self.teacher = network_from(teacher, config.method, config.levels).to(self.device).eval()
@@ -186,7 +193,8 @@ class _Run:
         self.history: list[Row] = []
         self.state_file = None if out is None else out / RESUME_FILE
         given = {"start": start, "teacher": teacher}
-        others = {name: one.weights_digest for name, one in given.items() if one is not None}
+        others: dict[str, Any] = {name: one.weights_digest for name, one in given.items() if one is not None}
+        others |= {"measured": True} if measured else {}
         self.identity = resume.identity(
             config.to_json(), data.digest, "gradrtl.model", description=description.to_json(), **others
         )

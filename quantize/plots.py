@@ -37,7 +37,8 @@ def draw(
         figure, axes = pyplot.subplots(figsize=(6, 3.6), layout="constrained")
         for index, (name, points) in enumerate(curves.items()):
             style: dict[str, Any] = {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)]}
-            axes.plot(*zip(*sorted(points), strict=True), label=name, linewidth=1.6, markersize=5, **style)
+            label = f" {name}" if name.startswith("_") else name  # else it would not be in the legend
+            axes.plot(*zip(*sorted(points), strict=True), label=label, linewidth=1.6, markersize=5, **style)
         for name, level in (levels or {}).items():
             axes.axhline(level, color=INK, linewidth=1, linestyle="--", label=name)
         if logarithmic:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from test_commands_training import gradrtl, write
+from torch import nn
 
 from gradrtl.model.checkpoint import Checkpoint
+from gradrtl.model.data import load, split
+from gradrtl.model.relu_modules import of_module
 from gradrtl.quantize.network import QuantizedNetwork
 from gradrtl.steps.convert import ACCURACY, ERRORS, RATES
 
@@ -67,6 +71,62 @@ def test_figures_are_json_and_a_second_stage_starts_from_the_first(converted: Pa
     assert found["connectivity"] <= Checkpoint.load(first).census.connectivity
 
 
+def relu_module() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(36, 4)
+    ).eval()  # fmt: skip
+
+
+def test_a_state_dict_is_converted_without_training(data: Path, tmp_path: Path) -> None:
+    torch.save(relu_module().state_dict(), tmp_path / "weights.pt")
+    words = ("--from", tmp_path / "weights.pt", "--layers", "4C3-AP2-4", "--method", "plain", "--data", data)
+    result = gradrtl("convert", *words, "--out", tmp_path / "out", "--json", "-q")
+    made = Checkpoint.load(tmp_path / "out/checkpoint.npz")
+    figures = json.loads(result.stdout)
+    held_out = split(load(data)[0])[1]
+    with torch.no_grad():
+        classes = relu_module()(torch.from_numpy(held_out.images).float() / 255).numpy().argmax(axis=1)
+    assert figures["activations_accuracy"] == float((classes == held_out.labels).mean())
+    assert made.history == []
+    (hidden, _) = made.network.populations
+    assert (hidden.neuron.threshold, hidden.batch_norm) != (1.0, True)
+
+
+def test_a_module_goes_on_training_from_its_checkpoint(data: Path, tmp_path: Path) -> None:
+    of_module(relu_module(), (1, 6, 6)).save(tmp_path / "module.npz")
+    words = ("--from", tmp_path / "module.npz", "--epochs", 1, "--batch", 20, "--data", data)
+    result = gradrtl("convert", *words, "--out", tmp_path / "out")
+    assert f"starts from {tmp_path / 'module.npz'}, held-out accuracy" in result.output
+    assert len(Checkpoint.load(tmp_path / "out/checkpoint.npz").history) == 1
+    again = gradrtl("convert", *words, "--out", tmp_path / "out")
+    assert "resumes after epoch 1 of 1" in again.output
+    other = gradrtl("convert", *words[2:], "--layers", "4C3-AP2-4", "--out", tmp_path / "out", code=2)
+    assert "expected" in other.output
+
+
+def test_a_nir_file_of_neurons_that_integrate_and_fire(data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("h5py")
+    import nir_files
+
+    rng = np.random.default_rng(0)
+    first, last = rng.normal(0, 0.3, (8, 36)), rng.normal(0, 0.5, (4, 8))
+
+    nodes = {
+        "image": nir_files.given(36), "a": nir_files.node("Linear", weight=first),
+        "if": nir_files.integrate(np.full(8, 2.0)), "b": nir_files.node("Linear", weight=last),
+        "last": nir_files.integrate(np.full(4, 1.0)), "out": nir_files.taken(4),
+    }  # fmt: skip
+    path = nir_files.write(tmp_path / "if.nir", nir_files.graph(nodes, "image -> a -> if -> b -> last -> out"))
+    words = ("convert", "--method", "plain", "--data", data, "--out", tmp_path / "out", "--from", path)
+    result = gradrtl(*words, "--reset", "subtract", "--json", "-q")
+    held_out = split(load(data)[0])[1]
+    classes = (np.maximum(held_out.frames / 255 @ first.T, 0) / 2 @ last.T).argmax(axis=1)
+    assert json.loads(result.stdout)["activations_accuracy"] == float((classes == held_out.labels).mean())
+    hard = gradrtl(*words, code=2)
+    assert "population if reset is hard, expected soft" in hard.output
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -76,6 +136,12 @@ def test_figures_are_json_and_a_second_stage_starts_from_the_first(converted: Pa
         (("--layers", "4C3-4", "--distil", "0.5"), "distil is 0.5, expected 0 without a teacher"),
         (("--layers", "4C3-4", "--network", "mnist-mlp"), "layers is 4C3-4, expected not given beside --network"),
         (("--layers", "4C3-4", "--recipe", "magnitude"), "connectivity is None, expected a fraction"),
+        (("--layers", "4C3-4", "--reset", "subtract"), "reset is subtract, expected with --from, a NIR file"),
+        (("--from", "no.pt"), "network is None, expected --network or --layers beside no.pt"),
+        (("--from", "no.pt", "--layers", "4C3-4"), "weights is no.pt, expected a file"),
+        (("--from", "no.npz"), "checkpoint file no.npz: no such file"),
+        (("--from", "no.npz", "--layers", "4C3-4"), "network is 4C3-4, expected not given beside no.npz"),
+        (("--from", "no.pt", "--start", "no.npz", "--layers", "4C3-4"), "no.npz"),
     ],
 )
 def test_mistakes_are_told_in_a_line(words: tuple[str, ...], message: str, data: Path, tmp_path: Path) -> None:

@@ -9,7 +9,15 @@ import click
 from ..errors import require
 from ..files import check_writable
 from ..model.relu_config import ReluConfig
-from .options import data_option, given_only, setting_options, show_epoch, training_device_option, whole_command
+from .options import (
+    convention_options,
+    data_option,
+    given_only,
+    setting_options,
+    show_epoch,
+    training_device_option,
+    whole_command,
+)
 from .output import command, figures
 from .training import CHECKPOINT
 
@@ -19,6 +27,14 @@ from .training import CHECKPOINT
     "--network", help="Preset (mnist-mlp, mnist-conv, cifar10-small, ...) or JSON file.  [default: mnist-mlp]"
 )
 @click.option("--layers", help="Layers in place of a preset: 784-256-10, 32C3-AP2-64C3-AP2-10, ... (docs/training.md).")
+@click.option(
+    "--from",
+    "source",
+    type=click.Path(path_type=Path),
+    help="ReLU network that was trained elsewhere: a state dict (.pt, .pth; the layers by --network or --layers), a "
+    "NIR file, whose convention is told as for import, or a checkpoint (.npz). Then --epochs is 0 if not given.",
+)
+@convention_options("nir")
 @setting_options(ReluConfig, leave_out=("network",))
 @click.option("--start", type=click.Path(path_type=Path), help="Weights and thresholds of a converted checkpoint.")
 @click.option("--teacher", type=click.Path(path_type=Path), help="Converted checkpoint to distil from; see --distil.")
@@ -30,30 +46,45 @@ from .training import CHECKPOINT
     type=click.Path(path_type=Path),
     help="Folder of the run. An interrupted run resumes.",
 )
-def convert(network, layers, start, teacher, device, folder, out, **given) -> None:
+def convert(network, layers, source, framework, changes, start, teacher, device, folder, out, **given) -> None:
     """Train a network of activations and convert it to integrate-and-fire neurons; writes OUT/checkpoint.npz.
 
-    Held-out images show how close the firing rates come to the activations: a table, and plots in OUT.
+    With --from the network is one that was trained elsewhere; its thresholds start at its largest activations. Held-out
+    images show how close the firing rates come to the activations: a table, and plots in OUT.
     """
-    from ..model.architecture import read_description
+    from ..model.architecture import described, read_description
     from ..model.checkpoint import Checkpoint
     from ..model.data import load
+    from ..steps.convert import accuracy_of, start_from, table, write
     from ..steps.convert import convert as run
-    from ..steps.convert import table, write
 
     require(network is None or layers is None, "layers", layers, "not given beside --network")
     check_writable(out / CHECKPOINT)
     training, _ = load(folder)
     if network is not None and network.endswith(".json"):
         network = read_description(network, training.shape)
-    config = ReluConfig(**given_only(given | {"network": layers if network is None else network}))
-    total = config.epochs + config.tune
+    described_as = layers if network is None else network
     first, taught = (None if path is None else Checkpoint.load(path) for path in (start, teacher))
+    if source is None:
+        about = given_only({"framework": framework, **changes})
+        require(not about, ", ".join(about), ", ".join(map(str, about.values())), "with --from, a NIR file")
+    else:
+        require(start is None, "start", start, "not given beside --from")
+        shape, steps = training.shape, ReluConfig.steps if given["steps"] is None else given["steps"]
+        given_as = None if described_as is None else described(described_as)(shape)
+        first = start_from(source, given_as, shape, framework, changes, steps)
+        described_as = first.network
+        given["epochs"] = 0 if given["epochs"] is None else given["epochs"]
+    config = ReluConfig(**given_only(given | {"network": described_as}))
+    total = config.epochs + config.tune
+    if source is not None and first is not None:
+        click.echo(f"starts from {source}, held-out accuracy {100 * accuracy_of(first, config, training):.2f} %")
 
     def resumed(epochs: int) -> None:
         click.echo(f"resumes after epoch {epochs} of {total}", err=True)
 
-    made = run(config, training, out, show_epoch, whole_command(), device, first, taught, resumed)
+    measured = source is not None
+    made = run(config, training, out, show_epoch, whole_command(), device, first, taught, resumed, measured)
     made.checkpoint.save(out / CHECKPOINT)
     write(made.closeness, out)
     found = made.closeness

@@ -9,15 +9,20 @@ from typing import Any
 
 import matplotlib
 
+from ..errors import UserError, require
 from ..model.checkpoint import Checkpoint
 from ..model.conversion import Closeness
 from ..model.data import Dataset, split
+from ..model.description import Network
+from ..model.graph import Graph
 from ..model.relu_config import ReluConfig
 from ..quantize.plots import draw
+from .train import CHECKPOINTS, start_of
 
 matplotlib.use("Agg")
 
 BATCHES = {"cpu": 100, "cuda": 500}  # images that run at once where closeness is measured
+STATE_DICTS = (".pt", ".pth")
 ACCURACY, ERRORS, RATES = "accuracy.svg", "errors.svg", "rates.svg"  # in the folder of a conversion
 
 
@@ -39,6 +44,7 @@ def convert(
     start: Checkpoint | None = None,
     teacher: Checkpoint | None = None,
     on_resume: Callable[[int], None] | None = None,
+    measured: bool = False,
 ) -> Converted:
     """Train as `config` says on the training set, and convert.
 
@@ -48,11 +54,46 @@ def convert(
     from ..model.conversion import convert as converted
     from ..model.relu_train import train_relu
 
-    trained = train_relu(config, training, out, on_epoch, device, start, teacher, on_resume)
+    trained = train_relu(config, training, out, on_epoch, device, start, teacher, on_resume, measured)
     made = converted(trained, config, command)
     held_out = split(training, config.held(len(training)))[1]
     where = next(trained.network.parameters()).device
     return Converted(made, closeness(trained.network, made, held_out, batch=BATCHES[where.type], device=where))
+
+
+def start_from(
+    path: Path, description: Network | Graph | None, shape: tuple[int, ...], framework: str | None,
+    changes: dict[str, Any], steps: int,
+) -> Checkpoint:  # fmt: skip
+    """The ReLU network in a file: a state dict with the weights of `description`, a NIR file or a checkpoint.
+
+    `shape`, `framework`, `changes` and `steps` are those of `steps.train.start_of`.
+
+    Raises
+    ------
+    UserError
+        The file cannot be read, or has other layers, or neurons that are no ReLUs.
+    """
+    from ..model.relu_start import of_state_dict, started
+
+    if path.suffix in STATE_DICTS:
+        if description is None:
+            raise UserError.of("network", None, f"--network or --layers beside {path}, which has weights alone")
+        return of_state_dict(path, description)
+    require(
+        description is None, "network", getattr(description, "name", None), f"not given beside {path}, which has it"
+    )
+    is_checkpoint = path.suffix == CHECKPOINTS
+    start = start_of(path, shape, framework, changes, None if is_checkpoint else steps, None)
+    return started(start.network, start.arrays)
+
+
+def accuracy_of(start: Checkpoint, config: ReluConfig, training: Dataset) -> float:
+    """Of the ReLU network, before thresholds and levels: the fraction of held-out images that it classifies right."""
+    from ..model.relu import network_from
+    from ..model.relu_train import accuracy
+
+    return accuracy(network_from(start, "plain", config.levels), split(training, config.held(len(training)))[1], "cpu")
 
 
 def table(found: Closeness) -> str:
