@@ -156,7 +156,7 @@ class Host:
         """Results of `images`, in order, as they come; several are under way at a time.
 
         Frames as the engine takes them: uint8 `[n, sources]`, or `[n, steps, sources]` of an input that is new at each
-        step. Those of several inputs are side by side (`rtl.inputs.Inputs.stacked`).
+        step. Those of several inputs are side by side (`rtl.inputs.Inputs.packed`).
         """
         self.identity = self.identity or self.identify()
         size = self.identity.sources

@@ -28,7 +28,7 @@ from .readout import Readout, packet_layout
 from .routes import NOBODY
 from .routes import Port as RoutePort
 from .serialiser import Serialiser
-from .streams import beat_layout, event_layout
+from .streams import beat_layout, source_signature
 from .update import output_value_shape
 
 
@@ -37,11 +37,6 @@ def input_signature(mapping: Mapping) -> stream.Signature:
     if mapping.input.kind == "static":
         return stream.Signature(beat_layout(mapping.pixels_a_beat, unsigned_bits(mapping.beats - 1)))
     return source_signature(mapping)
-
-
-def source_signature(mapping: Mapping) -> stream.Signature:
-    """Stream of the input's events."""
-    return stream.Signature(event_layout(mapping.source_bits, unsigned(mapping.value_bits)))
 
 
 class Datapath(wiring.Component):
@@ -171,8 +166,9 @@ class Datapath(wiring.Component):
         mapping = self.mapping
         heard: list[wiring.PureInterface] = [port(cores[number], "events", 0) for number in mapping.listeners]
         for number, one in enumerate(mapping.late):
-            steps = 1 if mapping.input.kind == "static" else mapping.network.steps
-            heard_by = self._port(mapping.ports[one.target][one.port])
+            into = mapping.ports[one.target][one.port]
+            steps = 1 if into.edge.held else mapping.network.steps
+            heard_by = self._port(into)
             late = LateInput(heard_by.address_bits, heard_by.value, one.depth, one.delay, steps)
             m.submodules[f"late{number}"] = ResetInserter(self.abort)(late)
             wiring.connect(m, late.late, port(cores[one.target], "events", one.port))
@@ -189,7 +185,11 @@ class Datapath(wiring.Component):
             m.d.comb += [one.payload.eq(events.payload), one.valid.eq(events.valid & ready)]
 
     def _share(self, m: Module, events: wiring.PureInterface, heard: list[wiring.PureInterface]) -> None:
-        """Of several inputs, an event goes to those that hear its own, and a token to all, when all of them take it."""
+        """Of several inputs, an event goes to those that hear its own, and a token to all, when all of them take it.
+
+        With static inputs beside others, the token of their segment goes to those alone that hear static ones, and the
+        token of a step to the others.
+        """
         mapping = self.mapping
         ports = [mapping.ports[number][0] for number in mapping.listeners]
         ports += [mapping.ports[one.target][one.port] for one in mapping.late]
@@ -197,12 +197,17 @@ class Datapath(wiring.Component):
         free: list[Value] = []
         for number, (one, into) in enumerate(zip(heard, ports, strict=True)):
             assert into.given is not None
-            first, source = mapping.input.firsts[into.given], events.payload.source
+            own, source = mapping.input.ranges[into.given], events.payload.source
             concerns = Signal(name=f"concerns{number}")
+            known = (source >= own.start) & (source < own.stop)
+            if mapping.input.is_mixed:
+                concerned = Mux(events.payload.end, events.payload.held == into.edge.held, known)
+            else:
+                concerned = events.payload.end | known
             m.d.comb += [
-                concerns.eq(events.payload.end | ((source >= first) & (source < first + into.edge.sources))),
+                concerns.eq(concerned),
                 one.valid.eq(events.valid & ready & concerns),
-                one.payload.source.eq(source - first),
+                one.payload.source.eq(source - own.start),
                 *(one.payload[name].eq(events.payload[name]) for name in ("value", "end", "bad")),
             ]
             free.append(one.ready | ~concerns)
@@ -244,10 +249,10 @@ class Datapath(wiring.Component):
         """The bits of a pixel that its input has, the pixel of `lane` in the beat `index`."""
         given = self.mapping.input
         found = pixel >> given.inputs[0].dropped
-        for one, first in zip(given.inputs[1:], given.firsts[1:], strict=False):
+        for one, own in zip(given.inputs[1:], given.ranges[1:], strict=True):
             if any(one.dropped != other.dropped for other in given.inputs):
                 address = index * self.mapping.pixels_a_beat + lane
-                found = Mux(address >= first, pixel >> one.dropped, found)
+                found = Mux(address >= own.start, pixel >> one.dropped, found)
         return found
 
 

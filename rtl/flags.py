@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from .fifo import Queue
 from .mapping import Mapping
-from .streams import event_layout
+from .streams import source_signature
 
 LOOKED_UP = 4  # tokens at most between the event queue of a PE and its banks, or in a join
 
@@ -49,9 +49,9 @@ class Flags(wiring.Component):
         """`sums`: of `sums_i` of each read-out."""
         self.readouts = len(sums)
         self.steps = mapping.network.steps
-        self.tokens = 1 if mapping.input.kind == "static" else self.steps  # of a frame, at the input
+        self.tokens = mapping.segments  # of a frame, at the input
         self.depth = most_frames(mapping)
-        events = stream.Signature(event_layout(mapping.source_bits, unsigned(mapping.value_bits)))
+        events = source_signature(mapping)
         super().__init__(
             {"i": In(events), "o": Out(events)}
             | {f"sums{number or ''}_i": In(one) for number, one in enumerate(sums)}

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from amaranth.hdl import Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..bits import unsigned_bits
-from .frame_words import COUNT_BIT, MARK_BIT, SPIKE_BITS
+from .frame_words import COUNT_BIT, HELD_BIT, MARK_BIT, SPIKE_BITS
 from .mapping import Mapping
-from .streams import beat_layout, event_layout
+from .streams import beat_layout, source_layout
 
 
 def pixel_beat_layout(lanes: int) -> data.StructLayout:
@@ -25,6 +26,15 @@ def spike_beat_layout() -> data.StructLayout:
     On graded input the address has `COUNT_BIT` bits, and its count lies above it.
     """
     return data.StructLayout({"data": SPIKE_BITS, "last": 1})
+
+
+@dataclass(frozen=True)
+class Span:
+    """Addresses of one of several inputs: the one behind its last, the largest count, the low bits that counts lose."""
+
+    end: int
+    largest: int
+    dropped: int = 0
 
 
 class Framer(wiring.Component):
@@ -103,9 +113,13 @@ class SpikeFramer(wiring.Component):
 
     `count_bits` is None for spikes, whose beats have no count.
 
-    Ports: `beats` (`spike_beat_layout`), `events` (`event_layout`), `abort`, `short`, `long` as in `Framer`;
-    `short` also reports a dropped address. Latency 0, throughput one beat per cycle; each missing step costs
-    one cycle. Stalls: `events.ready` low.
+    With `held`, sources below that are of static inputs. They have a segment of their own before the steps, one token
+    more: no other source exists there, and none of them in a step. `HELD_BIT` of a mark says which of both has ended; a
+    mark that says the other one ends it all the same, and the frame is bad.
+
+    Ports: `beats` (`spike_beat_layout`), `events` (`source_layout`), `abort`, `short`, `long` as in `Framer`;
+    `short` also reports a dropped address and a wrong mark. Latency 0, throughput one beat per cycle; each missing step
+    costs one cycle. Stalls: `events.ready` low.
     """
 
     def __init__(
@@ -114,17 +128,19 @@ class SpikeFramer(wiring.Component):
         steps: int,
         address_bits: int,
         count_bits: int | None = None,
-        limits: Sequence[tuple[int, int]] = (),
+        spans: Sequence[Span] = (),
+        held: int = 0,
     ):
-        """`limits`: of several inputs, the address behind each one's last, and its largest count."""
-        self.limits = limits
+        """`spans`: of several inputs, in the order of their addresses."""
+        self.spans = tuple(spans)
+        self.held = held
         self.sources = sources
         self.steps = steps
         self.count_bits = count_bits
         super().__init__(
             {
                 "beats": In(stream.Signature(spike_beat_layout())),
-                "events": Out(stream.Signature(event_layout(address_bits, count_bits or 1))),
+                "events": Out(stream.Signature(source_layout(address_bits, count_bits or 1, held > 0))),
                 "abort": In(1),
                 "short": Out(1),
                 "long": Out(1),
@@ -133,7 +149,8 @@ class SpikeFramer(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        step = Signal(range(max(2, self.steps)), name="step")
+        segments = self.steps + (self.held > 0)
+        step = Signal(range(max(2, segments)), name="step")
         begun = Signal(name="begun")  # state: a packet has begun
         bad = Signal(name="bad")
         dropping = Signal(name="dropping")  # the rest of the packet is dropped
@@ -145,35 +162,43 @@ class SpikeFramer(wiring.Component):
         least = Signal(range(self.sources + 1), name="least")  # lowest valid address in this step
         exists = Signal(name="exists")
         belongs = Signal(name="belongs")
-        address, count, sends, fits = word[:MARK_BIT], Const(1), belongs, Const(1)  # it is an event; its count fits
+        address, value, sends, fits = word[:MARK_BIT], Const(1), belongs, Const(1)  # it is an event; its count fits
         if self.count_bits:
             address, count = word[:COUNT_BIT], word[COUNT_BIT:MARK_BIT]
             sends, fits = Signal(name="sends"), Signal(name="fits")
-            m.d.comb += [fits.eq(self._fits(address, count)), sends.eq(belongs & (count != 0))]
+            value = self._seen(address, count)
+            m.d.comb += [fits.eq(self._fits(address, count)), sends.eq(belongs & (value != 0))]
         known = exists & (address >= least)
         ends = Signal(name="ends")
         takes = Signal(name="takes")
         token = Signal(name="token")
+        flawed = bad | filling | ~(mark & last)
+        lacks = Mux(ends, last & ~(mark & final_step), ~belongs)
+        refused = ~ends & ~belongs
+        if self.held:
+            astray = Signal(name="astray")  # the mark of another segment
+            m.d.comb += [astray.eq(mark & (word[HELD_BIT] != (step == 0))), event.held.eq(step == 0)]
+            flawed, lacks, refused = flawed | astray, lacks | astray, refused | astray
         m.d.comb += [
-            final_step.eq(step == self.steps - 1),
+            final_step.eq(step == segments - 1),
             mark.eq(word[MARK_BIT]),
-            exists.eq(address < self.sources),
+            exists.eq(self._exists(address, step)),
             belongs.eq(known & fits if self.count_bits else known),
             ends.eq(mark | last),
             token.eq(filling | ends),
             event.end.eq(token),
             event.source.eq(Mux(token, 0, word)),
-            event["value"].eq(Mux(token, 0, count) if self.count_bits else ~token),
-            event.bad.eq(bad | filling | ~(mark & last)),
+            event["value"].eq(Mux(token, 0, value) if self.count_bits else ~token),
+            event.bad.eq(flawed),
             self.events.valid.eq(filling | (self.beats.valid & ~dropping & (ends | sends))),
             self.beats.ready.eq(~filling & (dropping | self.events.ready | ~(ends | sends))),
             takes.eq(self.beats.valid & self.beats.ready & ~dropping),
             self.long.eq(takes & mark & final_step & ~last),
-            self.short.eq(takes & Mux(ends, last & ~(mark & final_step), ~belongs)),
+            self.short.eq(takes & lacks),
         ]
         with m.If(takes):
             m.d.sync += begun.eq(~last)
-            with m.If(~ends & ~belongs):
+            with m.If(refused):
                 m.d.sync += bad.eq(1)
             with m.If(ends):
                 m.d.sync += least.eq(0)
@@ -195,12 +220,26 @@ class SpikeFramer(wiring.Component):
                 m.d.sync += dropping.eq(1)
         return m
 
+    def _exists(self, address: Value, step: Signal) -> Value:
+        """`address` is of a source of this segment."""
+        known = address < self.sources
+        return Mux(step == 0, address < self.held, known & (address >= self.held)) if self.held else known
+
     def _fits(self, address: Value, count: Value) -> Value:
         """The count is not too large for the input of the source at `address`."""
         assert self.count_bits is not None
-        if len(self.limits) < 2:
+        if len(self.spans) < 2:
             return count < 1 << self.count_bits
-        found: Value = count <= self.limits[-1][1]
-        for end, largest in reversed(self.limits[:-1]):
-            found = Mux(address < end, count <= largest, found)
+        found: Value = count <= self.spans[-1].largest
+        for span in reversed(self.spans[:-1]):
+            found = Mux(address < span.end, count <= span.largest, found)
+        return found
+
+    def _seen(self, address: Value, count: Value) -> Value:
+        """The bits of a count that the input of the source at `address` has."""
+        if not any(span.dropped for span in self.spans):
+            return count
+        found: Value = count >> self.spans[-1].dropped
+        for span in reversed(self.spans[:-1]):
+            found = Mux(address < span.end, count >> span.dropped, found)
         return found

@@ -18,7 +18,7 @@ from ..quantize.network import Dense, Input, IntNeuron, Layer, QuantizedNetwork
 from ..quantize.neuron import LeakKind, Reset
 from ..quantize.placement import Placement
 from .axilite import Response
-from .frame_words import COUNT_BIT, MARK_BIT, SPIKE_BITS
+from .frame_words import COUNT_BIT, HELD_BIT, MARK_BIT, SPIKE_BITS
 from .mapping import Mapping, map_network
 from .readout import WORD_BITS
 from .registers import registers
@@ -81,6 +81,16 @@ As frames of spikes, but a beat that is no mark has a count: its {COUNT_BIT} low
 {MARK_BIT - COUNT_BIT} bits from bit {COUNT_BIT} on say how many events the source has in this step. A count of 0 is no
 event; the largest is `2**bits - 1` of the network's input.
 
+## Frames of pixels beside events
+
+A network with static inputs beside others takes frames of graded events. Before the steps they have a segment of the
+static inputs:
+
+- Its words are pixels: an address, and from bit {COUNT_BIT} on the pixel, with all of its 8 bits. Pixels of 0 may be
+  left out.
+- Its mark has bit {HELD_BIT} at 1 as well as bit {MARK_BIT}; the marks of steps have it at 0.
+- Static inputs have the lowest addresses, then come the others, both in the order of the network.
+
 ## Result packets
 
 - Each frame gets one packet on `m_axis`, in the order of the frames.
@@ -97,6 +107,8 @@ event; the largest is `2**bits - 1` of the network's input.
 | `tlast` on an address instead of a mark | the address is dropped, and the step ends | 0 |
 | an address that does not exist, or is not above the one before it in its step | the address is dropped | 0 |
 | a count of more than `bits` bits | the event is dropped | 0 |
+| a pixel in a step, or an event before the steps | it is dropped | 0 |
+| a mark of a step where the pixels end, or the other way round | it ends the pixels, or the step | 0 |
 | too many beats or steps | the rest is dropped up to `tlast` | 1 |
 
 The next frame is computed correctly in every case.

@@ -104,6 +104,11 @@ class Mapping:
         return unsigned_bits(self.input.largest)
 
     @property
+    def segments(self) -> int:
+        """Tokens of a frame at the input."""
+        return self.input.segments(self.network.steps)
+
+    @property
     def listeners(self) -> tuple[int, ...]:
         """Cores that hear the input without a queue between, by their first ports."""
         return tuple(number for number, into in enumerate(self.ports) if into[0].direct)
@@ -159,7 +164,6 @@ def refusal(network: QuantizedNetwork) -> str | None:
     """Why there is no hardware for `network`, in one line; None if there is."""
     try:
         Inputs.of(network)
-        ports_of(network)
     except UserError as error:
         return str(error)
     return None
@@ -183,6 +187,7 @@ def map_network(
 
     Raises `UserError` for graphs that there is no hardware for: see `refusal`.
     """
+    Inputs.of(network)  # refuses what has no hardware
     ports = ports_of(network)
     numbers = range(len(network.populations))
     placement = placement or network.placement or (16, *[4] * (len(numbers) - 1))

@@ -17,9 +17,10 @@ SLIP), so after any noise the next END starts a new packet. The fields, lowest b
 | --- | --- | --- |
 | IDENTIFY (1) | none | `Identity`; from now on the board is in the session of this request |
 | LOAD (2) | memory (1), first address (2), up to LOAD_WORDS words of 16 bits | none: the words are in place |
-| FRAME (3) | a byte per pixel, row-major; or per step and source | of each read-out class and sums, 32-bit words |
+| FRAME (3) | a byte per pixel, row-major; then per step and source | of each read-out class and sums, 32-bit words |
 
-The pixels, or the sources of a step, of several inputs follow each other in the order of the network.
+The pixels, or the sources of a step, of several inputs follow each other in the order of the network. Pixels come once,
+whatever else has steps.
 
 Rules:
 

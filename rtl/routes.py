@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..quantize.network import Conv, Edge, Pool, QuantizedNetwork
-from .inputs import Inputs
 
 
 def least_rows(rows: int, delay: int, back: bool) -> int:
@@ -107,11 +106,9 @@ def ports_of(network: QuantizedNetwork) -> tuple[tuple[Port, ...], ...]:
     What is held for the frame comes first, then other inputs, then what is heard from earlier cores, in the order of a
     step, and what comes back is last: so nothing waits for what a core itself has to send (see `least_rows`).
 
-    Raises `UserError` for graphs that there is no hardware for.
     """
     place = {network.populations[number].name: turn for turn, number in enumerate(network.order)}
     index = network.graph.index
-    Inputs.of(network)
     names = [given.name for given in network.inputs]
     found = []
     for number, population in enumerate(network.populations):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import ShapeLike
-from amaranth.lib import data
+from amaranth.hdl import ShapeLike, unsigned
+from amaranth.lib import data, stream
+
+from .mapping import Mapping
 
 
 def event_layout(address_bits: int, value: ShapeLike) -> data.StructLayout:
@@ -13,6 +15,20 @@ def event_layout(address_bits: int, value: ShapeLike) -> data.StructLayout:
     `end` set the event is a token: source and value have no meaning, and `bad` says that the frame was malformed.
     """
     return data.StructLayout({"source": address_bits, "value": value, "end": 1, "bad": 1})
+
+
+def source_layout(address_bits: int, value: ShapeLike, is_mixed: bool) -> data.StructLayout:
+    """`event_layout` of what comes from a network's inputs.
+
+    If it has static inputs beside others (`is_mixed`), `held` says that an event or a token is of the static ones.
+    """
+    event = event_layout(address_bits, value)
+    return data.StructLayout(event.members | {"held": 1}) if is_mixed else event
+
+
+def source_signature(mapping: Mapping) -> stream.Signature:
+    """Stream of the inputs' events."""
+    return stream.Signature(source_layout(mapping.source_bits, unsigned(mapping.value_bits), mapping.input.is_mixed))
 
 
 def row_layout(row_bits: int, lanes: int, value: ShapeLike) -> data.StructLayout:

@@ -11,7 +11,8 @@ from ..bits import unsigned_bits
 from .axilite import AxiLite, Response, channels
 from .datapath import Datapath
 from .fifo import Queue
-from .framing import Framer, SpikeFramer, pixel_beat_layout, spike_beat_layout
+from .framing import Framer, Span, SpikeFramer, pixel_beat_layout, spike_beat_layout
+from .inputs import largest_sent
 from .latency import INPUT_QUEUE, OUTPUT_QUEUE
 from .mapping import Mapping
 from .readout import WORD_BITS
@@ -44,8 +45,9 @@ def port_members(mapping: Mapping) -> dict[str, wiring.Member]:
 def _spike_framer(mapping: Mapping) -> SpikeFramer:
     given = mapping.input
     counts = given.bits if given.kind == "graded" else None
-    limits = [(end, one.largest) for end, one in zip(given.firsts[1:], given.inputs, strict=True)]
-    return SpikeFramer(mapping.sources, mapping.network.steps, mapping.source_bits, counts, limits)
+    spans = [Span(own.stop, largest_sent(one), one.dropped) for one, own in given.by_address]
+    held = given.held_sources
+    return SpikeFramer(mapping.sources, mapping.network.steps, mapping.source_bits, counts, spans, held)
 
 
 class Accelerator(wiring.Component):

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..quantize.network import QuantizedNetwork
 from ..rtl.frame_words import event_words, pixel_words
+from ..rtl.inputs import Inputs
 from ..rtl.mapping import Mapping
 from .frames import Frames
 
 
 def most_beats(mapping: Mapping) -> int:
     """Input beats per frame; for spike input, the largest number possible."""
-    network = mapping.network
-    return mapping.beats if mapping.input.kind == "static" else network.steps * (mapping.sources + 1)
+    if mapping.input.kind == "static":
+        return mapping.beats
+    return mapping.input.values(mapping.network.steps) + mapping.segments
 
 
 def records_of(mapping: Mapping, frames: Frames, traces: list[np.ndarray]) -> bytes | memoryview:
@@ -23,7 +24,7 @@ def records_of(mapping: Mapping, frames: Frames, traces: list[np.ndarray]) -> by
     expected = [np.ascontiguousarray(array).reshape(count, -1).view(np.uint8) for array in traces]
     if mapping.input.kind == "static":
         return np.concatenate([_pixel_beats(mapping, frames), *expected], axis=1).data
-    beats = spike_beats(mapping.network, frames)
+    beats = spike_beats(mapping.input, frames)
     return b"".join(
         np.array([len(words), *words], dtype="<u8").tobytes() + b"".join(array[n].tobytes() for array in expected)
         for n, words in enumerate(beats)
@@ -34,7 +35,7 @@ def words_of(mapping: Mapping, frames: Frames) -> list[list[int]]:
     """The `s_axis_tdata` of each beat of each frame; TLAST is on the last."""
     stacked = mapping.input.stacked(frames)
     if mapping.input.kind != "static":
-        return [words.tolist() for words in spike_beats(mapping.network, stacked)]
+        return [words.tolist() for words in spike_beats(mapping.input, stacked)]
     return _pixel_beats(mapping, stacked).view("<u8")[:, 1:].tolist()
 
 
@@ -47,6 +48,6 @@ def _pixel_beats(mapping: Mapping, frames: np.ndarray) -> np.ndarray:
     return words.reshape(len(frames), -1)
 
 
-def spike_beats(network: QuantizedNetwork, frames: np.ndarray) -> list[np.ndarray]:
-    """Frames `[n, steps, sources]` as words: source addresses, graded ones with counts; an end mark after each step."""
-    return event_words(frames, any(given.kind == "graded" for given in network.inputs))
+def spike_beats(given: Inputs, frames: np.ndarray) -> list[np.ndarray]:
+    """Stacked frames `[n, segments, sources]` as words (`event_words`)."""
+    return event_words(frames, given.kind == "graded", given.dropped if given.is_mixed else None)

@@ -33,7 +33,7 @@ def events_of(mapping: Mapping, frames: Frames, trace: Trace) -> tuple[Events, .
     """Events of the input, then of every core: by each of its ways (`LayerMapping.outgoing`), for `Mapping.stream`.
 
     `frames` is what the engine ran (uint8), `trace` its spikes. Static input has one step of `beats` rows; spike
-    input has one row of addresses per step.
+    input has one row of addresses per step; of static inputs beside others, the pixels come in a step before these.
     """
     require(len(trace.spikes) == len(mapping.layers), "trace layers", len(trace.spikes), f"{len(mapping.layers)}")
     found = [_input_events(mapping, mapping.input.stacked(frames))]
@@ -56,7 +56,7 @@ def _input_events(mapping: Mapping, frames: np.ndarray) -> Events:
     given = mapping.input
     if given.kind != "static":
         sources = np.arange(frames.shape[2])[None, :]
-        return _packed(frames, sources, sources)
+        return _packed(given.seen(frames), sources, sources)
     lanes, beats = mapping.pixels_a_beat, mapping.beats
     slots = np.full(beats * lanes, -1, dtype=np.int64)
     slots[: frames.shape[1]] = np.arange(frames.shape[1])

@@ -209,7 +209,7 @@ def several(*kinds: str, steps: int = 4) -> QuantizedNetwork:
         Input(shape, max(1, bits[kind] - number), kind, name=name)
         for number, (shape, kind, name) in enumerate(zip(shapes, kinds, "xyz", strict=True))
     )
-    late = 0 if "static" in kinds else 1
+    late = [int(kind != "static") for kind in kinds]
     return QuantizedNetwork(
         inputs,
         (
@@ -217,19 +217,39 @@ def several(*kinds: str, steps: int = 4) -> QuantizedNetwork:
                 "a",
                 (2, 3, 3),
                 Connection("x", kernel(2, 1, seed=1), 4),
-                Connection("z", dense(18, 6, 2), 4, delay=2 * late),
+                Connection("z", dense(18, 6, 2), 4, delay=2 * late[2]),
                 Connection("b", dense(18, 4, 3), 4, delay=1),
                 threshold=30,
             ),
             population(
                 "b", 4, Connection("y", dense(4, 5, 4), 4, shift=1), Connection("z", dense(4, 6, 5), 4),
-                Connection("y", dense(4, 5, 6), 4, delay=late), threshold=40,
+                Connection("y", dense(4, 5, 6), 4, delay=late[1]), threshold=40,
             ),
             population(
                 "output", 3, Connection("a", dense(3, 18, 7), 4), Connection("b", dense(3, 4, 8), 4), threshold=20
             ),
         ),
         steps,
+    )  # fmt: skip
+
+
+def ahead(steps: int = 4) -> QuantizedNetwork:
+    """Pixels beside spikes: what hears the pixels alone is done with a frame before its spikes have come."""
+    return QuantizedNetwork(
+        (Input((6,), kind="spikes", name="spikes"), Input((1, 3, 3), 3, name="image")),
+        (
+            population("early", 5, Connection("image", dense(5, 9, 1), 4), threshold=20),
+            population(
+                "ring", 4, Connection("early", dense(4, 5, 2), 4, delay=1), Connection("spikes", dense(4, 6, 3), 4),
+                Connection("ring", dense(4, 4, 4), 4, delay=1), threshold=9,
+            ),
+            population(
+                "both", 3, Connection("ring", dense(3, 4, 5), 4), Connection("spikes", dense(3, 6, 6), 4, delay=1),
+                Connection("image", dense(3, 9, 7), 4, shift=1), threshold=30,
+            ),
+        ),
+        steps,
+        (Readout(source="both"), Readout(source="early")),
     )  # fmt: skip
 
 
@@ -273,6 +293,11 @@ GRAPHS = {
     "several static": several("static", "static", "static"),
     "several spikes": several("spikes", "spikes", "spikes"),
     "several graded": several("graded", "spikes", "graded"),
+    "pixels and counts": several("static", "graded", "spikes"),
+    "spikes and pixels": several("spikes", "static", "spikes"),
+    "pixels last": several("graded", "static", "static"),
+    "pixels for one step": several("static", "spikes", "static", steps=1),
+    "ahead": ahead(),
     "read twice": read("count", "membrane"),
     "read in all ways": read("largest", "count", "sum", "membrane"),
     "read of pixels": read("count", "sum", "count", kind="static", delay=0, steps=2),

@@ -629,15 +629,15 @@ MUTANTS = (
     Mutant(
         "wrong last mark passes",
         "rtl/framing.py",
-        "event.bad.eq(bad | filling | ~(mark & last))",
-        "event.bad.eq(bad | filling)",
+        "flawed = bad | filling | ~(mark & last)",
+        "flawed = bad | filling",
         "a packet of spikes that is too long is not flagged",
     ),
     Mutant(
         "one address too many",
         "rtl/framing.py",
-        "exists.eq(address < self.sources)",
-        "exists.eq(address <= self.sources)",
+        "known = address < self.sources",
+        "known = address <= self.sources",
         "<= for <: the first address that does not exist is let in",
     ),
     Mutant(
@@ -650,7 +650,7 @@ MUTANTS = (
     Mutant(
         "count of 0 is an event",
         "rtl/framing.py",
-        "sends.eq(belongs & (count != 0))",
+        "sends.eq(belongs & (value != 0))",
         "sends.eq(belongs)",
         "a count of 0 is sent on, and where counts have one bit it is a 1",
     ),
@@ -685,8 +685,8 @@ MUTANTS = (
     Mutant(
         "doubled address not flagged",
         "rtl/framing.py",
-        "with m.If(~ends & ~belongs):",
-        "with m.If(~ends & ~exists):",
+        "refused = ~ends & ~belongs",
+        "refused = ~ends & ~exists",
         "a doubled address is dropped without a flag",
     ),
     Mutant(

@@ -113,6 +113,12 @@ _FAULTS = {
     ),
     "rtl/frame_words.py": (
         ("end of step", "source == sources, 1 << MARK_BIT", "source == 0, 1 << MARK_BIT", "the mark of a step's end"),
+        (
+            "mark of a step for pixels",
+            "(step == 0) << HELD_BIT",
+            "(step < 0) << HELD_BIT",
+            "pixels end with the mark of a step",
+        ),
         ("counts missing", "if graded else 0", "if False else 0", "graded events are spikes"),
         ("pixels side by side", "-(-sources // pixels)", "sources // pixels", "no word for the last pixels"),
         ("frames in one", "np.arange(1, count)", "np.arange(2, count)", "words of two frames in one"),

@@ -175,6 +175,7 @@ UNITS = {
     "rtl/update.py": ("test_rtl_update.py", "test_rtl_graphs.py", "test_rtl_top.py", "test_rtl_random.py"),
     "rtl/parameters.py": ("test_rtl_mapping.py", "test_rtl_update.py", "test_rtl_random.py"),
     "rtl/join.py": ("test_rtl_join.py", "test_rtl_graphs.py", "test_sim_timing_graph.py", "formal/test_join.py"),
+    "rtl/inputs.py": ("test_rtl_inputs.py", "test_rtl_routes.py", "test_rtl_graphs.py"),
     "rtl/routes.py": ("test_rtl_routes.py", "test_rtl_graphs.py", "test_sim_timing_graph.py"),
     "rtl/gather.py": ("test_rtl_gather.py", "test_rtl_graphs.py"),
     "rtl/outputs.py": ("test_rtl_gather.py", "test_rtl_c_header.py"),

@@ -6,7 +6,7 @@ import numpy as np
 from amaranth.sim import Simulator
 
 from gradrtl.rtl.axilite import Response
-from gradrtl.rtl.frame_words import COUNT_BIT, MARK_BIT
+from gradrtl.rtl.frame_words import COUNT_BIT, HELD_BIT, MARK_BIT
 from gradrtl.rtl.mapping import Mapping
 from gradrtl.rtl.top import Accelerator
 
@@ -19,9 +19,10 @@ def beats_of(mapping: Mapping, frame: np.ndarray) -> list[Beat]:
     kind = mapping.input.kind
     if kind != "static":
         words = []
-        for step in frame.tolist():
-            shown = [(source, count if kind == "graded" else 0) for source, count in enumerate(step) if count]
-            words += [*(count << COUNT_BIT | source for source, count in shown), 1 << MARK_BIT]
+        for number, (segment, seen) in enumerate(zip(frame.tolist(), mapping.input.seen(frame).tolist(), strict=True)):
+            shown = [(source, segment[source] if kind == "graded" else 0) for source, bits in enumerate(seen) if bits]
+            held = mapping.input.is_mixed and number == 0
+            words += [*(count << COUNT_BIT | source for source, count in shown), 1 << MARK_BIT | held << HELD_BIT]
     else:
         lanes = mapping.pixels_a_beat
         padded = np.full(mapping.beats * lanes, 255, np.uint8)

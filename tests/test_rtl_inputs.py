@@ -10,14 +10,16 @@ from rtl_bench import Bench, beats_of
 
 from gradrtl.errors import UserError
 from gradrtl.quantize.network import Input
-from gradrtl.rtl.inputs import Inputs
+from gradrtl.rtl.inputs import Inputs, largest_sent
 from gradrtl.rtl.mapping import map_network
 from gradrtl.sim import reference
 
 
 def test_frames_side_by_side():
     given = Inputs((Input((2,), 3, name="x"), Input((1, 1, 3), 8, name="y")))
-    assert (given.firsts, given.sources, given.bits, given.kind) == ((0, 2, 5), 5, 8, "static")
+    assert (given.ranges, given.sources, given.bits, given.kind) == ((range(2), range(2, 5)), 5, 8, "static")
+    assert not given.is_mixed
+    assert (given.segments(7), given.values(7)) == (1, 5)
     stacked = given.stacked((np.array([[255, 31]], np.uint8), np.array([[1, 2, 255]], np.uint8)))
     assert stacked.tolist() == [[255, 31, 1, 2, 255]]
     assert given.seen(stacked).tolist() == [[7, 0, 1, 2, 255]]
@@ -31,9 +33,32 @@ def test_counts_where_one_input_has_them(kinds, expected):
     assert (given.kind, given.largest) == expected
 
 
-def test_pixels_beside_events_are_refused():
-    with pytest.raises(UserError, match="expected all static or none"):
-        Inputs((Input((2,), name="x"), Input((2,), kind="spikes", name="y")))
+def test_pixels_beside_events_are_a_segment_before_the_steps():
+    """Static inputs have the first addresses, wherever they are in the network."""
+    given = Inputs((Input((2,), kind="spikes", name="x"), Input((3,), 3, name="y"), Input((1,), 5, "graded", name="z")))
+    assert given.ranges == (range(3, 5), range(3), range(5, 6))
+    assert (given.is_mixed, given.kind, given.held_sources, given.sources, given.bits) == (True, "graded", 3, 6, 5)
+    assert (given.segments(2), given.values(2)) == (3, 3 + 2 * 3)
+    frames = (
+        np.array([[[1, 0], [0, 1]]], np.uint8),
+        np.array([[255, 31, 32]], np.uint8),
+        np.array([[[17], [31]]], np.uint8),
+    )
+    stacked = given.stacked(frames)
+    assert stacked.tolist() == [[[255, 31, 32, 0, 0, 0], [0, 0, 0, 1, 0, 17], [0, 0, 0, 0, 1, 31]]]
+    assert given.seen(stacked)[0, 0].tolist() == [7, 0, 1, 0, 0, 0]
+    assert given.packed(stacked).tolist() == [[255, 31, 32, 1, 0, 17, 0, 1, 31]]
+
+
+def test_a_pixel_may_be_sent_with_all_of_its_bits():
+    assert [largest_sent(Input((1,), 3, kind)) for kind in ("static", "graded")] == [255, 7]
+
+
+def test_more_sources_than_addresses_are_refused():
+    parts = tuple(Input((64, 256, 256), 2, "graded", name=name) for name in "xyz")
+    with pytest.raises(UserError, match="sources of all inputs is 12582912, expected at most 8388608 in hardware"):
+        Inputs(parts)
+    assert Inputs(parts[:2]).sources == 1 << 23
 
 
 @pytest.mark.parametrize(("source", "count", "bad"), [(8, 7, False), (9, 1, False), (9, 2, True), (14, 2, True)])

@@ -171,14 +171,22 @@ def two_inputs(*kinds: str) -> QuantizedNetwork:
 
 def test_sources_of_several_inputs_follow_each_other():
     made = map_network(two_inputs("spikes", "graded"), (1,))
-    assert (made.sources, made.input.kind, made.value_bits, made.input.firsts) == (10, "graded", 8, (0, 6, 10))
+    assert (made.sources, made.input.kind, made.value_bits, made.input.ranges) == (
+        10,
+        "graded",
+        8,
+        (range(6), range(6, 10)),
+    )
     assert made.listeners == (0,)
     assert made.late == (Late(0, 1, 0, 5),)
 
 
-def test_pixels_beside_events_are_refused():
-    with pytest.raises(UserError, match="expected all static or none, in hardware"):
-        map_network(two_inputs("static", "graded"), (1,))
+def test_pixels_are_heard_before_events_whatever_the_order_of_the_inputs():
+    for kinds in (("static", "graded"), ("graded", "static")):
+        made = map_network(two_inputs(*kinds), (1,))
+        assert [port.edge.held for port in made.ports[0]] == [True, False]
+        assert [late.delay for late in made.late] == [0]
+        assert (made.segments, made.layers[0].is_mixed) == (5, True)
 
 
 def test_where_neurons_sit_does_not_depend_on_what_comes_back():

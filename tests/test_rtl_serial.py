@@ -103,7 +103,7 @@ def result(outcome, index: int) -> bytes:
     return np.array(words, dtype="<i4").tobytes()
 
 
-@pytest.mark.parametrize("name", ["several static", "several graded", "read in all ways"])
+@pytest.mark.parametrize("name", ["several static", "several graded", "spikes and pixels", "ahead", "read in all ways"])
 def test_several_inputs_and_read_outs(name):
     """A value that its own input cannot have, though another could, makes a frame bad; the next is answered."""
     made = GRAPHS[name]
@@ -111,11 +111,12 @@ def test_several_inputs_and_read_outs(name):
     given = frames(made, 3, 1)
     expected = reference.run(made, given)
     words = mapping.output.packets(expected.decided, expected.counts).astype("<i4")
-    sent = [bytearray(one.tobytes()) for one in np.ascontiguousarray(mapping.input.stacked(given))]
+    sent = [bytearray(one.tobytes()) for one in mapping.input.packed(mapping.input.stacked(given))]
     damaged = []
-    if name == "several graded":
+    wrong = {"several graded": 9, "ahead": 9 + 5, "spikes and pixels": 5}.get(name)  # where spikes are expected
+    if wrong is not None:
         damaged = [bytearray(sent[0])]
-        damaged[0][made.inputs[0].shape[-1] ** 2] = 2  # a spike of the second input; 2 is a count of the first
+        damaged[0][wrong] = 2  # which would be a count or pixel of the first input
     pause = bytes([END]) * 150
     packets = [Packet(i, FRAME, bytes(one)).encode() for i, one in enumerate([*damaged, *sent])]
     answers = talk(mapping, pause.join([*packets, b""]), 1)

@@ -11,9 +11,18 @@ from amaranth.sim import Simulator
 from random_networks import Options, frames, network
 from rtl_bench import Beat, Bench, beats_of, lite_read, lite_write, offer
 
-from gradrtl.quantize.network import Dense, Input, IntNeuron, Layer, QuantizedNetwork, Readout
+from gradrtl.quantize.network import (
+    Connection,
+    Dense,
+    Input,
+    IntNeuron,
+    Layer,
+    Population,
+    QuantizedNetwork,
+    Readout,
+)
 from gradrtl.quantize.placement import Placement
-from gradrtl.rtl.frame_words import MARK_BIT
+from gradrtl.rtl.frame_words import COUNT_BIT, HELD_BIT, MARK_BIT
 from gradrtl.rtl.mapping import Mapping, map_network
 from gradrtl.rtl.registers import registers
 from gradrtl.rtl.top import Accelerator
@@ -117,10 +126,37 @@ SPIKES = {  # of two steps and three sources: addresses and marks of a packet, a
     "addresses after the last step": ([MARK, MARK, 1, 2], LONG),
 }
 PIXELS = {"good": ([1, 2, 3], 0), "short": ([1, 2], SHORT), "one beat": ([1], SHORT), "long": ([1, 2, 3, 4], LONG)}
-CASES = [(kind, name) for kind, cases in (("spikes", SPIKES), ("static", PIXELS)) for name in cases]
+PIXELS_MARK = MARK | 1 << HELD_BIT
+MIXED = {  # two pixels, of which three bits are seen, and two sources of spikes, for two steps
+    "good": (
+        [255 << COUNT_BIT, 32 << COUNT_BIT | 1, PIXELS_MARK, *(1 << COUNT_BIT | i for i in (2, 3)), MARK, MARK],
+        0,
+    ),
+    "nothing but marks": ([PIXELS_MARK, MARK, MARK], 0),
+    "bits of a pixel that are not seen": ([31 << COUNT_BIT, PIXELS_MARK, MARK, MARK], 0),
+    "pixel of 0": ([1, PIXELS_MARK, MARK, MARK], 0),
+    "pixel in a step": ([PIXELS_MARK, 1 << COUNT_BIT | 1, MARK, MARK], SHORT),
+    "spike before the steps": ([1 << COUNT_BIT | 2, PIXELS_MARK, MARK, MARK], SHORT),
+    "pixel twice": ([9 << COUNT_BIT, 9 << COUNT_BIT, PIXELS_MARK, MARK, MARK], SHORT),
+    "address unknown": ([PIXELS_MARK, 1 << COUNT_BIT | 4, MARK, MARK], SHORT),
+    "count too large": ([PIXELS_MARK, 2 << COUNT_BIT | 3, MARK, MARK], SHORT),
+    "mark of a step behind the pixels": ([MARK, MARK, MARK], SHORT),
+    "mark of the pixels behind a step": ([PIXELS_MARK, PIXELS_MARK, MARK], SHORT),
+    "mark of the pixels at the end": ([PIXELS_MARK, MARK, PIXELS_MARK], SHORT),
+    "pixels missing": ([MARK, MARK], SHORT),
+    "steps missing": ([PIXELS_MARK], SHORT),
+    "last beat among the pixels": ([9 << COUNT_BIT], SHORT),
+    "step too many": ([PIXELS_MARK, MARK, MARK, MARK], LONG),
+}
+PACKETS = {"spikes": SPIKES, "static": PIXELS, "mixed": MIXED}
+CASES = [(kind, name) for kind, cases in PACKETS.items() for name in cases]
 
 
-def three_sources(kind: str) -> Mapping:
+def few_sources(kind: str) -> Mapping:
+    if kind == "mixed":
+        inputs = Input((2,), kind="spikes", name="spikes"), Input((2,), 3, name="image")
+        heard = [Connection(name, Dense(np.array([[7, -8], [1, 2]], np.int8)), 4) for name in ("spikes", "image")]
+        return map_network(QuantizedNetwork(inputs, (Population("only", (2,), lif(4), 0, tuple(heard)),), 2), (1,))
     layer = Layer("only", (3,), Dense(np.array([[7, -8, 7], [1, 2, 3]], np.int8), np.zeros(2, np.int64)), lif(4), 4)
     return map_network(QuantizedNetwork.chain(Input((3,), kind=kind), (layer,), 2), Placement((1,), pixels_a_beat=1))
 
@@ -143,9 +179,9 @@ def in_simulator(dut: Accelerator, testbench) -> None:
 @pytest.mark.parametrize(("kind", "name"), CASES)
 def test_error_bits(kind, name):
     """The packet, then a good one; each bit alone, and cleared alone."""
-    cases = SPIKES if kind == "spikes" else PIXELS
+    cases = PACKETS[kind]
     words, bits = cases[name]
-    mapping = three_sources(kind)
+    mapping = few_sources(kind)
     dut, at = Accelerator(mapping), addresses(mapping)
 
     async def testbench(ctx):
@@ -162,12 +198,12 @@ def test_error_bits(kind, name):
     in_simulator(dut, testbench)
 
 
-@pytest.mark.parametrize("kind", ["spikes", "static"])
+@pytest.mark.parametrize("kind", PACKETS)
 def test_status_bits(kind):
     """Each bit alone, both, none. Bit 0: a packet waits; bit 1: a frame has begun and not ended."""
-    mapping = three_sources(kind)
+    mapping = few_sources(kind)
     dut, at = Accelerator(mapping), addresses(mapping)
-    beats = packet((SPIKES if kind == "spikes" else PIXELS)["good"][0])
+    beats = packet(PACKETS[kind]["good"][0])
 
     async def testbench(ctx):
         async def status() -> int:

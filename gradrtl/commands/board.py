@@ -130,7 +130,7 @@ def run(network: Path, port: str, wanted: Wanted, chosen: Chosen) -> None:
     with open_line(port, BAUD) as line:
         mapping = placed(found, wanted)
         given, labels = labelled_frames(found, chosen)
-        frames = mapping.input.stacked(given)
+        frames = mapping.input.packed(mapping.input.stacked(given))
         require_labels(found, labels)
         host = Host(line, BAUD, outputs=mapping.output)
         if host.identify() != identity(mapping):
@@ -143,20 +143,19 @@ def run(network: Path, port: str, wanted: Wanted, chosen: Chosen) -> None:
                 host.load(memories)
                 advance()
         decided = []
-        given = np.ascontiguousarray(mapping.input.stacked(frames))
-        for index, answer in enumerate(host.classify(given)):
+        for index, answer in enumerate(host.classify(np.ascontiguousarray(frames))):
             decided.append((answer.klass, *answer.others))
             told = ", ".join(map(str, decided[-1]))
             click.echo(f"image {index}: {told}" + ("" if labels is None else f" (label {labels[index]})"))
     classes = [first for first, *_ in decided]
     right = None if labels is None else int((np.array(classes) == labels).sum())
     figures(
-        images=len(given),
+        images=len(frames),
         right=right,
         classes=classes,
         readouts=Outputs.table(found),
         decided=decided,
         repeated=host.statistics.repeated,
     )
-    told = f"{len(given)} images" if right is None else f"{right} of {len(given)} right"
+    told = f"{len(frames)} images" if right is None else f"{right} of {len(frames)} right"
     click.echo(f"{told}; {host.statistics.repeated} packets repeated")

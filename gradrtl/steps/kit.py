@@ -14,6 +14,7 @@ from .. import __version__
 from ..errors import require
 from ..quantize.network import QuantizedNetwork
 from ..rtl.contents import split_memories
+from ..rtl.inputs import largest_sent
 from ..rtl.mapping import Mapping
 from ..rtl.registers import MAGIC, registers
 from ..rtl.verilog import generate
@@ -88,7 +89,9 @@ def facts(kit: Kit) -> dict[str, Any]:
         "frame_bytes": mapping.sources if static else None,
         "input": mapping.input.kind,
         "sources": mapping.sources,
-        "largest": mapping.input.largest,
+        "dropped": mapping.input.dropped.tolist() if mapping.input.is_mixed else None,
+        "segments": mapping.segments,
+        "largest": max(map(largest_sent, mapping.input.inputs)),
         "steps": kit.network.steps,
         "classes": kit.network.classes,
         "readouts": list(mapping.output.classes),

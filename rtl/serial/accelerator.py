@@ -24,7 +24,7 @@ def identity(mapping: Mapping) -> Identity:
     network = mapping.network
     return Identity(
         memories=len(image(mapping)),
-        sources=mapping.sources * (1 if mapping.input.kind == "static" else network.steps),
+        sources=mapping.input.values(network.steps),
         classes=mapping.output.words - 1,
         digest=bytes.fromhex(mapping.digest),
     )

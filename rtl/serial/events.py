@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from amaranth.hdl import Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 
-from ..datapath import source_signature
+from ...quantize.network import Input
+from ..inputs import largest_sent
 from ..mapping import Mapping
+from ..streams import source_signature
 from .receiver import payload_ports
 
 
 class EventAssembler(wiring.Component):
     """Payload bytes of a FRAME, one for each source and step, become events, with a token after each step.
+
+    The pixels of static inputs beside others are a segment of their own before the steps, with a token as well.
 
     A byte that is not 0 is an event with that value. A frame always has all its tokens. The last one waits until the
     END has told whether the frame is good, and says so: the result of a damaged frame is dropped. A frame also counts
@@ -36,7 +42,7 @@ class EventAssembler(wiring.Component):
 
     def __init__(self, mapping: Mapping):
         self.sources = mapping.sources
-        self.steps = mapping.network.steps
+        self.segments = mapping.segments
         self.input = mapping.input
         super().__init__(
             {
@@ -55,7 +61,7 @@ class EventAssembler(wiring.Component):
         spoilt = Signal(name="spoilt")  # from the byte that did not fit or came too early on
         token_due = Signal(name="token_due")
         source = Signal(range(max(2, self.sources)), name="source")
-        step = Signal(range(max(2, self.steps)), name="step")
+        step = Signal(range(max(2, self.segments)), name="step")
         free = Signal(name="free")
         fits = Signal(name="fits")
         last_source = Signal(name="last_source")
@@ -63,8 +69,8 @@ class EventAssembler(wiring.Component):
         m.d.comb += [
             free.eq(~self.events.valid | self.events.ready),
             fits.eq(free & ~token_due & ~spoilt & (self.payload <= self._largest(source))),
-            last_source.eq(source == self.sources - 1),
-            last_step.eq(step == self.steps - 1),
+            last_source.eq(source == self._last_source(step)),
+            last_step.eq(step == self.segments - 1),
             self.idle.eq(~opened & ~closing & ~self.events.valid),
         ]
         with m.If(self.events.ready):
@@ -74,15 +80,17 @@ class EventAssembler(wiring.Component):
         with m.If(opened & self.payload_valid):
             m.d.sync += begun.eq(1)
             with m.If(fits):
+                value = self._seen(source)
                 m.d.sync += [
-                    self.events.valid.eq(self.payload != 0),
+                    self.events.valid.eq(value != 0),
                     event.source.eq(source),
-                    event["value"].eq(self.payload),
+                    event["value"].eq(value),
                     event.end.eq(0),
                     source.eq(source + 1),
                 ]
                 with m.If(last_source):
-                    m.d.sync += [source.eq(0), token_due.eq(~last_step)]
+                    first_source = self.input.held_sources  # of a step
+                    m.d.sync += [source.eq(first_source), token_due.eq(~last_step)]
             with m.Else():
                 m.d.sync += spoilt.eq(1)
         with m.Elif(free & (token_due | closing)):
@@ -91,16 +99,34 @@ class EventAssembler(wiring.Component):
                 m.d.sync += closing.eq(0)
             with m.Else():
                 m.d.sync += step.eq(step + 1)
+        if self.input.is_mixed:
+            with m.If(free):
+                m.d.sync += event.held.eq(step == 0)
         with m.If(opened & self.end):
             m.d.sync += [opened.eq(0), closing.eq(begun), spoilt.eq(spoilt | ~self.good)]
         return m
 
     def _largest(self, source: Value) -> Value | int:
         """The largest value of `source`, in its own input."""
-        given = self.input
-        if len({one.largest for one in given.inputs}) == 1:
-            return given.largest
-        found: Value = Const(given.inputs[-1].largest)
-        for one, end in reversed([*zip(given.inputs[:-1], given.firsts[1:], strict=False)]):
-            found = Mux(source < end, one.largest, found)
+        if len({largest_sent(one) for one in self.input.inputs}) == 1:
+            return largest_sent(self.input.inputs[0])
+        return self._by_source(source, lambda one: Const(largest_sent(one)))
+
+    def _seen(self, source: Value) -> Value:
+        """The bits of the payload that the input of `source` has."""
+        if not any(one.dropped for one in self.input.inputs):
+            return self.payload
+        return self._by_source(source, lambda one: self.payload >> one.dropped)
+
+    def _by_source(self, source: Value, value: Callable[[Input], Value]) -> Value:
+        """The `value` of the input of `source`."""
+        *others, (last, _) = self.input.by_address
+        found = value(last)
+        for one, own in reversed(others):
+            found = Mux(source < own.stop, value(one), found)
         return found
+
+    def _last_source(self, step: Value) -> Value | int:
+        """The last source of the segment `step`."""
+        last = self.sources - 1
+        return Mux(step == 0, self.input.held_sources - 1, last) if self.input.is_mixed else last

@@ -42,12 +42,14 @@ PORTS = record(
         ("offset", np.int64),
         ("first", np.int64),  # source of the input, among those of all
         ("end", np.int64),  # and the one behind its last
+        ("held", np.int64),  # 1 for a static input
     ]
 )
 LATES = record(
     [
         ("first", np.int64),  # as of the port
         ("end", np.int64),
+        ("held", np.int64),
         ("delay", np.int64),
         ("depth", np.int64),
         ("entered", np.int64),  # in `times`: when its newest entries came,
@@ -94,8 +96,10 @@ class Sent(NamedTuple):
     """What the input and each core send, each of its ways: `counts` of rows uint32, and addresses one after another."""
 
     steps: int
-    held: bool
-    input_rows: int  # in a step
+    held: bool  # all inputs are static
+    mixed: bool  # some are: their segment comes before those of the steps
+    segments: int  # of the input, in a frame
+    input_rows: int  # in a segment
     counts: np.ndarray  # uint32
     row: np.ndarray  # int64: where those of each begin
     addresses: np.ndarray  # int32
@@ -116,6 +120,8 @@ def run(
     work = Sent(
         mapping.network.steps,
         mapping.input.kind == "static",
+        mapping.input.is_mixed,
+        events[0].counts.shape[1],
         events[0].counts.shape[2],
         rows,
         np.cumsum([0, *(sent.counts.size for sent in events[:-1])]),
@@ -213,12 +219,12 @@ def _target(mapping: Mapping, route: routes.Route) -> int:
     return NOBODY if route.target == routes.NOBODY else route.target
 
 
-def _range(mapping: Mapping, port: routes.Port) -> tuple[int, int]:
-    """The first source of what a port hears among those of all inputs, and the one behind its last."""
+def _range(mapping: Mapping, port: routes.Port) -> tuple[int, int, bool]:
+    """The first source of what a port hears among those of all inputs, the one behind its last, whether it is held."""
     if port.given is None:
-        return 0, 0
-    first, end = mapping.input.firsts[port.given : port.given + 2]
-    return first, end
+        return 0, 0, False
+    own = mapping.input.ranges[port.given]
+    return own.start, own.stop, port.edge.held
 
 
 @kernel(borrows=True)
@@ -229,12 +235,15 @@ def _run(state, work, apart, offered, drained, drains, out):
             times[source.taken] = _latest(state)
         beats = 0
         for step in range(work.steps):
-            if step == 0 or not work.held:
-                _open(state)
+            if step == 0 and (work.held or work.mixed):
+                _open(state, True)
+                if work.held:
+                    _pixels(state, work, n, offered)
+                else:
+                    beats = _segment(state, work, n, 0, True, offered, beats)
             if not work.held:
-                beats = _spikes(state, work, n, step, offered, beats)
-            elif step == 0:
-                _pixels(state, work, n, offered)
+                _open(state, False)
+                beats = _segment(state, work, n, step, False, offered, beats)
             for core in state.order:
                 _step(state, work, core, n, step)
         out[0, n], out[1, n] = times[source.first], times[source.taken]
@@ -254,11 +263,12 @@ def _latest(state):
 
 
 @kernel(borrows=True)
-def _open(state):
-    """Cores that hear the input wait for the bank that is filled next."""
+def _open(state, held):
+    """Cores that hear static inputs, or others, wait for the bank that is filled next."""
     for core in range(len(state.cores)):
         joined = state.cores[core]
-        if state.ports[joined.first_port].edge == INPUT:
+        port = state.ports[joined.first_port]
+        if port.edge == INPUT and port.held == held:
             released = fire.last_release(state.fires[core], state.times)
             if joined.held_ports:
                 released = state.times[joined.held_released]
@@ -289,36 +299,44 @@ def _earliest(state, core):
 
 
 @kernel(borrows=True)
-def _broadcast(state, work, offered, address, step):
-    """The cycle in which all that hear the input take an event or token that is offered from `offered` on."""
+def _concerns(port, address, held):
+    """Whether a port, or a queue in front of one, hears an event; or a token, of static inputs if `held`."""
+    if address == TOKEN:
+        return port.held == held
+    return port.first <= address < port.end
+
+
+@kernel(borrows=True)
+def _broadcast(state, work, offered, address, step, held):
+    """The cycle in which all that hear it take an event or token that is offered from `offered` on."""
     taken = offered
     for core in range(len(state.cores)):
         port = state.ports[state.cores[core].first_port]
-        if port.edge == INPUT and (address == TOKEN or port.first <= address < port.end):
+        if port.edge == INPUT and _concerns(port, address, held):
             taken = max(taken, _earliest(state, core))
     for i in range(len(state.lates)):
         late = state.lates[i]
-        if address != TOKEN and not late.first <= address < late.end:
-            continue
-        taken = max(taken, state.times[late.left + late.written % late.depth] + QUEUE_FREED)
+        if _concerns(late, address, held):
+            taken = max(taken, state.times[late.left + late.written % late.depth] + QUEUE_FREED)
     for core in range(len(state.cores)):
         port = state.ports[state.cores[core].first_port]
-        if port.edge == INPUT and (address == TOKEN or port.first <= address < port.end):
+        if port.edge == INPUT and _concerns(port, address, held):
             _enter(state, core, 0, taken, address if address == TOKEN else address - port.first)
     for i in range(len(state.lates)):
         late = state.lates[i]
-        heard = late.first <= address < late.end and step < work.steps - late.delay
-        if address == TOKEN or heard:
+        if _concerns(late, address, held) and (address == TOKEN or step < work.steps - late.delay):
             state.times[late.entered + late.written % late.depth] = taken
             late.written += 1
     return taken
 
 
 @kernel(borrows=True)
-def _spikes(state, work, n, step, offered, beats):
-    """A step of spikes: each, and the mark, is a beat. Returns the beats of the frame so far."""
+def _segment(state, work, n, step, held, offered, beats):
+    """A step of events, or the pixels before the first one: each, and the mark, is a beat. Returns the beats of the
+    frame so far.
+    """
     times, source = state.times, state.framer[0]
-    row = n * work.steps + step
+    row = n * work.segments + (0 if held else work.mixed + step)
     begin, end = work.event[row], work.event[row + 1]
     for i in range(begin, end + 1):
         beat = framer.take(source, times, offered[n, beats] if len(offered) else NEVER)
@@ -326,7 +344,7 @@ def _spikes(state, work, n, step, offered, beats):
             times[source.first] = beat
         beats += 1
         address = np.int64(work.addresses[i]) if i < end else TOKEN
-        state.flag[0] = _broadcast(state, work, framer.offer(source, times, beat), address, step)
+        state.flag[0] = _broadcast(state, work, framer.offer(source, times, beat), address, step, held)
         framer.pass_on(source, times, state.flag[0])
     return beats
 
@@ -349,9 +367,9 @@ def _pixels(state, work, n, offered):
             serialiser.leave_queue(line, times, loaded)
             at = loaded + LOADED
             for i in range(begin, end):
-                at = _broadcast(state, work, at, np.int64(work.addresses[i]), 0) + INTERVAL
+                at = _broadcast(state, work, at, np.int64(work.addresses[i]), 0, True) + INTERVAL
             if ends:
-                state.flag[0] = _broadcast(state, work, at, TOKEN, 0)
+                state.flag[0] = _broadcast(state, work, at, TOKEN, 0, True)
                 at = state.flag[0] + INTERVAL
             finished = at - INTERVAL
         framer.pass_on(source, times, passed)
@@ -459,12 +477,14 @@ def _hear_late(state, work, core, p, n, step):
     times = state.times
     port = state.ports[state.cores[core].first_port + p]
     late = state.lates[LATE - port.edge]
-    sent = n if work.held else n * work.steps + step - late.delay
+    sent = n * work.steps + step - late.delay
     if sent < 0:
         _enter(state, core, p, RESET, TOKEN)
         return
-    begin, end = work.event[sent * work.input_rows], work.event[(sent + 1) * work.input_rows]
-    if sent % work.steps >= work.steps - late.delay:
+    frame, sent_step = sent // work.steps, sent % work.steps
+    first_row = (frame * work.segments + (0 if late.held else work.mixed + sent_step)) * work.input_rows
+    begin, end = work.event[first_row], work.event[first_row + work.input_rows]
+    if sent_step >= work.steps - late.delay:
         end = begin
     finished = times[late.finished]
     for i in range(begin, end + 1):

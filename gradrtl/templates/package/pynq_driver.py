@@ -69,7 +69,7 @@ class Accelerator:
 
     def classify(self, frames: np.ndarray, patience: float = PATIENCE) -> Result:
         """Results of frames, uint8: `[n, sources]` of pixels, `[n, steps, sources]` of events; several inputs side by
-        side. While one frame is computed, the next one is sent.
+        side, static ones first. With pixels beside events `[n, 1 + steps, sources]`, the pixels in front. While one frame is computed, the next one is sent.
 
         `ValueError`: wrong frames. `RuntimeError`: the accelerator calls a frame malformed, or does not answer.
         """
@@ -103,7 +103,7 @@ class Accelerator:
 
 
 def _checked(frames: np.ndarray) -> np.ndarray:
-    size = (FACTS["sources"],) if FACTS["input"] == "static" else (FACTS["steps"], FACTS["sources"])
+    size = (FACTS["sources"],) if FACTS["input"] == "static" else (FACTS["segments"], FACTS["sources"])
     if frames.dtype != np.uint8:
         raise ValueError(f"frames dtype is {frames.dtype}, expected uint8")
     if frames.shape[1:] != size or len(frames) == 0:
@@ -118,7 +118,8 @@ def _bytes_of(frames: np.ndarray) -> list[np.ndarray]:
     """The bytes of each frame's words."""
     if FACTS["input"] == "static":
         return list(pixel_words(frames, FACTS["beat_bytes"]).reshape(len(frames), -1))
-    return [words.view(np.uint8) for words in event_words(frames, FACTS["input"] == "graded")]
+    dropped = None if FACTS["dropped"] is None else np.array(FACTS["dropped"], np.uint8)
+    return [words.view(np.uint8) for words in event_words(frames, FACTS["input"] == "graded", dropped)]
 
 
 def _wait(channel: Any, patience: float, failure: str) -> None:
