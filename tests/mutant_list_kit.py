@@ -106,7 +106,12 @@ _FAULTS = {
         ("any network", 'if digest != FACTS["digest"]:', "if False:", "a bitstream of another network"),
         ("errors unseen", "        if errors:", "        if False:", "malformed frames are not told"),
         ("old errors", '["registers"]["errors"], 3)', '["registers"]["errors"], 0)', "errors of earlier frames"),
-        ("graded as spikes", '(frames, FACTS["input"] == "graded")', "(frames, False)", "counts are lost"),
+        (
+            "graded as spikes",
+            '(frames, FACTS["input"] == "graded", dropped)',
+            "(frames, False, dropped)",
+            "counts are lost",
+        ),
         ("whole buffer", "transfer(buffer, nbytes=len(data))", "transfer(buffer)", "rests of longer frames are sent"),
         ("memory kept", "            buffer.freebuffer()\n", "", "contiguous memory runs out"),
         ("no end", "if time.monotonic() > deadline:", "if False:", "it waits for ever"),

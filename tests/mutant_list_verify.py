@@ -117,7 +117,7 @@ _FAULTS = {
             "mark of a step for pixels",
             "(step == 0) << HELD_BIT",
             "(step < 0) << HELD_BIT",
-            "pixels end with the mark of a step",
+            "the pixels' mark",
         ),
         ("counts missing", "if graded else 0", "if False else 0", "graded events are spikes"),
         ("pixels side by side", "-(-sources // pixels)", "sources // pixels", "no word for the last pixels"),

@@ -69,7 +69,8 @@ class Accelerator:
 
     def classify(self, frames: np.ndarray, patience: float = PATIENCE) -> Result:
         """Results of frames, uint8: `[n, sources]` of pixels, `[n, steps, sources]` of events; several inputs side by
-        side, static ones first. With pixels beside events `[n, 1 + steps, sources]`, the pixels in front. While one frame is computed, the next one is sent.
+        side, static ones first. With pixels beside events `[n, 1 + steps, sources]`, the pixels in
+        front. While one frame is computed, the next one is sent.
 
         `ValueError`: wrong frames. `RuntimeError`: the accelerator calls a frame malformed, or does not answer.
         """
