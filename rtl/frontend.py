@@ -18,7 +18,8 @@ from ..bits import lane_bits, unsigned_bits
 from ..quantize.frontend import SAMPLE_BITS, TAPS, FrontEnd
 from . import latency
 from .fifo import Queue
-from .framing import COUNT_BIT, MARK_BIT, SPIKE_BITS, spike_beat_layout
+from .frame_words import COUNT_BIT, MARK_BIT, SPIKE_BITS
+from .framing import spike_beat_layout
 from .memory import read_port, write_port
 from .verilog import converted, no_collection
 

@@ -12,9 +12,9 @@ import numpy as np
 from ..errors import RtlFault
 from ..quantize.frontend import FrontEnd
 from ..rtl import latency
+from ..rtl.frame_words import MARK_BIT, event_words
 from ..rtl.frontend import TOP, generate
 from . import toolchain
-from .beats import COUNT, END_OF_STEP
 from .confinement import template
 
 PORTS = {
@@ -36,17 +36,13 @@ class Heard:
     @property
     def marks(self) -> np.ndarray:
         """The beats that end steps."""
-        return self.beats[self.beats["data"] == END_OF_STEP]
+        return self.beats[self.beats["data"] == 1 << MARK_BIT]
 
 
 def beats_of(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """`data` uint32 and `last` of the beats of a recording's counts, `[steps, ...]`, as the front end sends them."""
-    flat = counts.reshape(len(counts), -1)
-    marked = np.concatenate([flat, np.ones((len(flat), 1), np.uint8)], axis=1)
-    step, source = np.nonzero(marked)
-    is_mark = source == flat.shape[1]
-    data = np.where(is_mark, END_OF_STEP, marked[step, source].astype(np.int64) * COUNT + source)
-    return data.astype(np.uint32), is_mark & (step == len(counts) - 1)
+    (data,) = event_words(counts.reshape(1, len(counts), -1).astype(np.uint8), True)
+    return data, np.arange(len(data)) == len(data) - 1
 
 
 def build(settings: FrontEnd, *, cache: str | Path | None = None, quick: bool = False) -> Path:

@@ -155,8 +155,8 @@ FRONT_END = (
     Mutant(
         "end mark of the wrong step",
         "sim/compiled_frontend.py",
-        "(step == len(counts) - 1)",
-        "(step == 0)",
+        "== len(data) - 1",
+        "== 0",
         "the expected beats have another last one",
     ),
 )
