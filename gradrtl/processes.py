@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import shlex
@@ -22,10 +21,3 @@ def ending_with_parent(command: list[str]) -> list[str]:
     """`command` so that it ends when the thread that starts it does. It starts 20 ms later."""
     _log.info("runs %s", shlex.join(command))
     return [sys.executable, "-I", "-S", "-c", _FIRST, str(os.getpid()), *command]
-
-
-def end_with_parent(parent: int) -> None:
-    """Makes this process, a worker of process `parent`, end with it: an initialiser for pools."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)

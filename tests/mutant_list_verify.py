@@ -35,11 +35,67 @@ _FAULTS = {
     ),
     "gradrtl/steps/explore.py": (
         ("points of older sources", ' | {"made from": self.made_from}', "", "figures of other data or sources"),
+        ("figures of a worker", "keep=_remember, ", "", "what a worker elsewhere has found is measured again"),
     ),
     "gradrtl/locks.py": (
         ("shared lock", "fcntl.LOCK_EX | (0 if wait", "fcntl.LOCK_SH | (0 if wait", "two runs in one folder"),
         ("owner unnamed", "os.write(locked, str(os.getpid()).encode())", "pass", "who holds the folder is not told"),
         ("lock of a removed file", "if os.path.samestat(os.fstat(file), os.stat(path)):", "if True:", "two holders"),
+    ),
+    "gradrtl/store.py": (
+        (
+            "two results of one",
+            "            if key in self.lines:\n                return False\n",
+            "",
+            "a result is kept twice",
+        ),
+        ("half a line stays", "os.ftruncate(self._file, self._end + len(whole))", "pass", "a line in two halves"),
+        ("results of any sources", "if sources != self.sources:", "if False:", "results of older sources count"),
+        (
+            "claims of the process",
+            "else fcntl.F_OFD_SETLK,",
+            "else fcntl.F_SETLK,",
+            "a claim is lost when the file is read",
+        ),
+        (
+            "claimed after the end",
+            "        if key in self.lines:\n            self.release(key)\n            return False\n",
+            "",
+            "done again",
+        ),
+    ),
+    "gradrtl/cluster.py": (
+        ("no claims", "not self.store.claim(key)", "False", "two processes do the same task"),
+        ("begun too late", "time.monotonic() >= self.deadline", "False", "tasks are begun after the deadline"),
+        ("batch for ever", "self._alone.update(keys)", "pass", "a batch that ends its workers is tried for ever"),
+        ("failures untold", "self.failed += keys", "pass", "a task without a result is not named"),
+        (
+            "claims stay",
+            "                self.store.release(key)\n",
+            "                pass\n",
+            "a failed task stays claimed",
+        ),
+        ("nothing of others", "for result in pending.news():", "for result in ():", "others' results are not told"),
+    ),
+    "gradrtl/workers.py": (
+        (
+            "any sources",
+            "_compare(worker.address, about(code, worker), expected)",
+            "pass",
+            "late workers are not checked",
+        ),
+        (
+            "one death",
+            '"distributed.scheduler.allowed-failures": ATTEMPTS - 1',
+            '"distributed.scheduler.allowed-failures": 0',
+            "a task whose worker was killed has no result",
+        ),
+        (
+            "workers interrupted",
+            "signal.signal(signal.SIGINT, signal.SIG_IGN)",
+            "pass",
+            "Ctrl-C ends workers as they compute",
+        ),
     ),
     "gradrtl/processes.py": (
         ("lives on", "prctl({PR_SET_PDEATHSIG}, {int(signal.SIGKILL)})", "prctl({PR_SET_PDEATHSIG}, 0)", "an orphan"),

@@ -20,11 +20,14 @@ FOUNDATIONS = (
     "arrays",
     "bits",
     "cache",
+    "cluster",
     "compiled",
     "checks",
     "files",
     "locks",
     "processes",
+    "store",
+    "workers",
 )
 # What each room may import, itself aside.
 ARROWS = {

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import csv
 import gzip
+import re
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from kills import images_and_checkpoint
 
 from gradrtl import cli
+from gradrtl.errors import UserError
 from gradrtl.locks import hold
 from gradrtl.model.checkpoint import Checkpoint
 from gradrtl.model.data import load
@@ -99,6 +103,35 @@ def test_a_graph_is_quantised_placed_and_timed(tmp_path, monkeypatch):
         assert point.cycles == round(float(measure(mapping, frames[:4]).back_to_back.interval.mean()), 2)
     assert points[0].cycles < points[1].cycles
     assert points[0].connectivity == round(network.connectivity, 6) < 0.2
+
+
+def test_workers_elsewhere_give_the_table_of_one_process(tmp_path, monkeypatch):
+    """Their caches are their own: what they find is kept here, and a second run needs no worker."""
+    from distributed import LocalCluster
+
+    for name in ("here", "there", "first"):
+        (tmp_path / name).mkdir()
+    images_and_checkpoint(tmp_path)
+    words = [str(tmp_path / "checkpoint.npz"), "--bits", "2,3,4", "--pe", "2,2", "--pe", "4,2", "--images", "20"]
+    words += ["--data", str(tmp_path / "data"), "--out", "sweep"]
+    monkeypatch.chdir(tmp_path / "first")
+    explore(*words, "--jobs", "1")
+    monkeypatch.chdir(tmp_path / "there")
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", host="127.0.0.1", silence_logs=50
+    ) as made:
+        monkeypatch.chdir(tmp_path / "here")
+        explore(*words, "--scheduler", made.scheduler_address)
+        assert table(tmp_path / "here/sweep") == table(tmp_path / "first/sweep")
+        assert len(table(tmp_path / "here/sweep")) == 6
+        other = shutil.copy(ROOT / "checkpoints/mnist-mlp-1-s0.npz", "only-here.npz")
+        output = explore(other, *words[1:], "--scheduler", made.scheduler_address, code=2)
+        assert re.fullmatch(r"error: worker tcp://\S+: checkpoint file only-here.npz: .*\n", output)
+    assert (tmp_path / "there/build/cache").is_dir()
+    monkeypatch.setattr(steps, "explored", None)
+    assert explore(*words, "--jobs", "1").splitlines()[:-1] == explore(*words, "--jobs", "2").splitlines()[:-1]
+    with pytest.raises(UserError, match=r"digest of .*checkpoint.npz is .*, expected 0123"):
+        Named(str(tmp_path / "checkpoint.npz"), "", "0123").load()
 
 
 def test_a_folder_in_use_is_told(tmp_path):

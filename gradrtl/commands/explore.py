@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ..errors import require
-from .options import at_least, bar, beat_option, data_option, parse_numbers
+from .options import bar, beat_option, cluster_options, data_option, parse_numbers, progress_lines
 from .output import command, figures
 
 PES = ("4,auto", "8,auto", "16,auto", "32,auto")
@@ -23,7 +23,7 @@ CHECKPOINTS = tuple(f"checkpoints/mnist-mlp-{percent}-s0.npz" for percent in (5,
 )
 @click.option("--device", "devices", multiple=True, help="Device to plan for, with or without --pe; may be repeated.")
 @click.option("--images", default=1000, type=int, help="Test images whose cycles are counted.")
-@click.option("--jobs", type=int, callback=at_least(1), help="Parallel processes. [default: one per core]")
+@cluster_options
 @beat_option
 @data_option
 @click.option(
@@ -32,7 +32,7 @@ CHECKPOINTS = tuple(f"checkpoints/mnist-mlp-{percent}-s0.npz" for percent in (5,
     type=click.Path(path_type=Path),
     help="Folder of the sweep. An interrupted sweep resumes.",
 )
-def explore(checkpoints, bits, pes, devices, images, jobs, pixels_a_beat, folder, out) -> None:
+def explore(checkpoints, bits, pes, devices, images, cluster, pixels_a_beat, folder, out) -> None:
     """Sweep PEs, weight bits and CHECKPOINTS (default: the committed ones); writes points.csv and pareto.svg.
 
     Weights are rounded without fine-tuning. A point that was measured before, with the same checkpoint, data and
@@ -53,7 +53,9 @@ def explore(checkpoints, bits, pes, devices, images, jobs, pixels_a_beat, folder
     _, test = load(folder)
     require(2 <= images <= len(test), "images", images, f"2 to {len(test)}, the test images")
     with bar("exploring", len(checkpoints) * len(widths)) as advance:
-        points = sweep(checkpoints, widths, tried, folder, pixels_a_beat, images, out, jobs, advance)
+        points = sweep(
+            checkpoints, widths, tried, folder, pixels_a_beat, images, out, cluster, advance, progress_lines()
+        )
     best = sorted(front(points), key=lambda point: point.cycles)
     figures(points=[asdict(point) for point in points], front=[asdict(point) for point in best], folder=out)
     for point in best:

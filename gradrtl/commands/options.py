@@ -102,8 +102,19 @@ memories_option = click.option(
     default="inline",
     help="Where contents of memories are: in the Verilog, or in .hex files that it reads.",
 )
+jobs_option = click.option(
+    "--jobs", type=int, help="Processes; more than 1 need Dask. [default: one per core if Dask is installed, or 1]"
+)
+scheduler_option = click.option(
+    "--scheduler", help="Address of a Dask scheduler, tcp://host:8786, whose workers are used (docs/scale-out.md)."
+)
+memory_option = click.option(
+    "--memory", help="Memory limit of each local process, such as 4GB; one that exceeds it is started again."
+)
 PLACEMENT = (pe_option, device_option, beat_option, queue_option, row_queue_option)
 FRAMES_NAMES = ("folder", "frames", "labels", "images")
+CLUSTER = (jobs_option, scheduler_option, memory_option)
+CLUSTER_NAMES = ("jobs", "scheduler", "memory")
 PLACEMENT_NAMES = ("pes", "device", "pixels_a_beat", "queue_depth", "row_queue_depth")
 
 
@@ -122,6 +133,20 @@ def placement_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(PLACEMENT):
         with_wanted = option(with_wanted)
     return with_wanted
+
+
+def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say where tasks run, handed to `command` as one argument, `cluster`."""
+
+    @wraps(command)
+    def with_cluster(*args: Any, **kwargs: Any) -> Any:
+        from ..cluster import Cluster
+
+        return command(*args, cluster=Cluster(**{name: kwargs.pop(name) for name in CLUSTER_NAMES}), **kwargs)
+
+    for option in reversed(CLUSTER):
+        with_cluster = option(with_cluster)
+    return with_cluster
 
 
 def frames_options(usual: int | None = None) -> Callable[..., Any]:
@@ -267,6 +292,13 @@ def bar(what: str, total: int) -> Iterator[Callable[..., None]]:
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(what, total=total)
         yield lambda n=1: progress.advance(task, n)
+
+
+def progress_lines() -> Callable[[str], None] | None:
+    """A function that prints lines of progress on stderr; None where there is a bar, or --quiet."""
+    if is_quiet() or sys.stderr.isatty():
+        return None
+    return partial(click.echo, err=True)
 
 
 @contextmanager

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import os
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import astuple, dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass, fields, replace
 from functools import cache, partial
 from itertools import product
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from ..cache import recalled, remembered, sources
+from ..cluster import Cluster, run
+from ..errors import require
 from ..files import whole
 from ..locks import hold
 from ..model.checkpoint import Checkpoint
 from ..model.data import Dataset, load
 from ..model.graph import Graph
-from ..processes import end_with_parent
 from ..quantize.fold import fold
 from ..quantize.graph_rounding import fold_graph
 from ..quantize.network import QuantizedNetwork
@@ -31,6 +29,8 @@ from ..sim.measure import measure
 from .frames import frames_for
 from .place import RATE_IMAGES, Wanted, place, with_rates
 from .quantise import formats_for, quantise
+
+MEASURED = ("accuracy", "cycles", "memory_bits", "connectivity")  # fields of a point
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,36 @@ class Named:
         weights = folded.notes["checkpoint"]["weights"][:16]
         return Named(path, weights, hashlib.sha256(Path(path).read_bytes()).hexdigest())
 
+    def load(self) -> Checkpoint:
+        """The checkpoint. On another machine than the one that named it, its file must be there, and the same."""
+        found = Checkpoint.load(self.path)
+        content = hashlib.sha256(Path(self.path).read_bytes()).hexdigest()
+        require(content == self.content, f"digest of {self.path}", content[:16], self.content[:16])
+        return found
 
-def explored(of: Sweep, checkpoint: Named, bits: int, pes: list[str]) -> list[Point]:
+
+@dataclass(frozen=True)
+class Task:
+    """The designs of one checkpoint, rounded to `bits`, that are still to be measured: one for each of `pes`."""
+
+    of: Sweep
+    checkpoint: Named
+    bits: int
+    pes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.checkpoint.path} with {self.bits} bits"
+
+    def texts(self, pe: str) -> dict[str, str]:
+        return self.of.texts(self.checkpoint.content, self.bits, pe)
+
+
+def work(tasks: Sequence[Task]) -> list[list[Point]]:
+    """The points of some tasks, in a worker."""
+    return [explored(task.of, task.checkpoint, task.bits, task.pes) for task in tasks]
+
+
+def explored(of: Sweep, checkpoint: Named, bits: int, pes: Sequence[str]) -> list[Point]:
     """The designs of one checkpoint, rounded to `bits` without fine-tuning: one for each of `pes`.
 
     What the cache holds is not measured again.
@@ -120,7 +148,7 @@ def explored(of: Sweep, checkpoint: Named, bits: int, pes: list[str]) -> list[Po
 
     @cache
     def made() -> tuple[QuantizedNetwork, float]:
-        found = Checkpoint.load(checkpoint.path)
+        found = checkpoint.load()
         training, test = _data(of.folder)
         network = quantise(found, formats_for(found, per_channel=False, weight_bits=bits), training, "weights")
         accuracy = float((engine.run(network, frames_for(network, test), threads=1).classes == test.labels).mean())
@@ -198,40 +226,49 @@ def sweep(
     pixels_a_beat: int | None,
     images: int,
     out: Path,
-    jobs: int | None = None,
+    cluster: Cluster,
     progress: Callable[[int], None] = lambda done: None,
+    say: Callable[[str], None] | None = None,
 ) -> list[Point]:
     """Measure every design that the cache does not hold; writes `out/points.csv` and `out/pareto.svg`.
 
-    `progress` is called with 1 for each checkpoint and width that is done.
+    `progress` is called with 1 for each checkpoint and width that is done, `say` with a line about that now and then.
     """
-    of = Sweep(str(folder), pixels_a_beat, images, _made_from(folder))
+    code = partial(_made_from, folder)
+    of = Sweep(str(folder), pixels_a_beat, images, code())
     points: list[Point] = []
     todo = []
     with hold(out):
         for checkpoint, bits in product(map(Named.of, dict.fromkeys(checkpoints)), dict.fromkeys(widths)):
+            whole_task = Task(of, checkpoint, bits, tuple(dict.fromkeys(pes)))
             missing = []
-            for pe in dict.fromkeys(pes):
-                figures = recalled("point", of.texts(checkpoint.content, bits, pe))
+            for pe in whole_task.pes:
+                figures = recalled("point", whole_task.texts(pe))
                 if figures is None:
                     missing.append(pe)
                 else:
                     points.append(of.point(checkpoint, bits, pe, figures))
             if missing:
-                todo.append((checkpoint, bits, missing))
+                todo.append(replace(whole_task, pes=tuple(missing)))
             else:
                 progress(1)
         write(out / "points.csv", points)
-        processes = min(jobs or len(os.sched_getaffinity(0)), max(1, len(todo)))
-        apart = get_context("spawn")  # a forked process may not use the threads of its parent
-        with ProcessPoolExecutor(processes, apart, end_with_parent, (os.getpid(),)) as pool:
-            running = [pool.submit(explored, of, *wanted) for wanted in todo]
-            for future in as_completed(running):
-                points += future.result()
-                write(out / "points.csv", points)
-                progress(1)
+        for _, found in run(work, {task: task for task in todo}, cluster, keep=_remember, code=code, say=say):
+            points += found
+            write(out / "points.csv", points)
+            progress(1)
         plot(out / "pareto.svg", points)
     return points
+
+
+def _remember(task: Task, points: list[Point]) -> None:
+    """Keep the figures of `points` in the cache: a worker on another machine has a cache of its own."""
+    for point in points:
+        remembered("point", task.texts(point.pe), partial(_figures, point))
+
+
+def _figures(point: Point) -> dict[str, Any]:
+    return {name: getattr(point, name) for name in MEASURED}
 
 
 def _made_from(folder: Path) -> str:
