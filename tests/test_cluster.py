@@ -136,6 +136,7 @@ def test_what_cannot_be_is_refused(given, message):
         Cluster(**given)
 
 
+@pytest.mark.slow
 def test_two_workers_one_killed_and_tasks_that_end_their_workers(tmp_path):
     """A worker is killed in the middle of a task, which another worker then does; two tasks always end theirs."""
     path, log, victim = tmp_path / "found.jsonl", tmp_path / "log", tmp_path / "victim"
