@@ -22,7 +22,7 @@ lint: $(READY)
 	$(RUN) -m ruff format --check .
 	rm -rf $(TYPES)
 	mkdir -p $(TYPES)
-	ln -s $(CURDIR)/gradrtl/*.py $(addprefix $(CURDIR)/,gradrtl/commands gradrtl/samples gradrtl/steps model quantize rtl sim) $(TYPES)
+	ln -s $(CURDIR)/gradrtl/*.py $(addprefix $(CURDIR)/,gradrtl/commands gradrtl/report gradrtl/samples gradrtl/steps model quantize rtl sim) $(TYPES)
 	MYPYPATH=$(dir $(TYPES)) $(RUN) -m mypy
 
 docs: $(READY)

@@ -12,6 +12,7 @@ from mutant_list_model import MODEL
 from mutant_list_planning import PLANNING
 from mutant_list_quantize import QUANTIZE
 from mutant_list_recordings import RECORDINGS
+from mutant_list_report import REPORT
 from mutant_list_sim import SIM
 from mutant_list_verify import VERIFY
 
@@ -28,6 +29,7 @@ MUTANTS = (
     *IMPORTING,
     *KIT,
     *SIM,
+    *REPORT,
     *VERIFY,
     # The neuron.
     Mutant(

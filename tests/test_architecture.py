@@ -40,6 +40,8 @@ ARROWS = {
 }
 # Heavy packages, and where they may be imported.
 HEAVY = {"torch": {"model", "quantize", "face"}, "amaranth": {"rtl"}, "matplotlib": {"quantize", "face"}}
+# Where charts are drawn, of the rest of `gradrtl/`: all else hands figures to the reports.
+DRAWING = ("gradrtl.report.", "gradrtl.steps.explore", "gradrtl.steps.convert")
 # These describe a placement in numbers. The simulators read them, so they load no hardware description.
 PLAIN = (
     "c_header",
@@ -123,6 +125,18 @@ def test_imports_follow_the_arrows(path):
         if re.search(r"\._(?!_)", name) and not name.startswith("gradrtl"):
             wrong.append(f"line {line}: {name} is private to another package")
     assert not wrong
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "gradrtl").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_reports_alone_draw_and_are_loaded_when_asked_for(path):
+    """`steps` and `commands` import reports inside functions: without --report, no plotting library is loaded."""
+    here, found = name_of(path), imports(path)
+    if not here.startswith(DRAWING):
+        assert [line for line, name in found if name.startswith("matplotlib")] == []
+    if not here.startswith("gradrtl.report"):
+        lines = path.read_text().splitlines()
+        loaded = [lines[line - 1] for line, name in found if name.startswith("gradrtl.report")]
+        assert all(line.startswith(" ") for line in loaded)
 
 
 @pytest.mark.parametrize("module", [f"gradrtl.rtl.{name}" for name in PLAIN])

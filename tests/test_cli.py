@@ -10,6 +10,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import html_pages
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -217,9 +218,18 @@ def test_demo_leaves_everything_in_one_folder_and_does_not_repeat_itself(tmp_pat
     (out / "manifest.json").write_text(json.dumps(manifest))
     (out / "report.html").unlink()
     gradrtl("report", str(out))
-    assert (out / "report.html").read_text().count("<img") == 4
-    assert (out / "report.html").read_text().count("<svg") == 1
-    assert "Note: something to know." in (out / "report.html").read_text()
+    page = html_pages.read(out / "report.html")
+    html_pages.check_self_contained(page, out)
+    assert page.one("p", role="status").text.startswith("pass The Verilog computes what the simulator computes.")
+    assert [link.text for link in page.one("nav").all("a")] == [
+        "Results", "Training", "Answers", "Spikes and membranes", "Activity", "Cycles", "Energy", "Hardware",
+        "Network", "Files",
+    ]  # fmt: skip
+    assert "Note: something to know." in page.text
+    assert len(page.all("img")) == len(manifest["figures"]["wrong"])
+    (out / "traces.npz").write_bytes(b"PK")
+    assert "traces.npz" in gradrtl("report", str(out), code=2).stderr
+    assert gradrtl(*words).output.count("unchanged") == 5, "what is damaged is made again"
 
 
 @pytest.mark.parametrize(

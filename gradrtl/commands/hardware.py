@@ -22,10 +22,11 @@ from .options import (
     output_file,
     placed,
     placement_options,
+    report_option,
     speaker,
     whole_command,
 )
-from .output import as_json, command, figures
+from .output import as_json, command, figures, plain
 
 if TYPE_CHECKING:
     from ..steps.frames import Chosen
@@ -130,6 +131,7 @@ def generate(network: Path, output: Path, header: Path | None, memories: str, wa
 )
 @click.option("--wave-frame", type=int, help="Write this frame to --wave, counted from 0, whether it differs or not.")
 @click.option("--wave-cycles", type=int, callback=at_least(1), help="Cycles before and after. [default: 200]")
+@report_option
 @click.option("--trusted", is_flag=True, help="Allow VERILOG to run commands and access files; it is not confined.")
 def verify(
     network: Path,
@@ -144,6 +146,7 @@ def verify(
     wave: Path | None,
     wave_frame: int | None,
     wave_cycles: int | None,
+    report: Path | None,
     trusted: bool,
 ) -> None:
     """Compare compiled VERILOG (default: freshly generated) with the simulator: every spike, membrane, sum and cycle.
@@ -156,7 +159,8 @@ def verify(
     from ..sim.waves import check_suffix
     from ..steps.frames import labelled_frames, number_of
     from ..steps.notes import require_labels
-    from ..steps.verify import Waves, mapping_of, read_verilog
+    from ..steps.results import data_text, judgement, work_of
+    from ..steps.verify import Waves, mapping_of, read_verilog, traced
     from ..steps.verify import verify as compare
 
     require(not every or chosen.images is None, "images", chosen.images, "not given together with --all")
@@ -205,15 +209,29 @@ def verify(
         "classes": result.classes,
         "readouts": Outputs.table(found),
         "accuracy": accuracy,
+        **judgement(result.classes, labels, found.classes),
         "latency_cycles": result.latency,
         "interval_cycles": result.interval,
         "waves": waves,
+        "data": data_text(chosen, number_of(frames)),
         "command": whole_command(),
         "version": __version__,
     }
+    if report is not None:
+        told["activity"] = work_of(mapping, frames)
     figures(**told)
     if output is not None:
         write_text(output, as_json(told))
+    if report is not None:
+        from ..report.page import write as write_report
+        from ..report.runs import verification
+
+        with bar("writing the report", 1) as advance:
+            drawn = traced(mapping, text, frames, result, labels, stalled, trusted)
+            files = [(network, "the network"), (verilog, "the Verilog"), (output, "the result as JSON")]
+            files += [(path, "a wave, or a view of it") for path in waves]
+            write_report(report, verification(report, plain(told), mapping, frames, drawn, result.difference, files))
+            advance()
     click.echo(str(result))
     click.echo(f"{result.cycles} cycles in {result.seconds:.1f} s, of which build {result.build_seconds:.1f} s")
     if waves:
@@ -223,6 +241,8 @@ def verify(
         click.echo(f": {', '.join(map(str, waves))}")
     elif wave is not None:
         click.echo("no wave: " + ("there is no difference" if result.passed else "the design ended without a cycle"))
+    if report is not None:
+        click.echo(f"wrote {report}")
     if not result.passed:
         click.echo(f"repeat with: {whole_command()}")
         raise SystemExit(1)

@@ -17,7 +17,7 @@ from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from ..errors import UserError, require
-from ..files import whole
+from ..files import check_writable, whole
 from ..model.importing.convention import COMPARES, FRAMEWORKS, GAINS, INTEGRATORS, RESETS, SPIKES, SYNAPSES
 from ..rtl.devices import DEVICES
 from .output import is_quiet
@@ -110,6 +110,22 @@ scheduler_option = click.option(
 )
 memory_option = click.option(
     "--memory", help="Memory limit of each local process, such as 4GB; one that exceeds it is started again."
+)
+REPORT = ".html"  # suffix of a report
+
+
+def _check_report(ctx: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
+    if value is not None:
+        require(value.suffix == REPORT, "report", value, f"a file that ends in {REPORT}")
+        check_writable(value)
+    return value
+
+
+report_option = click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    callback=_check_report,
+    help="Write a report of the run to this .html file (docs/reports.md).",
 )
 PLACEMENT = (pe_option, device_option, beat_option, queue_option, row_queue_option)
 FRAMES_NAMES = ("folder", "frames", "labels", "images")
@@ -252,7 +268,7 @@ def on_the_line(names: Collection[str]) -> set[str]:
 
 
 def whole_command() -> str:
-    """The running command with all given options except the output file: a shell line, to be recorded."""
+    """The running command with all given options except output file and report: a shell line, to be recorded."""
     from ..samples import NETWORK, SAMPLE
 
     ctx = click.get_current_context()
@@ -260,7 +276,7 @@ def whole_command() -> str:
     for parameter in ctx.command.params:
         name = parameter.name or ""
         given = ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
-        if not given or name == "output" or not parameter.expose_value:
+        if not given or name in ("output", "report") or not parameter.expose_value:
             continue
         value = ctx.params[name]
         if isinstance(parameter, click.Option):

@@ -78,6 +78,12 @@ def as_json(values: dict[str, Any]) -> str:
     return json.dumps(values, indent=1, default=_plain) + "\n"
 
 
+def plain(values: dict[str, Any]) -> dict[str, Any]:
+    """Figures as --json prints them, read again: numbers, text, lists and dicts."""
+    found: dict[str, Any] = json.loads(as_json(values))
+    return found
+
+
 def is_quiet() -> bool:
     """Whether the running command has --quiet: no lines, no progress bars."""
     ctx = click.get_current_context(silent=True)

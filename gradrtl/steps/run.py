@@ -1,4 +1,4 @@
-"""A run: a folder of artifacts, each made by a step, and a manifest of what each was made from.
+"""A run: a folder of artifacts, made by steps, and a manifest of what each was made from.
 
 A step runs again if its file is missing or altered, or if its settings, its inputs or the sources that it depends on
 have changed.
@@ -36,6 +36,8 @@ class Step:
         Modules and packages whose sources determine the result.
     work
         Writes the file, and returns the step's figures, JSON values.
+    also
+        Other files that it writes.
     """
 
     name: str
@@ -44,15 +46,22 @@ class Step:
     inputs: tuple[Path, ...]
     packages: tuple[str, ...]
     work: Callable[[], dict[str, Any]]
+    also: tuple[str, ...] = ()
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        return (self.file, *self.also)
 
 
 class Run:
     """The folder of a run, and `manifest.json` in it. A damaged manifest counts as missing."""
 
+    NAME = "manifest.json"
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / "manifest.json"
+        self.path = folder / self.NAME
         self.manifest: dict[str, Any] = {"steps": {}}
         try:
             kept = json.loads(self.path.read_text() if self.path.is_file() else "")
@@ -63,22 +72,23 @@ class Run:
 
     def do(self, step: Step, say: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
         """Run `step` unless its file exists and was made from the same inputs; returns its figures."""
-        output = self.folder / step.file
+        outputs = [self.folder / name for name in step.files]
         made_from = {
             "settings": step.settings,
             "inputs": [sha256(path) for path in step.inputs],
             "sources": sources(*step.packages, *FOUNDATIONS),
         }
         kept = self.manifest["steps"].get(step.name, {})
-        if output.is_file() and kept.get("from") == made_from and kept.get("output") == sha256(output):
-            say(f"{step.name}: unchanged, {output}")
+        whole = all(output.is_file() for output in outputs)
+        if whole and kept.get("from") == made_from and kept.get("output") == [sha256(output) for output in outputs]:
+            say(f"{step.name}: unchanged, {outputs[0]}")
             return kept["figures"]
         say(f"{step.name} ...")
         start = time.monotonic()
         figures = step.work()
         self.manifest["steps"][step.name] = {
             "from": made_from,
-            "output": sha256(output),
+            "output": [sha256(output) for output in outputs],
             "file": step.file,
             "seconds": round(time.monotonic() - start, 1),
             "figures": figures,

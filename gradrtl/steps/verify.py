@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..errors import UserError, require
 from ..quantize.network import QuantizedNetwork
 from ..rtl import header
 from ..rtl.contents import join_memories
 from ..rtl.mapping import Mapping, map_network
-from ..sim import generated, waves
+from ..sim import generated, traces, waves
 from ..sim import verify as proof
 from ..sim.driving import Stalls
+from .frames import number_of
 from .place import Wanted, place
 
 
@@ -104,6 +107,30 @@ class Waves:
         text = _text(mapping, verilog)
         wave = waves.record(mapping, text, frames, found, moment, window, stalls=stalls, trusted=trusted)
         return waves.write(self.path, wave, mapping, title)
+
+
+def traced(
+    mapping: Mapping,
+    verilog: str | None,
+    frames: Any,
+    found: proof.Verification,
+    labels: np.ndarray | None = None,
+    stalls: Stalls | None = None,
+    trusted: bool = False,
+) -> tuple[traces.Traced, ...]:
+    """The frame with the first difference in both machines; without one, the first frame and the first wrong one.
+
+    Arguments as for `verify`, whose result `found` is.
+    """
+    if found.difference is not None:
+        chosen = [found.difference.frame]
+    elif found.fault is not None:
+        chosen = [min(found.frames, number_of(frames) - 1)]
+    else:
+        wrong = [] if labels is None else np.flatnonzero(found.classes != labels[: len(found.classes)])[:1].tolist()
+        chosen = sorted({0, *wrong})
+    text = _text(mapping, verilog)
+    return traces.record(mapping, text, frames, found, chosen, stalls=stalls, trusted=trusted)
 
 
 def _text(mapping: Mapping, verilog: str | None) -> str:

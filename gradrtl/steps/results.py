@@ -1,0 +1,52 @@
+"""What frames came to, as plain values for --json and reports: answers, and the work of each core."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..rtl.mapping import Mapping
+from ..sim.activity import activity
+from ..sim.frames import check
+from ..sim.measure import measure
+from .frames import DATA, Chosen
+from .simulate import COUNTED_IMAGES
+
+FIRST_WRONG = 24  # misclassified frames that are listed
+
+
+def judgement(found: np.ndarray, labels: np.ndarray | None, classes: int) -> dict[str, Any]:
+    """What the answers `found`, int `[n]`, are worth; nothing without labels. More labels than answers are left out.
+
+    `confusion`: number of frames by label and answer, `[classes][classes]`. `wrong`: the first `FIRST_WRONG`
+    misclassified frames, each with `frame`, `label` and `answer`.
+    """
+    if labels is None:
+        return {}
+    labels = labels[: len(found)].astype(np.int64)
+    answers = np.asarray(found, np.int64)
+    confusion = np.zeros((classes, classes), np.int64)
+    np.add.at(confusion, (labels, answers), 1)
+    wrong = np.flatnonzero(labels != answers)[:FIRST_WRONG]
+    rows = [{"frame": int(n), "label": int(labels[n]), "answer": int(answers[n])} for n in wrong]
+    return {"confusion": confusion.tolist(), "wrong": rows}
+
+
+def work_of(mapping: Mapping, frames: Any) -> list[dict[str, Any]]:
+    """The `sim.activity.Activity` of each core in the first `COUNTED_IMAGES` of `frames`."""
+    some = tuple(values[:COUNTED_IMAGES] for values in check(mapping.network, frames))
+    return [
+        {**asdict(one), "utilisation": one.utilisation, "waiting": one.waiting}
+        for one in activity(measure(mapping, some))
+    ]
+
+
+def data_text(chosen: Chosen, count: int) -> str:
+    """Where `count` frames come from, in words."""
+    folder: Path | str | None = chosen.frames or chosen.folder
+    if folder is None:
+        folder = DATA if DATA.is_dir() else "images of the package"
+    return f"{folder}, the first {count} {'frames' if chosen.frames else 'test images'}"

@@ -1,0 +1,186 @@
+"""Spikes and membranes of single frames, from the compiled Verilog and from the engine, side by side.
+
+A comparison (`verify.verify`) keeps no traces. So the compiled design runs once more, and here records what it does:
+after a difference with the frames and stalls of its share from the beginning, so that it does the same again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import require
+from ..rtl.mapping import Mapping
+from . import engine
+from .compare import used_neurons
+from .driving import PATIENCE, RtlOutcome, Run, Stalls
+from .frames import Frames, check
+from .outcome import Trace
+from .verify import Verification
+from .verilated import BLOCK, Model, build, text_of
+
+AFTER = 2  # frames sent behind the last one that is recorded, as in the comparison
+NAMES = ("spikes", "membranes")  # the fields of a trace
+LARGEST = 1 << 28  # bytes of recorded traces: of more, the first frames of a share are left out
+
+
+@dataclass(frozen=True)
+class Traced:
+    """One frame in both machines.
+
+    `expected`: the engine's trace, arrays `[steps, neurons]` by population. `got`: that of the Verilog, None if there
+    is none; `why` says why. `built`: bool `[neurons]` by population, the neurons that are in hardware: others have no
+    values in `got`.
+    """
+
+    frame: int
+    expected: Trace
+    built: tuple[np.ndarray, ...]
+    got: Trace | None = None
+    why: str = ""
+
+    @property
+    def differing(self) -> tuple[int, int]:
+        """Numbers of spikes and of membranes that differ; 0 without `got`."""
+        if self.got is None:
+            return 0, 0
+        spikes, membranes = (
+            sum(
+                int(np.count_nonzero((a != b)[:, used]))
+                for a, b, used in zip(getattr(self.expected, name), getattr(self.got, name), self.built, strict=True)
+            )
+            for name in NAMES
+        )
+        return spikes, membranes
+
+
+def simulated(mapping: Mapping, frames: Frames, chosen: Sequence[int]) -> tuple[Traced, ...]:
+    """The frames `chosen` in the engine alone."""
+    given = check(mapping.network, frames)
+    built = tuple(
+        np.isin(np.arange(layer.population.neurons), used_neurons(mapping, layer.index)) for layer in mapping.layers
+    )
+    found = []
+    for frame in chosen:
+        trace = engine.run(mapping.network, tuple(values[frame : frame + 1] for values in given), trace=True).trace
+        found.append(Traced(frame, _first(trace), built))
+    return tuple(found)
+
+
+def record(
+    mapping: Mapping,
+    verilog: str | Path,
+    frames: Frames,
+    found: Verification,
+    chosen: Sequence[int],
+    *,
+    stalls: Stalls | None = None,
+    patience: int = PATIENCE,
+    trusted: bool = False,
+    quick: bool = False,
+    cache: str | Path | None = None,
+) -> tuple[Traced, ...]:
+    """The frames `chosen` in the engine and in the compiled `verilog`, which `found` compared with these arguments.
+
+    If the comparison passed, the chosen frames run alone, one after another. Else each runs in its place, behind the
+    frames of its share, or as many of these as `LARGEST` allows.
+    """
+    given = check(mapping.network, frames)
+    count = len(given[0])
+    for frame in chosen:
+        require(0 <= frame < count, "frame", frame, f"0 to {count - 1}")
+    expected = simulated(mapping, frames, chosen)
+    model = build(text_of(verilog), mapping, cache=cache, quick=quick, trusted=trusted)
+    if not model.traced:
+        return tuple(replace(one, why="the Verilog has no trace wires") for one in expected)
+    stalls = stalls or Stalls()
+    if found.passed:
+        runs = [_Again(list(chosen), list(range(len(chosen))), stalls)] if chosen else []
+    else:
+        runs = [_in_place(mapping, found, frame, count, stalls) for frame in chosen]
+    got: list[Trace | None] = []
+    for again in runs:
+        outcome = _recorded(model, tuple(values[again.frames] for values in given), again.stalls, patience)
+        came = len(outcome.classes)
+        got += [_first(outcome.trace, place) if place < came else None for place in again.places]
+    return tuple(
+        replace(one, got=trace, why="" if trace else "the Verilog did not complete this frame")
+        for one, trace in zip(expected, got, strict=True)
+    )
+
+
+@dataclass(frozen=True)
+class _Again:
+    """A run: the numbers of its `frames`, and the `places` among them of those that are wanted."""
+
+    frames: list[int]
+    places: list[int]
+    stalls: Stalls
+
+
+def _in_place(mapping: Mapping, found: Verification, frame: int, count: int, stalls: Stalls) -> _Again:
+    """`frame` behind those of its share, as it was compared."""
+    number = int(np.searchsorted(found.shares, frame, side="right")) - 1
+    end = (*found.shares, count)[number + 1]
+    neurons = sum(population.neurons for population in mapping.network.populations)
+    most = max(1, LARGEST // (5 * mapping.network.steps * neurons))
+    begin = max(found.shares[number], frame - most + 1)
+    numbers = list(range(begin, min(frame + AFTER + 1, end)))
+    return _Again(numbers, [frame - begin], replace(stalls, seed=stalls.seed + number))
+
+
+def _recorded(model: Model, frames: tuple[np.ndarray, ...], stalls: Stalls, patience: int) -> RtlOutcome:
+    """What the compiled Verilog does with `frames`, as far as it comes."""
+    with Run(model, len(frames[0]), record_trace=True, stalls=stalls, patience=patience) as run:
+        for begin in range(0, len(frames[0]), BLOCK):
+            if not run.feed(tuple(values[begin : begin + BLOCK] for values in frames)):
+                break
+        run.finish()
+        return run.outcome()
+
+
+def _first(trace: Trace | None, place: int = 0) -> Trace:
+    """The trace of one frame, without the axis of frames."""
+    assert trace is not None
+    return Trace(*(tuple(values[place] for values in part) for part in (trace.spikes, trace.membranes)))
+
+
+def save(path: Path, traced: Sequence[Traced]) -> None:
+    """Write traces to `path`, a .npz file."""
+    arrays: dict[str, Any] = {"frames": np.array([one.frame for one in traced], np.int64)}
+    arrays["why"] = np.array([one.why for one in traced], str)
+    for number, one in enumerate(traced):
+        for machine, trace in (("expected", one.expected), ("got", one.got)):
+            for name in NAMES if trace is not None else ():
+                for layer, values in enumerate(getattr(trace, name)):
+                    arrays[f"{number}.{machine}.{name}.{layer}"] = values
+        for layer, built in enumerate(one.built):
+            arrays[f"{number}.built.{layer}"] = built
+    with path.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def load(path: Path) -> tuple[Traced, ...]:
+    """What `save` wrote. Raises `OSError`, `ValueError` or `KeyError` if the file is missing or damaged."""
+    with np.load(path) as arrays:
+        layers = len({name for name in arrays if name.startswith("0.built.")})
+
+        def parts(prefix: str) -> tuple[np.ndarray, ...]:
+            return tuple(arrays[f"{prefix}.{layer}"] for layer in range(layers))
+
+        return tuple(
+            Traced(
+                int(frame),
+                Trace(*(parts(f"{number}.expected.{name}") for name in NAMES)),
+                parts(f"{number}.built"),
+                Trace(*(parts(f"{number}.got.{name}") for name in NAMES))
+                if f"{number}.got.spikes.0" in arrays
+                else None,
+                str(why),
+            )
+            for number, (frame, why) in enumerate(zip(arrays["frames"], arrays["why"], strict=True))
+        )
