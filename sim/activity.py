@@ -73,21 +73,16 @@ def activity(measured: Measured) -> tuple[Activity, ...]:
 def _heard(measured: Measured, port: Port, addresses: int) -> np.ndarray:
     """How often each address of a core came through one of its ports, int64 `[addresses]`."""
     mapping = measured.mapping
-    core = port.edge.population
-    first, end = 0, None
     if port.source is None:
-        sent = measured.events[0]
         assert port.given is not None
-        first, end = mapping.input.firsts[port.given : port.given + 2]
+        sent, own = measured.events[0], mapping.input.ranges[port.given]
     else:
-        route = next(r for r in mapping.routes if (r.target, r.port) == (core, port.number))
-        sent = measured.events[mapping.stream(route.source, route.way)]
-    steps = sent.counts.shape[1]
-    by_step = sent.counts.sum(axis=2, dtype=np.int64)  # [frames, steps]
-    step = np.repeat(np.tile(np.arange(steps), len(by_step)), by_step.ravel())
-    taken = step < max(0, steps - port.delay)  # a delay of a frame's last steps leads out of it
-    taken &= sent.addresses >= first
-    if end is not None:
-        taken &= sent.addresses < end
-    own = sent.addresses[taken] - first + mapping.offset(port)
-    return np.bincount(own, minlength=addresses)
+        target = port.edge.population, port.number
+        route = next(route for route in mapping.routes if (route.target, route.port) == target)
+        sent, own = measured.events[mapping.stream(route.source, route.way)], range(addresses)
+    segments = sent.counts.shape[1]
+    events = sent.counts.sum(axis=2, dtype=np.int64)  # [frames, segments]
+    segment = np.repeat(np.tile(np.arange(segments), len(events)), events.ravel())
+    taken = segment < segments - port.delay  # a delay leads the last steps out of the frame
+    taken &= (sent.addresses >= own.start) & (sent.addresses < own.stop)
+    return np.bincount(sent.addresses[taken] - own.start + mapping.offset(port), minlength=addresses)

@@ -79,7 +79,7 @@ _FAULTS = {
         ),
     ),
     "sim/activity.py": (
-        ("the last steps too", "steps - port.delay)", "steps)", "events that a delay leads out of the frame"),
+        ("the last steps too", "segments - port.delay", "segments", "events that a delay leads out of the frame"),
         ("all ports at the first", "+ mapping.offset(port)", "", "events of a port counted as those of another"),
         ("mean of all", "float(reads.max())", "float(reads.mean())", "the busiest is as busy as all"),
     ),

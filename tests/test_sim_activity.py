@@ -34,9 +34,31 @@ def late() -> QuantizedNetwork:
     )
 
 
-@pytest.mark.parametrize("network", [late(), recurrent()], ids=["late", "recurrent"])
+def mixed() -> QuantizedNetwork:
+    """`a` hears events, and pixels, whose addresses come first."""
+    return QuantizedNetwork(
+        (Input((4,), kind="spikes", name="events"), Input((3,), bits=4, name="pixels")),
+        (
+            population(
+                "a", 5, Connection("events", weights(5, 4, 1, 1.0)), Connection("pixels", weights(5, 3, 2, 1.0))
+            ),
+            population("b", 3, Connection("a", weights(3, 5, 3, 1.0)), Connection("pixels", weights(3, 3, 4, 1.0))),
+        ),
+        5,
+    )
+
+
+def frames_of(network: QuantizedNetwork) -> tuple[np.ndarray, ...]:
+    found = []
+    for given in network.inputs:
+        shape = (7, *([] if given.kind == "static" else [network.steps]), given.shape[0])
+        found.append(GENERATOR.integers(0, 2, shape).astype(np.uint8) << given.dropped)
+    return tuple(found)
+
+
+@pytest.mark.parametrize("network", [late(), recurrent(), mixed()], ids=["late", "recurrent", "mixed"])
 def test_events_and_additions_are_those_of_the_network(network: QuantizedNetwork) -> None:
-    frames = GENERATOR.integers(0, 2, (7, network.steps, network.inputs[0].shape[0])).astype(np.uint8)
+    frames = frames_of(network)
     mapping = map_network(network, (2,) * len(network.populations))
     measured, counted = measure(mapping, frames), count(network, frames)
     assert measured.outcome.trace is not None
