@@ -41,7 +41,7 @@ class Residual(nn.Module):
         super().__init__()
         self.stem = nn.Sequential(nn.Conv2d(2, 4, 3, padding="same"), nn.BatchNorm2d(4), nn.ReLU(inplace=True))
         self.blocks = nn.Sequential(Block(4, 4, 1), Block(4, 6, 2))
-        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.pool = nn.Sequential(nn.AvgPool2d(2), nn.AdaptiveAvgPool2d(1))
         self.out = nn.Linear(6, 3)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -78,7 +78,7 @@ def with_statistics(module: nn.Module) -> nn.Module:
     for one in module.modules():
         if isinstance(one, nn.BatchNorm1d | nn.BatchNorm2d):
             one.running_mean.normal_()
-            one.running_var.uniform_(0.3, 2.0)
+            one.running_var.uniform_(0.3, 2.0)[0] = 1e-5  # as small as the epsilon
             if one.affine:
                 nn.init.normal_(one.weight)
                 nn.init.normal_(one.bias)

@@ -225,6 +225,29 @@ def setting_options(
     return decorate
 
 
+def words_of(config: Any, usual: Any = None, leave_out: Collection[str] = ()) -> list[str]:
+    """The options that `setting_options` reads as `config`: one for each field that is not as in `usual`.
+
+    `usual`: another configuration, the one that is taken without options; None: the defaults.
+    """
+    from ..model.settings import settings
+
+    found: list[str] = []
+    for known in settings(type(config)):
+        value = getattr(config, known.name)
+        if known.name in leave_out or value == (known.default if usual is None else getattr(usual, known.name)):
+            continue
+        name = known.name.replace("_", "-")
+        if known.kind is bool:
+            found.append(f"--{name}" if value else f"--no-{name}")
+        elif value is not None:
+            found += [
+                f"--{name}",
+                f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value),
+            ]
+    return found
+
+
 CONVENTION = ("dt", "integrator", "reset", "compare", "spikes", "gain", "synapse")
 
 
