@@ -74,8 +74,11 @@ class EventAugment:
         down, across = round(self.shift * height), round(self.shift * width)
         if not (down or across or self.flip or self.drop or self.jitter or self.lag):
             return counts
-        filled = counts.flatten().nonzero()[:, 0]
-        each = filled.repeat_interleave(counts.flatten()[filled].long())  # the events, by the place of their bin
+        each = counts.flatten().nonzero()[:, 0]  # the bins that are not empty, or their events one by one
+        many = counts.flatten()[each].long()
+        if self.drop or self.jitter:
+            each = each.repeat_interleave(many)
+            many = torch.ones_like(each)
         x, y = each % width, each // width % height
         channel = each // (width * height) % channels
         t = each // (width * height * channels) % steps
@@ -86,15 +89,19 @@ class EventAugment:
             return torch.randint(-most, most + 1, (count,), generator=generator).to(counts.device)
 
         y, x = y + drawn(down, batch)[one], x + drawn(across, batch)[one]
-        t = t + drawn(self.lag, batch)[one] + drawn(self.jitter, len(each))
+        t = t + drawn(self.lag, batch)[one]
+        if self.jitter:
+            t = t + drawn(self.jitter, len(each))
         draws = torch.rand((2, batch), generator=generator).to(counts.device)
         if self.flip:
             x = torch.where(draws[0, one] < 0.5, width - 1 - x, x)
-        kept = torch.rand(len(each), generator=generator).to(counts.device) >= self.drop * draws[1, one]
+        kept = torch.ones_like(each, dtype=torch.bool)
+        if self.drop:
+            kept = torch.rand(len(each), generator=generator).to(counts.device) >= self.drop * draws[1, one]
         for place, size in ((x, width), (y, height), (t, steps)):
             kept = kept & (place >= 0) & (place < size)
         places = (((one * steps + t) * channels + channel) * height + y) * width + x
-        found = torch.bincount(places[kept], minlength=counts.numel())
+        found = torch.bincount(places[kept], many[kept], minlength=counts.numel())
         return found.clamp(max=LARGEST_COUNT).to(torch.uint8).reshape(counts.shape)
 
 

@@ -106,8 +106,8 @@ RECORDINGS = (
     Mutant(
         "events lost where they meet",
         "model/augment.py",
-        "each = filled.repeat_interleave(counts.flatten()[filled].long())",
-        "each = filled",
+        "each = each.repeat_interleave(many)",
+        "each = each.clone()",
         "augmentation leaves one event of a bin",
     ),
     Mutant(

@@ -22,4 +22,5 @@ COMMANDS = {
     "synth": "board",
     "run": "board",
     "report": "demo",
+    "moving": "recordings",
 }

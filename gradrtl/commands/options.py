@@ -61,7 +61,7 @@ data_option = click.option(
     "folder",
     default="data/mnist",
     type=click.Path(path_type=Path),
-    help="Folder of the data set, or a file of recordings (docs/recordings.md).",
+    help="Folder of images or of recordings, or a file of recordings (docs/recordings.md).",
 )
 training_device_option = click.option(
     "--device", default="cpu", type=click.Choice(["cpu", "cuda", "auto"]), help="auto: a GPU if there is one."
@@ -85,8 +85,8 @@ data_set_option = click.option(
     "--data",
     "folder",
     type=click.Path(path_type=Path),
-    help="Folder of the data set, or a file of recordings. [default: data/mnist if it is there, or the images that "
-    "come with the package]",
+    help="Folder of images or recordings, or a file of recordings. [default: data/mnist if it is there, or the images "
+    "that come with the package]",
 )
 frames_option = click.option(
     "--frames",
@@ -128,6 +128,14 @@ report_option = click.option(
     help="Write a report of the run to this .html file (docs/reports.md).",
 )
 PLACEMENT = (pe_option, device_option, beat_option, queue_option, row_queue_option)
+EVENT_OPTIONS = (
+    click.option("--step-ms", type=float, help="Recordings: milliseconds of a step.  [default: as trained]"),
+    click.option("--pool", type=int, help="Recordings: squares of so many sources become one.  [default: as trained]"),
+    click.option("--crop", help="Recordings: sources that are kept, TOP,LEFT,HEIGHT,WIDTH.  [default: as trained]"),
+    click.option("--largest-count", type=int, help="Recordings: counts above it are cut to it.  [default: as trained]"),
+    click.option("--sensor", help="Recordings: CHANNELSxHEIGHTxWIDTH of files that do not tell it, as 2x128x128."),
+)
+EVENT_NAMES = ("step_ms", "pool", "crop", "largest_count", "sensor")
 FRAMES_NAMES = ("folder", "frames", "labels", "images")
 CLUSTER = (jobs_option, scheduler_option, memory_option)
 CLUSTER_NAMES = ("jobs", "scheduler", "memory")
@@ -165,6 +173,20 @@ def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return with_cluster
 
 
+def event_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say how events of recordings are counted, handed to `command` as one argument, `counting`."""
+
+    @wraps(command)
+    def with_counting(*args: Any, **kwargs: Any) -> Any:
+        from ..steps.events import Counting
+
+        return command(*args, counting=Counting(**{name: kwargs.pop(name) for name in EVENT_NAMES}), **kwargs)
+
+    for option in reversed(EVENT_OPTIONS):
+        with_counting = option(with_counting)
+    return with_counting
+
+
 def frames_options(usual: int | None = None) -> Callable[..., Any]:
     """The options that say where frames come from, handed to a command as one argument, `chosen`.
 
@@ -174,11 +196,12 @@ def frames_options(usual: int | None = None) -> Callable[..., Any]:
     number = click.option("--images", type=int, help=f"Number of frames, the first ones. [default: {default}]")
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @event_options
         @wraps(command)
         def with_chosen(*args: Any, **kwargs: Any) -> Any:
             from ..steps.frames import Chosen
 
-            given = {name: kwargs.pop(name) for name in FRAMES_NAMES}
+            given = {name: kwargs.pop(name) for name in (*FRAMES_NAMES, "counting")}
             return command(*args, chosen=Chosen(**given, usual=usual), **kwargs)
 
         for option in (number, labels_option, frames_option, data_set_option):

@@ -15,6 +15,7 @@ from .options import (
     STDOUT,
     convention_options,
     data_option,
+    event_options,
     given_only,
     output_file,
     search_bar,
@@ -47,6 +48,7 @@ CHECKPOINT = "checkpoint.npz"  # in the folder of a training
     help="What is read of a NIR file's network.  [default: count; membrane of neurons that do not spike]",
 )
 @setting_options(TrainConfig, leave_out=("network",))
+@event_options
 @training_device_option
 @data_option
 @click.option(
@@ -55,7 +57,7 @@ CHECKPOINT = "checkpoint.npz"  # in the folder of a training
     type=click.Path(path_type=Path),
     help="Folder of the run. An interrupted run resumes.",
 )
-def train(network, layers, source, framework, changes, readout, device, folder, out, **given) -> None:
+def train(network, layers, source, framework, changes, readout, device, folder, out, counting, **given) -> None:
     """Train a sparse network; writes OUT/checkpoint.npz. An interrupted run resumes after its last complete epoch.
 
     With --from training goes on from a trained network, which the recipe makes sparse: weights, signs, thresholds and
@@ -68,7 +70,7 @@ def train(network, layers, source, framework, changes, readout, device, folder, 
 
     require(network is None or layers is None, "layers", layers, "not given beside --network")
     check_writable(out / CHECKPOINT)
-    data, start = load(folder), None
+    data, start = load(folder, counting.reading(given["steps"])), None
     if source is None:
         about = given_only({"framework": framework, "readout": readout, **changes})
         require(not about, ", ".join(about), ", ".join(map(str, about.values())), "with --from, a NIR file")
@@ -132,10 +134,11 @@ def train(network, layers, source, framework, changes, readout, device, folder, 
     help="How the scales are chosen.  [default: qat; weights of a graph]",
 )
 @setting_options(QatConfig, defaults=dict.fromkeys(AS_TRAINED, "as trained"))
+@event_options
 @data_option
 def quantize(
     checkpoint, output, bits, steps, input_bits, per_channel, membrane_fraction, membrane_bits, decay_bits,
-    connectivity, method, folder, **given,
+    connectivity, method, folder, counting, **given,
 ) -> None:  # fmt: skip
     """Convert a CHECKPOINT to an integer network.
 
@@ -159,7 +162,7 @@ def quantize(
     )
     if method != "qat":
         require(not given_only(given), "method", method, f"qat, for {', '.join(given_only(given))}")
-    training, test = load(folder)
+    training, test = load(folder, counting.reading(trained.network.steps, trained.made_from.get("recordings")))
     test, training = fit(test, trained.network, "test set"), fit(training, trained.network, "training set")
     say = speaker(output)
     resume = None

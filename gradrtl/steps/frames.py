@@ -12,13 +12,15 @@ import numpy as np
 from ..errors import UserError, require
 from ..model import recordings
 from ..model.data import LARGEST_LABEL, Dataset, read_images, read_labels
+from ..model.events import sets as event_sets
 from ..model.recordings import AnyData, Recordings
-from ..model.sets import load
+from ..model.sets import load, needed
 from ..quantize.frames import flattened
 from ..quantize.images import frames_of_images, frames_of_recordings
 from ..quantize.network import QuantizedNetwork
 from ..samples import IMAGES
 from ..sim.frames import check
+from .events import Counting
 from .named_arrays import START, named_arrays
 
 DATA = Path("data/mnist")
@@ -46,6 +48,7 @@ class Chosen:
 
     `folder`: a data set, of which the test images are taken; None: `data/mnist` if it is there, or else the images that
     come with the package. `frames`: a file or folder instead, see `load_frames`. `labels`: a file with their labels.
+    `counting`: how events of recordings are counted, where they are such.
     """
 
     folder: Path | None = None
@@ -53,6 +56,7 @@ class Chosen:
     labels: Path | None = None
     images: int | None = None
     usual: int | None = None
+    counting: Counting = Counting()  # noqa: RUF009 (frozen)
 
     def __post_init__(self) -> None:
         together = self.folder is None or self.frames is None
@@ -66,9 +70,11 @@ def labelled_frames(network: QuantizedNetwork, chosen: Chosen | None = None) -> 
     Frames of a network with several inputs are a tuple. Raises `UserError` for what does not fit `network`.
     """
     chosen = chosen or Chosen()
+    if chosen.frames is not None and event_sets.is_file(chosen.frames) and _has_events(chosen.frames):
+        return _recorded(network, chosen)
     if chosen.frames is None or chosen.frames.is_dir() or _is_recordings(chosen.frames):
         require(chosen.labels is None, "labels", chosen.labels, f"not given beside {chosen.frames}, which has its own")
-        test = images_in(chosen.frames or chosen.folder)
+        test = images_in(chosen.frames or chosen.folder, network, chosen)
         test = test[: _count(chosen, len(test), "the test images", chosen.usual)]
         return frames_for(network, test), test.labels
     found = load_frames(chosen.frames, network)
@@ -98,12 +104,43 @@ def _count(chosen: Chosen, whole: int, what: str, usual: int | None = None) -> i
     return chosen.images
 
 
-def images_in(folder: Path | None) -> AnyData:
-    """The test images or recordings in `folder`, or where `Chosen` looks for them."""
+def images_in(folder: Path | None, network: QuantizedNetwork | None = None, chosen: Chosen | None = None) -> AnyData:
+    """The test images or recordings in `folder`, or where `Chosen` looks for them.
+
+    Events are counted as `chosen` says, or as those that `network` was trained on.
+    """
     if folder is None and not DATA.is_dir():
         with np.load(IMAGES) as arrays:
             return Dataset(arrays["images"], arrays["labels"])
-    return load(folder or DATA)[1]
+    folder = folder or DATA
+    if event_sets.is_set(folder):
+        chosen = chosen or Chosen()
+        reading = None if network is None else chosen.counting.for_network(network)
+        return event_sets.load_part(folder, "test", needed(reading, folder), chosen.images or chosen.usual)
+    return load(folder)[1]
+
+
+def _has_events(path: Path) -> bool:
+    """Whether a file is one of events: of a kind that has no other meaning, or an array with fields."""
+    if path.suffix != ".npy":
+        return True
+    with path.open("rb") as file:
+        return b"'descr': [" in file.read(512)
+
+
+def _recorded(network: QuantizedNetwork, chosen: Chosen) -> tuple[Any, np.ndarray | None]:
+    """The frames of a file of events, and the labels that it or another file tells."""
+    path = chosen.frames
+    assert path is not None
+    own = event_sets.has_labels(path)
+    require(not (own and chosen.labels), "labels", chosen.labels, f"not given beside {path}, which has its own")
+    found = event_sets.load_file(path, needed(chosen.counting.for_network(network), path), chosen.images)
+    count = _count(chosen, len(found), "the recordings")
+    labels = found.labels if own else None
+    if chosen.labels is not None:
+        labels = load_labels(chosen.labels)
+        require(len(labels) == len(found), "labels", len(labels), f"{len(found)}, one for each recording")
+    return frames_for(network, found[:count]), None if labels is None else labels[:count]
 
 
 def load_frames(path: Path, network: QuantizedNetwork) -> Any:
@@ -113,6 +150,7 @@ def load_frames(path: Path, network: QuantizedNetwork) -> Any:
       shape of the input: `[n, channels, height, width]`, `[n, steps, channels, height, width]`
       (`quantize.frames.flattened`).
     - A .npz file holds such an array for each input, under its name.
+    - Files of events are `model.events.sets.READERS`: see `labelled_frames`.
     - An IDX file, gzipped or not, holds images (`model.data.read_images`): see `frames_for`.
 
     Raises `UserError` for a file that is neither, is damaged, or does not fit.

@@ -35,6 +35,7 @@ from ..sim.operations import source_rates
 from ..sim.outcome import Trace
 from ..sim.sampling import sample
 from ..sim.timing.predict import Cycles, predict
+from .events import Counting
 from .frames import frames_for
 
 RATE_IMAGES = 1000  # training images on which event rates are measured
@@ -243,7 +244,7 @@ def with_rates(network: QuantizedNetwork, frames: Frames) -> QuantizedNetwork:
 
 def training_frames(network: QuantizedNetwork, folder: Path) -> Frames:
     """The training images or recordings in `folder` on which event rates are measured."""
-    training, _ = load(folder)
+    training, _ = load(folder, Counting().for_network(network))
     return frames_for(network, training[:RATE_IMAGES])
 
 
