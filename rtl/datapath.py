@@ -17,6 +17,7 @@ from ..bits import unsigned_bits
 from .core import Core
 from .edge import LateInput
 from .flags import Flags
+from .fork import Fork, Listener
 from .gather import Gather
 from .issue import Leaving
 from .join import Port
@@ -159,11 +160,12 @@ class Datapath(wiring.Component):
         return Port(source.output_address_bits(mapping.way(port)), output_value_shape(source), shift)
 
     def _input(self, m: Module, events: wiring.PureInterface, flags: Flags | None, cores: list[Core]) -> None:
-        """The input's events go to all cores that hear it, each in the cycle in which all take it."""
+        """The input's events go to all cores that hear it, to some of them through a queue."""
         if flags is not None:
             wiring.connect(m, events, flags.i)
             events = flags.o
         mapping = self.mapping
+        ports = [mapping.ports[number][0] for number in mapping.listeners]
         heard: list[wiring.PureInterface] = [port(cores[number], "events", 0) for number in mapping.listeners]
         for number, one in enumerate(mapping.late):
             into = mapping.ports[one.target][one.port]
@@ -172,46 +174,21 @@ class Datapath(wiring.Component):
             late = LateInput(heard_by.address_bits, heard_by.value, one.depth, one.delay, steps)
             m.submodules[f"late{number}"] = ResetInserter(self.abort)(late)
             wiring.connect(m, late.late, port(cores[one.target], "events", one.port))
+            ports.append(into)
             heard.append(late.events)
-        if len(mapping.network.inputs) > 1:
-            self._share(m, events, heard)
-            return
         if len(heard) == 1:
             wiring.connect(m, events, heard[0])
             return
-        ready = Signal(name="all_ready")
-        m.d.comb += [ready.eq(Cat(one.ready for one in heard).all()), events.ready.eq(ready)]
-        for one in heard:
-            m.d.comb += [one.payload.eq(events.payload), one.valid.eq(events.valid & ready)]
+        m.submodules.fork = fork = Fork(source_signature(mapping), [self._listener(one) for one in ports])
+        wiring.connect(m, events, fork.i)
+        for number, one in enumerate(heard):
+            sent = fork.heard(number)
+            m.d.comb += [one.payload.eq(sent.payload), one.valid.eq(sent.valid), sent.ready.eq(one.ready)]
 
-    def _share(self, m: Module, events: wiring.PureInterface, heard: list[wiring.PureInterface]) -> None:
-        """Of several inputs, an event goes to those that hear its own, and a token to all, when all of them take it.
-
-        With static inputs beside others, the token of their segment goes to those alone that hear static ones, and the
-        token of a step to the others.
-        """
-        mapping = self.mapping
-        ports = [mapping.ports[number][0] for number in mapping.listeners]
-        ports += [mapping.ports[one.target][one.port] for one in mapping.late]
-        ready = Signal(name="all_ready")
-        free: list[Value] = []
-        for number, (one, into) in enumerate(zip(heard, ports, strict=True)):
-            assert into.given is not None
-            own, source = mapping.input.ranges[into.given], events.payload.source
-            concerns = Signal(name=f"concerns{number}")
-            known = (source >= own.start) & (source < own.stop)
-            if mapping.input.is_mixed:
-                concerned = Mux(events.payload.end, events.payload.held == into.edge.held, known)
-            else:
-                concerned = events.payload.end | known
-            m.d.comb += [
-                concerns.eq(concerned),
-                one.valid.eq(events.valid & ready & concerns),
-                one.payload.source.eq(source - own.start),
-                *(one.payload[name].eq(events.payload[name]) for name in ("value", "end", "bad")),
-            ]
-            free.append(one.ready | ~concerns)
-        m.d.comb += [ready.eq(Cat(*free).all()), events.ready.eq(ready)]
+    def _listener(self, into: RoutePort) -> Listener:
+        assert into.given is not None
+        heard_by = self._port(into)
+        return Listener(self.mapping.input.ranges[into.given], into.edge.held, heard_by.address_bits, heard_by.value)
 
     def _pixels(self, m: Module) -> wiring.PureInterface:
         """Beats become rows of the first serialiser: a lane for each pixel, set where the pixel is an event."""

@@ -177,7 +177,7 @@ class SpikeFramer(wiring.Component):
         refused = ~ends & ~belongs
         if self.held:
             astray = Signal(name="astray")  # the mark of another segment
-            m.d.comb += [astray.eq(mark & (word[HELD_BIT] != (step == 0))), event.held.eq(step == 0)]
+            m.d.comb += [astray.eq(mark & self._is_astray(word, step)), event.held.eq(step == 0)]
             flawed, lacks, refused = flawed | astray, lacks | astray, refused | astray
         m.d.comb += [
             final_step.eq(step == segments - 1),
@@ -224,6 +224,10 @@ class SpikeFramer(wiring.Component):
         """`address` is of a source of this segment."""
         known = address < self.sources
         return Mux(step == 0, address < self.held, known & (address >= self.held)) if self.held else known
+
+    def _is_astray(self, word: Value, step: Signal) -> Value:
+        """A mark is that of another segment."""
+        return word[HELD_BIT] != (step == 0)
 
     def _fits(self, address: Value, count: Value) -> Value:
         """The count is not too large for the input of the source at `address`."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 import pytest
 from dense_graphs import frames
 from graphs import population, weights
-from rtl_bench import Bench, beats_of, lite_write, offer
+from map_graphs import GRAPHS
+from random_networks import frames as frames_of_all
+from rtl_bench import Beat, Bench, beats_of, lite_write, offer
 from test_rtl_top import addresses, in_simulator
 
 from gradrtl.quantize.network import Connection, Input, QuantizedNetwork
 from gradrtl.rtl.flags import most_frames
+from gradrtl.rtl.frame_words import COUNT_BIT, HELD_BIT, MARK_BIT
 from gradrtl.rtl.mapping import Mapping, map_network
 from gradrtl.rtl.top import Accelerator
 from gradrtl.sim import reference
@@ -84,6 +87,68 @@ def test_soft_reset_within_a_frame(kind, cycles):
 
     in_simulator(dut, testbench)
     assert found == [[int(c), *row] for c, row in zip(expected.classes[:2], expected.counts[:2].tolist(), strict=True)]
+
+
+MARK, HELD = 1 << MARK_BIT, 1 << HELD_BIT
+
+
+def pixel_in_a_step(beats: list[Beat], at: int) -> list[Beat]:
+    return [*beats[: at + 1], (1 << COUNT_BIT, 0), *beats[at + 1 :]]
+
+
+def event_among_pixels(beats: list[Beat], at: int) -> list[Beat]:
+    return [*beats[:at], (1 << COUNT_BIT | 19, 0), *beats[at:]]
+
+
+def mark_of_a_step(beats: list[Beat], at: int) -> list[Beat]:
+    return [(word ^ HELD if i == at else word, last) for i, (word, last) in enumerate(beats)]
+
+
+def mark_of_pixels(beats: list[Beat], at: int) -> list[Beat]:
+    return [(word | HELD if word >> MARK_BIT and i > at else word, last) for i, (word, last) in enumerate(beats)]
+
+
+def too_long(beats: list[Beat], at: int) -> list[Beat]:
+    return [*((word, 0) for word, _ in beats), (MARK, 1)]
+
+
+@pytest.mark.parametrize("stalls", [0.0, 0.3])
+@pytest.mark.parametrize("name", ["pixels and counts", "ahead"])
+def test_malformed_packets_of_pixels_beside_events(name, stalls):
+    """Each is flagged and changes no result, for what does not belong there is dropped; good ones come between."""
+    made = GRAPHS[name]
+    mapping = map_network(made, (2,) * len(made.populations))
+    faults = [pixel_in_a_step, event_among_pixels, mark_of_a_step, mark_of_pixels, too_long]
+    given = frames_of_all(made, 2 * len(faults) + 1, 3)
+    sent = [beats_of(mapping, frame) for frame in mapping.input.stacked(given)]
+    for n, fault in enumerate(faults):
+        beats = sent[2 * n + 1]
+        sent[2 * n + 1] = fault(beats, next(i for i, (word, _) in enumerate(beats) if word >> MARK_BIT))
+    bench = Bench(mapping, sent, stalls, 6)
+    bench.run()
+    expected = reference.run(made, given)
+    assert bench.packets == mapping.output.packets(expected.decided, expected.counts).tolist()
+    assert bench.flags == [0, 1] * len(faults) + [0]
+
+
+@pytest.mark.parametrize("segments", [0, 1, 2])
+def test_packets_that_end_early_are_filled_up(segments):
+    """Within the pixels, behind them, and behind a step."""
+    made = GRAPHS["ahead"]
+    mapping = map_network(made, (2, 1, 1))
+    spikes, pixels = frames_of_all(made, 4, 4)  # the third frame is full
+    sent = [beats_of(mapping, frame) for frame in mapping.input.stacked((spikes, pixels))]
+    ends = [i for i, (word, _) in enumerate(sent[2]) if word >> MARK_BIT]
+    cut = ends[segments - 1] if segments else 3
+    sent[2] = [*sent[2][:cut], (sent[2][cut][0], 1)]
+    if not segments:  # a last beat without a mark is dropped
+        pixels[2, 3:] = 0
+    spikes[2, max(0, segments - 1) :] = 0
+    bench = Bench(mapping, sent, 0.2, 7)
+    bench.run()
+    expected = reference.run(made, (spikes, pixels))
+    assert bench.packets == mapping.output.packets(expected.decided, expected.counts).tolist()
+    assert bench.flags == [0, 0, 1, 0]
 
 
 def test_room_for_all_frames_that_can_be_inside():

@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 from amaranth.hdl import Assert, Cover, Module, Mux, Signal
 from amaranth.lib import stream
-from graphs import recurrent
+from graphs import recurrent, weights
 from prover import Claim, Refuted, free, inner, opened, prove, watch
 
+from gradrtl.quantize.network import Connection, Input
 from gradrtl.rtl.flags import Flags
 from gradrtl.rtl.mapping import Mapping, map_network
 from gradrtl.rtl.streams import event_layout
@@ -20,6 +21,11 @@ DEPTH = 3  # flags that are kept here; the claim does not depend on it
 def small(kind: str, steps: int) -> Mapping:
     made = recurrent(steps)
     given = made.inputs[0]
+    if kind == "both":
+        first, *others = made.populations
+        heard = replace(first, inputs=(*first.inputs, Connection("image", weights(5, 2, 4), 4)))
+        inputs = given, Input((2,), name="image")
+        return map_network(replace(made, inputs=inputs, populations=(heard, *others)), (1, 1))
     return map_network(replace(made, inputs=(replace(given, kind=kind),)), (1, 1))
 
 
@@ -31,7 +37,7 @@ class OwnFlag(Claim):
 
     def body(self, m: Module) -> None:
         steps = self.steps
-        tokens = 1 if self.kind == "static" else steps
+        tokens = {"static": 1, "both": steps + 1}.get(self.kind, steps)
         flags = self.design(small(self.kind, steps), [stream.Signature(event_layout(2, 1))])
         flags.depth = DEPTH
         m.submodules.flags = inside = opened(flags)
@@ -100,7 +106,7 @@ class OwnFlag(Claim):
             m.d.comb += [Assert(ahead < level), Assert(stored == flag)]
 
 
-CASES = [("static", 1), ("static", 3), ("graded", 1), ("graded", 3)]
+CASES = [("static", 1), ("static", 3), ("graded", 1), ("graded", 3), ("both", 1), ("both", 2)]
 
 
 @pytest.mark.parametrize(("kind", "steps"), CASES)

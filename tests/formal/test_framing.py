@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 from amaranth.hdl import Assert, Assume, Const, Cover, Module, Mux, Signal
-from prover import Claim, free, inner, opened, prove
+from prover import Claim, Refuted, free, inner, opened, prove
 
-from gradrtl.rtl.frame_words import COUNT_BIT, MARK_BIT
-from gradrtl.rtl.framing import Framer, SpikeFramer
+from gradrtl.rtl.frame_words import COUNT_BIT, HELD_BIT, MARK_BIT
+from gradrtl.rtl.framing import Framer, Span, SpikeFramer
 
 
 def steady(m: Module, offered) -> None:
@@ -83,14 +83,26 @@ class FramesOfPixels(Claim):
 
 
 class FramesOfSpikes(Claim):
-    """Exactly `steps` tokens for each packet that is not aborted; the last is bad if and only if the packet was."""
+    """Exactly `steps` tokens for each packet that is not aborted; the last is bad if and only if the packet was.
 
-    def __init__(self, steps: int, sources: int, count_bits: int | None = None):
-        self.steps, self.sources, self.count_bits = steps, sources, count_bits
+    With `held` sources, those are of static inputs, of whose pixels three bits are seen: they have a token more.
+    """
+
+    def __init__(
+        self,
+        steps: int,
+        sources: int,
+        count_bits: int | None = None,
+        held: int = 0,
+        design: type[SpikeFramer] = SpikeFramer,
+    ):
+        self.steps, self.sources, self.count_bits, self.held, self.design = steps, sources, count_bits, held, design
 
     def body(self, m: Module) -> None:
-        steps, sources = self.steps, self.sources
-        framer = SpikeFramer(sources, steps, max(1, (sources - 1).bit_length()), self.count_bits)
+        steps, sources, held = self.steps, self.sources, self.held
+        spans = [Span(held, 255, 5), Span(sources, (1 << (self.count_bits or 1)) - 1)] if held else []
+        framer = self.design(sources, steps, max(1, (sources - 1).bit_length()), self.count_bits, spans, held)
+        steps += held > 0
         m.submodules.framer = inside = opened(framer)
         for signal in (framer.beats.payload, framer.beats.valid, framer.events.ready, framer.abort):
             free(m, signal)
@@ -114,11 +126,21 @@ class FramesOfSpikes(Claim):
         address, count, largest = beat.data[:MARK_BIT], Const(1), 1
         if self.count_bits is not None:
             address, count, largest = beat.data[:COUNT_BIT], beat.data[COUNT_BIT:MARK_BIT], (1 << self.count_bits) - 1
+        astray, pixel, pixels_due, elsewhere = Signal(), Signal(), Signal(), Signal()
+        seen = Mux(pixel, count >> 5, count) if held else count
+        if held:
+            m.d.comb += [
+                pixel.eq(address < held),
+                pixels_due.eq(tokens == 0),
+                elsewhere.eq(pixel != pixels_due),
+                Assert(sent.held == pixels_due),
+            ]
         m.d.comb += [
             mark.eq(beat.data[MARK_BIT]),
-            unknown.eq(~mark & ~beat.last & ((address >= sources) | (count >= largest + 1))),
+            unknown.eq(~mark & ~beat.last & ((address >= sources) | elsewhere | (~pixel & (count >= largest + 1)))),
             wrong.eq(unknown | (~mark & ~beat.last & (address < least))),
-            nothing.eq(~mark & ~beat.last & (count == 0)),
+            nothing.eq(~mark & ~beat.last & (seen == 0)),
+            astray.eq(mark & (beat.data[HELD_BIT] != pixels_due) if held else 0),
             belongs.eq(~packet.void & ~over),
             ends_frame.eq(passes & sent.end & (tokens == steps - 1)),
             Assert(~(takes & owed)),
@@ -128,9 +150,9 @@ class FramesOfSpikes(Claim):
         with m.If(passes):
             m.d.comb += Assert(sent.end == (owed | mark | beat.last))
             with m.If(~sent.end):
-                m.d.comb += [Assert(sent.source == address), Assert(sent["value"] == count)]
+                m.d.comb += [Assert(sent.source == address), Assert(sent["value"] == seen)]
         with m.If(ends_frame):
-            m.d.comb += Assert(sent.bad == (malformed | owed | ~(mark & beat.last)))
+            m.d.comb += Assert(sent.bad == (malformed | owed | astray | ~(mark & beat.last)))
         with m.If(framer.events.ready & (framer.beats.valid | owed)):
             m.d.comb += Assert(takes | passes)
 
@@ -138,7 +160,7 @@ class FramesOfSpikes(Claim):
             m.d.sync += least.eq(0)
             m.d.sync += tokens.eq(Mux(ends_frame, 0, tokens + 1))
         with m.If(takes & belongs):
-            with m.If(wrong):
+            with m.If(wrong | astray):
                 m.d.sync += malformed.eq(1)
             with m.Elif(~mark & ~beat.last):
                 m.d.sync += least.eq(address + 1)
@@ -192,6 +214,33 @@ def test_frames_of_graded_events(count_bits):
     prove(FramesOfSpikes(2, 3, count_bits), f"graded{count_bits}", 2)
 
 
-@pytest.mark.parametrize("claim", [FramesOfPixels(3), FramesOfSpikes(2, 3)], ids=["pixels", "spikes"])
+@pytest.mark.parametrize(("steps", "sources", "held"), [(1, 2, 1), (2, 5, 3)])
+def test_frames_of_pixels_beside_events(steps, sources, held):
+    prove(FramesOfSpikes(steps, sources, 3, held), f"held{steps}", 2)
+
+
+class AnyMark(SpikeFramer):
+    """Either mark ends the pixels, and a step."""
+
+    def _is_astray(self, word, step):
+        return Const(0)
+
+
+class PixelsAtAnyTime(SpikeFramer):
+    """A pixel may come in a step."""
+
+    def _exists(self, address, step):
+        return address < self.sources
+
+
+@pytest.mark.parametrize("broken", [AnyMark, PixelsAtAnyTime])
+def test_broken_framers_are_refuted(broken):
+    with pytest.raises(Refuted, match="Assert failed"):
+        prove(FramesOfSpikes(1, 2, 3, 1, broken), f"held-{broken.__name__}", 6, "bmc")
+
+
+@pytest.mark.parametrize(
+    "claim", [FramesOfPixels(3), FramesOfSpikes(2, 3), FramesOfSpikes(1, 3, 3, 1)], ids=["pixels", "spikes", "both"]
+)
 def test_every_kind_of_packet_is_reached(claim):
     prove(claim, type(claim).__name__.lower(), 8, "cover")
