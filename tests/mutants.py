@@ -62,6 +62,7 @@ UNITS = {
     "gradrtl/steps/named_arrays.py": ("test_steps_named_arrays.py",),
     "gradrtl/steps/notes.py": ("test_steps_notes.py",),
     "gradrtl/steps/picture.py": ("test_steps_picture.py",),
+    "gradrtl/steps/sound.py": ("test_steps_sound.py",),
     "gradrtl/steps/place.py": ("test_steps_place.py", "test_rtl_planning.py"),
     "quantize/frames.py": ("test_steps_frames.py", "test_quantize_graph.py"),
     "quantize/images.py": ("test_steps_frames.py", "test_quantize_integer_graph.py", "test_model_recordings.py"),

@@ -8,6 +8,7 @@ the functions.
 COMMANDS = {
     "demo": "demo",
     "train": "training",
+    "listen": "listening",
     "convert": "converting",
     "quantize": "training",
     "import": "importing",
