@@ -43,6 +43,9 @@ class TrainConfig:
     )
     batch: int = setting(128, "Images per optimiser step.", at_least(1))
     lr: float = setting(4e-3, "Learning rate of Adam.", above(0))
+    clip: float | None = setting(
+        None, "Largest norm of the gradient, to which longer ones are scaled; None: any.", above(0)
+    )
     alpha: float = setting(0.01, "Strength of the prior; for gradr-alpha, the start value.", at_least(0))
     p: float = setting(0.95, "Target sparsity of the prior.", below(1, 0.5))
     output_alpha: float = setting(0.1, "Factor on alpha in the last layer.", at_least(0))
@@ -81,6 +84,7 @@ class TrainConfig:
         "What training makes small; None: rate (squared errors) where spikes are counted, else cross-entropy.",
         one_of(("rate", "cross-entropy")),
     )
+    sharpness: float = setting(1.0, "Factor on membranes in front of the cross-entropy.", above(0))
     precision: str = setting("float32", "Number format of the matrix products.", one_of(("float32", "bfloat16")))
     steps: int | None = setting(None, "Time steps T per image; None: the network's own.", between(1, LARGEST_STEPS))
     images: int | None = setting(None, "Number of training images used, the first ones; None: all.", at_least(1))

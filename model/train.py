@@ -66,7 +66,7 @@ def rate_loss(rates: Tensor, labels: Tensor) -> Tensor:
 Loss = Callable[[Tensor, Tensor], Tensor]  # of outputs `[batch, classes]` and labels `[batch]`
 
 
-def loss_of(name: str | None, description: Network | Graph) -> Loss:
+def loss_of(name: str | None, description: Network | Graph, sharpness: float = 1) -> Loss:
     """The loss called `name`: `rate`, or `cross-entropy`, of membranes as they are and of rates as numbers of spikes.
 
     None: `rate` where spikes are counted, else `cross-entropy`.
@@ -77,15 +77,15 @@ def loss_of(name: str | None, description: Network | Graph) -> Loss:
         `rate`, for a network that is read out in membranes.
     """
     counts = isinstance(description, Network) or description.readout.kind == "count"
-    return loss_for(name, counts, description.steps)
+    return loss_for(name, counts, description.steps, sharpness)
 
 
-def loss_for(name: str | None, counts: bool, steps: int) -> Loss:
-    """`loss_of` for outputs that are rates over `steps` (`counts`) or membranes."""
+def loss_for(name: str | None, counts: bool, steps: int, sharpness: float = 1) -> Loss:
+    """`loss_of` for outputs that are rates over `steps` (`counts`) or membranes, multiplied by `sharpness`."""
     require(counts or name != "rate", "loss", name, "cross-entropy for a network that is read out in membranes")
     if name == "rate" or (name is None and counts):
         return rate_loss
-    factor = steps if counts else 1
+    factor = steps if counts else sharpness
     return lambda outputs, labels: functional.cross_entropy(factor * outputs, labels)
 
 
@@ -243,7 +243,7 @@ def _train(
     if start is not None:
         load_arrays(network, start.arrays)
     network.to(workers.device)
-    by_loss = loss_of(config.loss, description)
+    by_loss = loss_of(config.loss, description, config.sharpness)
     recipe = Recipe(network, config)
     optimizer: torch.optim.Optimizer
     forward: nn.Module
@@ -301,6 +301,8 @@ def _train(
                     loss = objective(forward, *own, config.spike_cost, by_loss)
                 optimizer.zero_grad()
                 loss.backward()
+                if config.clip is not None:
+                    nn.utils.clip_grad_norm_(network.parameters(), config.clip)
                 optimizer.step()
                 if sparse_from <= epoch < frozen_from:
                     recipe.after_step(number + 1 - sparse_from * per_epoch, (frozen_from - sparse_from) * per_epoch)

@@ -173,4 +173,18 @@ MODEL = (
         "factor = 1",
         "cross-entropy sees rates, not numbers of spikes",
     ),
+    Mutant(
+        "gradients of any length",
+        "model/train.py",
+        "if config.clip is not None:",
+        "if config.clip is None:",
+        "the largest norm of a gradient is not kept",
+    ),
+    Mutant(
+        "membranes as they are",
+        "model/train.py",
+        "factor = steps if counts else sharpness",
+        "factor = steps if counts else 1",
+        "the sharpness is not used",
+    ),
 )

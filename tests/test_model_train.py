@@ -17,7 +17,7 @@ from gradrtl.model.checkpoint import Checkpoint
 from gradrtl.model.config import RECIPES, TrainConfig
 from gradrtl.model.description import ConvSpec, DenseSpec, LayerSpec, Network
 from gradrtl.model.networks import SpikingNetwork, network_of
-from gradrtl.model.train import activity, batches, evaluate, first_largest, learning_rate, train
+from gradrtl.model.train import activity, batches, evaluate, first_largest, learning_rate, loss_for, train
 
 CONFIG = TrainConfig(epochs=4, batch=50, held_out=100, images=300, connectivity=0.1)
 
@@ -109,6 +109,25 @@ def test_a_price_on_spikes_makes_them_fewer(images: data.Dataset) -> None:
     config = config_of("gradr-quota", epochs=4, images=600)
     free, priced = (train(replace(config, spike_cost=cost), images) for cost in (0.0, 0.5))
     assert priced.figures["spikes_a_frame"][0] < free.figures["spikes_a_frame"][0] / 2
+
+
+def test_a_gradient_of_no_length_changes_nothing(images: data.Dataset) -> None:
+    """Adam takes steps of one size whatever the gradient is, until it is far below its epsilon."""
+    config = replace(config_of("dense"), epochs=1)
+    start = network_of(train(replace(config, lr=1e-12), images))
+    clipped = network_of(train(replace(config, clip=1e-15), images))
+    free = network_of(train(replace(config, clip=1e9), images))
+    for (name, a), b, c in zip(start.named_parameters(), clipped.parameters(), free.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=1e-6), name
+        assert not torch.allclose(a, c, atol=1e-3), name
+    assert same(train(config, images), train(replace(config, clip=1e9), images))
+
+
+def test_sharpness_is_a_factor_on_membranes() -> None:
+    outputs, labels = torch.tensor([[0.0, 0.1], [0.3, 0.0]]), torch.tensor([1, 1])
+    sharp = loss_for(None, counts=False, steps=4, sharpness=10)
+    assert sharp(outputs, labels) == loss_for(None, counts=False, steps=4)(10 * outputs, labels)
+    assert loss_for("cross-entropy", True, 4, 10)(outputs, labels) == sharp(0.4 * outputs, labels)
 
 
 def test_activity_is_that_of_all_hidden_neurons_together() -> None:
