@@ -169,8 +169,8 @@ MODEL = (
     Mutant(
         "cross-entropy of rates",
         "model/train.py",
-        "factor = steps if counts else 1",
-        "factor = 1",
+        "factor = steps if counts else sharpness",
+        "factor = 1 if counts else sharpness",
         "cross-entropy sees rates, not numbers of spikes",
     ),
     Mutant(
