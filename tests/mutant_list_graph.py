@@ -636,11 +636,11 @@ GRAPH = (
         "what hears pixels late takes a step's events",
     ),
     Mutant(
-        "banks of pixels opened for all",
-        "sim/timing/graph.py",
-        "if port.edge == INPUT and port.held == held:",
-        "if port.edge == INPUT:",
-        "cores that hear pixels wait for banks that they do not fill",
+        "a frame of pixels takes a step",
+        "rtl/flags.py",
+        "inside = sum(number * (steps if held else 1) for number, held in tokens)",
+        "inside = sum(number for number, held in tokens)",
+        "frames wait for a flag that the timing model does not know",
     ),
     Mutant(
         "result of the first read-out",

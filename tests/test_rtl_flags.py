@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from dense_graphs import frames
 from graphs import population, weights
 from map_graphs import GRAPHS
 from random_networks import frames as frames_of_all
 from rtl_bench import Beat, Bench, beats_of, lite_write, offer
-from test_rtl_top import addresses, in_simulator
+from test_rtl_top import addresses, check, in_simulator
 
 from gradrtl.quantize.network import Connection, Input, QuantizedNetwork
+from gradrtl.quantize.placement import Placement
 from gradrtl.rtl.flags import most_frames
 from gradrtl.rtl.frame_words import COUNT_BIT, HELD_BIT, MARK_BIT
 from gradrtl.rtl.mapping import Mapping, map_network
@@ -149,6 +151,20 @@ def test_packets_that_end_early_are_filled_up(segments):
     expected = reference.run(made, (spikes, pixels))
     assert bench.packets == mapping.output.packets(expected.decided, expected.counts).tolist()
     assert bench.flags == [0, 0, 1, 0]
+
+
+def test_frames_of_pixels_without_pixels_never_wait_for_flags():
+    """As many as the queues of a core hold: each is a single token there."""
+    made = QuantizedNetwork(
+        (Input((2,), kind="static"),),
+        (
+            population("first", 5, Connection("input", weights(5, 2, 1), 4), bias=7),
+            population("out", 4, Connection("first", weights(4, 5, 2), 4), Connection("out", weights(4, 4, 3), 4, 1)),
+        ),
+        8,
+    )
+    mapping = map_network(made, Placement((1, 1), queue_depth=16, row_queue_depth=2))
+    check(made, mapping, np.zeros((40, 2), np.uint8), 0.0, 0)
 
 
 def test_room_for_all_frames_that_can_be_inside():

@@ -235,14 +235,13 @@ def _run(state, work, apart, offered, drained, drains, out):
             times[source.taken] = _latest(state)
         beats = 0
         for step in range(work.steps):
-            if step == 0 and (work.held or work.mixed):
-                _open(state, True)
-                if work.held:
-                    _pixels(state, work, n, offered)
-                else:
-                    beats = _segment(state, work, n, 0, True, offered, beats)
+            if step == 0 or not work.held:
+                _open(state)
+            if step == 0 and work.held:
+                _pixels(state, work, n, offered)
+            if step == 0 and work.mixed:
+                beats = _segment(state, work, n, 0, True, offered, beats)
             if not work.held:
-                _open(state, False)
                 beats = _segment(state, work, n, step, False, offered, beats)
             for core in state.order:
                 _step(state, work, core, n, step)
@@ -263,12 +262,11 @@ def _latest(state):
 
 
 @kernel(borrows=True)
-def _open(state, held):
-    """Cores that hear static inputs, or others, wait for the bank that is filled next."""
+def _open(state):
+    """Cores that hear the input wait for the bank that is filled next."""
     for core in range(len(state.cores)):
         joined = state.cores[core]
-        port = state.ports[joined.first_port]
-        if port.edge == INPUT and port.held == held:
+        if state.ports[joined.first_port].edge == INPUT:
             released = fire.last_release(state.fires[core], state.times)
             if joined.held_ports:
                 released = state.times[joined.held_released]
