@@ -35,6 +35,8 @@ from .population import Connection, Population, kinds, unique
 from .ranges import Ranges, ranges_of_graph
 from .synapses import WEIGHT_BITS, Conv, Dense
 
+UNBOUNDED = "a leak, or bits in which they are clipped, so that they stay bounded in a stream"
+
 __all__ = [
     "LIMIT",
     "PIXEL_BITS",
@@ -75,6 +77,8 @@ class QuantizedNetwork:
     rates
         For each connection, in the order of `edges`, float64 `[sources]`: mean events per frame of each source,
         measured on training data.
+    frame_steps
+        Of a stream, the steps that a frame of its network has; None for a network with frames. See `streamed`.
     """
 
     inputs: tuple[Input, ...]
@@ -84,6 +88,7 @@ class QuantizedNetwork:
     notes: dict[str, Any] = field(default_factory=dict)
     rates: tuple[np.ndarray, ...] | None = None
     placement: Placement | None = None
+    frame_steps: int | None = None
 
     def __post_init__(self) -> None:
         def take(name: str, value: object) -> None:
@@ -106,6 +111,8 @@ class QuantizedNetwork:
             extreme = max(map(abs, (*ranges.potential, *ranges.membrane, *ranges.synaptic)))
             extreme = max(extreme, *(abs(i) << population.neuron.fraction for i in ranges.current))
             extreme = max(extreme, ranges.adaptation[1] + int(population.neuron.threshold.max()))
+            if self.stream:
+                require(ranges.settled, f"population {population.name} range", "without bound", UNBOUNDED)
             require(extreme < LIMIT, f"population {population.name} largest sum", extreme, f"less than {LIMIT}")
         self._check_sums()
         if self.rates is not None:
@@ -151,6 +158,26 @@ class QuantizedNetwork:
         arguments = {"input": self.input, "layers": self.layers, "readout": self.readout}
         others = {name: getattr(self, name) for name in ("steps", "notes", "rates", "placement")}
         return QuantizedNetwork.chain(**{**arguments, **others, **changes})
+
+    @property
+    def stream(self) -> bool:
+        """Whether this is a stream: see `streamed`."""
+        return self.frame_steps is not None
+
+    @cached_property
+    def streamed(self) -> QuantizedNetwork:
+        """The network without frames: steps come one after another, without end, and the state is kept.
+
+        A frame of it is one step, which is what simulators and hardware take and answer. Its digest is that of the
+        network. Raises `UserError` where pixels are held for a frame, and where states grow without bound.
+        """
+        if self.stream:
+            return self
+        for given in self.inputs:
+            accepted = "spikes or graded in a stream, which has no frame for which pixels could be held"
+            require(given.kind != "static", f"input {given.name} kind", given.kind, accepted)
+        rates = self.rates and tuple(values / self.steps for values in self.rates)
+        return replace(self, steps=1, rates=rates, frame_steps=self.steps)
 
     def _check_readouts(self) -> None:
         """Each read-out has its population, which spikes if spikes are counted; silent ones are only read out."""
@@ -289,15 +316,17 @@ class QuantizedNetwork:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of everything that has a meaning (`notes`, `rates` and `placement` left out)."""
-        return archive.digest(*(network_file_1.content(self) or network_file.content(self, meaning=True)))
+        framed = replace(self, steps=self.frame_steps, frame_steps=None) if self.frame_steps is not None else self
+        return archive.digest(*(network_file_1.content(framed) or network_file.content(framed, meaning=True)))
 
     @cached_property
     def ranges(self) -> tuple[Ranges, ...]:
         """Proven bounds, one for each population."""
-        return ranges_of_graph(self.graph, self.steps)
+        return ranges_of_graph(self.graph, None if self.stream else self.steps)
 
     def save(self, path: str | Path) -> str:
         """Write the network to `path`; returns the file's digest (that of notes, rates and placement included)."""
+        require(not self.stream, "network", "a stream", "one with frames, in a file")
         return archive.save(path, network_file.KIND, *network_file.content(self), version=network_file.VERSION)
 
     @staticmethod

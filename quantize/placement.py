@@ -18,7 +18,7 @@ LARGEST_QUEUE = 1024
 QUEUE_DEPTH, ROW_QUEUE_DEPTH = 16, 8  # entries, by default
 LINE = re.compile(
     r"pe (?P<pes>[\d,]+); pixels a beat (?P<pixels_a_beat>\d+); queue depth (?P<queue_depth>\d+); "
-    r"row queue depth (?P<row_queue_depth>\d+); strided (?P<strided>none|[\d,]+)",
+    r"row queue depth (?P<row_queue_depth>\d+); strided (?P<strided>none|[\d,]+)(?P<stream>; stream)?",
     re.ASCII,
 )
 
@@ -38,6 +38,8 @@ class Placement:
     strided
         Layers, in ascending order, whose synapse memories are addressed by synapse list, without start pointers. These
         memories have no initial contents; the host loads them after power-up.
+    stream
+        Built without frames: see `QuantizedNetwork.streamed`.
     """
 
     pes: tuple[int, ...]
@@ -45,6 +47,7 @@ class Placement:
     queue_depth: int = QUEUE_DEPTH
     row_queue_depth: int = ROW_QUEUE_DEPTH
     strided: tuple[int, ...] = ()
+    stream: bool = False
 
     def __post_init__(self) -> None:
         def take(name: str, value: object) -> None:
@@ -59,6 +62,7 @@ class Placement:
         take("strided", wholes("strided", self.strided, 0, len(self.pes) - 1))
         ascending = all(a < b for a, b in zip(self.strided, self.strided[1:], strict=False))
         require(ascending, "strided", self.strided, "layers in ascending order, each once")
+        require(isinstance(self.stream, bool), "stream", self.stream, "True or False")
 
     def check(self, layers: int) -> None:
         """Raise `UserError` unless there is a number of PEs for each of `layers` layers."""
@@ -66,13 +70,14 @@ class Placement:
 
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON values."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        fields = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        return {name: value for name, value in fields.items() if name != "stream" or value}
 
     @staticmethod
     def from_json(value: Any) -> Placement:
         """Inverse of `to_json`; `UserError` if `value` is none of its results."""
         fields = tuple(Placement.__dataclass_fields__)
-        known = isinstance(value, dict) and set(value) == set(fields)
+        known = isinstance(value, dict) and set(value) | {"stream"} == set(fields)
         require(known, "placement", value, f"an object with the fields {', '.join(fields)}")
         return Placement(**value)
 
@@ -82,7 +87,7 @@ class Placement:
         strided = ",".join(map(str, self.strided)) or "none"
         return (
             f"pe {','.join(map(str, self.pes))}; pixels a beat {self.pixels_a_beat}; queue depth {self.queue_depth}; "
-            f"row queue depth {self.row_queue_depth}; strided {strided}"
+            f"row queue depth {self.row_queue_depth}; strided {strided}{'; stream' if self.stream else ''}"
         )
 
     @staticmethod
@@ -101,6 +106,7 @@ class Placement:
                 queue_depth=int(found["queue_depth"]),
                 row_queue_depth=int(found["row_queue_depth"]),
                 strided=strided,
+                stream=found["stream"] is not None,
             )
         except UserError:
             raise

@@ -13,6 +13,8 @@ from .population import Population, spread
 
 ROWS = 1 << 22  # weights that are summed at a time: the sums need eight times the memory
 
+ENDLESS = 1 << 18  # updates after which states that still grow count as without bound
+
 Bounds = tuple[int, int]  # inclusive
 
 
@@ -25,6 +27,7 @@ class Ranges:
     membrane: Bounds  # v, after reset and saturation
     synaptic: Bounds = (0, 0)  # i, the synaptic current
     adaptation: Bounds = (0, 0)  # a, above the threshold
+    settled: bool = True  # more steps would change nothing; of interest where steps have no end
 
     @property
     def current_bits(self) -> int:
@@ -47,20 +50,27 @@ class Ranges:
         return signed_bits(*self.adaptation)
 
 
-def ranges_of_graph(graph: Graph, steps: int) -> tuple[Ranges, ...]:
-    """Bounds over `steps` updates, one for each population. Exact for sums, conservative for all else."""
+def ranges_of_graph(graph: Graph, steps: int | None) -> tuple[Ranges, ...]:
+    """Bounds over `steps` updates, None for any number, one for each population.
+
+    Exact for sums, conservative for all else.
+    """
     return tuple(
         neuron_ranges(population.neuron, _current(population, graph.into(number)), steps)
         for number, population in enumerate(graph.populations)
     )
 
 
-def neuron_ranges(neuron: IntNeuron, current: Bounds, steps: int) -> Ranges:
-    """Bounds over `steps` updates of neurons whose sums stay within `current`: every state within an interval."""
+def neuron_ranges(neuron: IntNeuron, current: Bounds, steps: int | None) -> Ranges:
+    """Bounds over `steps` updates of neurons whose sums stay within `current`: every state within an interval.
+
+    Without end (None) they hold for any number of updates if they are `settled`.
+    """
     low, high = (Parameters(*(int(end(values)) for values in neuron.parameters)) for end in (np.min, np.max))
     v, i, a = (low.start_value, high.start_value), (0, 0), 0
     all_u, all_v, all_i = (0, 0), v, (0, 0)
-    for _ in range(steps):
+    settled = False
+    for _ in range(ENDLESS if steps is None else steps):
         before = v, i, a
         x = current[0] << neuron.fraction, current[1] << neuron.fraction
         if neuron.current is not None:
@@ -78,9 +88,10 @@ def neuron_ranges(neuron: IntNeuron, current: Bounds, steps: int) -> Ranges:
             shift = neuron.adaptation.shift
             a = max(neuron.decayed(a, p.adaptation_factor, shift) for p in (low, high)) + high.adaptation_jump
         all_u, all_v, all_i = _union(all_u, u), _union(all_v, v), _union(all_i, i)
-        if (v, i, a) == before or max(a, *map(abs, (*v, *i))) >= LIMIT:
+        settled = (v, i, a) == before
+        if settled or max(a, *map(abs, (*v, *i))) >= LIMIT:
             break  # nothing changes any more, or the network is refused
-    return Ranges(current, all_u, neuron.bounds or all_v, all_i, (0, a))
+    return Ranges(current, all_u, neuron.bounds or all_v, all_i, (0, a), settled)
 
 
 def _decayed(neuron: IntNeuron, i: Bounds, *factors: int) -> Bounds:

@@ -40,6 +40,8 @@ def c_header(layers: int, outputs: Outputs | None = None) -> str:
 
 def _packet(outputs: Outputs) -> list[str]:
     lines = ["/* Words of a result packet, counted from 0 */", f"#define {PREFIX}_PACKET_WORDS {outputs.words}u"]
+    if outputs.numbered:
+        lines.append(f"#define {PREFIX}_STEP_NUMBER 0u")
     for number, (first, classes) in enumerate(zip(outputs.firsts[:-1], outputs.classes, strict=True)):
         values = {"CLASS": first, "FIRST_SUM": first + 1, "SUMS": classes}
         lines += [f"#define {PREFIX}_READOUT{number}_{name} {value}u" for name, value in values.items()]

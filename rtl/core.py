@@ -43,20 +43,20 @@ class Core(wiring.Component):
     def __init__(
         self,
         mapping: LayerMapping,
-        steps: int,
+        steps: int | None,
         static: bool,
         loadable: bool = False,
         ports: Sequence[Port] = (),
         leaving: Sequence[Leaving] = (),
     ):
-        """`ports`: joined streams, none for one as wide as the mapping's addresses; `leaving`: see `FireUnit`."""
+        """`ports`: joined streams, none for one as wide as the mapping's addresses; others: see `FireUnit`."""
         self.mapping = mapping
         self.loadable = loadable
         self.steps = steps
         self.static = static
         self.ports = tuple(ports) or (Port(mapping.address_bits, value_shape(mapping)),)
         self.leaving = tuple(leaving) or (Leaving(mapping.row_queue_depth),)
-        self.fire = FireUnit(mapping, steps, steps if static else 1, self.leaving)
+        self.fire = FireUnit(mapping, steps, steps or 1 if static else 1, self.leaving)
         super().__init__(
             {
                 f"events{i or ''}": In(stream.Signature(event_layout(port.address_bits, port.value)))
@@ -83,7 +83,7 @@ class Core(wiring.Component):
                 located_layout(mapping, value_shape(mapping)),
                 self._locate,
                 mapping.held_ports if mapping.is_mixed else 0,
-                self.steps,
+                self.steps or 1,
             )
             for i in range(len(self.ports)):
                 wiring.connect(m, wiring.flipped(getattr(self, f"events{i or ''}")), getattr(join, f"port{i}"))

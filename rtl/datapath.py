@@ -101,7 +101,7 @@ class Datapath(wiring.Component):
         for number, (readout, read) in enumerate(zip(readouts, mapping.read, strict=True)):
             m.submodules[f"readout{number or ''}"] = readout
             if mapping.network.readouts[number].kind == "largest":
-                largest = Largest(mapping.layers[read], mapping.network.steps)
+                largest = Largest(mapping.layers[read], mapping.steps)
                 m.submodules[f"largest{number or ''}"] = ResetInserter(self.abort)(largest)
                 wiring.connect(m, largest.growths, sums[number])
                 sums[number] = largest.events
@@ -142,7 +142,7 @@ class Datapath(wiring.Component):
         forks = len(routes) > 1 or any(r.delay or r.depth != layer.row_queue_depth for r in routes)
         return Core(
             layer,
-            mapping.network.steps,
+            mapping.steps,
             layer.is_held,
             self.loadable and layer.stride_bits is not None,
             [self._port(port) for port in into] if joined else (),
@@ -169,7 +169,7 @@ class Datapath(wiring.Component):
         heard: list[wiring.PureInterface] = [port(cores[number], "events", 0) for number in mapping.listeners]
         for number, one in enumerate(mapping.late):
             into = mapping.ports[one.target][one.port]
-            steps = 1 if into.edge.held else mapping.network.steps
+            steps = 1 if into.edge.held else mapping.steps
             heard_by = self._port(into)
             late = LateInput(heard_by.address_bits, heard_by.value, one.depth, one.delay, steps)
             m.submodules[f"late{number}"] = ResetInserter(self.abort)(late)

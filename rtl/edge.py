@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, ShapeLike, Signal
+from amaranth.hdl import Const, Module, Mux, ShapeLike, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -75,7 +75,7 @@ class LateInput(wiring.Component):
     """A queue of an input's events, which come `delay` steps late.
 
     As an `Edge` it starts with a token for each step of its delay, and of a frame's last `delay` steps it takes the
-    tokens alone.
+    tokens alone; `steps` is None in a stream, of which it takes all.
 
     Ports
     -----
@@ -87,7 +87,7 @@ class LateInput(wiring.Component):
     Latency and throughput are those of `Queue`. Stalls: the queue is full, for all that comes.
     """
 
-    def __init__(self, address_bits: int, value: ShapeLike, depth: int, delay: int, steps: int):
+    def __init__(self, address_bits: int, value: ShapeLike, depth: int, delay: int, steps: int | None):
         self.depth, self.delay, self.steps = depth, delay, steps
         events = stream.Signature(event_layout(address_bits, value))
         super().__init__({"events": In(events), "late": Out(events)})
@@ -95,17 +95,18 @@ class LateInput(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.queue = queue = Queue(self.events.payload.shape(), self.depth)
-        step = Signal(range(max(2, self.steps)), name="step")
+        steps = self.steps or 1
+        step = Signal(range(max(2, steps)), name="step")
         ahead = Signal(range(self.delay + 1), init=self.delay, name="ahead")  # tokens that nobody sent
         event = self.events.payload
-        masked = (step >= self.steps - self.delay) & ~event.end
+        masked: Value = (step >= steps - self.delay) & ~event.end if self.steps else Const(0)
         m.d.comb += [
             queue.i.payload.eq(event),
             queue.i.valid.eq(self.events.valid & ~masked),
             self.events.ready.eq(queue.i.ready),
         ]
         with m.If(self.events.valid & self.events.ready & event.end):
-            m.d.sync += step.eq(Mux(step == self.steps - 1, 0, step + 1))
+            m.d.sync += step.eq(Mux(step == steps - 1, 0, step + 1))
         with m.If(ahead != 0):
             m.d.comb += [self.late.valid.eq(1), self.late.payload.end.eq(1)]
             with m.If(self.late.ready):

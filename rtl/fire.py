@@ -23,7 +23,8 @@ class FireUnit(wiring.Component):
     update, fire, offer. Flow control is by credits: a row is issued only with a credit for the row queue. The credit
     returns when the row leaves that queue, or does not enter it. So no `ready` passes backwards through the stages. A
     bank is scanned once, or, with static input, `steps` times in a row; on its last scan each sum is cleared after it
-    is read, and the bank is released with the last row. The frame's first scan starts from the reset value. In a joined
+    is read, and the bank is released with the last row. The frame's first scan starts from the start value; in a
+    stream (`steps` is None), that is the first one after reset. In a joined
     window (max pooling) the OR of its rows leaves with the last.
 
     Ports
@@ -54,7 +55,7 @@ class FireUnit(wiring.Component):
     if its row was empty, else in `g + 2`.
     """
 
-    def __init__(self, mapping: LayerMapping, steps: int, scans: int, edges: Sequence[Leaving] = ()):
+    def __init__(self, mapping: LayerMapping, steps: int | None, scans: int, edges: Sequence[Leaving] = ()):
         """`edges`: those that leave; none for one with `mapping.row_queue_depth`."""
         self.mapping = mapping
         self.issue = Issue(mapping, steps, scans, edges)
@@ -100,7 +101,7 @@ class FireUnit(wiring.Component):
             self.update_spikes.eq(updated.mask if self.mapping.population.neuron.spiking else 0),
             self.update_membranes.eq(updated.membranes),
         ]
-        if any(edge.delay for edge in issue.edges):
+        if self.issue.steps and any(edge.delay for edge in issue.edges):
             masked = issue.masked
             for i in range(2, self.mapping.put_out):
                 late = Signal.like(masked, name=f"masked{i}")

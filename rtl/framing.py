@@ -111,7 +111,9 @@ class SpikeFramer(wiring.Component):
     bits, or if it has too few or too many steps. Such an address is dropped, so that no sum leaves its proven range;
     missing steps are added, empty; what comes after the last step is dropped up to `last`. A count of 0 is no event.
 
-    `count_bits` is None for spikes, whose beats have no count.
+    `count_bits` is None for spikes, whose beats have no count. `steps` is None in a stream, whose frames are single
+    steps: each ends with its mark, with or without `last`; `last` without a mark ends one, bad. There, `open` says with
+    `abort` that a step has begun whose rest is to come; what waits in front of the framer is void, too.
 
     With `held`, sources below that are of static inputs. They have a segment of their own before the steps, one token
     more: no other source exists there, and none of them in a step. `HELD_BIT` of a mark says which of both has ended; a
@@ -125,7 +127,7 @@ class SpikeFramer(wiring.Component):
     def __init__(
         self,
         sources: int,
-        steps: int,
+        steps: int | None,
         address_bits: int,
         count_bits: int | None = None,
         spans: Sequence[Span] = (),
@@ -135,7 +137,8 @@ class SpikeFramer(wiring.Component):
         self.spans = tuple(spans)
         self.held = held
         self.sources = sources
-        self.steps = steps
+        self.steps = steps or 1
+        self.streams = steps is None
         self.count_bits = count_bits
         super().__init__(
             {
@@ -145,6 +148,7 @@ class SpikeFramer(wiring.Component):
                 "short": Out(1),
                 "long": Out(1),
             }
+            | ({"open": In(1)} if self.streams else {})
         )
 
     def elaborate(self, platform: object) -> Module:
@@ -169,6 +173,9 @@ class SpikeFramer(wiring.Component):
             value = self._seen(address, count)
             m.d.comb += [fits.eq(self._fits(address, count)), sends.eq(belongs & (value != 0))]
         known = exists & (address >= least)
+        if self.streams:
+            last = Signal(name="closes")
+            m.d.comb += last.eq(self.beats.payload.last | mark)
         ends = Signal(name="ends")
         takes = Signal(name="takes")
         token = Signal(name="token")
@@ -216,8 +223,11 @@ class SpikeFramer(wiring.Component):
             m.d.sync += [dropping.eq(0), begun.eq(0)]
         with m.If(self.abort):
             m.d.sync += [step.eq(0), bad.eq(0), filling.eq(0), least.eq(0)]
-            with m.If(Mux(takes, ~last, begun & ~dropping)):
-                m.d.sync += dropping.eq(1)
+            if self.streams:
+                m.d.sync += dropping.eq(self.open)
+            else:
+                with m.If(Mux(takes, ~last, begun & ~dropping)):
+                    m.d.sync += dropping.eq(1)
         return m
 
     def _exists(self, address: Value, step: Signal) -> Value:

@@ -20,6 +20,7 @@ from ..quantize.placement import Placement
 from .axilite import Response
 from .frame_words import COUNT_BIT, HELD_BIT, MARK_BIT, SPIKE_BITS
 from .mapping import Mapping, map_network
+from .outputs import NUMBER_BITS
 from .readout import WORD_BITS
 from .registers import registers
 from .top import port_members
@@ -100,6 +101,8 @@ static inputs:
 - A network with several read-outs has these words for each, in the order of the network. `gradrtl generate --header`
   and `gradrtl info --json` tell where each begins.
 - `tuser` is the same on all words of a packet. It is 1 if the frame was malformed.
+- In a [stream](streaming.md) (`gradrtl generate --stream`), each step has a packet, with one word more in front: the
+  number of the step, {NUMBER_BITS} bits, from 0 on after a reset.
 
 | frame | what is computed | bit of `errors` |
 | --- | --- | --- |

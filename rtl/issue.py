@@ -59,8 +59,8 @@ def _suffixes(edges: Sequence[Leaving], first: int = 0) -> list[str]:
 class Issue(wiring.Component):
     """Issues the rows of full banks in scan order, each with a credit for the row queue of every edge that leaves.
 
-    A bank is scanned `scans` times; a frame has `steps` steps. After reset both banks are cleared, row by row. Outputs
-    to the PEs come from registers.
+    A bank is scanned `scans` times; a frame has `steps` steps, None in a stream, whose first step alone is `first`, and
+    each is the `last`. After reset both banks are cleared, row by row. Outputs to the PEs come from registers.
 
     Ports
     -----
@@ -79,7 +79,7 @@ class Issue(wiring.Component):
     cycle `i` is on `issued` in `i + 1` and cleared in `i + RELEASED`. Stalls: no bank is full, or no credit is free.
     """
 
-    def __init__(self, mapping: LayerMapping, steps: int, scans: int, edges: Sequence[Leaving] = ()):
+    def __init__(self, mapping: LayerMapping, steps: int | None, scans: int, edges: Sequence[Leaving] = ()):
         self.mapping = mapping
         self.steps = steps
         self.scans = scans
@@ -121,13 +121,13 @@ class Issue(wiring.Component):
         # A bank stays full until its last row is past the clearing write, which is before the other bank has been
         # scanned (`latency.FIRE_STAGES` rows at least).
         bank = Signal(name="bank")
-        step = Signal(range(max(2, self.steps)), name="step")
+        step = Signal(range(max(2, self.steps or 2)), name="step")
         scan = Signal(range(max(2, self.scans)), name="scan")
         last_step = Signal(name="last_step")
         last_scan = Signal(name="last_scan")
         seen = Signal(mapping.banks, name="seen")
         m.d.comb += [
-            last_step.eq(step == self.steps - 1),
+            last_step.eq(1 if self.steps is None else step == self.steps - 1),
             last_scan.eq(scan == self.scans - 1),
             self.issues.eq(self.running & seen.bit_select(bank, 1) & self._has_credits()),
         ]
@@ -139,14 +139,15 @@ class Issue(wiring.Component):
             ]
         m.d.sync += seen.eq(self.full)
         for i, edge in enumerate(self.edges):
-            if edge.delay:
+            if edge.delay and self.steps:
                 m.d.sync += self.masked[i].eq(step >= self.steps - edge.delay)
         with m.If(~self.running):
             m.d.sync += self.running.eq(last_row)
         with m.If(self.issues | ~self.running):
             m.d.sync += row.eq(Mux(last_row, 0, row + 1))
         with m.If(self.issues & last_row):
-            m.d.sync += [step.eq(Mux(last_step, 0, step + 1)), scan.eq(Mux(last_scan, 0, scan + 1))]
+            following = Const(1) if self.steps is None else Mux(last_step, 0, step + 1)
+            m.d.sync += [step.eq(following), scan.eq(Mux(last_scan, 0, scan + 1))]
             with m.If(last_scan):
                 m.d.sync += bank.eq(~bank)
         group, leaves = self._scan(m, row)

@@ -14,8 +14,10 @@ from .streams import event_layout
 from .update import output_value_shape
 
 
-def growth_shape(mapping: LayerMapping) -> Shape:
-    """Shape of what a neuron's largest membrane grows by; in a frame's first step, of the membrane itself."""
+def growth_shape(mapping: LayerMapping, steps: int | None) -> Shape:
+    """Shape of what a neuron's largest membrane grows by; in a frame's first step, and in a stream, of a membrane."""
+    if steps is None:
+        return output_value_shape(mapping)
     low, high = mapping.ranges.membrane
     return signed(signed_bits(low, max(high, high - low)))
 
@@ -24,6 +26,8 @@ class Largest(wiring.Component):
     """Turns the membranes of each step into growths, whose sum over a frame is a neuron's largest membrane.
 
     So a read-out that adds up values by class gets the sum of its neurons' largest membranes, whatever their order.
+    In a stream (`steps` is None), whose read-out adds up those of one step, the largest membranes since its beginning
+    leave instead of growths.
 
     Ports
     -----
@@ -37,14 +41,14 @@ class Largest(wiring.Component):
     `growths.ready` low.
     """
 
-    def __init__(self, mapping: LayerMapping, steps: int):
+    def __init__(self, mapping: LayerMapping, steps: int | None):
         self.mapping = mapping
         self.steps = steps
         bits = mapping.output_address_bits()
         super().__init__(
             {
                 "events": In(stream.Signature(event_layout(bits, output_value_shape(mapping)))),
-                "growths": Out(stream.Signature(event_layout(bits, growth_shape(mapping)))),
+                "growths": Out(stream.Signature(event_layout(bits, growth_shape(mapping, steps)))),
             }
         )
 
@@ -52,7 +56,7 @@ class Largest(wiring.Component):
         m = Module()
         mapping = self.mapping
         event, growth = self.events.payload, self.growths.payload
-        step = Signal(range(max(2, self.steps)), name="step")
+        step = Signal(range(max(2, self.steps or 1)), name="step")
         first = Signal(init=1, name="first")  # step of a frame
         value = Signal(output_value_shape(mapping), name="value")
         difference = Signal(signed(len(value) + 1), name="difference")
@@ -69,7 +73,11 @@ class Largest(wiring.Component):
             read.addr.eq(event.source),
             read.en.eq(taken),
             difference.eq(value - read.data),
-            growth["value"].eq(Mux(first, value, Mux(difference > 0, difference, 0))),
+            growth["value"].eq(
+                Mux(first, value, Mux(difference > 0, difference, 0))
+                if self.steps
+                else Mux(first | (difference > 0), value, read.data)
+            ),
             write.addr.eq(growth.source),
             write.data.eq(value),
             write.en.eq(leaves & ~growth.end & (first | (difference > 0))),
@@ -80,5 +88,8 @@ class Largest(wiring.Component):
             m.d.sync += [value.eq(event["value"])]
             m.d.sync += [growth[name].eq(event[name]) for name in ("source", "end", "bad")]
         with m.If(leaves & growth.end):
-            m.d.sync += [step.eq(Mux(step == self.steps - 1, 0, step + 1)), first.eq(step == self.steps - 1)]
+            if self.steps is None:
+                m.d.sync += first.eq(0)
+            else:
+                m.d.sync += [step.eq(Mux(step == self.steps - 1, 0, step + 1)), first.eq(step == self.steps - 1)]
         return m

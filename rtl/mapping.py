@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -82,6 +82,11 @@ class Mapping:
     def input(self) -> Inputs:
         """The network's inputs, on one stream."""
         return Inputs.of(self.network)
+
+    @property
+    def steps(self) -> int | None:
+        """Steps of a frame; None in a stream, which has no frames."""
+        return None if self.network.stream else self.network.steps
 
     @cached_property
     def output(self) -> Outputs:
@@ -157,6 +162,7 @@ class Mapping:
             sha.update(f"{layer.pes} {layer.queue_depth} {layer.row_queue_depth} {self.pixels_a_beat}".encode())
             sha.update(f"stride {layer.stride_bits}".encode() if layer.stride_bits is not None else b"")
             sha.update(np.ascontiguousarray(layer.slots).tobytes())
+        sha.update(b"stream" if self.network.stream else b"")
         return sha.hexdigest()
 
 
@@ -185,15 +191,18 @@ def map_network(
         For each connection, in the order of `network.edges`, how often each source has an event per frame (float
         [sources], any unit): the loads that the assignment equalises. Default: the network's own, or else all alike.
 
-    Raises `UserError` for graphs that there is no hardware for: see `refusal`.
+    With `placement.stream`, or of a stream, there are no frames: `Mapping.network` is the stream. Raises `UserError`
+    for graphs that there is no hardware for: see `refusal`.
     """
-    Inputs.of(network)  # refuses what has no hardware
-    ports = ports_of(network)
     numbers = range(len(network.populations))
     placement = placement or network.placement or (16, *[4] * (len(numbers) - 1))
     if not isinstance(placement, Placement):
         placement = Placement(tuple(placement))
     placement.check(len(numbers))
+    placement = replace(placement, stream=placement.stream or network.stream)
+    network = network.streamed if placement.stream else network
+    Inputs.of(network)  # refuses what has no hardware
+    ports = ports_of(network)
     rates = network.rates if rates is None else rates
     if rates is None:
         rates = tuple(np.ones(edge.sources) for edge in network.edges)

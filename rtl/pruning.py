@@ -9,6 +9,8 @@ import numpy as np
 from ..quantize.network import Conv, Edge, Population, QuantizedNetwork
 from .routes import are_maps
 
+LONG = 1 << 14  # steps
+
 
 def kept_neurons(network: QuantizedNetwork) -> list[np.ndarray]:
     """For each population, the ascending indices of the neurons to build; at least one, and all that are read out.
@@ -50,7 +52,8 @@ def _firing(network: QuantizedNetwork, units: list[int]) -> list[np.ndarray]:
                         else sends
                     )
                 highest = highest + (_highest(edge, population, largest) << edge.connection.shift)
-            found = fires[number] | _can_fire(population, highest, network.steps, units[number])
+            steps = None if network.stream else network.steps
+            found = fires[number] | _can_fire(population, highest, steps, units[number])
             changes |= bool((found != fires[number]).any())
             fires[number] = found
         changes &= not network.is_chain  # in which one pass sees every source before its listener
@@ -89,19 +92,24 @@ def _highest(edge: Edge, population: Population, largest: np.ndarray) -> np.ndar
     return np.repeat(weight @ largest, population.neurons // len(weight))
 
 
-def _can_fire(population: Population, highest: np.ndarray, steps: int, unit: int) -> np.ndarray:
-    """Bool `[neurons]`: False where the potential stays below threshold, of sums up to `highest`, int64 `[neurons]`."""
+def _can_fire(population: Population, highest: np.ndarray, steps: int | None, unit: int) -> np.ndarray:
+    """Bool `[neurons]`: False where the potential stays below threshold, of sums up to `highest`, int64 `[neurons]`.
+
+    In any number of `steps`, if there is none: a neuron whose state still grows after `LONG` steps may fire.
+    """
     neuron, parameters = population.neuron, population.parameters
     v, i = parameters.start_value, np.zeros(population.neurons, dtype=np.int64)
     fires = np.zeros(population.neurons, dtype=bool)
-    for _ in range(steps):
+    for _ in range(LONG if steps is None else steps):
         before = v, i
         i, x = neuron.entering(i, highest, parameters.current_factor)
         u = neuron.potential(v, x, parameters.factor)
         fires |= u >= parameters.threshold
         v = neuron.clipped(u)
-        if (v == before[0]).all() and (i == before[1]).all():
+        grows = (v != before[0]) | (i != before[1])
+        if not grows.any():
             break  # nothing changes any more
+    fires |= grows if steps is None else False
     return np.repeat(fires.reshape(-1, unit).any(axis=1), unit)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Shape, Signal, signed
+from amaranth.hdl import Module, Mux, Shape, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -15,10 +15,12 @@ from .largest import growth_shape
 from .latency import BANKS
 from .mapping import LayerMapping
 from .memory import read_port, write_port
+from .outputs import NUMBER_BITS
 from .streams import event_layout
 from .update import output_value_shape
 
 WORD_BITS = SUM_BITS
+assert NUMBER_BITS == WORD_BITS
 FLIP_FLOP_BITS = 256  # without LUT RAM, sums of at most this many bits are flip-flops
 
 
@@ -35,12 +37,14 @@ class Readout(wiring.Component):
     events
         In: events and tokens of the last core, `steps` tokens per frame.
     packets
-        Out: `packet_layout`, `classes + 1` beats per frame.
+        Out: `packet_layout`, `classes + 1` beats per frame, and one more for the number of a step.
     abort
         In: the frame being summed is void. A packet that is complete is still sent.
     complete, release
         Of one of several read-outs, with a `Gather` behind: Out: a frame's last token has been taken; In: the packet of
         that frame has been sent, or is void.
+
+    In a stream a frame is one step, and the packet of the first read-out begins with the number of the step.
 
     The sums are in two banks of memory; one is filled while the other is sent. Size is proportional to the classes.
 
@@ -59,9 +63,11 @@ class Readout(wiring.Component):
         self.group = described.group
         self.steps = network.steps
         self.neurons = mapping.sent[0]
-        self.value = growth_shape(mapping) if described.kind == "largest" else output_value_shape(mapping)
+        steps = None if network.stream else network.steps
+        self.value = growth_shape(mapping, steps) if described.kind == "largest" else output_value_shape(mapping)
         self.sum_bits = sum_bits(mapping, described, network.steps)
         self.shared = len(network.readouts) > 1
+        self.numbered = network.stream and number == 0
         super().__init__(
             {
                 "events": In(stream.Signature(event_layout(mapping.output_address_bits(), self.value))),
@@ -167,13 +173,17 @@ class Readout(wiring.Component):
         with m.Elif(ready_to_send):
             m.d.comb += next_shown.eq(shown)
 
+        word: Value = Mux(count == 0, best_class, current)
+        sends: Value = self.packets.valid & self.packets.ready
+        if self.numbered:
+            word, sends = self._number(m, taken & frame_ends, word, sends)
         m.d.comb += [
             self.packets.valid.eq(ready_to_send),
-            packet.word.eq(Mux(count == 0, best_class, current)),
+            packet.word.eq(word),
             packet.last.eq(count == classes),
             packet.bad.eq(bad),
         ]
-        with m.If(self.packets.valid & self.packets.ready):
+        with m.If(sends):
             m.d.sync += count.eq(count + 1)
             m.d.comb += next_shown.eq(count)
             with m.If(packet.last):
@@ -185,6 +195,21 @@ class Readout(wiring.Component):
             with m.If(self.release):
                 m.d.sync += [searching.eq(0), ready_to_send.eq(0)]
         return m
+
+    def _number(self, m: Module, ends: Value, word: Value, sends: Value) -> tuple[Value, Value]:
+        """The number of a step in front of the other words: the word that is offered, and whether another one than the
+        number is taken. `ends`: the token of a step is taken, which counts the steps since reset.
+        """
+        number = Signal(NUMBER_BITS, name="number")
+        number_sending = Signal(NUMBER_BITS, name="number_sending")
+        number_sent = Signal(name="number_sent")
+        with m.If(ends):
+            m.d.sync += [number_sending.eq(number), number.eq(number + 1)]
+        with m.If(self.abort):
+            m.d.sync += number.eq(0)
+        with m.If(self.packets.valid & self.packets.ready):
+            m.d.sync += number_sent.eq(~self.packets.payload.last)
+        return Mux(number_sent, word, number_sending.as_signed()), sends & number_sent
 
     def _style(self, platform: object) -> dict[str, str]:
         """The iCE40 has no LUT RAM: small memories of sums are flip-flops there."""

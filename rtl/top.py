@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -11,7 +11,7 @@ from ..bits import unsigned_bits
 from .axilite import AxiLite, Response, channels
 from .datapath import Datapath
 from .fifo import Queue
-from .framing import Framer, Span, SpikeFramer, pixel_beat_layout, spike_beat_layout
+from .framing import MARK_BIT, Framer, Span, SpikeFramer, pixel_beat_layout, spike_beat_layout
 from .inputs import largest_sent
 from .latency import INPUT_QUEUE, OUTPUT_QUEUE
 from .mapping import Mapping
@@ -47,7 +47,7 @@ def _spike_framer(mapping: Mapping) -> SpikeFramer:
     counts = given.bits if given.kind == "graded" else None
     spans = [Span(own.stop, largest_sent(one), one.dropped) for one, own in given.by_address]
     held = given.held_sources
-    return SpikeFramer(mapping.sources, mapping.network.steps, mapping.source_bits, counts, spans, held)
+    return SpikeFramer(mapping.sources, mapping.steps, mapping.source_bits, counts, spans, held)
 
 
 class Accelerator(wiring.Component):
@@ -58,13 +58,15 @@ class Accelerator(wiring.Component):
     s_axis_*
         Frames, see `Framer` and `SpikeFramer`.
     m_axis_*
-        One packet per frame, in order: the class, then the sum of every class; `tuser`: the frame was malformed.
+        One packet per frame, in order: the class, then the sum of every class; `tuser`: the frame was malformed. In a
+        stream one per step, with the number of the step in front.
     s_axil_*
         The registers of `rtl/registers.py`. An address that does not exist, or is not a multiple of 4, answers
         DECERR; a write to a register that is read-only answers SLVERR.
 
     A soft reset drops the frames inside, and the rest of a frame that is being received. A packet that is being sent,
-    or whose frame is complete, is still sent. Latency and throughput: `sim/timing/`.
+    or whose frame is complete, is still sent. In a stream all beats that have been taken are dropped, and the rest of
+    the step that has begun with them; the next step is number 0. Latency and throughput: `sim/timing/`.
     """
 
     def __init__(self, mapping: Mapping):
@@ -81,7 +83,9 @@ class Accelerator(wiring.Component):
         m.submodules.datapath = datapath = self.datapath
         m.submodules.framer = framer = self.framer
         m.submodules.axil = axil = self.axil
-        m.submodules.input_queue = taken = Queue(framer.beats.payload.shape(), INPUT_QUEUE)
+        abort = Signal(name="abort")
+        taken = Queue(framer.beats.payload.shape(), INPUT_QUEUE)
+        m.submodules.input_queue = ResetInserter(abort)(taken) if self.mapping.steps is None else taken
         m.submodules.output_queue = sent = Queue(datapath.packets.payload.shape(), OUTPUT_QUEUE)
         m.d.comb += [
             taken.i.payload.data.eq(self.s_axis_tdata),
@@ -101,10 +105,10 @@ class Accelerator(wiring.Component):
         for name, member in self.channels.items():
             inner, outer = getattr(axil, name), getattr(self, f"s_axil_{name}")
             m.d.comb += inner.eq(outer) if member.flow == In else outer.eq(inner)
-        self._registers(m)
+        self._registers(m, abort)
         return m
 
-    def _registers(self, m: Module) -> None:
+    def _registers(self, m: Module, abort: Signal) -> None:
         axil, framer, datapath = self.axil, self.framer, self.datapath
         values = {register.name: Signal(32, name=register.name) for register in self.map if register.access != "wo"}
         major, minor, patch = (int(part) for part in __version__.split(".")[:3])
@@ -116,12 +120,16 @@ class Accelerator(wiring.Component):
         ]
 
         # Frames are counted where their first beat is taken and where their packet's last beat leaves.
-        abort = Signal(name="abort")
         begun = Signal(name="begun")
         takes = self.s_axis_tvalid & self.s_axis_tready
         sends = self.m_axis_tvalid & self.m_axis_tready & self.m_axis_tlast
+        ends: Value = self.s_axis_tlast
+        if self.mapping.steps is None:
+            ends |= self.s_axis_tdata[MARK_BIT]
         with m.If(takes):
-            m.d.sync += begun.eq(~self.s_axis_tlast)
+            m.d.sync += begun.eq(~ends)
+        if isinstance(framer, SpikeFramer) and framer.streams:
+            m.d.comb += framer.open.eq(Mux(takes, ~ends, begun))
         m.d.sync += values["cycles"].eq(values["cycles"] + 1)
         counts = {
             "frames_in": takes & ~begun,

@@ -16,8 +16,8 @@ class Difference:
     """Where two simulations differ. All indices count from 0; None if they do not apply.
 
     `quantity` is spike or membrane (with step, layer and neuron in network order), sum (`neuron` is the class, counted
-    through all read-outs), class (of a later read-out with its number), flag (the packet calls the frame malformed), or
-    first beat, last beat, packet or latency (cycles).
+    through all read-outs), class (of a later read-out with its number), number (of a step), flag (the packet calls the
+    frame malformed), or first beat, last beat, packet or latency (cycles).
     """
 
     frame: int

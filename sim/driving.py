@@ -79,11 +79,13 @@ class RtlOutcome(Outcome):
     """Outcome of the compiled RTL. Neurons that the mapping removed are 0 in its trace.
 
     `cycles`: when each frame entered and its packet left. `flagged`: bool `[frames]`, the packet's `TUSER`.
-    `handshakes`: the times of all beats on both streams, if recorded.
+    `handshakes`: the times of all beats on both streams, if recorded. `numbers`: int64 `[frames]`, of a stream the
+    number of each step.
     """
 
     cycles: Cycles
     flagged: np.ndarray
+    numbers: np.ndarray | None = None
     handshakes: Handshakes | None = None
 
 
@@ -276,6 +278,7 @@ class Run:
             trace,
             cycles=Cycles(found["first_beat"], found["last_beat"], found["packet"]),
             flagged=found["user"] != 0,
+            numbers=found["packet_data"][:, 0] if self.mapping.output.numbered else None,
             handshakes=Handshakes(found["offered"], found["taken"]) if self.beats else None,
         )
 

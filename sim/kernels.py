@@ -17,7 +17,7 @@ from ..compiled import kernel
 from ..quantize.network import LeakKind
 from ..quantize.neuron import Reset
 from .geometry import NOWHERE
-from .program import ADD, ASSIGN, LARGEST, MEMBRANE, OR, SUM, VOTE
+from .program import ADD, ASSIGN, LARGEST, MEMBRANE, OR, SUM, VOTE, Program
 from .vectors import cast, instruction, larger, rows, select, smaller
 
 LANES = 64
@@ -56,6 +56,44 @@ class Block(NamedTuple):
     spike: np.ndarray  # uint8, by neuron; empty unless they are recorded
     reads: np.ndarray  # int64 [paths]: where the part of the buffer begins that a path reads in this step
     writes: np.ndarray  # int64 [paths]: and the part that is written for it
+
+
+def new_block(program: Program, recorded: bool) -> Block:
+    """A `Block` of zeros, for `run_steps`; `recorded`: whether it keeps the spikes of a step."""
+    kind, neurons, paths = program.weight.dtype, program.neurons.size, program.paths.size
+    rows = program.rows, neurons, program.states, program.held, 0, program.largest, program.sums, neurons * recorded
+    kinds = program.cell.dtype, kind, kind, kind, np.uint8, kind, np.int32, np.uint8
+    arrays = [np.zeros((number, LANES), dtype) for number, dtype in zip(rows, kinds, strict=True)]
+    return Block._make([*arrays, np.zeros(paths, np.int64), np.zeros(paths, np.int64)])
+
+
+@kernel
+def run_steps(program, block, begin, frames, sums, spikes, membranes):
+    """Steps of a stream, whose state is kept in `block`, in lane 0; `begin` steps have been before.
+
+    `frames` is uint8 `[1, steps, sources]`, contiguous. Fills `sums` int64 `[steps, sums]`; `spikes` uint8 and
+    `membranes` int32, `[1, steps, neurons]`, those that are not empty. No input is held, no population has a table.
+    """
+    pixels = np.empty((2, TILE, LANES), np.uint8)
+    bits = np.empty((2, TILE, LANES), np.uint8)
+    numbers = np.empty((2, TILE, LANES), program.weight.dtype)
+    if begin == 0:
+        _start(program, block)
+    for step in range(frames.shape[1]):
+        block.sums[:] = 0
+        _turn(program, block, begin + step)
+        for given in program.inputs:
+            _enter(program, given, frames, 0, 1, step, pixels, block)
+        for index in program.order:
+            _clear(program, program.populations[index], block)
+            _advance(program, index, begin + step, block)
+        _read(program, begin + step, True, block)
+        if spikes.size:
+            _record(block.spike, bits, spikes, 0, 1, step)
+        if membranes.size:
+            _record(block.membrane, numbers, membranes, 0, 1, step)
+        for index in range(program.sums):
+            sums[step, index] = block.sums[index, 0]
 
 
 @kernel
@@ -105,7 +143,7 @@ def run_blocks(program, held_frames, frames, claimed, sums, spikes, membranes):
                     _follow_trains(program, step, block)
                 else:
                     _advance(program, index, step, block)
-            _read(program, step, block)
+            _read(program, step, step == program.steps - 1, block)
             if spikes.size:
                 _record(block.spike, bits, spikes, base, lanes, step)
             if membranes.size:
@@ -451,9 +489,8 @@ def _put(entry, place, row, values, block):
 
 
 @kernel(borrows=True)
-def _read(program, step, block):
-    """Membranes that a read-out needs after this step."""
-    is_last = step == program.steps - 1
+def _read(program, step, is_last, block):
+    """Membranes that a read-out needs after this step; `is_last`: results are due."""
     for readout in program.readouts:
         for number in range(readout.neurons):
             if readout.kind == SUM or (readout.kind == MEMBRANE and is_last):

@@ -52,10 +52,11 @@ def count(network: QuantizedNetwork, frames: Frames, *, threads: int | None = No
     fan_outs = [geometry.fan_out(edge) for edge in network.edges]
     events: list[list[np.ndarray]] = [[] for _ in network.edges]
     synaptic: list[list[np.ndarray]] = [[] for _ in network.edges]
+    late: dict[int, np.ndarray] = {}
     for part, outcome in engine.blocks(network, given, trace="spikes", threads=threads):
         assert outcome.trace is not None
         for index, edge in enumerate(network.edges):
-            values = arriving(network, edge, tuple(each[part] for each in given), outcome.trace)
+            values = arriving(network, edge, tuple(each[part] for each in given), outcome.trace, late)
             events[index].append(values.sum(axis=2, dtype=np.int64))
             synaptic[index].append(
                 np.array([frame @ fan_outs[index] for frame in values])
@@ -67,17 +68,25 @@ def source_rates(network: QuantizedNetwork, frames: Frames) -> tuple[np.ndarray,
     """Mean events per frame of each source of each connection: float `[sources]`, in the order of `network.edges`."""
     given = check(network, frames)
     totals = [np.zeros(edge.sources) for edge in network.edges]
+    late: dict[int, np.ndarray] = {}
     for part, outcome in engine.blocks(network, given, trace="spikes"):
         assert outcome.trace is not None
         for total, edge in zip(totals, network.edges, strict=True):
-            values = arriving(network, edge, tuple(each[part] for each in given), outcome.trace)
+            values = arriving(network, edge, tuple(each[part] for each in given), outcome.trace, late)
             total += values.sum(axis=(0, 1))
     return tuple(total / len(given[0]) for total in totals)
 
 
-def arriving(network: QuantizedNetwork, edge: Edge, frames: tuple[np.ndarray, ...], trace: Trace) -> np.ndarray:
+def arriving(
+    network: QuantizedNetwork,
+    edge: Edge,
+    frames: tuple[np.ndarray, ...],
+    trace: Trace,
+    late: dict[int, np.ndarray] | None = None,
+) -> np.ndarray:
     """Events that reach a connection's synapses in the run of `frames` with this `trace`: `[frames, steps, sources]`.
 
+    Of a stream, `late` keeps what arrives only with the next frames, for the call with these: an empty one at first.
     Bool for one input (`[frames, 1, sources]` if it is static), uint8 for spikes and max pools, int64 for average pools
     and for several sources.
     """
@@ -92,10 +101,15 @@ def arriving(network: QuantizedNetwork, edge: Edge, frames: tuple[np.ndarray, ..
             found.append(spikes if edge.pool is None else pooled(edge.pool, spikes, edge.source_shape))
     delay = edge.connection.delay
     seen = found[0] if len(found) == 1 else np.asarray(np.sum(found, axis=0, dtype=np.int64))
-    if delay:
-        late = np.zeros_like(seen)
-        late[:, delay:] = seen[:, : max(0, seen.shape[1] - delay)]
-        seen = late
+    if delay and network.stream:
+        kept = {} if late is None else late
+        number = network.edges.index(edge)
+        waiting = np.concatenate([kept.get(number, np.zeros((delay, *seen.shape[1:]), seen.dtype)), seen])
+        seen, kept[number] = waiting[: len(seen)], waiting[len(seen) :]
+    elif delay:
+        delayed = np.zeros_like(seen)
+        delayed[:, delay:] = seen[:, : max(0, seen.shape[1] - delay)]
+        seen = delayed
     return seen
 
 

@@ -160,7 +160,7 @@ class Program(NamedTuple):
     steps: int
 
 
-_programs: dict[tuple[str, bool], Program] = {}  # by digest of the network and `membranes`, the oldest first
+_programs: dict[tuple[str, bool, bool], Program] = {}  # by digest, `membranes` and whether a stream; the oldest first
 
 
 def compile_network(network: QuantizedNetwork, membranes: bool = False) -> Program:
@@ -168,7 +168,7 @@ def compile_network(network: QuantizedNetwork, membranes: bool = False) -> Progr
 
     `membranes`: with the membranes of all populations, so without a table.
     """
-    key = network.digest, membranes
+    key = network.digest, membranes, network.stream
     program = _programs.pop(key, None) or _flatten(network, membranes)
     _programs[key] = program
     if len(_programs) > PROGRAMS:

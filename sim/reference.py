@@ -19,7 +19,8 @@ from .outcome import Outcome, Trace
 def run(network: QuantizedNetwork, frames: Frames) -> Outcome:
     """Run `frames`, of the shape that each input asks for (`frames.check`), with a full trace."""
     given = check(network, frames)
-    results = [_frame(network, [values.tolist() for values in frame]) for frame in zip(*given, strict=True)]
+    plain = [[values.tolist() for values in frame] for frame in zip(*given, strict=True)]
+    results = _stream(network, plain) if network.stream else [_frame(network, frame) for frame in plain]
     count, steps = len(given[0]), network.steps
     spikes, membranes = (
         tuple(
@@ -33,10 +34,37 @@ def run(network: QuantizedNetwork, frames: Frames) -> Outcome:
     return Outcome(classes, counts, Trace(spikes, membranes))
 
 
-def _frame(network: QuantizedNetwork, frame: list[Any]) -> tuple[list[Any], list[Any], list[int], list[int]]:
+Result = tuple[list[Any], list[Any], list[int], list[int]]
+
+
+def _frame(network: QuantizedNetwork, frame: list[Any]) -> Result:
     """One frame, of each input: spikes and membranes `[population][step][neuron]`, the sums of the read-outs one after
     another, and the class of each.
     """
+    spikes, membranes = _steps(network, frame, network.steps)
+    return spikes, membranes, *_decided(network, spikes, membranes)
+
+
+def _stream(network: QuantizedNetwork, frames: list[list[Any]]) -> list[Result]:
+    """Steps that follow each other without frames. Of each, what `_frame` gives of a frame of this step alone.
+
+    Membranes, and the largest of them, are read as if a frame had begun with the stream and ended with the step;
+    spikes and membranes that are added up, as if it were this step alone.
+    """
+    steps = len(frames)
+    whole = [[step[0] for step in values] for values in zip(*frames, strict=True)]
+    spikes, membranes = _steps(network, whole, steps)
+    found = []
+    for t in range(steps):
+        own, until = slice(t, t + 1), slice(0, t + 1)
+        begins = {"count": own, "sum": own, "membrane": until, "largest": until}
+        sums, classes = _decided(network, spikes, membranes, begins)
+        found.append(([s[own] for s in spikes], [m[own] for m in membranes], sums, classes))
+    return found
+
+
+def _steps(network: QuantizedNetwork, frame: list[Any], steps: int) -> tuple[list[Any], list[Any]]:
+    """Spikes and membranes `[population][step][neuron]` of all steps, from the start values on."""
     populations = network.populations
     fan_ins = {(edge.population, edge.index): _fan_in(edge) for edge in network.edges}
     biases = [_by_neuron(population, population.bias.tolist()) for population in populations]
@@ -44,7 +72,7 @@ def _frame(network: QuantizedNetwork, frame: list[Any]) -> tuple[list[Any], list
     names = [*(given.name for given in network.inputs), *(population.name for population in populations)]
     outputs: dict[str, list[list[int]]] = {name: [] for name in names}  # [name][step][source]
     membranes: list[list[list[int]]] = [[] for _ in populations]
-    for t in range(network.steps):
+    for t in range(steps):
         for given, values in zip(network.inputs, frame, strict=True):
             if given.kind == "static":
                 outputs[given.name].append([pixel // 2 ** (8 - given.bits) for pixel in values])
@@ -62,16 +90,23 @@ def _frame(network: QuantizedNetwork, frame: list[Any]) -> tuple[list[Any], list
                         sums[i] = sums[i] + total * 2**edge.connection.shift
             outputs[population.name].append([neurons[number][i].step(sums[i]) for i in range(population.neurons)])
             membranes[number].append([neuron.v for neuron in neurons[number]])
-    spikes = [outputs[population.name] for population in populations]
+    return [outputs[population.name] for population in populations], membranes
+
+
+def _decided(
+    network: QuantizedNetwork, spikes: list[Any], membranes: list[Any], seen: dict[str, slice] | None = None
+) -> tuple[list[int], list[int]]:
+    """The sums of the read-outs one after another, and the class of each. `seen`: the steps that each kind reads."""
     counts: list[int] = []
     classes: list[int] = []
     for readout in network.readouts:
-        number = [population.name for population in populations].index(readout.source)
-        read, group = _read(readout.kind, spikes[number], membranes[number]), readout.group
+        number = [population.name for population in network.populations].index(readout.source)
+        steps = slice(None) if seen is None else seen[readout.kind]
+        read, group = _read(readout.kind, spikes[number][steps], membranes[number][steps]), readout.group
         sums = [sum(read[i : i + group]) for i in range(0, len(read), group)]
         counts = counts + sums
         classes = [*classes, sums.index(max(sums))]
-    return spikes, membranes, counts, classes
+    return counts, classes
 
 
 def _seen(edge: Edge, outputs: list[list[int]]) -> list[int]:

@@ -67,7 +67,7 @@ def _source(
         return len(connection.sources), connection.pool is not None, connection.delay
 
     edge, rate = min(heard, key=worse)
-    seen = network.steps - edge.connection.delay
+    seen = network.steps - (0 if network.stream else edge.connection.delay)
     whole = network.steps / seen if seen > 0 else 0.0
     return edge, rate * (whole / len(edge.connection.sources))
 

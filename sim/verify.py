@@ -16,6 +16,7 @@ import numpy as np
 from ..errors import require
 from ..rtl import header
 from ..rtl.mapping import Mapping
+from ..rtl.outputs import Outputs
 from . import engine
 from .compare import Difference, first_cycle_difference, first_result_difference
 from .confinement import missing_walls
@@ -149,7 +150,7 @@ def verify(
     apart
         Each frame enters an idle accelerator, so that `latency` is that of a single frame.
     jobs
-        Parallel drivers, each with its share of the frames, from reset.
+        Parallel drivers, each with its share of the frames, from reset; of a stream there is one.
     quick
         There are few frames: compile quickly.
     model
@@ -173,7 +174,8 @@ def verify(
     build_seconds = time.perf_counter() - start
     if not model.traced:
         notes += ("the Verilog has no trace wires (core<l>.fire_*): results alone are compared",)
-    shares = [share for share in np.array_split(np.arange(count), jobs) if len(share)]
+    drivers = 1 if mapping.network.stream else jobs
+    shares = [share for share in np.array_split(np.arange(count), drivers) if len(share)]
     task = _Task(model, given, stalls or Stalls(), apart, patience, ours, progress)
     with ThreadPoolExecutor(max(1, len(shares))) as pool:
         try:
@@ -274,6 +276,8 @@ class _Task:
 def _difference(expected: Outcome, part: _Part, begin: int) -> Difference | None:
     """The first of the driver's difference in the trace and the difference in its results."""
     results = first_result_difference(expected, part.outcome)
+    if results is None and part.outcome.numbers is not None:
+        results = _number_difference(part.outcome.numbers)
     if results is None and part.outcome.flagged.any():
         results = Difference(int(part.outcome.flagged.argmax()), "flag", 0, 1)
     if results is not None:
@@ -282,6 +286,14 @@ def _difference(expected: Outcome, part: _Part, begin: int) -> Difference | None
         return results
     trace = Difference(**part.verdict.details)
     return results if results is not None and results.frame < trace.frame else trace
+
+
+def _number_difference(got: np.ndarray) -> Difference | None:
+    """The first step that has not its number."""
+    expected = Outputs.numbers(0, len(got))
+    unequal = got != expected
+    frame = int(unequal.argmax())
+    return Difference(frame, "number", int(expected[frame]), int(got[frame])) if unequal.any() else None
 
 
 def _joined(blocks: tuple[Events, ...]) -> Events:

@@ -254,8 +254,8 @@ MUTANTS = (
     Mutant(
         "one step too few",
         "rtl/issue.py",
-        "last_step.eq(step == self.steps - 1)",
-        "last_step.eq(step == max(0, self.steps - 2))",
+        "last_step.eq(1 if self.steps is None else step == self.steps - 1)",
+        "last_step.eq(1 if self.steps is None else step == max(0, self.steps - 2))",
         "off-by-one in the steps of a frame",
     ),
     Mutant(
@@ -858,7 +858,7 @@ MUTANTS = (
     Mutant(
         "beats counted as frames",
         "rtl/top.py",
-        "m.d.sync += begun.eq(~self.s_axis_tlast)",
+        "m.d.sync += begun.eq(~ends)",
         "m.d.sync += begun.eq(0)",
         "every beat counts as a frame",
     ),
@@ -1043,7 +1043,7 @@ MUTANTS = (
     Mutant(
         "one step looked at",
         "rtl/pruning.py",
-        "for _ in range(steps):",
+        "for _ in range(LONG if steps is None else steps):",
         "for _ in range(1):",
         "who needs two steps to fire is removed",
     ),
@@ -2176,8 +2176,8 @@ MUTANTS = (
     Mutant(
         "packet without class",
         "sim/timing/readout.py",
-        "beats += readouts[i].classes + 1",
-        "beats += readouts[i].classes",
+        "(classes[i] + 1 + (numbered",
+        "(classes[i] + (numbered",
         "a packet is a beat short",
     ),
     Mutant(

@@ -463,8 +463,8 @@ GRAPH = (
     Mutant(
         "words without classes",
         "rtl/outputs.py",
-        "np.cumsum([0, *(classes + 1 for",
-        "np.cumsum([0, *(classes for",
+        "*(classes + 1 for",
+        "*(classes for",
         "read-outs overlap in the packet",
     ),
     Mutant(
@@ -694,7 +694,7 @@ GRAPH = (
     Mutant(
         "masked rows have events",
         "sim/timing/graph.py",
-        "return np.int64(0) if step >= work.steps - edge.delay else np.int64(work.counts[row])",
+        "return np.int64(0) if _masked(work, edge.delay, step) else np.int64(work.counts[row])",
         "return np.int64(work.counts[row])",
         "the last steps of a frame take longer than they do",
     ),
@@ -862,8 +862,8 @@ GRAPH = (
     Mutant(
         "late input of the last steps",
         "rtl/edge.py",
-        "masked = (step >= self.steps - self.delay) & ~event.end",
-        "masked = (step > self.steps - self.delay) & ~event.end",
+        "(step >= steps - self.delay) & ~event.end",
+        "(step > steps - self.delay) & ~event.end",
         "events of a late input come in the next frame",
     ),
     Mutant(

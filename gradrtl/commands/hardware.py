@@ -15,6 +15,7 @@ from .options import (
     STDOUT,
     at_least,
     bar,
+    chosen_frames,
     data_option,
     frames_options,
     memories_option,
@@ -59,6 +60,7 @@ def place(network: Path, folder: Path, wanted: Wanted, output: Path | None) -> N
     found = QuantizedNetwork.load(network)
     made = with_rates(found, training_frames(found, folder))
     say = speaker(output)
+    require(not wanted.stream, "stream", True, "given to generate or verify: a network file describes frames")
     if wanted != Wanted():
         placement = run(replace(made, placement=None), wanted).placement
         made = replace(made, placement=placement)
@@ -157,7 +159,7 @@ def verify(
     from ..rtl.outputs import Outputs
     from ..sim.driving import Stalls
     from ..sim.waves import check_suffix
-    from ..steps.frames import labelled_frames, number_of
+    from ..steps.frames import number_of
     from ..steps.notes import require_labels
     from ..steps.results import data_text, judgement, work_of
     from ..steps.verify import Waves, mapping_of, read_verilog, traced
@@ -176,10 +178,10 @@ def verify(
         check_suffix(wave)
     stalled = Stalls(stalls, stalls, seed)
     found = QuantizedNetwork.load(network)
-    frames, labels = labelled_frames(found, replace(chosen, usual=None) if every else chosen)
-    require_labels(found, labels)
     text = None if verilog is None else read_verilog(verilog)
     mapping = placed(found, wanted) if text is None else mapping_of(found, text, wanted)
+    frames, labels = chosen_frames(found, replace(chosen, usual=None) if every else chosen, mapping.network.stream)
+    require_labels(found, labels)
     with bar("compiling, comparing", number_of(frames)) as advance:
         result = compare(mapping, text, frames, stalled, jobs, advance, trusted)
     for note in result.notes:
@@ -207,7 +209,7 @@ def verify(
         "fault": result.fault,
         "notes": result.notes,
         "classes": result.classes,
-        "readouts": Outputs.table(found),
+        "readouts": Outputs.table(mapping.network),
         "accuracy": accuracy,
         **judgement(result.classes, labels, found.classes),
         "latency_cycles": result.latency,

@@ -10,12 +10,14 @@ import click
 from .options import (
     at_least,
     bar,
+    chosen_frames,
     frames_options,
     network_argument,
     output_file,
     placed,
     placement_options,
     speaker,
+    stream_option,
 )
 from .output import command, figures
 
@@ -144,28 +146,37 @@ def _layers(network: QuantizedNetwork) -> Table:
 
 @command()
 @network_argument
+@stream_option
 @frames_options()
 @click.option("--threads", type=int, callback=at_least(1), help="Threads. [default: one per core]")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Write classes and sums to this .npz file; - is stdout."
 )
-def simulate(network: Path, chosen: Chosen, threads: int | None, output: Path | None) -> None:
-    """Run test images, or frames of your own, through the bit-accurate simulator."""
+def simulate(network: Path, stream: bool, chosen: Chosen, threads: int | None, output: Path | None) -> None:
+    """Run test images, or frames of your own, through the bit-accurate simulator.
+
+    With --stream, all steps of all frames follow each other in one stream, and each has a result.
+    """
     from ..quantize.network import QuantizedNetwork
     from ..sim.operations import titles
-    from ..steps.frames import labelled_frames, number_of
+    from ..steps.frames import number_of
     from ..steps.notes import require_labels
     from ..steps.simulate import simulate as run
 
     found = QuantizedNetwork.load(network)
-    frames, labels = labelled_frames(found, chosen)
+    frames, labels = chosen_frames(found, chosen, stream)
     require_labels(found, labels)
+    found = found.streamed if stream else found
+    unit = "step" if stream else "frame"
     count = number_of(frames)
     with bar("simulating", count) as advance:
         made = run(found, frames, threads, advance)
     say = speaker(output)
     accuracy = None if labels is None else made.accuracy(labels)
-    say(f"{count} images" + ("" if accuracy is None else f", accuracy {100 * accuracy:.2f} %"))
+    say(
+        f"{count} {'steps' if stream else 'images'}"
+        + ("" if accuracy is None else f", accuracy {100 * accuracy:.2f} %")
+    )
     figures(
         images=count,
         accuracy=accuracy,
@@ -184,9 +195,9 @@ def simulate(network: Path, chosen: Chosen, threads: int | None, output: Path | 
         say(f"read-out {row['source']} ({row['kind']}): {row['classes']} classes, most often {usual}")
     what = "layer" if found.is_chain else "population"
     for title, events, synaptic in zip(titles(found), made.events, made.synaptic, strict=True):
-        say(f"{what} {title}: {events:.1f} events, {synaptic:.1f} synaptic operations per frame")
+        say(f"{what} {title}: {events:.1f} events, {synaptic:.1f} synaptic operations per {unit}")
     say(
-        f"energy, an estimate from published figures: {made.energy:.1f} nJ per frame, "
+        f"energy, an estimate from published figures: {made.energy:.1f} nJ per {unit}, "
         f"dense network {made.dense_energy:.1f} nJ"
     )
     for note in made.notes(found, labels):

@@ -25,6 +25,7 @@ from .output import is_quiet
 if TYPE_CHECKING:
     from ..quantize.network import QuantizedNetwork
     from ..rtl.mapping import Mapping
+    from ..steps.frames import Chosen
     from ..steps.place import Wanted
 
 STDOUT = Path("-")
@@ -111,6 +112,9 @@ scheduler_option = click.option(
 memory_option = click.option(
     "--memory", help="Memory limit of each local process, such as 4GB; one that exceeds it is started again."
 )
+stream_option = click.option(
+    "--stream", is_flag=True, help="Without frames: a packet after every step (docs/streaming.md)."
+)
 REPORT = ".html"  # suffix of a report
 
 
@@ -127,7 +131,7 @@ report_option = click.option(
     callback=_check_report,
     help="Write a report of the run to this .html file (docs/reports.md).",
 )
-PLACEMENT = (pe_option, device_option, beat_option, queue_option, row_queue_option)
+PLACEMENT = (pe_option, device_option, beat_option, queue_option, row_queue_option, stream_option)
 EVENT_OPTIONS = (
     click.option("--step-ms", type=float, help="Recordings: milliseconds of a step.  [default: as trained]"),
     click.option("--pool", type=int, help="Recordings: squares of so many sources become one.  [default: as trained]"),
@@ -137,9 +141,9 @@ EVENT_OPTIONS = (
 )
 EVENT_NAMES = ("step_ms", "pool", "crop", "largest_count", "sensor")
 FRAMES_NAMES = ("folder", "frames", "labels", "images")
+PLACEMENT_NAMES = ("pes", "device", "pixels_a_beat", "queue_depth", "row_queue_depth", "stream")
 CLUSTER = (jobs_option, scheduler_option, memory_option)
 CLUSTER_NAMES = ("jobs", "scheduler", "memory")
-PLACEMENT_NAMES = ("pes", "device", "pixels_a_beat", "queue_depth", "row_queue_depth")
 
 
 def placement_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -209,6 +213,14 @@ def frames_options(usual: int | None = None) -> Callable[..., Any]:
         return with_chosen
 
     return decorate
+
+
+def chosen_frames(network: QuantizedNetwork, chosen: Chosen, stream: bool) -> tuple[Any, Any]:
+    """The frames of `chosen` and their labels, None if there are none; of a stream its steps, which have none."""
+    from ..steps.frames import labelled_frames
+    from ..steps.streaming import steps_of
+
+    return (steps_of(network, chosen), None) if stream else labelled_frames(network, chosen)
 
 
 def placed(network: QuantizedNetwork, wanted: Wanted) -> Mapping:

@@ -10,6 +10,7 @@ import click
 from ..errors import require
 from .options import (
     bar,
+    chosen_frames,
     frames_options,
     given_only,
     memories_option,
@@ -60,7 +61,6 @@ def package(
     are those of the test bench.
     """
     from ..quantize.network import QuantizedNetwork
-    from ..steps.frames import labelled_frames
     from ..steps.kit import Board, Kit
     from ..steps.package import package as write
 
@@ -70,7 +70,7 @@ def package(
     given = Board(**about_board)
     found = QuantizedNetwork.load(network)
     mapping = placed(found, wanted)
-    frames, _ = labelled_frames(found, chosen)
+    frames, _ = chosen_frames(found, chosen, mapping.network.stream)
     output = output or Path("build/package") / target
     with bar("generating", 1) as advance:
         written = write(Kit(mapping, whole_command(), frames, memories, given), target, output)

@@ -95,6 +95,7 @@ def facts(kit: Kit) -> dict[str, Any]:
         "steps": kit.network.steps,
         "classes": kit.network.classes,
         "readouts": list(mapping.output.classes),
+        "numbered": mapping.output.numbered,
     }
 
 

@@ -51,7 +51,8 @@ class Wanted:
     """Options of a placement; None: not given.
 
     `pes`: PEs per layer such as `16,10`, with `auto` at the end if wanted; `device`: its name. If both are given, the
-    device determines all but the PEs. The rest comes from the network file, or from defaults.
+    device determines all but the PEs. The rest comes from the network file, or from defaults. `stream`: without frames,
+    also where the network file does not say so.
     """
 
     pes: str | None = None
@@ -59,6 +60,7 @@ class Wanted:
     pixels_a_beat: int | None = None
     queue_depth: int | None = None
     row_queue_depth: int | None = None
+    stream: bool = False
 
     def __post_init__(self) -> None:
         if self.pes is not None:
@@ -71,7 +73,7 @@ class Wanted:
         """`placement` with the given numbers."""
         names = ("pixels_a_beat", "queue_depth", "row_queue_depth")
         asked = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
-        return replace(placement, **asked)
+        return replace(placement, **asked, stream=placement.stream or self.stream)
 
 
 def place(network: QuantizedNetwork, wanted: Wanted | None = None) -> Mapping:
@@ -86,6 +88,7 @@ def place(network: QuantizedNetwork, wanted: Wanted | None = None) -> Mapping:
     else:
         base = network.placement or Placement((1,) * layers)
     base = wanted.over(base)
+    network = network.streamed if base.stream else network
 
     def mapped(pes: list[int]) -> Mapping:
         return map_network(network, replace(base, pes=tuple(pes)))

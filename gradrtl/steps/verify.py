@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +47,10 @@ def mapping_of(network: QuantizedNetwork, verilog: str, wanted: Wanted) -> Mappi
     Raises `UserError` if network, placement or version of the text are others, and says which.
     """
     found = header.read(verilog)
-    if found.placement is None or wanted != Wanted():
+    if found.placement is None or replace(wanted, stream=False) != Wanted():
         mapping = place(network, wanted)
     else:
-        mapping = map_network(network, found.placement)
+        mapping = map_network(network, wanted.over(found.placement))
     header.check(found, mapping)
     return mapping
 

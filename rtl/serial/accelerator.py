@@ -22,6 +22,8 @@ from .receiver import PacketReceiver
 def identity(mapping: Mapping) -> Identity:
     """What the board with `mapping` says of itself."""
     network = mapping.network
+    remedy = "frames on a serial line, which repeats what was lost: a step would count twice; generate has AXI ports"
+    require(not network.stream, "network", "a stream", remedy)
     return Identity(
         memories=len(image(mapping)),
         sources=mapping.input.values(network.steps),

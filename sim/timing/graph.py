@@ -96,6 +96,7 @@ class Sent(NamedTuple):
     """What the input and each core send, each of its ways: `counts` of rows uint32, and addresses one after another."""
 
     steps: int
+    unmasked: bool  # no frames: what is late is never masked
     held: bool  # all inputs are static
     mixed: bool  # some are: their segment comes before those of the steps
     segments: int  # of the input, in a frame
@@ -119,6 +120,7 @@ def run(
     state = _state(mapping)
     work = Sent(
         mapping.network.steps,
+        mapping.network.stream,
         mapping.input.kind == "static",
         mapping.input.is_mixed,
         events[0].counts.shape[1],
@@ -193,7 +195,8 @@ def _state(mapping: Mapping) -> Graph:
         )
     network = mapping.network
     line, frames = serialiser.state(times), framer.state(times)
-    sums = readout.states(mapping.output.classes, [one.kind for one in network.readouts], times)
+    kinds = [one.kind for one in network.readouts]
+    sums = readout.states(mapping.output.classes, kinds, times, mapping.output.numbered)
     return Graph(
         times=np.array(times.values, np.int64),
         lanes=np.full((lane[-1], pe.LANES), NEVER, np.int64),
@@ -322,7 +325,7 @@ def _broadcast(state, work, offered, address, step, held):
             _enter(state, core, 0, taken, address if address == TOKEN else address - port.first)
     for i in range(len(state.lates)):
         late = state.lates[i]
-        if _concerns(late, address, held) and (address == TOKEN or step < work.steps - late.delay):
+        if _concerns(late, address, held) and (address == TOKEN or not _masked(work, late.delay, step)):
             state.times[late.entered + late.written % late.depth] = taken
             late.written += 1
     return taken
@@ -416,7 +419,13 @@ def _step(state, work, core, n, step):
 @kernel(borrows=True)
 def _events(work, edge, row, step):
     """Events of a row on an edge, none in a frame's last `delay` steps."""
-    return np.int64(0) if step >= work.steps - edge.delay else np.int64(work.counts[row])
+    return np.int64(0) if _masked(work, edge.delay, step) else np.int64(work.counts[row])
+
+
+@kernel(borrows=True, forceinline=True)
+def _masked(work, delay, step):
+    """What is sent in `step` and heard `delay` steps later would be heard in the next frame."""
+    return step >= work.steps - delay and not work.unmasked
 
 
 @kernel(borrows=True)
@@ -482,7 +491,7 @@ def _hear_late(state, work, core, p, n, step):
     frame, sent_step = sent // work.steps, sent % work.steps
     first_row = (frame * work.segments + (0 if late.held else work.mixed + sent_step)) * work.input_rows
     begin, end = work.event[first_row], work.event[first_row + work.input_rows]
-    if sent_step >= work.steps - late.delay:
+    if _masked(work, late.delay, sent_step):
         end = begin
     finished = times[late.finished]
     for i in range(begin, end + 1):

@@ -150,7 +150,7 @@ def _state(mapping: Mapping, kind: type) -> State:
     fires = [fire.state(layer, times) for layer in layers]
     serialisers = [serialiser.state(times) for _ in range(len(layers) + 1)]
     kinds = [one.kind for one in mapping.network.readouts]
-    frames, sums = framer.state(times), readout.states(mapping.output.classes, kinds, times)
+    frames, sums = framer.state(times), readout.states(mapping.output.classes, kinds, times, mapping.output.numbered)
     return State(
         times=np.array(times.values, np.int64),
         lanes=_aligned(lane[-1], kind),

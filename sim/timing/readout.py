@@ -15,7 +15,7 @@ from .fifo import NEVER, RING, Times, leave, space
 
 READOUT = record(
     [
-        ("classes", np.int64),
+        ("words", np.int64),  # of its part of a packet
         ("search", np.int64),  # cycles
         ("sent", np.int64),  # in `times`, as for all read-outs: the newest packet beat into the output queue
         ("queue", RING),  # that of the first is used
@@ -25,13 +25,16 @@ READOUT = record(
 )
 
 
-def states(classes: Sequence[int], kinds: Sequence[str], times: Times) -> list[tuple]:
-    """A `READOUT` of each read-out: its classes, and its kind, for those of largest membranes have a stage."""
+def states(classes: Sequence[int], kinds: Sequence[str], times: Times, numbered: bool = False) -> list[tuple]:
+    """A `READOUT` of each read-out: its classes, and its kind, for those of largest membranes have a stage.
+
+    `numbered`: the packet begins with the number of a step.
+    """
     sent, queue = times.one(), times.ring(OUTPUT_QUEUE)
     stages = [LARGEST_STAGE if kind == "largest" else 0 for kind in kinds]
     return [
-        (number, search_cycles(number), sent, queue, stage, times.one())
-        for number, stage in zip(classes, stages, strict=True)
+        (classes[i] + 1 + (numbered and i == 0), search_cycles(classes[i]), sent, queue, stage, times.one())
+        for i, stage in enumerate(stages)
     ]
 
 
@@ -56,13 +59,13 @@ def take(readout, times, offered):
 def send(readouts, times, drained):
     """The cycle in which the last beat of a packet leaves, of all read-outs, whose last tokens were taken last.
 
-    It begins when all of them have found their class. Of each, a beat for the class and one for each sum. `drained`:
+    It begins when all of them have found their class. Of each, its words. `drained`:
     the cycle in which each left, if not at once.
     """
     sent, beats = NEVER, 0
     for i in range(len(readouts)):
         sent = max(sent, times[readouts[i].last] + readouts[i].search)
-        beats += readouts[i].classes + 1
+        beats += readouts[i].words
     out = sent
     for b in range(beats):
         sent = max(sent + INTERVAL, space(readouts[0].queue, times))

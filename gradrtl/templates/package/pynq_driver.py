@@ -46,7 +46,7 @@ class Accelerator:
     def __init__(self, bitfile: str = "gradrtl.bit", overlay: Any = None) -> None:
         self.overlay = Overlay(bitfile) if overlay is None else overlay
         self.dma = self.overlay.axi_dma
-        self.outputs = Outputs(tuple(FACTS["readouts"]))
+        self.outputs = Outputs(tuple(FACTS["readouts"]), FACTS["numbered"])
         magic = self.register("magic")
         if magic != FACTS["magic"]:
             raise RuntimeError(f"register magic is {magic:#x}, expected {FACTS['magic']:#x}: no GradRTL accelerator")
