@@ -11,7 +11,8 @@ from ..bits import unsigned_bits
 from .axilite import AxiLite, Response, channels
 from .datapath import Datapath
 from .fifo import Queue
-from .framing import MARK_BIT, Framer, Span, SpikeFramer, pixel_beat_layout, spike_beat_layout
+from .frame_words import MARK_BIT
+from .framing import Framer, Span, SpikeFramer, pixel_beat_layout, spike_beat_layout
 from .inputs import largest_sent
 from .latency import INPUT_QUEUE, OUTPUT_QUEUE
 from .mapping import Mapping

@@ -554,8 +554,8 @@ GRAPH = (
     Mutant(
         "pixels in all steps",
         "rtl/datapath.py",
-        "steps = 1 if into.edge.held else mapping.network.steps",
-        "steps = mapping.network.steps",
+        "steps = 1 if into.edge.held else mapping.steps",
+        "steps = mapping.steps",
         "what is held waits for as many frames as there are steps",
     ),
     Mutant(
