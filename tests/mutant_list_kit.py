@@ -98,6 +98,19 @@ _FAULTS = {
     "gradrtl/steps/vivado.py": (
         ("narrow memory", "max(32, data_bits)", "32", "the DMA's memory port is narrower than its stream"),
     ),
+    "gradrtl/steps/litex.py": (
+        (
+            "words swapped",
+            "for low in range(0, bits, WORD)]",
+            "for low in range(bits - WORD, -1, -WORD)]",
+            "high first",
+        ),
+        ("any beat", "require(8 * size >= WORD,", "require(True,", "beats that are no whole words"),
+    ),
+    "gradrtl/templates/package/litex_module.py": (
+        ("bytes reversed", 'WishboneDMAReader(port(), endianness="big"', "WishboneDMAReader(port()", "pixels swapped"),
+        ("packets dropped", "ready_on_idle=0", "ready_on_idle=1", "a packet before its writer is lost"),
+    ),
     "gradrtl/templates/package/build.tcl.j2": (
         ("clock unmet", "if { $slack < 0 } {", "if { 0 } {", "a bitstream that misses its clock"),
         ("unclocked", "axi_dma/m_axi_s2mm_aclk gradrtl/aclk", "axi_dma/m_axi_s2mm_aclk", "no clock"),

@@ -255,6 +255,8 @@ UNITS = {
     "gradrtl/steps/package.py": ("test_steps_package.py",),
     "gradrtl/steps/ipxact.py": ("test_steps_vivado.py",),
     "gradrtl/steps/vivado.py": ("test_steps_vivado.py",),
+    "gradrtl/steps/litex.py": ("test_steps_litex.py",),
+    "gradrtl/templates/package/litex_module.py": ("test_steps_litex.py",),
     "gradrtl/templates/package/build.tcl.j2": ("test_steps_vivado.py",),
     "gradrtl/templates/package/pynq_driver.py": ("test_steps_vivado.py",),
     "sim/waves.py": ("test_sim_waves.py",),

@@ -34,7 +34,7 @@ BENCH_IMAGES = 5  # frames in a test bench by default
     "--for",
     "target",
     required=True,
-    type=click.Choice(["cocotb", "fusesoc", "vivado"]),
+    type=click.Choice(["cocotb", "fusesoc", "vivado", "litex"]),
     help="What the package is for (docs/packages.md).",
 )
 @placement_options

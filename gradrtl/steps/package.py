@@ -10,6 +10,7 @@ from ..errors import require
 from ..files import write_text
 from ..rtl.wrapper import MODULE
 from .kit import LIBRARY, VENDOR, Kit, facts, json_text, rtl, template, vectors
+from .litex import for_litex
 from .vivado import for_vivado
 
 
@@ -60,6 +61,7 @@ TARGETS: dict[str, Callable[[Kit], dict[str, str]]] = {
     "cocotb": for_cocotb,
     "fusesoc": for_fusesoc,
     "vivado": for_vivado,
+    "litex": for_litex,
 }
 
 
