@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import damage
+import event_files
 import float_networks
 import hostile
 import numpy as np
@@ -36,9 +37,12 @@ from rich.progress import Progress
 
 from gradrtl.cache import sources
 from gradrtl.errors import UserError
+from gradrtl.model import recordings
 from gradrtl.model.architecture import read_description
 from gradrtl.model.checkpoint import Checkpoint
 from gradrtl.model.data import load_cifar10, load_idx
+from gradrtl.model.events import gesture, spoken, wav
+from gradrtl.model.events.sets import READERS
 from gradrtl.model.importing import hdf5
 from gradrtl.model.importing.convention import Convention
 from gradrtl.model.importing.graph import import_graph
@@ -52,7 +56,7 @@ from gradrtl.steps.frames import load_frames
 FILES = 200_000  # of a campaign
 MEMORY = 1 << 30  # bytes beyond what the program itself takes
 LONGEST = 10.0  # seconds: a case that takes longer is a hang
-ARCHIVES = ("network", "checkpoint")
+ARCHIVES = ("network", "checkpoint", "recordings")
 PIECE = 500  # cases between two notes of what is done
 FOLDER = Path("build/fuzz")
 NETWORK = 8  # a random network with a convolution
@@ -96,6 +100,21 @@ def targets(folder: Path) -> dict[str, Target]:
         return Target(load, (folder / name).read_bytes(), name, kind, share)
 
     hdf5.write(folder / "model.nir", random_neurons(4))
+    events = event_files.some(40)
+    for suffix, write in (("bin", event_files.nmnist), ("aedat", event_files.aedat), ("dat", event_files.dat)):
+        write(folder / f"events.{suffix}", events)
+    for name, write in (
+        ("evt2.raw", event_files.evt2),
+        ("evt3.raw", event_files.evt3),
+        ("tonic.npy", event_files.array),
+    ):
+        write(folder / name, events)
+    one = np.array([0.0, 0.5]), np.array([3, 699]), 1, 0
+    event_files.spoken(folder / "spoken.h5", [one, one])
+    event_files.sound(folder / "1_a_0.wav", np.arange(-20, 20))
+    event_files.gestures(folder)
+    few = recordings.Recordings(np.ones((2, 3, 1, 1, 4), np.uint8), np.zeros(2, np.uint8))
+    recordings.save(folder / "set.npz", few, few)
     shape = made.network.input_shape
     return {
         "network": whole("network.npz", QuantizedNetwork.load, "network", 8),
@@ -108,6 +127,14 @@ def targets(folder: Path) -> dict[str, Target]:
         "checksums": whole("SHA256SUMS", lambda path: load_cifar10(path.parent)),
         "verilog": whole("foreign.v", hostile.let_pass, "verilog"),
         "nir": whole("model.nir", lambda path: import_graph(hdf5.read(path), Convention())),
+        "recordings": whole("set.npz", recordings.load, "recordings", 2),
+        **{
+            f"events {name}": whole(name, lambda path: READERS[path.suffix](path, (2, 40, 40)))
+            for name in ("events.bin", "events.aedat", "events.dat", "evt2.raw", "evt3.raw", "tonic.npy")
+        },
+        "spoken digits": whole("spoken.h5", lambda path: list(spoken.read(path))),
+        "sound": whole("1_a_0.wav", wav.read),
+        "gestures": whole("user01_natural_labels.csv", lambda path: list(gesture.read(path.parent, "train"))),
         "cifar10 batch": whole("data_batch_3.bin", lambda path: load_cifar10(path.parent)),
     }
 
@@ -218,6 +245,7 @@ def fingerprint(files: int, first: int) -> str:
         "nir_files.py",
         "damage.py",
         "hostile.py",
+        "event_files.py",
         "random_networks.py",
         "limit_networks.py",
         "float_networks.py",

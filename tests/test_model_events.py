@@ -409,6 +409,11 @@ def test_counts_in_bins(binning: Binning) -> None:
     assert Binning.from_json(binning.to_json()) == binning
 
 
+def test_recordings_that_are_too_large() -> None:
+    with pytest.raises(UserError, match="steps is 65535, expected at most 2048 of 131072 sources"):
+        Binning(1, 65_535).shape((2, 256, 256))
+
+
 def test_sources_in_a_row_are_pooled_along_it() -> None:
     t, nothing, x = np.arange(50) * 1000, np.zeros(50, int), np.arange(50) % 40
     binning = Binning(10, 5, pool=8)

@@ -21,6 +21,7 @@ PAGES = (
     "docs/tutorial-snntorch.md",
     "docs/own-images.md",
     "docs/own-weights.md",
+    "docs/recordings.md",
     "docs/waves.md",
 )
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```", re.DOTALL | re.MULTILINE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from ...shapes import LARGEST_SIZE, LARGEST_STEPS, shape_of
 from ..recordings import LARGEST_COUNT
 
 MICROSECONDS = 1000  # of a millisecond
+LARGEST = 1 << 28  # counts of a recording
 SHORTEST, LONGEST = 0.001, 1e6  # milliseconds of a step
 
 
@@ -103,7 +105,10 @@ class Binning:
             height, width = rows, columns
         down = self._down(height)
         require(self.pool <= width and down <= height, "pool", self.pool, f"at most the {height} x {width} sources")
-        return channels, height // down, width // self.pool
+        found = channels, height // down, width // self.pool
+        size = self.steps * prod(found)
+        require(size <= LARGEST, "steps", self.steps, f"at most {LARGEST // prod(found)} of {prod(found)} sources")
+        return found
 
     def _down(self, rows: int) -> int:
         """Rows that become one: sources in a row are pooled along it."""
