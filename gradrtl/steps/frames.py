@@ -140,7 +140,8 @@ def _recorded(network: QuantizedNetwork, chosen: Chosen) -> tuple[Any, np.ndarra
     if chosen.labels is not None:
         labels = load_labels(chosen.labels)
         require(len(labels) == len(found), "labels", len(labels), f"{len(found)}, one for each recording")
-    return frames_for(network, found[:count]), None if labels is None else labels[:count]
+    some = found[:count]
+    return frames_for(network, some), labels if labels is None else labels[: len(some)]
 
 
 def load_frames(path: Path, network: QuantizedNetwork) -> Any:
