@@ -85,6 +85,9 @@ class TrainConfig:
         one_of(("rate", "cross-entropy")),
     )
     sharpness: float = setting(1.0, "Factor on membranes in front of the cross-entropy.", above(0))
+    distil: float = setting(
+        0.0, "Weight of the teacher's answers in the loss, beside the labels; 0 without a teacher.", between(0, 1)
+    )
     precision: str = setting("float32", "Number format of the matrix products.", one_of(("float32", "bfloat16")))
     steps: int | None = setting(None, "Time steps T per image; None: the network's own.", between(1, LARGEST_STEPS))
     images: int | None = setting(None, "Number of training images used, the first ones; None: all.", at_least(1))

@@ -27,6 +27,7 @@ from . import resume
 from .augment import Moves
 from .checkpoint import Checkpoint
 from .data import Dataset, split
+from .distillation import soft_loss
 from .memory import keep_freed_memory
 from .recipes import KINDS, Recipe
 from .relu import ODDS, Activation, ReluNetwork, network_from
@@ -37,7 +38,6 @@ Row = dict[str, Any]
 RESUME_FILE = "relu.pt"
 STATE = ("network", "optimizer", "history")
 WARM, FIRST = 0.25, 25.0  # fraction of the steps in which the learning rate rises, and from which fraction of it
-TEMPERATURE = 3.0  # of distillation
 SECOND_ODDS = 2.5  # `log_odds` at the start of the second stage
 CLIPS = 12  # scales tried for each output, from the one at which nothing is clipped down to a third of it
 
@@ -112,13 +112,7 @@ def distilled(outputs: Tensor, labels: Tensor, taught: Tensor | None, config: Re
     own = functional.cross_entropy(outputs, labels, label_smoothing=config.smoothing)
     if taught is None:
         return own
-    soft = functional.kl_div(
-        functional.log_softmax(outputs / TEMPERATURE, dim=1),
-        functional.log_softmax(taught / TEMPERATURE, dim=1),
-        reduction="batchmean",
-        log_target=True,
-    )
-    return (1 - config.distil) * own + config.distil * TEMPERATURE**2 * soft
+    return (1 - config.distil) * own + config.distil * soft_loss(outputs, taught)
 
 
 def train_relu(

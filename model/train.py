@@ -30,6 +30,7 @@ from .augment import Augment, EventAugment
 from .checkpoint import Checkpoint
 from .config import TrainConfig
 from .description import Network
+from .distillation import Loss, Teacher, counts_spikes
 from .graph import Graph
 from .graph_network import GraphNetwork
 from .memory import keep_freed_memory
@@ -63,9 +64,6 @@ def rate_loss(rates: Tensor, labels: Tensor) -> Tensor:
     return functional.mse_loss(rates, functional.one_hot(labels, rates.shape[1]).to(rates.dtype))
 
 
-Loss = Callable[[Tensor, Tensor], Tensor]  # of outputs `[batch, classes]` and labels `[batch]`
-
-
 def loss_of(name: str | None, description: Network | Graph, sharpness: float = 1) -> Loss:
     """The loss called `name`: `rate`, or `cross-entropy`, of membranes as they are and of rates as numbers of spikes.
 
@@ -76,8 +74,7 @@ def loss_of(name: str | None, description: Network | Graph, sharpness: float = 1
     UserError
         `rate`, for a network that is read out in membranes.
     """
-    counts = isinstance(description, Network) or description.readout.kind == "count"
-    return loss_for(name, counts, description.steps, sharpness)
+    return loss_for(name, counts_spikes(description), description.steps, sharpness)
 
 
 def loss_for(name: str | None, counts: bool, steps: int, sharpness: float = 1) -> Loss:
@@ -189,6 +186,7 @@ def train(
     device: str = "cpu",
     on_resume: Callable[[int], None] | None = None,
     start: Start | None = None,
+    teacher: Checkpoint | None = None,
 ) -> Checkpoint:
     """Train on `data`, the training set: images or recordings, of which the last ones, or those of a group, are held
     out for validation.
@@ -199,17 +197,18 @@ def train(
     terminal. Under `torchrun` each process works on its part of every batch.
 
     With `start` the numbers of a trained network take the place of random ones. `config.network` must be its network.
+    With a `teacher`, its answers are a part of the loss (`distillation.py`).
 
     Raises
     ------
     UserError
-        The data does not fit the network; `out` cannot be written, is in use, or holds the state of another run:
-        other settings, data, sources or versions.
+        The data or the teacher do not fit the network; `out` cannot be written, is in use, or holds the state of
+        another run: other settings, data, sources or versions.
     """
     if out is None or int(os.environ.get("RANK", "0")):
-        return _train(config, data, out, on_epoch, progress, command, device, on_resume, start)
+        return _train(config, data, out, on_epoch, progress, command, device, on_resume, start, teacher)
     with hold(out):
-        return _train(config, data, out, on_epoch, progress, command, device, on_resume, start)
+        return _train(config, data, out, on_epoch, progress, command, device, on_resume, start, teacher)
 
 
 def _train(
@@ -222,6 +221,7 @@ def _train(
     device: str,
     on_resume: Callable[[int], None] | None,
     start: Start | None,
+    teacher: Checkpoint | None,
 ) -> Checkpoint:
     began = time.monotonic()
     workers = join(device)
@@ -244,6 +244,9 @@ def _train(
         load_arrays(network, start.arrays)
     network.to(workers.device)
     by_loss = loss_of(config.loss, description, config.sharpness)
+    taught = (teacher is None) == (config.distil == 0)
+    require(taught, "distil", config.distil, "0 without a teacher, above 0 with one")
+    teaches = None if teacher is None else Teacher(teacher, description, workers.device, config.sharpness)
     recipe = Recipe(network, config)
     optimizer: torch.optim.Optimizer
     forward: nn.Module
@@ -268,6 +271,8 @@ def _train(
 
     state_file = None if out is None else out / RESUME_FILE
     started = {} if start is None else {"start": start.origin["weights"]}
+    if teacher is not None:
+        started["teacher"] = teacher.weights_digest
     described = {"description": description.to_json(), **started}
     identity = resume.identity(config.to_json(), data.digest, "gradrtl.model", **described)
     if state_file is not None and state_file.exists():
@@ -298,7 +303,8 @@ def _train(
                     group["lr"] = config.lr * learning_rate(number, constant, config.epochs * per_epoch)
                 with torch.autocast(workers.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
                     own = workers.share(images), workers.share(labels)
-                    loss = objective(forward, *own, config.spike_cost, by_loss)
+                    beside = by_loss if teaches is None else teaches.beside(by_loss, own[0], config.distil)
+                    loss = objective(forward, *own, config.spike_cost, beside)
                 optimizer.zero_grad()
                 loss.backward()
                 if config.clip is not None:
@@ -323,6 +329,8 @@ def _train(
         made_from["recordings"] = data.made
     if start is not None:
         made_from["start"] = start.origin
+    if teacher is not None:
+        made_from["teacher"] = teacher.origin
     result = Checkpoint(description, arrays_of(network), config.to_json(), history, {}, command, made_from)
     evaluation = evaluate(network, validation, device=workers.device, loss=by_loss)
     return replace(result, figures=_figures(result, evaluation, time.monotonic() - began))

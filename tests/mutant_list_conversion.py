@@ -57,8 +57,8 @@ CONVERSION = (
     Mutant(
         "teacher at the wrong weight",
         "model/relu_train.py",
-        "(1 - config.distil) * own + config.distil * TEMPERATURE**2 * soft",
-        "own + config.distil * TEMPERATURE**2 * soft",
+        "(1 - config.distil) * own + config.distil * soft_loss(outputs, taught)",
+        "own + config.distil * soft_loss(outputs, taught)",
         "labels keep their full weight beside a teacher",
     ),
     Mutant(
@@ -151,5 +151,33 @@ CONVERSION = (
         'f"--{name}" if value else f"--no-{name}"',
         'f"--{name}"',
         "a command turns on what its run had off",
+    ),
+    Mutant(
+        "a teacher that replaces no label",
+        "model/distillation.py",
+        "(1 - part) * loss(outputs, labels)",
+        "loss(outputs, labels)",
+        "labels keep their full weight beside a teacher of spikes",
+    ),
+    Mutant(
+        "gradients shrink with the temperature",
+        "model/distillation.py",
+        "return TEMPERATURE**2 * found",
+        "return found",
+        "the teacher's part is a ninth of what was asked for",
+    ),
+    Mutant(
+        "rates taught as logits",
+        "model/distillation.py",
+        "            if self.counts:\n                return functional.mse_loss",
+        "            if False:\n                return functional.mse_loss",
+        "firing rates of 0 to 1 hardly differ as logits",
+    ),
+    Mutant(
+        "training that does not ask its teacher",
+        "model/train.py",
+        "by_loss if teaches is None else teaches.beside",
+        "by_loss if True else teaches.beside",
+        "the teacher has no effect",
     ),
 )

@@ -116,12 +116,23 @@ def test_every_field_reaches_the_training(data: Path, tmp_path: Path) -> None:
         "output_alpha": 0.2, "margin": 40.0, "hidden": 0.5, "spike_cost": 0.1, "spread": 0.5, "rotation": 3.0,
         "shift": 0.1, "precision": "bfloat16", "steps": 3, "images": 60, "held_out": 15, "seed": 5,
         "recipe": "gradr-quota", "connectivity": 0.4, "loss": "cross-entropy", "drop": 0.1, "jitter": 1, "lag": 2,
+        "clip": 1.5, "sharpness": 2.0,
     }  # fmt: skip
     options = [word for name, value in wanted.items() for word in (f"--{name.replace('_', '-')}", value)]
     gradrtl("train", "--layers", "30-8-4", "--flip", *options, "--data", data, "--out", tmp_path)
     made = Checkpoint.load(tmp_path / "checkpoint.npz")
-    assert made.config == wanted | {"network": "30-8-4", "flip": True, "held_out_group": None}
+    assert made.config == wanted | {"network": "30-8-4", "flip": True, "held_out_group": None, "distil": 0.0}
     assert made.network.steps == 3
+
+
+def test_a_teacher_is_named_and_kept(data: Path, trained: Path, tmp_path: Path) -> None:
+    teacher = trained / "checkpoint.npz"
+    words = ("train", *SMALL, "--epochs", 1, "--data", data, "--out", tmp_path, "--teacher", teacher)
+    gradrtl(*words, "--distil", 0.5)
+    made = Checkpoint.load(tmp_path / "checkpoint.npz")
+    assert made.made_from["teacher"]["weights"] == Checkpoint.load(teacher).weights_digest
+    assert made.origin["teacher"] == made.made_from["teacher"]
+    assert "distil is 0.0, expected 0 without a teacher, above 0 with one" in gradrtl(*words, code=2).output
 
 
 def test_a_graph_is_trained(data: Path, tmp_path: Path) -> None:
@@ -209,6 +220,7 @@ def test_a_description_file(data: Path, tmp_path: Path) -> None:
         (["--layers", "30-4", "--steps", "70000"], "steps is 70000, expected 1 to 65535"),
         (["--layers", "30-4", "--held-out", "100"], "held_out is 100, expected 1 to 99, of 100 training images"),
         (["--layers", "30-4"], "batch is 128, expected at most the 90 training images"),
+        (["--layers", "30-4", "--distil", "0.5", "--batch", "20"], "distil is 0.5, expected 0 without a teacher"),
         (["--layers", "30-4", "--spike-cost", "nan"], "spike_cost is nan, expected a number: 0 or above"),
     ],
 )

@@ -49,6 +49,7 @@ CHECKPOINT = "checkpoint.npz"  # in the folder of a training
 )
 @setting_options(TrainConfig, leave_out=("network",))
 @event_options
+@click.option("--teacher", type=click.Path(path_type=Path), help="Checkpoint to distil from; see --distil.")
 @training_device_option
 @data_option
 @click.option(
@@ -57,13 +58,16 @@ CHECKPOINT = "checkpoint.npz"  # in the folder of a training
     type=click.Path(path_type=Path),
     help="Folder of the run. An interrupted run resumes.",
 )
-def train(network, layers, source, framework, changes, readout, device, folder, out, counting, **given) -> None:
+def train(
+    network, layers, source, framework, changes, readout, teacher, device, folder, out, counting, **given
+) -> None:
     """Train a sparse network; writes OUT/checkpoint.npz. An interrupted run resumes after its last complete epoch.
 
     With --from training goes on from a trained network, which the recipe makes sparse: weights, signs, thresholds and
     decays are those of the file.
     """
     from ..model.architecture import read_description
+    from ..model.checkpoint import Checkpoint
     from ..model.sets import load
     from ..steps.train import accuracy_of, start_of
     from ..steps.train import train as run
@@ -95,7 +99,10 @@ def train(network, layers, source, framework, changes, readout, device, folder, 
         else:
             click.echo(f"resumes after epoch {epochs} of {config.epochs}", err=True)
 
-    checkpoint, accuracy = run(config, data, out, show_epoch, whole_command(), device, resumed, start=start)
+    taught = None if teacher is None else Checkpoint.load(teacher)
+    checkpoint, accuracy = run(
+        config, data, out, show_epoch, whole_command(), device, resumed, start=start, teacher=taught
+    )
     checkpoint.save(out / CHECKPOINT)
     figures(
         checkpoint=out / CHECKPOINT,

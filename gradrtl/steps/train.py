@@ -28,13 +28,15 @@ def train(
     on_resume: Callable[[int], None] | None = None,
     anew: bool = False,
     start: Start | None = None,
+    teacher: Checkpoint | None = None,
 ) -> tuple[Checkpoint, float]:
     """Train as `config` says on the training set, the first of `data`. Returns the checkpoint and its test accuracy.
 
     `out` keeps the state of an interrupted run, which resumes after its last complete epoch. `on_epoch` is called with
     the row of each epoch, `on_resume` with the number of epochs already done. The state of another run (other data,
     settings or sources) is refused, or removed if `anew` is set. The test set's shape and labels are checked before
-    training. `start` is the trained network that `config` names, whose numbers take the place of random ones.
+    training. `start` is the trained network that `config` names, whose numbers take the place of random ones;
+    `teacher` is one whose answers are a part of the loss.
     """
     from ..model.networks import network_of
     from ..model.resume import of_this_run
@@ -47,7 +49,10 @@ def train(
     test = fit(test, description, "test set")
 
     def work() -> Checkpoint:
-        return run(config, training, out, on_epoch, command=command, device=device, on_resume=on_resume, start=start)
+        return run(
+            config, training, out, on_epoch, command=command, device=device, on_resume=on_resume, start=start,
+            teacher=teacher,
+        )  # fmt: skip
 
     checkpoint = of_this_run(work, out / RESUME_FILE) if anew else work()
     return checkpoint, evaluate(network_of(checkpoint), test).accuracy
