@@ -14,7 +14,8 @@ import pytest
 from click.testing import CliRunner
 from cocotb_networks import graded_network, placed, spike_network, static_network
 from icarus import needs_icarus
-from map_graphs import read
+from map_graphs import GRAPHS, read
+from random_networks import frames
 
 from gradrtl import cli
 from gradrtl.errors import UserError
@@ -31,12 +32,14 @@ def needs(module: str) -> pytest.MarkDecorator:
 
 
 def kit(kind: str = "static", memories: str = "inline", count: int = 3) -> Kit:
+    if kind == "both":
+        return Kit(placed(GRAPHS["ahead"]), "gradrtl package", frames(GRAPHS["ahead"], count, 5), memories)
     network = NETWORKS[kind]()
     given = network.inputs[0]
     shape = (count, given.shape[0]) if kind == "static" else (count, network.steps, given.shape[0])
     largest = {"static": 256, "spikes": 2, "graded": given.largest + 1}[kind]
-    frames = np.random.default_rng(5).integers(0, largest, shape).astype(np.uint8)
-    return Kit(placed(network), "gradrtl package", frames, memories)
+    values = np.random.default_rng(5).integers(0, largest, shape).astype(np.uint8)
+    return Kit(placed(network), "gradrtl package", values, memories)
 
 
 def run(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
@@ -85,8 +88,9 @@ def test_cocotb_bench_passes_in_verilator(tmp_path):
 
 @needs("fusesoc")
 @needs_icarus
-def test_fusesoc_runs_the_bench_in_icarus(tmp_path):
-    package(kit("static", "hex"), "fusesoc", tmp_path)
+@pytest.mark.parametrize("kind", ["static", "both"])
+def test_fusesoc_runs_the_bench_in_icarus(kind, tmp_path):
+    package(kit(kind, "hex"), "fusesoc", tmp_path)
     words = ["fusesoc", "--cores-root", ".", "run", "--target", "sim", "gradrtl:accelerators:gradrtl_axi"]
     done = run(words, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -339,6 +339,15 @@ def test_driver_gets_the_packets_of_the_simulator(kind, board):
 
 
 @needs_icarus
+def test_driver_takes_pixels_in_front_of_events(board):
+    made = kit("both")
+    result = board(made).driver.Accelerator().classify(made.mapping.input.stacked(made.frames))
+    outcome = reference.run(made.network, made.frames)
+    assert (result.decided == outcome.decided).all()
+    assert (result.sums == outcome.counts).all()
+
+
+@needs_icarus
 def test_driver_tells_every_read_out(board):
     network = read("count", "membrane")
     values = np.random.default_rng(5).integers(0, 2, (3, network.steps, network.inputs[0].shape[0])).astype(np.uint8)
