@@ -82,7 +82,12 @@ _FAULTS = {
             "the last beat alone counts",
         ),
         ("beat swallowed", '" & ~closing" if port', '"" if port', "the next frame's first beat is lost"),
-        ("index over reset", '"      index <= 0;",', '"      index <= index;",', "beats are counted on after a reset"),
+        (
+            "lacking over reset",
+            '"      lacking <= 0;",',
+            '"      lacking <= lacking;",',
+            "flagged after reset",
+        ),
         ("words in part", "whole ? s_axis_tdata :", "1'b1 ? s_axis_tdata :", "an address of which bytes are missing"),
         ("TKEEP of words always", "{PARAMETER} ? &s_axis_tkeep : 1'b1;", "&s_axis_tkeep;", "USE_TKEEP is ignored"),
         ("TKEEP of pixels always", "{PARAMETER} ? s_axis_tkeep : {ones};", "s_axis_tkeep;", "USE_TKEEP is ignored"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import sys
@@ -21,9 +22,11 @@ from gradrtl import host, line
 from gradrtl.cli import main
 from gradrtl.line import SerialLine, open_line
 from gradrtl.quantize.network import Connection, Input, QuantizedNetwork
+from gradrtl.rtl import synthesis
 from gradrtl.rtl.packets import FRAME, Packet
 from gradrtl.rtl.serial import identity
-from gradrtl.steps.place import Wanted, place
+from gradrtl.rtl.synthesis import Report
+from gradrtl.steps.place import Wanted, place, timing
 
 ROOT = Path(__file__).parent.parent
 NETWORK = str(ROOT / "networks" / "mnist-1pct.npz")
@@ -167,3 +170,40 @@ def test_a_clock_that_cannot_be_made(tmp_path, device, clock, message):
     words = ["synth", "--device", device, "--pe", "1,1", "--clock", clock, "-o", str(tmp_path / "out")]
     assert told(CliRunner().invoke(main, words)) == f"error: {message}\n"
     assert not (tmp_path / "out" / "board.v").exists()
+
+
+def test_cycles_of_frames_of_several_inputs(monkeypatch, tmp_path):
+    """The design is built for the network, its cycles are those of the frames, by input, in any order of the file."""
+
+    def synthesise(design, device, folder, seed, progress):
+        folder.mkdir(parents=True, exist_ok=True)
+        report = Report(device.name, False, {"LUT": 1}, {"LUT": 9}, device.clock, 0, [], [], "")
+        report.save(folder / "report.json")
+        return report
+
+    monkeypatch.setattr(synthesis, "synthesise", synthesise)
+    inputs = tuple(Input((9,), bits=3, kind="graded", name=f"{side} ear") for side in ("left", "right"))
+    heard = (Connection(given.name, weights(4, given.shape[0]), 4) for given in inputs)
+    network = QuantizedNetwork(inputs, (population("out", 4, *heard),), 3)
+    network.save(tmp_path / "network.npz")
+    generator = np.random.default_rng(1)
+    left, right = (generator.random((3, 3, 9)) < 0.9).astype(np.uint8), np.zeros((3, 3, 9), np.uint8)
+    right[:, 1, 2] = 7
+    np.savez(tmp_path / "frames.npz", **{"right ear": right, "left ear": left})
+    words = ["synth", str(tmp_path / "network.npz"), "--pe", "1", "--device", "xc7z020", "-o", str(tmp_path / "out")]
+    words += ["--frames", str(tmp_path / "frames.npz")]
+    result = CliRunner().invoke(main, [*words, "--json"])
+    assert result.exit_code == 0, result.output
+    told_figures = json.loads(result.stdout)
+    mapping = place(network, Wanted(pes="1", device="xc7z020"))
+    stream, apart = timing(mapping, [left, right])
+    assert told_figures["cycles_per_frame"] == round(float(stream.interval.mean()), 1)
+    assert told_figures["latency_cycles"] == round(float(apart.latency.mean()), 1)
+    assert told_figures["latency_cycles"] != round(float(timing(mapping, [right, left])[1].latency.mean()), 1)
+    assert json.loads((tmp_path / "out/report.json").read_text())["digest"] == network.digest
+    two = CliRunner().invoke(main, [*words, "--images", "2"])
+    assert two.stdout.splitlines()[-1].endswith("cycles (2 frames)")
+    np.savez(tmp_path / "frames.npz", **{"left ear": left})
+    wrong = CliRunner().invoke(main, words)
+    assert wrong.exit_code == 2
+    assert "arrays is left ear, expected left ear, right ear: one for each input" in wrong.stderr.splitlines()[-1]

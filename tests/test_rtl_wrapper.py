@@ -83,12 +83,16 @@ def test_pixels_that_are_not_kept_are_missing(lanes, tmp_path):
 
 
 @needs_icarus
-def test_a_pixel_missing_is_told_as_a_frame_too_long(tmp_path):
+def test_a_pixel_missing_is_told_as_a_frame_too_long_and_the_next_frame_waits(tmp_path):
     network = NETWORKS["static"]()
+    frame = np.arange(200, 230).astype(np.uint8)
     with start(placed(network), tmp_path, stalled=False) as simulation:
         simulation.await_packet()
-        simulation.send_bytes(bytes(network.inputs[0].shape[0] - 1))
+        simulation.send_bytes(frame.tobytes()[:-1])
+        simulation.send_bytes(frame.tobytes())
         assert simulation.packet()[1]
+        simulation.await_packet()
+        assert simulation.packet() == (expected(network, frame), False)
         assert simulation.read(REGISTERS["errors"]) == 2
         simulation.write(REGISTERS["errors"], 3)
         assert simulation.read(REGISTERS["errors"]) == 0
