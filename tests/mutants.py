@@ -72,6 +72,17 @@ UNITS = {
     "gradrtl/steps/tuning.py": ("test_steps_tuning.py",),
     "gradrtl/steps/importing.py": ("test_commands_importing.py", "test_steps_tuning.py"),
     "model/recordings.py": ("test_model_recordings.py",),
+    **dict.fromkeys(
+        (
+            f"model/events/{name}.py"
+            for name in ("aedat", "arrays", "binning", "content", "gesture", "moving", "moving_kernels", "nmnist")
+        ),
+        ("test_model_events.py",),
+    ),
+    **dict.fromkeys(
+        (f"model/events/{name}.py" for name in ("prophesee", "sets", "spoken", "wav")), ("test_model_events.py",)
+    ),
+    "gradrtl/steps/events.py": ("test_steps_events.py",),
     "model/sets.py": ("test_model_recordings.py",),
     "model/architecture.py": ("test_model_architecture.py", "test_model_graph_network.py", "test_model_recordings.py"),
     "quantize/labelled_frames.py": ("test_quantize_qat_network.py",),
