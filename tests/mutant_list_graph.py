@@ -552,13 +552,6 @@ GRAPH = (
         "the end of the pixels is a step for those that hear events",
     ),
     Mutant(
-        "pixels in all steps",
-        "rtl/datapath.py",
-        "steps = 1 if into.edge.held else mapping.steps",
-        "steps = mapping.steps",
-        "what is held waits for as many frames as there are steps",
-    ),
-    Mutant(
         "flag of the last step but one",
         "rtl/inputs.py",
         "return 1 if self.held_sources == self.sources else steps + self.is_mixed",
