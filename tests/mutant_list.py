@@ -14,6 +14,7 @@ from mutant_list_quantize import QUANTIZE
 from mutant_list_recordings import RECORDINGS
 from mutant_list_report import REPORT
 from mutant_list_sim import SIM
+from mutant_list_stream import STREAM
 from mutant_list_verify import VERIFY
 
 __all__ = ["MUTANTS", "Mutant"]
@@ -29,6 +30,7 @@ MUTANTS = (
     *IMPORTING,
     *KIT,
     *SIM,
+    *STREAM,
     *REPORT,
     *VERIFY,
     # The neuron.
