@@ -7,7 +7,7 @@ RUN := $(VENV)/bin/python
 GRADRTL := $(VENV)/bin/gradrtl
 TYPES := build/types/gradrtl# the packages under their import names, as links, for mypy
 
-.PHONY: demo check test lint docs coverage cocotb formal mutants soak serial-soak fuzz kills lowest pythons sbom bench campaign frameworks networks clean
+.PHONY: demo check test lint docs coverage cocotb formal mutants soak soak-stream serial-soak fuzz kills lowest pythons sbom bench campaign frameworks networks clean
 
 demo: $(READY)
 	$(GRADRTL) demo --out build/mnist
@@ -44,6 +44,9 @@ mutants: $(READY)
 soak: $(READY)
 	$(RUN) tests/soak.py
 	$(RUN) tests/soak.py --graphs
+
+soak-stream: $(READY)
+	$(RUN) tests/stream_soak.py
 
 serial-soak: $(READY)
 	$(RUN) tests/serial_soak.py

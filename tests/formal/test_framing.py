@@ -199,6 +199,72 @@ class FramesOfSpikes(Claim):
         ]
 
 
+class StepsOfAStream(Claim):
+    """One token for each step, with its mark or with a `last` without one, which is bad; nothing of a void step."""
+
+    def __init__(self, sources: int, count_bits: int | None = None):
+        self.sources, self.count_bits = sources, count_bits
+
+    def body(self, m: Module) -> None:
+        sources = self.sources
+        framer = SpikeFramer(sources, None, max(1, (sources - 1).bit_length()), self.count_bits)
+        m.submodules.framer = inside = opened(framer)
+        for signal in (framer.beats.payload, framer.beats.valid, framer.events.ready, framer.abort, framer.open):
+            free(m, signal)
+        beat, sent = framer.beats.payload, framer.events.payload
+        address, count, largest = beat.data[:MARK_BIT], Const(1), 1
+        if self.count_bits is not None:
+            address, count, largest = beat.data[:COUNT_BIT], beat.data[COUNT_BIT:MARK_BIT], (1 << self.count_bits) - 1
+        takes, passes, mark, closes, wrong = Signal(), Signal(), Signal(), Signal(), Signal()
+        void, malformed, least = Signal(), Signal(), Signal(range(sources + 1))
+        m.d.comb += [
+            takes.eq(framer.beats.valid & framer.beats.ready),
+            passes.eq(framer.events.valid & framer.events.ready),
+            mark.eq(beat.data[MARK_BIT]),
+            closes.eq(mark | beat.last),
+            wrong.eq(~closes & ((address >= sources) | (address < least) | (count > largest))),
+            Assert(passes == (takes & ~void & (closes | (~wrong & (count != 0))))),
+            Assert(framer.short == (takes & ~void & Mux(closes, ~mark, wrong))),
+            Assert(~framer.long),
+        ]
+        with m.If(passes):
+            m.d.comb += Assert(sent.end == closes)
+            with m.If(closes):
+                m.d.comb += Assert(sent.bad == (malformed | ~mark))
+            with m.Else():
+                m.d.comb += [Assert(sent.source == address), Assert(sent["value"] == count)]
+        with m.If(framer.events.ready & framer.beats.valid):
+            m.d.comb += Assert(takes)
+
+        with m.If(takes & closes):
+            m.d.sync += [void.eq(0), malformed.eq(0), least.eq(0)]
+        with m.Elif(takes & ~void):
+            with m.If(wrong):
+                m.d.sync += malformed.eq(1)
+            with m.Else():
+                m.d.sync += least.eq(address + 1)
+        with m.If(framer.abort):
+            m.d.sync += [void.eq(framer.open), malformed.eq(0), least.eq(0)]
+        m.d.comb += [
+            Cover(passes & sent.end & ~sent.bad & ~beat.last),
+            Cover(passes & sent.end & sent.bad & mark),
+            Cover(takes & void & closes),
+            Assert(inner(inside, "step") == 0),
+            Assert(inner(inside, "least") == least),
+            Assert(least <= sources),
+            Assert(~inner(inside, "filling")),
+            Assert(inner(inside, "bad") == malformed),
+            Assert(inner(inside, "dropping") == void),
+            Assert(~void | ((least == 0) & ~malformed)),
+        ]
+
+
+@pytest.mark.parametrize("count_bits", [None, 3])
+def test_steps_of_a_stream(count_bits):
+    prove(StepsOfAStream(3, count_bits), f"stream{count_bits or ''}", 2)
+    prove(StepsOfAStream(3, count_bits), f"stream-reached{count_bits or ''}", 6, "cover")
+
+
 @pytest.mark.parametrize("beats", [1, 2, 5])
 def test_frames_of_pixels(beats):
     prove(FramesOfPixels(beats), f"frames{beats}", 2)

@@ -15,12 +15,14 @@ from gradrtl.rtl.mapping import map_network
 from gradrtl.rtl.readout import Readout as Unit
 
 
-def network(classes: int, steps: int, group: int, spiking: bool) -> QuantizedNetwork:
+def network(classes: int, steps: int, group: int, spiking: bool, kind: str = "static") -> QuantizedNetwork:
     neurons = classes * group
     neuron = IntNeuron("none", "soft" if spiking else "hard", np.array([1]), spiking=spiking, membrane_bits=3)
     synapses = Dense(np.ones((neurons, 1), np.int8), np.zeros(neurons, np.int64))
     readout = Readout("count" if spiking else "membrane", group)
-    return QuantizedNetwork.chain(Input((1,), bits=1), (Layer("out", (1,), synapses, neuron, 2),), steps, readout)
+    return QuantizedNetwork.chain(
+        Input((1,), bits=1, kind=kind), (Layer("out", (1,), synapses, neuron, 2),), steps, readout
+    )
 
 
 class OnePacketEach(Claim):
@@ -49,7 +51,9 @@ class OnePacketEach(Claim):
         shape = signed(unit.sum_bits)
         sums = [Signal(shape, name=f"model_sum{c}") for c in range(classes)]
         sent = [Signal(shape, name=f"model_sent{c}") for c in range(classes)]
-        step, beat = Signal(range(steps + 1)), Signal(range(classes + 2))
+        lead = int(net.stream)  # the number of the step
+        step, beat = Signal(range(steps + 1)), Signal(range(classes + 2 + lead))
+        number, number_sent = Signal(32), Signal(32)
         sending, bad = Signal(), Signal()
         for address, neuron in enumerate(unit.neurons):
             if neuron >= 0:
@@ -62,24 +66,28 @@ class OnePacketEach(Claim):
             m.d.sync += step.eq(step + 1)
         with m.If(ends):
             m.d.sync += [step.eq(0), sending.eq(1), beat.eq(0), bad.eq(event.bad)]
+            m.d.sync += [number_sent.eq(number), number.eq(number + 1)]
             m.d.sync += [new.eq(old) for new, old in zip(sent, sums, strict=True)]
         with m.If(ends | unit.abort):
             m.d.sync += [total.eq(0) for total in sums]
         with m.If(unit.abort):
-            m.d.sync += step.eq(0)
+            m.d.sync += [step.eq(0), number.eq(0)]
         with m.If(sends):
             m.d.sync += beat.eq(beat + 1)
-            with m.If(beat == classes):
+            with m.If(beat == classes + lead):
                 m.d.sync += sending.eq(0)
 
         # What leaves is the model's; a token waits only for the packet before; a packet comes in time.
         winner = place_of_largest(sent)
         with m.If(unit.packets.valid):
-            m.d.comb += [Assert(sending), Assert(packet.bad == bad), Assert(packet.last == (beat == classes))]
-            with m.If(beat == 0):
+            m.d.comb += [Assert(sending), Assert(packet.bad == bad), Assert(packet.last == (beat == classes + lead))]
+            if lead:
+                with m.If(beat == 0):
+                    m.d.comb += Assert(packet.word == number_sent.as_signed())
+            with m.If(beat == lead):
                 m.d.comb += Assert(packet.word == winner)
             for c in range(classes):
-                with m.If(beat == c + 1):
+                with m.If(beat == c + 1 + lead):
                     m.d.comb += Assert(packet.word == sent[c])
         m.d.comb += Assert(unit.events.ready == ~(event.end & (step == steps - 1) & sending))
         waited = Signal(range(classes + 2))
@@ -106,6 +114,11 @@ def test_one_packet_each(classes, steps, group, spiking):
     name = f"readout{classes}-{steps}-{group}-{'count' if spiking else 'membrane'}"
     depth = 2 * (steps + 2 * classes + 1)  # twice a frame of tokens alone, its search and its packet
     prove(OnePacketEach(network(classes, steps, group, spiking)), name, depth, "bmc", registers=True)
+
+
+def test_a_packet_of_each_step_with_its_number():
+    streamed = network(1, 1, 1, True, "spikes").streamed
+    prove(OnePacketEach(streamed), "readout-stream", 10, "bmc", registers=True)
 
 
 def test_packets_and_waits_are_reached():
