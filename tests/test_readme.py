@@ -60,7 +60,8 @@ def test_program_exists(line):
     else:
         path = Path(words[1])
         if path.parts[:2] == ("build", "package"):  # written by `gradrtl package`
-            path = Path("gradrtl/templates/package", path.name)
+            own = Path("gradrtl/templates/package", "_".join(path.parts[2:]))  # of one kit; or of all
+            path = own if (ROOT / own).is_file() else own.with_name(path.name)
         assert (ROOT / path).is_file()
 
 
