@@ -273,6 +273,49 @@ def test_every_frame_of_events_has_all_its_tokens(fault):
         assert [event[:1] if event[0] else event[:3] for event in found] == expected * 2
 
 
+def test_pixels_are_a_segment_before_the_steps():
+    """Their bits that the network sees; every event and every token says whether it is one of pixels."""
+    made = GRAPHS["spikes and pixels"]
+    mapping = map_network(made, (1,) * len(made.populations))
+    stacked = mapping.input.stacked(frames(made, 3, 1))
+    assembler = EventAssembler(mapping)
+    found = []
+
+    async def run(ctx):
+        async def cycle(**inputs):
+            for name, value in inputs.items():
+                ctx.set(getattr(assembler, name), value)
+            event = assembler.events
+            if ctx.get(event.valid):
+                found.append(tuple(ctx.get(event.payload[name]) for name in ("end", "held", "source", "value", "bad")))
+            await ctx.tick()
+            for name in inputs:
+                ctx.set(getattr(assembler, name), 0)
+
+        ctx.set(assembler.events.ready, 1)
+        for packed in mapping.input.packed(stacked).tolist():
+            await cycle(open=1)
+            for byte in packed:
+                await cycle(payload=byte, payload_valid=1)
+                await cycle()
+                await cycle()
+            await cycle(end=1, good=1)
+            for _ in range(4):
+                await cycle()
+
+    simulator = Simulator(assembler)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(run)
+    simulator.run()
+    expected = []
+    for frame in mapping.input.seen(stacked).tolist():
+        for number, segment in enumerate(frame):
+            expected += [(0, int(number == 0), source, value) for source, value in enumerate(segment) if value]
+            expected.append((1, int(number == 0)))
+    assert [event[:2] if event[0] else event[:4] for event in found] == expected
+    assert not any(bad for end, _, _, _, bad in found if end)
+
+
 @pytest.mark.parametrize("held_up", [False, True])
 def test_a_beat_held_up_too_long_makes_the_frame_bad(held_up):
     """The datapath takes no beat before the END, so that all but the last two are lost; or it takes each at once."""
