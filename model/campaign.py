@@ -1,24 +1,31 @@
 """The committed checkpoints and the table of recipes: `python -m gradrtl.model.campaign [NAME ...]`.
 
-Runs one training after another. It skips complete runs, so it may be interrupted at any time. Each run has a
-folder under `build/campaign/` with its `checkpoint.npz`; `table.md` there compares the recipes. Test images are
-evaluated once, after a run has ended; settings were chosen on the validation images. CIFAR-10 is read from
-`build/cifar10`; without it, runs that need it are skipped unless they are named.
+Runs one training after another; with `--jobs` several side by side, with `--scheduler` on the workers of a Dask
+scheduler. It skips complete runs, so it may be interrupted at any time. Each run has a folder under `build/campaign/`
+with its `checkpoint.npz`; `table.md` there compares the recipes. Test images are evaluated once, after a run has ended;
+settings were chosen on the validation images. CIFAR-10 is read from `build/cifar10`; without it, runs that need it are
+skipped unless they are named.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import statistics
 import sys
-from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from ..errors import require
+from ..cluster import Cluster, run
+from ..errors import UserError, require
+from ..files import write_bytes
 from ..shapes import Pool
 from . import data
 from .checkpoint import Checkpoint
@@ -213,31 +220,73 @@ def runs() -> dict[str, TrainConfig]:
     return committed | once | deep | compared
 
 
-def main(names: list[str]) -> None:
-    """Make the runs called `names`, or all, then the table of the complete ones."""
+@dataclass(frozen=True)
+class Training:
+    """A run: its configuration, the folder of its images and their digest."""
+
+    name: str
+    config: TrainConfig
+    images: Path
+    data: str
+
+
+def work(trainings: Sequence[Training]) -> list[tuple[dict[str, Any], bytes]]:
+    """Of each training, the figures and the content of the checkpoint's file. The state stays in the run's folder."""
+    return [_trained(training) for training in trainings]
+
+
+def _trained(of: Training) -> tuple[dict[str, Any], bytes]:
     torch.set_num_threads(1)
     device = join("auto").device
+    training, test = data.load(of.images)
+    require(training.digest == of.data, f"digest of {of.images}", training.digest[:16], of.data[:16])
+    bar = None if threading.current_thread() is threading.main_thread() else False  # a worker of Dask has no terminal
+    made = train(
+        of.config,
+        training,
+        OUT / of.name,
+        on_epoch=partial(_show, of.name),
+        progress=bar,
+        command=f"python -m gradrtl.model.campaign {of.name}",
+        device=device.type,
+    )
+    figures = {**made.figures, "test": evaluate(network_of(made).to(device), test, device=device).accuracy}
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "checkpoint.npz"
+        replace(made, figures=figures).save(file)
+        return figures, file.read_bytes()
+
+
+def _keep(name: str, made: tuple[dict[str, Any], bytes]) -> None:
+    write_bytes(OUT / name / "checkpoint.npz", made[1])
+    (OUT / name / "resume.pt").unlink(missing_ok=True)
+    (OUT / "table.md").write_text(table())
+
+
+def main(words: list[str]) -> None:
+    """Make the runs that are named, or all, then the table of the complete ones."""
+    parser = argparse.ArgumentParser(prog="python -m gradrtl.model.campaign", description="Committed checkpoints.")
+    parser.add_argument("names", nargs="*", help="runs; without a name, all")
+    Cluster.add_arguments(parser)
+    given = parser.parse_args(words)
+    alone = given.jobs is None and given.scheduler is None  # a training uses what there is, a GPU for example
+    cluster = Cluster(1) if alone else Cluster.of(given)
     everything = runs()
-    for name in names:
+    for name in given.names:
         require(name in everything, "run", name, ", ".join(everything))
-    for name in names or everything:
-        folder = OUT / name
-        path = folder / "checkpoint.npz"
-        if path.exists():
+    digest = cache(lambda images: data.load(images)[0].digest)
+    todo = {}
+    for name in given.names or everything:
+        if (OUT / name / "checkpoint.npz").exists():
             continue
         config = everything[name]
         images = CIFAR10 if str(config.network).startswith("cifar10") else MNIST
-        if not names and not images.exists():
+        if not given.names and not images.exists():
             print(f"{name}: left out, there is no folder {images}", flush=True)
             continue
-        training, test = data.load(images)
-        command = f"python -m gradrtl.model.campaign {name}"
-        made = train(config, training, folder, on_epoch=partial(_show, name), command=command, device=device.type)
-        figures = {**made.figures, "test": evaluate(network_of(made).to(device), test, device=device).accuracy}
-        replace(made, figures=figures).save(path)
-        (folder / "resume.pt").unlink()
+        todo[name] = Training(name, config, images, digest(images))
+    for name, (figures, _) in run(work, todo, cluster, keep=_keep, say=print):
         print(name, json.dumps(figures), flush=True)
-        (OUT / "table.md").write_text(table())
 
 
 def _show(name: str, row: Row) -> None:
@@ -272,4 +321,9 @@ def _spread(values: list[float]) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    from gradrtl.model import campaign  # by its name, by which workers import it
+
+    try:
+        campaign.main(sys.argv[1:])
+    except UserError as error:
+        sys.exit(f"error: {error}")

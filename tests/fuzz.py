@@ -4,8 +4,9 @@ Bytes are damaged; of archives also the contents, under a digest that is right, 
 of their sizes (`damage.py`). All runs with 1 GB of memory beyond what the program itself takes. Every sixteenth
 network that is accepted is run: the engine must equal the reference.
 
-Each case has a number, which repeats it. Results are kept in `build/fuzz/`: an interrupted campaign goes on where it
-stopped, and starts anew when a source has changed.
+Each case has a number, which repeats it. Results are kept in `build/fuzz/found.jsonl`, those of some hundred cases in a
+line: an interrupted campaign goes on where it stopped, and starts anew when a source has changed. Cases run in
+processes here, or on the workers of a Dask scheduler (docs/scale-out.md).
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ import hashlib
 import json
 import resource
 import struct
+import sys
 import tempfile
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,9 +35,10 @@ import numpy as np
 import random_networks
 from fake_accelerator import fake_verilog, small_network
 from nir_files import random_neurons
-from rich.progress import Progress
 
+from gradrtl import cluster
 from gradrtl.cache import sources
+from gradrtl.cluster import Cluster
 from gradrtl.errors import UserError
 from gradrtl.model import recordings
 from gradrtl.model.architecture import read_description
@@ -52,12 +55,14 @@ from gradrtl.quantize.placement import Placement
 from gradrtl.rtl.mapping import map_network
 from gradrtl.sim import engine, reference
 from gradrtl.steps.frames import load_frames
+from gradrtl.store import Store
+from gradrtl.workers import PACKAGES
 
 FILES = 200_000  # of a campaign
 MEMORY = 1 << 30  # bytes beyond what the program itself takes
 LONGEST = 10.0  # seconds: a case that takes longer is a hang
 ARCHIVES = ("network", "checkpoint", "recordings")
-PIECE = 500  # cases between two notes of what is done
+PIECE = 500  # cases of a task
 FOLDER = Path("build/fuzz")
 NETWORK = 8  # a random network with a convolution
 
@@ -196,50 +201,94 @@ def limited() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_AS, before)
 
 
-def fuzz(files: int, first: int = 0, notes: Path | None = None) -> dict[str, Counter[str]]:
+@dataclass(frozen=True)
+class Piece:
+    """Cases of one target: `count` of them, from number `first` on."""
+
+    target: str
+    first: int
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.target} {self.first}+{self.count}"
+
+
+def pieces(files: int, first: int = 0) -> list[Piece]:
+    """About so many cases of all targets together, from case `first` of each on."""
+    with whole_files() as (_, every):
+        shares = {name: target.share for name, target in every.items()}
+    found = []
+    for name, share in shares.items():
+        end = first + -(-files * share // sum(shares.values()))
+        found += [Piece(name, start, min(PIECE, end - start)) for start in range(first, end, PIECE)]
+    return found
+
+
+@contextmanager
+def whole_files() -> Iterator[tuple[Path, dict[str, Target]]]:
+    """A folder with the targets' files."""
+    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
+    with tempfile.TemporaryDirectory(dir=memory) as name:
+        yield Path(name), targets(Path(name))
+
+
+def work(some: Sequence[Piece]) -> list[dict[str, int]]:
+    """How many files of each piece were accepted and refused, in a worker."""
+    with ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("error")  # a warning is more than a line
+        for module in ("asyncio", "dask", "distributed", "tornado"):  # threads of a worker
+            warnings.filterwarnings("ignore", module=rf"{module}\b")
+        stack.enter_context(limited())
+        folder, every = stack.enter_context(whole_files())
+        return [tried(piece, every[piece.target], folder) for piece in some]
+
+
+def tried(piece: Piece, target: Target, folder: Path) -> dict[str, int]:
+    path = folder / target.file
+    given = damage.contents(path, target.kind) if target.kind in ARCHIVES else None
+    counted = {"accepted": 0, "refused": 0}
+    path.write_bytes(target.whole)
+    target.load(path)  # the whole file: else a damaged one is refused for another reason
+    for number in range(piece.first, piece.first + piece.count):
+        try:
+            accepted = run(piece.target, target, given, folder, number)
+        except Exception as error:
+            kept = FOLDER / f"{target.file}-{number}"
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            kept.write_bytes(path.read_bytes())
+            raise AssertionError(f"{piece.target}, case {number} ({kept}): {error!r}") from error
+        counted["accepted" if accepted else "refused"] += 1
+    path.write_bytes(target.whole)  # a folder of data is read as a whole
+    return counted
+
+
+def fuzz(
+    files: int,
+    first: int = 0,
+    notes: Path | None = None,
+    where: Cluster = Cluster(1),  # noqa: B008 (frozen)
+    say: Callable[[str], None] | None = None,
+) -> dict[str, Counter[str]]:
     """Run about so many files, from case `first` of each target on; how many each accepted and refused.
 
-    With `notes`, a file, progress is shown and kept there.
+    Results are kept in the file `notes`, if there is one.
     """
-    key = fingerprint(files, first)
-    done = json.loads(notes.read_text()) if notes is not None and notes.is_file() else {}
-    if done.get("key") != key:
-        done = {"key": key, "targets": {}}
-    scratch = "/dev/shm" if Path("/dev/shm").is_dir() else None
-    with tempfile.TemporaryDirectory(dir=scratch) as name, warnings.catch_warnings(), limited():
-        warnings.simplefilter("error")  # a warning is more than a line
-        folder = Path(name)
-        every = targets(folder)
-        shares = sum(target.share for target in every.values())
-        with Progress(disable=notes is None) as bars:
-            for what, target in every.items():
-                cases = -(-files * target.share // shares)
-                counted = done["targets"].setdefault(what, {"accepted": 0, "refused": 0})
-                start = sum(counted.values())
-                bar = bars.add_task(what, total=cases, completed=start)
-                path = folder / target.file
-                is_archive = target.kind in ARCHIVES
-                given = damage.contents(path, target.kind) if is_archive else None
-                target.load(path)  # the whole file: else a damaged one is refused for another reason
-                for number in range(first + start, first + cases):
-                    try:
-                        accepted = run(what, target, given, folder, number)
-                    except Exception as error:
-                        kept = FOLDER / f"{target.file}-{number}"
-                        kept.parent.mkdir(parents=True, exist_ok=True)
-                        kept.write_bytes(path.read_bytes())
-                        raise AssertionError(f"{what}, case {number} ({kept}): {error!r}") from error
-                    counted["accepted" if accepted else "refused"] += 1
-                    bars.advance(bar)
-                    if notes is not None and (sum(counted.values()) % PIECE == 0 or number == first + cases - 1):
-                        _note(notes, done)
-                path.write_bytes(target.whole)  # a folder of data is read as a whole
-    return {what: Counter(counted) for what, counted in done["targets"].items()}
+    todo = {str(piece): piece for piece in pieces(files, first)}
+    with ExitStack() as stack:
+        store = None if notes is None else stack.enter_context(Store(notes, "piece", fingerprint()))
+        before = {} if store is None else {name: store.value(line) for name, line in store.lines.items()}
+        found = {name: before[name] for name in todo if name in before}
+        found |= cluster.run(work, todo, where, store=store, code=fingerprint, say=say)
+    counted: dict[str, Counter[str]] = {}
+    for name, piece in todo.items():
+        counted.setdefault(piece.target, Counter()).update(found[name])
+    return counted
 
 
-def fingerprint(files: int, first: int) -> str:
-    """SHA-256 of what results depend on: the packages, this script and its helpers, the cases."""
-    sha = hashlib.sha256(f"{files} {first} {sources('gradrtl')}".encode())
+def fingerprint() -> str:
+    """SHA-256 of what results depend on: the packages, this script and its helpers."""
+    sha = hashlib.sha256(sources(*PACKAGES).encode())
     for name in (
         "fuzz.py",
         "nir_files.py",
@@ -254,20 +303,25 @@ def fingerprint(files: int, first: int) -> str:
     return sha.hexdigest()
 
 
-def _note(path: Path, done: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(done))
-    part.replace(path)
-
-
-if __name__ == "__main__":
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=FILES, help="of all loaders together")
     parser.add_argument("--first", type=int, default=0, help="number of the first case of each loader")
-    options = parser.parse_args()
-    found = fuzz(options.files, options.first, FOLDER / f"found-{options.first}.json")
+    Cluster.add_arguments(parser)
+    given = parser.parse_args()
+    found = fuzz(given.files, given.first, FOLDER / "found.jsonl", Cluster.of(given), print)
     for what, counted in found.items():
         print(f"{what}: {counted['accepted']} accepted, {counted['refused']} refused in one line")
     total = sum(sum(counted.values()) for counted in found.values())
     print(f"{total} files, none a traceback")
+    return 0
+
+
+if __name__ == "__main__":
+    import fuzz as by_name  # as workers import it
+
+    try:
+        code = by_name.main()
+    except UserError as error:
+        code = f"error: {error}"
+    sys.exit(code)

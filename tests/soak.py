@@ -1,8 +1,9 @@
 """Random networks through all machines, for as many cases as are asked for. `make soak`; `--help` tells the rest.
 
 Results are kept as they come, in `build/soak/chains.jsonl` and `graphs.jsonl`: an interrupted run goes on where it
-stopped, and the figures at the end are of all cases asked for. A failing case is shrunk and written to a folder: the
-network, its frames and its Verilog; `--again FOLDER` repeats it.
+stopped, and the figures at the end are of all cases asked for. Several runs may share them: no case is run twice.
+Cases run in processes here, or on the workers of a Dask scheduler (docs/scale-out.md). A failing case is shrunk and
+written to a folder: the network, its frames and its Verilog; `--again FOLDER` repeats it.
 """
 
 from __future__ import annotations
@@ -10,16 +11,14 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 import resource
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass
-from functools import partial
-from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import graph_cases
 import graph_shrinking
@@ -29,12 +28,14 @@ import shrinking
 from batches import check_together
 from random_cases import DENSE, Case, Finding, check
 from random_networks import Options
-from rich.progress import track
 
-from gradrtl import model, quantize, rtl, sim
+from gradrtl import cluster, model, quantize, rtl, sim
+from gradrtl.cluster import Cluster
+from gradrtl.errors import UserError
 from gradrtl.quantize.network import QuantizedNetwork
 from gradrtl.quantize.placement import Placement
 from gradrtl.rtl.verilog import generate
+from gradrtl.store import Store
 
 FOLDER = Path("build/soak")
 CACHE = FOLDER / "cache"
@@ -91,6 +92,12 @@ def run(kind: str, seeds: Sequence[int]) -> list[Result]:
     return results
 
 
+def work(cases: Sequence[tuple[str, int]]) -> list[dict[str, Any]]:
+    """What is found of cases of one kind, in a worker."""
+    found = run(cases[0][0], [seed for _, seed in cases])
+    return [{**asdict(result.finding), "seconds": result.seconds} for result in found]
+
+
 def alone(kind: str, one: Case, seed: int) -> Finding:
     """Check one case; a failure is shrunk, kept, and the command that repeats it told."""
     finding = looked_at(one, seed)
@@ -139,28 +146,11 @@ def kept(folder: Path) -> tuple[Case, int]:
     ), told["seed"]
 
 
-class Record:
-    """What has been found, one line of JSON a case, so that an interrupted run goes on where it stopped.
-
-    Lines of other sources than today's are left out.
-    """
+class Record(Store):
+    """What has been found, one line a case, so that an interrupted run goes on where it stopped."""
 
     def __init__(self, path: Path):
-        self.path = path
-        self.key = fingerprint()
-        text = path.read_text() if path.exists() else ""
-        whole = text[: text.rfind("\n") + 1]
-        if whole != text:  # killed while it wrote
-            path.write_text(whole)
-        lines = map(json.loads, whole.splitlines())
-        self.lines = {line["seed"]: line for line in lines if line["sources"] == self.key}
-
-    def add(self, result: Result) -> None:
-        line = {"seed": result.seed, **asdict(result.finding), "seconds": result.seconds, "sources": self.key}
-        self.lines[result.seed] = line
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        super().__init__(path, "seed", fingerprint())
 
     def summary(self, seeds: Iterable[int]) -> str:
         """The figures of those of `seeds` that have been run."""
@@ -190,25 +180,6 @@ def sources() -> list[Path]:
     return found + [Path(__file__).with_name(f"{name}.py") for name in HELPERS]
 
 
-def results(
-    check: Callable[[Sequence[int]], list[Result]],
-    seeds: Sequence[int],
-    jobs: int,
-    deadline: float,
-    batch: int = BATCH,
-) -> Iterator[Result]:
-    """What `check` finds of `seeds`, a batch of them at a time, as it comes; nothing is begun after `deadline`."""
-    todo = iter([seeds[first : first + batch] for first in range(0, len(seeds), batch)])
-    with ProcessPoolExecutor(jobs) as pool:
-        running = {pool.submit(check, some) for some in islice(todo, jobs)}
-        while running:
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                yield from future.result()
-                if time.monotonic() < deadline and (some := next(todo, None)) is not None:
-                    running.add(pool.submit(check, some))
-
-
 def processor_time() -> float:
     """Seconds of this process and of those that it has waited for."""
     used = [resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
@@ -220,7 +191,7 @@ def main() -> int:
     parser.add_argument("--graphs", action="store_true", help="graphs, half of them with cycles; else chains of layers")
     parser.add_argument("--cases", type=int, default=2000, help="how many networks")
     parser.add_argument("--first", type=int, default=0, help="seed of the first")
-    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="processes")
+    Cluster.add_arguments(parser)
     parser.add_argument("--batch", type=int, default=BATCH, help="networks that are compiled together")
     parser.add_argument("--minutes", type=float, default=1e6, help="begin nothing after so many minutes")
     parser.add_argument("--again", type=Path, metavar="FOLDER", help="only the failing case that is kept there")
@@ -231,21 +202,38 @@ def main() -> int:
         return found.wrong is not None
     kind = "graphs" if given.graphs else "chains"
     seeds = range(given.first, given.first + given.cases)
-    record = Record(FOLDER / f"{kind}.jsonl")
-    todo = [seed for seed in seeds if seed not in record.lines]
+    where = Cluster.of(given)
+    todo = {seed: (kind, seed) for seed in seeds}
     deadline = time.monotonic() + 60 * given.minutes
-    found = results(partial(run, kind), todo, given.jobs, deadline, given.batch)
-    for done, result in enumerate(track(found, total=len(todo), description=f"random {kind}"), 1):
-        record.add(result)
-        if result.finding.wrong is not None:
-            print(f"case {result.seed}: {result.finding.wrong}", flush=True)
-        if done % (4 * given.batch) == 0:
-            print(record.summary(seeds), flush=True)
-    print(record.summary(seeds))
-    for seed in record.wrong(seeds):
-        print(f"case {seed}: {record.lines[seed]['wrong']}")
-    return 1 if record.wrong(seeds) else 0
+    with Record(FOLDER / f"{kind}.jsonl") as record:
+        kept_in = {"store": record, "code": fingerprint}
+        found = cluster.run(work, todo, where, batch=given.batch, deadline=deadline, say=tell, **kept_in)
+        failed = ""
+        try:
+            for done, (seed, result) in enumerate(found, 1):
+                if result["wrong"] is not None:
+                    tell(f"case {seed}: {result['wrong']}")
+                if done % (4 * given.batch) == 0:
+                    tell(record.summary(seeds))
+        except cluster.TasksFailed as error:
+            failed = str(error)
+        tell(record.summary(seeds))
+        for seed in record.wrong(seeds):
+            tell(f"case {seed}: {record.lines[seed]['wrong']}")
+        if failed:
+            tell(failed)
+        return 1 if failed or record.wrong(seeds) else 0
+
+
+def tell(line: str) -> None:
+    print(line, flush=True)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    import soak  # by its name, by which workers import it
+
+    try:
+        code = soak.main()
+    except UserError as error:
+        code = f"error: {error}"
+    sys.exit(code)

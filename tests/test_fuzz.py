@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import fuzz
 import pytest
 
+from gradrtl.cluster import Cluster
 from gradrtl.errors import UserError
 
 
@@ -49,5 +49,12 @@ def test_an_interrupted_campaign_goes_on(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(fuzz, "FOLDER", tmp_path)
     with pytest.raises(KeyboardInterrupt):
         fuzz.fuzz(60, notes=notes)
-    assert sum(sum(counted.values()) for counted in json.loads(notes.read_text())["targets"].values()) == 29
+    assert len(notes.read_text().splitlines()) == 29
     assert fuzz.fuzz(60, notes=notes) == whole
+    assert len(numbers) == 30 + sum(sum(counted.values()) for counted in whole.values()) - 29
+
+
+@pytest.mark.slow
+def test_two_workers_find_what_one_process_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fuzz, "PIECE", 4)
+    assert fuzz.fuzz(80, notes=tmp_path / "found.jsonl", where=Cluster(2)) == fuzz.fuzz(80)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_commands_training import write
 
 from gradrtl.errors import UserError
 from gradrtl.model import campaign
@@ -92,3 +93,28 @@ def test_images_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert capsys.readouterr().out == f"one: left out, there is no folder {tmp_path / 'cifar10'}\n"
     with pytest.raises(UserError, match="data folder"):
         campaign.main(["one"])
+
+
+@pytest.mark.slow
+def test_two_workers_make_the_checkpoints_of_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = TrainConfig(network="30-8-4", epochs=2, batch=10, held_out=20)
+    monkeypatch.setattr(campaign, "runs", lambda: {f"small-s{seed}": replace(small, seed=seed) for seed in (0, 1)})
+    found = []
+    for jobs in ("1", "2"):
+        folder = tmp_path / jobs
+        (folder / "data").mkdir(parents=True)
+        write(folder / "data/mnist", images=100)
+        monkeypatch.chdir(folder)
+        campaign.main(["--jobs", jobs])
+        names = {path.name for path in (folder / "build/campaign/small-s1").iterdir()}
+        assert names == {"checkpoint.npz"}, "the state of a complete run is removed"
+        found.append([Checkpoint.load(path) for path in sorted(folder.glob("build/campaign/*/checkpoint.npz"))])
+    for one, two in zip(*found, strict=True):
+        assert one.arrays.keys() == two.arrays.keys()
+        assert all((one.arrays[name] == two.arrays[name]).all() for name in one.arrays)
+        assert one.figures | {"seconds": 0} == two.figures | {"seconds": 0}
+        assert one.command == two.command == f"python -m gradrtl.model.campaign small-s{one.config['seed']}"
+    campaign.main([])  # there is nothing left to run
+    task = campaign.Training("small-s0", small, Path("data/mnist"), "another")
+    with pytest.raises(UserError, match=r"digest of data/mnist is .*, expected another"):
+        campaign.work([task])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import batches
@@ -106,24 +107,36 @@ def test_what_has_no_hardware_is_simulated(tmp_path, monkeypatch):
     assert check(cases[1], CACHE) == differs
 
 
-@pytest.mark.parametrize("jobs", [1, 3])
-def test_every_seed_is_run_once(jobs):
-    found = [result.seed for result in soak.results(identity, range(5, 12), jobs, float("inf"), batch=2)]
-    assert sorted(found) == list(range(5, 12))
+def test_every_seed_is_run_once_and_kept(tmp_path, monkeypatch, capsys):
+    begun: list[list[int]] = []
 
+    def run(kind: str, seeds: Sequence[int]) -> list[soak.Result]:
+        begun.append(list(seeds))
+        found = {seed: Finding(frames=1, wrong="no" if seed == 6 else None) for seed in seeds}
+        return [soak.Result(seed, finding, 1.5) for seed, finding in found.items()]
 
-def identity(seeds: Sequence[int]) -> list[soak.Result]:
-    return [soak.Result(seed, Finding(frames=1), 1.5) for seed in seeds]
+    monkeypatch.setattr(soak, "FOLDER", tmp_path)
+    monkeypatch.setattr(soak, "run", run)
+    words = ["soak.py", "--graphs", "--first", "5", "--batch", "2", "--jobs", "1", "--cases"]
+    monkeypatch.setattr("sys.argv", [*words, "3"])
+    assert soak.main() == 1
+    monkeypatch.setattr("sys.argv", [*words, "6"])
+    assert soak.main() == 1
+    assert begun == [[5, 6], [7], [8, 9], [10]]
+    assert "6 cases, 0 of them in hardware, 6 frames" in capsys.readouterr().out
+    lines = [json.loads(line) for line in (tmp_path / "graphs.jsonl").read_text().splitlines()]
+    assert [line["seed"] for line in lines] == list(range(5, 11))
+    assert list(lines[0]) == ["seed", *(field.name for field in fields(Finding)), "seconds", "sources"]
 
 
 def test_an_interrupted_run_keeps_its_figures(tmp_path, monkeypatch):
-    record = soak.Record(tmp_path / "found.jsonl")
-    for result in identity(range(3)):
-        record.add(result)
-    record.add(soak.Result(3, Finding(wrong="a difference"), 1.5))
+    with soak.Record(tmp_path / "found.jsonl") as record:
+        for seed, finding in enumerate([*[Finding(frames=1)] * 3, Finding(wrong="a difference")]):
+            record.add(seed, asdict(finding) | {"seconds": 1.5})
     with (tmp_path / "found.jsonl").open("a") as file:
         file.write('{"seed": 4, "fra')  # killed here
-    again = soak.Record(tmp_path / "found.jsonl")
+    with soak.Record(tmp_path / "found.jsonl") as again:
+        assert (tmp_path / "found.jsonl").read_text().count("\n") == 4
     assert again.summary(range(10)) == (
         "4 cases, 0 of them in hardware, 3 frames, 0 spikes, 0 membranes, 0 cycles; 1 cases wrong; "
         "1.50 s of processor time a case"
@@ -134,7 +147,8 @@ def test_an_interrupted_run_keeps_its_figures(tmp_path, monkeypatch):
     assert {"random_networks.py", "driver.cpp", "pe.py"} <= set(names)
     assert not any("__pycache__" in path.parts for path in soak.sources())  # Numba's change from run to run
     monkeypatch.setattr(soak, "fingerprint", lambda: "other sources")
-    assert soak.Record(tmp_path / "found.jsonl").lines == {}
+    with soak.Record(tmp_path / "found.jsonl") as other:
+        assert other.lines == {}
 
 
 @pytest.mark.rtl
