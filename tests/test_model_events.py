@@ -164,6 +164,15 @@ def test_the_clock_of_evt3_wraps(tmp_path: Path) -> None:
     same(prophesee.read_raw(file), expected((t, *rest), (2, 34, 40)))
 
 
+def test_words_of_evt3(tmp_path: Path) -> None:
+    """High bits of time without low ones, a vector before any base, and words of no meaning here."""
+    words = [0x8001, 0x6FF0, 0x0003, 0x4FFF, 0x2005, 0x8002, 0x2806, 0x7001, 0xF00F, 0x3807, 0x5081, 0x5001]
+    (tmp_path / "a.raw").write_bytes(event_files.EVT3_HEADER + struct.pack(f"<{len(words)}H", *words))
+    found = prophesee.read_raw(tmp_path / "a.raw")
+    t, p, x = [0x1FF0, *[0x2000] * 4], [0, 1, 1, 1, 1], [5, 6, 7, 14, 15]
+    same(found, expected((np.array(t) - 0x1FF0, np.array(p), np.full(5, 3), np.array(x)), (2, 34, 40)))
+
+
 @pytest.mark.parametrize(
     ("header", "message"),
     [
