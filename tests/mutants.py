@@ -48,6 +48,8 @@ UNITS = {
     "gradrtl/cluster.py": ("test_cluster.py",),
     "gradrtl/workers.py": ("test_cluster.py",),
     "gradrtl/steps/explore.py": ("test_explore.py",),
+    "gradrtl/steps/sweep.py": ("test_steps_sweep.py",),
+    "gradrtl/steps/tune.py": ("test_steps_tune.py",),
     "gradrtl/processes.py": ("test_processes.py",),
     "gradrtl/checks.py": ("test_quantize_network.py",),
     "gradrtl/shapes.py": ("test_quantize_network.py",),

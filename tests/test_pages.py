@@ -23,6 +23,7 @@ PAGES = (
     "docs/own-weights.md",
     "docs/recordings.md",
     "docs/waves.md",
+    "docs/scale-out.md",
 )
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 IMAGES = {"train": 7000, "t10k": 500}

@@ -234,7 +234,7 @@ def sweep(
 
     `progress` is called with 1 for each checkpoint and width that is done, `say` with a line about that now and then.
     """
-    code = partial(_made_from, folder)
+    code = partial(made_from, folder)
     of = Sweep(str(folder), pixels_a_beat, images, code())
     points: list[Point] = []
     todo = []
@@ -271,7 +271,7 @@ def _figures(point: Point) -> dict[str, Any]:
     return {name: getattr(point, name) for name in MEASURED}
 
 
-def _made_from(folder: Path) -> str:
+def made_from(folder: Path) -> str:
     """Digest, in hexadecimal, of the data in `folder` and of the sources that determine the figures."""
     digest = hashlib.sha256(sources("gradrtl.model", "gradrtl.quantize", "gradrtl.rtl", "gradrtl.sim").encode())
     digest.update(sources("gradrtl.steps").encode())

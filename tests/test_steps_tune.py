@@ -1,0 +1,164 @@
+"""The search of training settings: resumed, shared by processes, and chosen by held-out images."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from test_commands_training import write
+
+from gradrtl import cli
+from gradrtl.errors import UserError
+from gradrtl.model.config import TrainConfig
+from gradrtl.steps import tune as steps
+from gradrtl.steps.tune import Range, Search, command_of, finished, study_of
+
+WORDS = (
+    "--network",
+    "30-8-4",
+    "--data",
+    "data",
+    "--batch",
+    "20",
+    "--held-out",
+    "40",
+    "--rotation",
+    "0",
+    "--shift",
+    "0",
+)
+VARY = ("--vary", "lr=0.001:0.05", "--vary", "hidden=0.5,1")
+SHORT = (*WORDS, *VARY, "--epochs", "2", "--connectivity", "0.6", "--jobs", "1")
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    """Images of four classes, each with a quarter that is bright."""
+    write(tmp_path / "data", images=200)
+    for path in tmp_path.glob("data/*images*"):
+        head, pixels = path.read_bytes()[:16], np.frombuffer(path.read_bytes()[16:], np.uint8).reshape(-1, 30) // 4
+        bright = np.arange(30) // 8 == (np.arange(len(pixels)) % 4)[:, None]
+        path.write_bytes(head + np.where(bright, pixels + 150, pixels).astype(np.uint8).tobytes())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def gradrtl(*words: str, code: int = 0) -> str:
+    result = CliRunner().invoke(cli.main, words)
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def search(trials: int = 4, storage: str = "t/study.journal", **changed) -> Search:
+    config = TrainConfig(network="30-8-4", batch=20, held_out=40, rotation=0.0, shift=0.0, epochs=2, connectivity=0.6)
+    ranges = (Range("lr", 0.001, 0.05), Range("hidden", choices=(0.5, 1.0)))
+    return replace(Search(config, ranges, Path("data"), Path("t"), storage, trials, network="30-8-4"), **changed)
+
+
+@pytest.mark.slow
+def test_a_search_resumes_and_its_command_trains_the_best(here, monkeypatch):
+    gradrtl("tune", *SHORT, "--trials", "1", "--out", "t")
+    first = [(one.number, one.params) for one in finished(study_of(search()))]
+    told = gradrtl("tune", *SHORT, "--trials", "3", "--out", "t")
+    assert len(re.findall(r"^trial", told, re.MULTILINE)) == 2
+    trials = finished(study_of(search()))
+    assert [(one.number, one.params) for one in trials[:1]] == first
+    assert len({one.params["lr"] for one in trials}) == len(trials) == 3
+    gradrtl("tune", *SHORT, "--trials", "3", "--out", "u", "--storage", "sqlite:///once.db")
+    assert [one.params for one in finished(study_of(search(storage="sqlite:///once.db")))] == [
+        one.params for one in trials
+    ], "the same trials as without an interruption"
+    best = max(one.value for one in trials if one.value is not None and one.state.name == "COMPLETE")
+    labels = Path("data/t10k-labels-idx1-ubyte")
+    labels.write_bytes(labels.read_bytes()[:8] + bytes(30))
+    result = json.loads(CliRunner().invoke(cli.main, [*shlex.split(told.splitlines()[-1])[1:], "--json"]).stdout)
+    assert result["validation"] == best
+    with pytest.raises(UserError, match=r"storage is t/study\.journal, expected one of these settings, data and"):
+        study_of(search())
+    monkeypatch.setattr(steps, "made_from", lambda folder: "other sources")
+    assert "expected one of these settings" in gradrtl("tune", *SHORT, "--trials", "9", "--out", "t", code=2)
+
+
+def test_the_command_names_what_differs(here):
+    config = replace(search().config, flip=True, recipe="gradr", connectivity=None, spike_cost=0.1, epochs=3)
+    asked = search(config=config, ranges=(Range("lr", 0.001, 0.05),))
+    words = shlex.split(command_of(asked, {"lr": 0.01}))
+    assert words[:2] == ["gradrtl", "train"]
+    assert "--flip" in words
+    assert words[words.index("--lr") + 1] == "0.01"
+    command = cli.main.get_command(None, "train")
+    given = {
+        name: value for name, value in command.make_context("train", words[2:]).params.items() if value is not None
+    }
+    known = {name: value for name, value in given.items() if name in TrainConfig.__dataclass_fields__}
+    assert TrainConfig(connectivity=None, **known) == replace(asked.config, lr=0.01)
+
+
+@pytest.mark.slow
+def test_processes_share_a_study_and_a_killed_trial_is_begun_again(here):
+    command = [sys.executable, "-m", "gradrtl", "tune", *SHORT, "--trials", "6", "--out", "t"]
+    long = [word if word != "2" else "2000" for word in command[:-4]]
+    killed = subprocess.Popen([*long, "--trials", "6", "--out", "t"], stderr=subprocess.DEVNULL)
+    while not list(here.glob("t/trial-0/resume.pt")):
+        assert killed.poll() is None
+        time.sleep(0.1)
+    killed.kill()
+    killed.wait()
+    alone = search(config=replace(search().config, epochs=2000))
+    steps._give_up_the_dead(study := study_of(alone))
+    assert [one.state.name for one in study.get_trials()] == ["FAIL", "WAITING"]
+    trial = study.ask()
+    assert trial.user_attrs["folder"] == "t/trial-0"
+    assert {one.name: one.suggest(trial) for one in alone.ranges} == study.get_trials()[0].params
+    Path("t/study.journal").unlink()
+
+    several = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    told = [process.communicate(timeout=300) for process in several]
+    assert any(process.returncode == 0 for process in several), told
+    done = finished(study_of(search(6)))
+    assert len(done) == 6
+    assert len({one.params["lr"] for one in done}) == 6
+    assert sum(len(re.findall(r"^trial", errors, re.MULTILINE)) for _, errors in told) == 6
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("lr", "vary is lr, expected NAME=LOW:HIGH or NAME=A,B,C"),
+        ("luck=1:2", "vary is luck, expected a setting of gradrtl train: "),
+        ("lr=a:b", "lr is a:b, expected LOW:HIGH"),
+        ("lr=2:1", "lr is 2:1, expected a lower and a higher number"),
+        ("recipe=a:b", "recipe is a:b, expected a lower"),
+    ],
+)
+def test_ranges_that_cannot_be(words, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        Range.parse(words)
+
+
+def test_ranges():
+    assert Range.parse("spike-cost=0:0.1") == Range("spike_cost", 0.0, 0.1)
+    assert Range.parse("batch=16,32").choices == (16, 32)
+    assert [Range.parse(words).logarithmic for words in ("lr=0.001:0.01", "lr=0.001:0.002", "p=0:0.9")] == [
+        True, False, False,
+    ]  # fmt: skip
+
+
+def test_settings_that_training_refuses(here):
+    for words, message in (
+        (("--vary", "lr=-1:1"), "error: lr is -1.0, expected above 0"),
+        (("--vary", "lr=0.1,0.2", "--lr", "0.1"), "error: vary is lr, expected not given by its own option"),
+        (("--trials", "0"), "error: trials is 0, expected at least 1"),
+    ):
+        output = gradrtl("tune", *WORDS[:4], *words, "--jobs", "1", "--out", "t", code=2)
+        assert output.startswith(message)
+        assert output.count("\n") == 1
