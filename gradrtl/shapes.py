@@ -17,7 +17,9 @@ LARGEST_FAN = 16  # connections into one population, or sources of one connectio
 LARGEST_DELAY = 255  # of a connection, in steps
 LARGEST_REFRACTORY = 255  # steps
 LARGEST_STEPS = 65_535  # of a frame
-READOUTS = ("count", "membrane", "largest", "sum")  # of spikes; the others of neurons that do not spike
+OF_SPIKES = ("count", "first")  # kinds of read-outs, of spikes;
+OF_MEMBRANES = ("membrane", "largest", "sum")  # and of neurons that do not spike
+READOUTS = OF_SPIKES + OF_MEMBRANES
 
 
 def shape_of(field: str, value: object, dimensions: tuple[int, ...] = (1, 3)) -> tuple[int, ...]:

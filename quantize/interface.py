@@ -51,7 +51,9 @@ class Input:
 class Readout:
     """What a frame's answer is made of: spikes or membranes of the population `source`, "" for the last.
 
-    `count`: how often a neuron spiked. Of neurons that do not spike: `membrane`, at the end of the frame; `largest`
+    `count`: how often a neuron spiked. `first`: who spikes first. The first step in which a neuron of `source` spikes
+    decides, and a neuron that spikes in it is worth the steps from it to the frame's end, both included; all others are
+    worth 0, as all are where none spikes. Of neurons that do not spike: `membrane`, at the end of the frame; `largest`
     membrane of all steps; `sum` of the membranes over all steps.
 
     Outputs are summed in groups of `group` neighbours (the voting layer). The class is the index of the largest sum, of

@@ -24,7 +24,7 @@ from .. import archive
 from ..arrays import connectivity
 from ..checks import whole
 from ..errors import require, within
-from ..shapes import LARGEST_LAYERS, LARGEST_STEPS, Pool
+from ..shapes import LARGEST_LAYERS, LARGEST_STEPS, OF_SPIKES, Pool
 from . import network_file, network_file_1
 from .graph import Edge, Graph
 from .interface import PIXEL_BITS, SUM_BITS, Input, Readout
@@ -193,7 +193,7 @@ class QuantizedNetwork:
             require(
                 outputs % readout.group == 0, f"{where} group", readout.group, f"a divisor of {outputs}, its neurons"
             )
-            wanted = readout.kind == "count"
+            wanted = readout.kind in OF_SPIKES
             spiking = population.neuron.spiking
             require(spiking == wanted, f"population {population.name} spiking", spiking, f"{wanted} for {readout.kind}")
         for population in self.populations:
@@ -238,8 +238,9 @@ class QuantizedNetwork:
         """For each read-out, bounds of what is read of one neuron."""
         found = []
         for readout in self.readouts:
-            low, high = (0, 1) if readout.kind == "count" else self.ranges[self.graph.index[readout.source]].membrane
-            times = self.steps if readout.kind in ("count", "sum") else 1
+            spikes = readout.kind in OF_SPIKES
+            low, high = (0, 1) if spikes else self.ranges[self.graph.index[readout.source]].membrane
+            times = 1 if readout.kind in ("membrane", "largest") else self.steps
             found.append((low * times, high * times))
         return tuple(found)
 
@@ -265,6 +266,11 @@ class QuantizedNetwork:
             for population, source in zip(self.populations, names[:-1], strict=True)
         )
         return chained and len(self.inputs) == len(self.readouts) == 1 and self.readouts[0].source == names[-1]
+
+    @property
+    def answers_early(self) -> bool:
+        """Whether the packet of a frame leaves as soon as first spikes have decided, and not at the frame's end."""
+        return self.is_chain and self.readout.kind == "first"
 
     def _chain_only(self, what: str) -> None:
         require(self.is_chain, "network", "a graph", f"a chain of layers, of which {what} can be asked")

@@ -132,8 +132,12 @@ class SpikeFramer(wiring.Component):
         count_bits: int | None = None,
         spans: Sequence[Span] = (),
         held: int = 0,
+        early: bool = False,
     ):
-        """`spans`: of several inputs, in the order of their addresses."""
+        """`spans`: of several inputs, in the order of their addresses. `early`: each step's token tells whether the
+        frame is bad so far, where elsewhere that of the last one alone has a meaning.
+        """
+        self.early = early
         self.spans = tuple(spans)
         self.held = held
         self.sources = sources
@@ -179,7 +183,7 @@ class SpikeFramer(wiring.Component):
         ends = Signal(name="ends")
         takes = Signal(name="takes")
         token = Signal(name="token")
-        flawed = bad | filling | ~(mark & last)
+        flawed = bad | filling | (Mux(final_step, ~(mark & last), last) if self.early else ~(mark & last))
         lacks = Mux(ends, last & ~(mark & final_step), ~belongs)
         refused = ~ends & ~belongs
         if self.held:

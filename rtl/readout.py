@@ -11,6 +11,7 @@ from ..bits import signed_bits
 from ..quantize.interface import SUM_BITS
 from ..quantize.network import QuantizedNetwork
 from ..quantize.network import Readout as Described
+from ..shapes import OF_SPIKES
 from .largest import growth_shape
 from .latency import BANKS
 from .mapping import LayerMapping
@@ -44,6 +45,10 @@ class Readout(wiring.Component):
         Of one of several read-outs, with a `Gather` behind: Out: a frame's last token has been taken; In: the packet of
         that frame has been sent, or is void.
 
+    Of first spikes, the first step with an event decides: what comes after it in a frame is dropped. In a chain the
+    token of that step is taken as the frame's last one, so that the packet leaves early; a malformed frame is marked if
+    it was so until then. In other graphs the flag of a frame comes with its last token, and the packet waits for it.
+
     In a stream a frame is one step, and the packet of the first read-out begins with the number of the step.
 
     The sums are in two banks of memory; one is filled while the other is sent. Size is proportional to the classes.
@@ -68,6 +73,8 @@ class Readout(wiring.Component):
         self.sum_bits = sum_bits(mapping, described, network.steps)
         self.shared = len(network.readouts) > 1
         self.numbered = network.stream and number == 0
+        self.first = described.kind == "first"
+        self.early = network.answers_early
         super().__init__(
             {
                 "events": In(stream.Signature(event_layout(mapping.output_address_bits(), self.value))),
@@ -89,10 +96,13 @@ class Readout(wiring.Component):
         best_class = Signal(range(max(2, classes)), name="best_class")
         bad = Signal(name="bad")
         frame_ends = Signal(name="frame_ends")
+        decided = Signal(name="decided")  # of first spikes: a step before had one
         taken = Signal(name="taken")
         bank = Signal(name="bank")  # the one that is filled
+        present = Signal(classes, name="present")
+        at_end: Value = event.end & (step == self.steps - 1)
         m.d.comb += [
-            frame_ends.eq(event.end & (step == self.steps - 1)),
+            frame_ends.eq(event.end & ~decided & (at_end | present.any()) if self.early else at_end),
             self.events.ready.eq(~(frame_ends & (searching | ready_to_send))),
             taken.eq(self.events.valid & self.events.ready & ~self.abort),
         ]
@@ -110,25 +120,29 @@ class Readout(wiring.Component):
         add_bank = Signal(name="add_bank")
         add_class = Signal.like(event_class, name="add_class")
         first = Signal(name="first")
-        value = Signal(Shape.cast(self.value), name="value")
-        present = Signal(classes, name="present")
+        value = Signal(range(self.steps + 1) if self.first else Shape.cast(self.value), name="value")
         present_sending = Signal(classes, name="present_sending")
-        m.d.comb += adds.eq(taken & ~event.end & exists)
+        m.d.comb += adds.eq(taken & ~event.end & exists & ~decided if self.first else taken & ~event.end & exists)
         add = Signal(name="add")
         m.d.sync += [
             add.eq(adds),
             add_bank.eq(bank),
             add_class.eq(event_class),
             first.eq(~present.bit_select(event_class, 1)),
-            value.eq(event["value"]),
+            value.eq(self.steps - step if self.first else event["value"]),
         ]
         with m.If(adds):
             m.d.sync += present.eq(present | (1 << event_class))
         with m.If(taken & event.end):
-            m.d.sync += step.eq(Mux(frame_ends, 0, step + 1))
+            m.d.sync += step.eq(Mux(at_end if self.early else frame_ends, 0, step + 1))
         with m.If(taken & frame_ends):
             m.d.sync += [bank.eq(~bank), present_sending.eq(present), present.eq(0)]
             m.d.sync += [searching.eq(1), count.eq(0), bad.eq(event.bad)]
+        if self.first:
+            with m.If(taken & event.end):
+                m.d.sync += decided.eq(~at_end & (decided | present.any()))
+            with m.If(self.abort):
+                m.d.sync += decided.eq(0)
         with m.If(self.abort):
             m.d.sync += [present.eq(0), step.eq(0)]
 
@@ -220,7 +234,7 @@ class Readout(wiring.Component):
 def sum_bits(mapping: LayerMapping, readout: Described, steps: int) -> int:
     """Width of a class's sum: spikes of a group over all steps, or its membranes, of one step or of all."""
     group = readout.group
-    if readout.kind == "count":
+    if readout.kind in OF_SPIKES:
         return signed_bits(0, group * steps)
     low, high = mapping.ranges.membrane
     if readout.kind == "sum":

@@ -47,8 +47,9 @@ def _spike_framer(mapping: Mapping) -> SpikeFramer:
     given = mapping.input
     counts = given.bits if given.kind == "graded" else None
     spans = [Span(own.stop, largest_sent(one), one.dropped) for one, own in given.by_address]
+    early = mapping.network.answers_early
     held = given.held_sources
-    return SpikeFramer(mapping.sources, mapping.steps, mapping.source_bits, counts, spans, held)
+    return SpikeFramer(mapping.sources, mapping.steps, mapping.source_bits, counts, spans, held, early)
 
 
 class Accelerator(wiring.Component):

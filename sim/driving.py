@@ -163,6 +163,7 @@ class Run:
             record=record_trace,
             beats=self.beats,
             ahead=_ahead(model.mapping),
+            early=model.mapping.network.answers_early,
             seed=stalls.seed,
             stall_in=round(stalls.density_in * 65536),
             stall_out=round(stalls.density_out * 65536),

@@ -17,7 +17,7 @@ from ..compiled import kernel
 from ..quantize.network import LeakKind
 from ..quantize.neuron import Reset
 from .geometry import NOWHERE
-from .program import ADD, ASSIGN, LARGEST, MEMBRANE, OR, SUM, VOTE, Program
+from .program import ADD, ASSIGN, FIRST, LARGEST, MEMBRANE, OR, SUM, VOTE, Program
 from .vectors import cast, instruction, larger, rows, select, smaller
 
 LANES = 64
@@ -60,6 +60,7 @@ class Block(NamedTuple):
 
 def new_block(program: Program, recorded: bool) -> Block:
     """A `Block` of zeros, for `run_steps`; `recorded`: whether it keeps the spikes of a step."""
+    recorded = recorded or program.recorded
     kind, neurons, paths = program.weight.dtype, program.neurons.size, program.paths.size
     rows = program.rows, neurons, program.states, program.held, 0, program.largest, program.sums, neurons * recorded
     kinds = program.cell.dtype, kind, kind, kind, np.uint8, kind, np.int32, np.uint8
@@ -115,7 +116,7 @@ def run_blocks(program, held_frames, frames, claimed, sums, spikes, membranes):
         np.empty((opened, LANES), np.uint8),
         np.empty((program.largest, LANES), kind),
         np.empty((program.sums, LANES), np.int32),
-        np.empty((neurons if spikes.size else 0, LANES), np.uint8),
+        np.empty((neurons if spikes.size or program.recorded else 0, LANES), np.uint8),
         np.empty(program.paths.size, np.int64),
         np.empty(program.paths.size, np.int64),
     )
@@ -490,8 +491,11 @@ def _put(entry, place, row, values, block):
 
 @kernel(borrows=True)
 def _read(program, step, is_last, block):
-    """Membranes that a read-out needs after this step; `is_last`: results are due."""
+    """Membranes and first spikes that a read-out needs after this step; `is_last`: results are due."""
     for readout in program.readouts:
+        if readout.kind == FIRST:
+            _read_first(readout, program.steps - step % program.steps, block)
+            continue
         for number in range(readout.neurons):
             if readout.kind == SUM or (readout.kind == MEMBRANE and is_last):
                 _add_up(readout, number, load(block.membrane, readout.neuron + number), block)
@@ -502,6 +506,17 @@ def _read(program, step, is_last, block):
                 store(block.largest, row, found)
                 if is_last:
                     _add_up(readout, number, found, block)
+
+
+@kernel(borrows=True)
+def _read_first(readout, worth, block):
+    """Where nothing has spiked before in a frame, the spikes of this step are worth as many steps as remain with it."""
+    decided = fill(0, np.int32)
+    for row in range(readout.begin, readout.begin + readout.neurons // readout.group):
+        decided = decided | load(block.sums, row)
+    for number in range(readout.neurons):
+        spiked = cast(load(block.spike, readout.neuron + number), np.int32) * worth
+        _add_up(readout, number, select(decided >= 1, 0, spiked), block)
 
 
 @kernel(borrows=True, forceinline=True)

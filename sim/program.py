@@ -24,8 +24,8 @@ from .vectors import record
 from .widths import narrowest
 
 ASSIGN, OR, ADD, VOTE = range(4)  # how a spike enters its place: no pool, max, average, read-out
-COUNT, MEMBRANE, LARGEST, SUM = range(4)  # kinds of read-outs
-READOUTS = {"count": COUNT, "membrane": MEMBRANE, "largest": LARGEST, "sum": SUM}
+COUNT, MEMBRANE, LARGEST, SUM, FIRST = range(5)  # kinds of read-outs
+READOUTS = {"count": COUNT, "membrane": MEMBRANE, "largest": LARGEST, "sum": SUM, "first": FIRST}
 PROGRAMS = 8  # that are kept
 NO_TABLE = np.empty(0, np.int32), np.empty(0, np.uint8)
 
@@ -118,7 +118,7 @@ INPUT = record(
 )
 READOUT = record(
     [
-        ("kind", np.int64),  # COUNT, MEMBRANE, LARGEST or SUM
+        ("kind", np.int64),  # COUNT, MEMBRANE, LARGEST, SUM or FIRST
         ("neuron", np.int64),  # the first that is read
         ("neurons", np.int64),
         ("group", np.int64),
@@ -156,6 +156,7 @@ class Program(NamedTuple):
     states: int  # rows of states beyond the membrane
     held: int  # rows of sums that are held over a frame
     largest: int  # rows of largest membranes
+    recorded: bool  # a read-out needs the spikes of each step
     sums: int  # read out
     steps: int
 
@@ -294,6 +295,7 @@ def _flatten(network: QuantizedNetwork, membranes: bool) -> Program:
         states=states,
         held=held,
         largest=kept,
+        recorded=any(readout.kind == "first" for readout in network.readouts),
         sums=sum(network.classes_of),
         steps=network.steps,
     )

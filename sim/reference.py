@@ -57,7 +57,7 @@ def _stream(network: QuantizedNetwork, frames: list[list[Any]]) -> list[Result]:
     found = []
     for t in range(steps):
         own, until = slice(t, t + 1), slice(0, t + 1)
-        begins = {"count": own, "sum": own, "membrane": until, "largest": until}
+        begins = {"count": own, "first": own, "sum": own, "membrane": until, "largest": until}
         sums, classes = _decided(network, spikes, membranes, begins)
         found.append(([s[own] for s in spikes], [m[own] for m in membranes], sums, classes))
     return found
@@ -120,6 +120,11 @@ def _read(kind: str, spikes: list[list[int]], membranes: list[list[int]]) -> lis
     """What is read of each neuron after a frame, from its spikes or membranes `[step][neuron]`."""
     if kind == "count":
         return [sum(column) for column in zip(*spikes, strict=True)]
+    if kind == "first":
+        for t in range(len(spikes)):
+            if any(spikes[t]):
+                return [(len(spikes) - t) * spike for spike in spikes[t]]
+        return [0 for _ in spikes[0]]
     if kind == "membrane":
         return membranes[-1]
     if kind == "largest":

@@ -280,6 +280,7 @@ struct Packet {
     bool waiting = false;  // valid without ready in the cycle before: nothing may change
     uint32_t data = 0;
     bool last = false;
+    int64_t whole = 0;  // the cycle behind its last beat; of an early packet until its frame is in
 };
 
 // A frame whose packet has left. Cores that the packet did not wait for may still work on it.
@@ -345,7 +346,8 @@ int main(int count, char** arguments) {
     int64_t free_from = 0, last_progress = 0;
 
     for (;; ++cycle) {
-        if (!going_in && sent < setup.frames && (setup.gap < 0 || (flying.empty() && cycle >= free_from))) {
+        const bool idle = flying.empty() && finished.empty();
+        if (!going_in && sent < setup.frames && (setup.gap < 0 || (idle && cycle >= free_from))) {
             flying.push_back(read_frame(layers));
             ++sent;
             beat = 0;
@@ -405,7 +407,8 @@ int main(int count, char** arguments) {
         }
         packet.waiting = *ports.m_axis_tvalid && !accepting;
         if (*ports.m_axis_tvalid && accepting) {
-            if (received == taken) fault("a packet that no frame asked for, in cycle %lld", (long long)cycle);
+            const bool owed = received < taken || (setup.early && going_in && !packet.whole);
+            if (!owed) fault("a packet that no frame asked for, in cycle %lld", (long long)cycle);
             packet.beats.push_back(int32_t(packet.data));
             flying.front().taken.push_back(cycle);
             progress = true;
@@ -414,20 +417,23 @@ int main(int count, char** arguments) {
                 fault("the packet of frame %lld %s beat %lld instead of %lld", number(received),
                       packet.last ? "ends with" : "goes on after", (long long)beats, (long long)setup.words);
             if (packet.last) {
-                for (size_t l = 0; l < layers.size() && !setup.ahead; ++l) {
+                packet.whole = cycle + 1;
+                for (size_t l = 0; l < layers.size() && !setup.ahead && !setup.early; ++l) {
                     const int64_t lacks = lacking(layers[l], received);
                     if (lacks > 0)
                         fault("core%d lacks %lld row updates as the packet of frame %lld ends", int(l),
                               (long long)lacks, number(received));
                 }
-                const Frame& frame = flying.front();
-                const ResultHead head = {frame.first_beat, frame.last_beat, cycle, packet.user};
-                finished.push_back({std::move(flying.front()), head, std::move(packet.beats)});
-                packet.beats.clear();
-                flying.pop_front();
-                ++received;
-                free_from = cycle + 1 + setup.gap;
             }
+        }
+        if (packet.whole && received < taken) {
+            const Frame& frame = flying.front();
+            const ResultHead head = {frame.first_beat, frame.last_beat, packet.whole - 1, packet.user};
+            finished.push_back({std::move(flying.front()), head, std::move(packet.beats)});
+            packet.beats.clear();
+            packet.whole = 0;
+            flying.pop_front();
+            ++received;
         }
         while (!finished.empty()) {
             const auto lacks = [&](const Layer& layer) { return lacking(layer, written) > 0; };
@@ -437,6 +443,7 @@ int main(int count, char** arguments) {
             traces.pop_front();
             finished.pop_front();
             verdict.frames = ++written;
+            free_from = cycle + 1 + setup.gap;
         }
         if (progress) last_progress = cycle;
         if (written == setup.frames && cycle - last_progress >= TAIL_CYCLES) {

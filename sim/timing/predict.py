@@ -150,7 +150,9 @@ def _state(mapping: Mapping, kind: type) -> State:
     fires = [fire.state(layer, times) for layer in layers]
     serialisers = [serialiser.state(times) for _ in range(len(layers) + 1)]
     kinds = [one.kind for one in mapping.network.readouts]
-    frames, sums = framer.state(times), readout.states(mapping.output.classes, kinds, times, mapping.output.numbered)
+    frames = framer.state(times)
+    early = mapping.network.answers_early
+    sums = readout.states(mapping.output.classes, kinds, times, mapping.output.numbered, early)
     return State(
         times=np.array(times.values, np.int64),
         lanes=_aligned(lane[-1], kind),
@@ -291,7 +293,7 @@ def _scan(state, work, layer, full, step):
     if to_core:
         pe.reopen(core, lanes, fire.last_release(state.fires[layer + 1], times))
     row, at = work.row[layer + 1], work.event[layer + 1]
-    issued, finished = times[unit.issued], times[line.finished]
+    issued, finished, spiked = times[unit.issued], times[line.finished], 0
     for r in range(unit.rows):
         events, ends = np.int64(counts[row + r]), r == unit.rows - 1
         issued = fire.issue(unit, times, issued, full)
@@ -307,8 +309,9 @@ def _scan(state, work, layer, full, step):
                     offered = pe.take(core, times, lanes, costs, offered, TOKEN) + INTERVAL
             else:
                 offered = readout.take(state.readout[0], times, offered) + events * INTERVAL
+                spiked += events
                 if ends:
-                    if step == work.steps - 1:
+                    if readout.is_last(state.readout[0], spiked, step == work.steps - 1):
                         offered = readout.take_last(state.readout[0], times, offered)
                     offered += INTERVAL
             finished = offered - INTERVAL

@@ -21,21 +21,40 @@ READOUT = record(
         ("queue", RING),  # that of the first is used
         ("stage", np.int64),  # cycles between the last core and the read-out
         ("last", np.int64),  # in `times`: when the newest frame's last token was taken
+        ("early", np.int64),  # 1 if the token of the first step with an event is taken as the frame's last
+        ("events", np.int64),  # of the frame until then
+        ("decided", np.int64),  # 1 behind that token
     ]
 )
 
 
-def states(classes: Sequence[int], kinds: Sequence[str], times: Times, numbered: bool = False) -> list[tuple]:
+def states(
+    classes: Sequence[int], kinds: Sequence[str], times: Times, numbered: bool = False, early: bool = False
+) -> list[tuple]:
     """A `READOUT` of each read-out: its classes, and its kind, for those of largest membranes have a stage.
 
-    `numbered`: the packet begins with the number of a step.
+    `numbered`: the packet begins with the number of a step. `early`: see `QuantizedNetwork.answers_early`.
     """
     sent, queue = times.one(), times.ring(OUTPUT_QUEUE)
     stages = [LARGEST_STAGE if kind == "largest" else 0 for kind in kinds]
     return [
-        (classes[i] + 1 + (numbered and i == 0), search_cycles(classes[i]), sent, queue, stage, times.one())
+        (classes[i] + 1 + (numbered and i == 0), search_cycles(classes[i]), sent, queue, stage, times.one(), early, 0, 0)
         for i, stage in enumerate(stages)
     ]
+
+
+@kernel(borrows=True, forceinline=True)
+def is_last(readout, events, ends):
+    """Whether the token of a step is taken as its frame's last, before which the step had `events`; `ends`: it is."""
+    if not readout.early:
+        return ends
+    readout.events += events
+    last = not readout.decided and (ends or readout.events > 0)
+    if ends:
+        readout.events = readout.decided = 0
+    elif last:
+        readout.decided = 1
+    return last
 
 
 @kernel(borrows=True, forceinline=True)
