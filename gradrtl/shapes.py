@@ -20,6 +20,7 @@ LARGEST_STEPS = 65_535  # of a frame
 OF_SPIKES = ("count", "first")  # kinds of read-outs, of spikes;
 OF_MEMBRANES = ("membrane", "largest", "sum")  # and of neurons that do not spike
 READOUTS = OF_SPIKES + OF_MEMBRANES
+TRAINED_READOUTS = ("count", *OF_MEMBRANES)  # that have a gradient
 
 
 def shape_of(field: str, value: object, dimensions: tuple[int, ...] = (1, 3)) -> tuple[int, ...]:

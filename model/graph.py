@@ -22,7 +22,7 @@ from ..shapes import (
     LARGEST_REFRACTORY,
     LARGEST_SIZE,
     LARGEST_STEPS,
-    READOUTS,
+    TRAINED_READOUTS,
     Pool,
     shape_of,
 )
@@ -137,19 +137,25 @@ class InputSpec:
 
     counts
         Bits of a count, 1 to 8: larger counts are taken for the largest. 0: no recording, but an image.
+    latency
+        Of an image: each pixel is an event once, the brighter the earlier (`sequences.latencies`).
     """
 
     name: str
     shape: tuple[int, ...]
     held: bool = True
     counts: int = 0
+    latency: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", name("input.name", self.name))
         object.__setattr__(self, "shape", shape_of(f"input {self.name} shape", self.shape, (3,)))
         object.__setattr__(self, "held", flag(f"input {self.name} held", self.held))
         object.__setattr__(self, "counts", whole(f"input {self.name} counts", self.counts, 0, LARGEST_BITS))
+        object.__setattr__(self, "latency", flag(f"input {self.name} latency", self.latency))
         require(not (self.held and self.counts), f"input {self.name} held", True, "False: counts differ by step")
+        still = not self.held and not self.counts
+        require(still or not self.latency, f"input {self.name} latency", True, "False where it is held, or has counts")
 
 
 @dataclass(frozen=True)
@@ -219,7 +225,7 @@ class ReadoutSpec:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "source", name("readout.source", self.source))
-        choice("readout.kind", self.kind, READOUTS)
+        choice("readout.kind", self.kind, TRAINED_READOUTS)
         object.__setattr__(self, "group", whole("readout.group", self.group, 1, LARGEST_SIZE))
 
 
@@ -304,7 +310,7 @@ class Graph:
             require(bool(part.counts) == self.is_recorded, f"input {part.name} counts", part.counts,
                     "bits of a count for all inputs, or 0 for all")  # fmt: skip
             rows = part.shape[1]
-            cuts = part.held or self.is_recorded or rows % self.steps == 0
+            cuts = self.step_shape(part) == part.shape or rows % self.steps == 0
             require(cuts, "network.steps", self.steps, f"a divisor of the {rows} rows of input {part.name}")
 
     def __getitem__(self, name: str) -> PopulationSpec:
@@ -323,7 +329,7 @@ class Graph:
     def step_shape(self, part: InputSpec) -> tuple[int, ...]:
         """Shape of what an input shows at a step."""
         channels, rows, width = part.shape
-        return part.shape if part.held or part.counts else (channels, rows // self.steps, width)
+        return part.shape if part.held or part.counts or part.latency else (channels, rows // self.steps, width)
 
     @cached_property
     def components(self) -> tuple[tuple[str, ...], ...]:
@@ -432,8 +438,9 @@ class Graph:
                 inner["synapses"]["kind"] = "conv" if isinstance(connection.synapses, ConvSpec) else "dense"
                 del inner["synapses"]["bias"]
         for part in body["inputs"]:
-            if not part["counts"]:
-                del part["counts"]  # files of networks that read images have none
+            for optional in ("counts", "latency"):
+                if not part[optional]:
+                    del part[optional]  # files of older networks have none
         return body
 
     @staticmethod
@@ -443,7 +450,7 @@ class Graph:
         inputs = []
         for index, entry in enumerate(items("network.inputs", body["inputs"], LARGEST_LAYERS)):
             with within(f"inputs[{index}]"):
-                inputs.append(InputSpec(**fields("input", entry, ("name", "shape"), ("held", "counts"))))
+                inputs.append(InputSpec(**fields("input", entry, ("name", "shape"), ("held", "counts", "latency"))))
         populations = []
         for index, entry in enumerate(items("network.populations", body["populations"], LARGEST_LAYERS)):
             with within(f"populations[{index}]"):

@@ -21,7 +21,7 @@ from .description import DenseSpec, FloatNeuron
 from .graph import FASTEST, SLOWEST, ConnectionSpec, Graph, InputSpec, NeuronSpec, PopulationSpec, weight_name
 from .neurons import fire, max_pool
 from .recordings import clipped
-from .sequences import strips
+from .sequences import latencies, strips
 
 NORM_ARRAYS = {"gain": "weight", "shift": "bias", "mean": "running_mean", "variance": "running_var"}
 Outputs = dict[tuple[str, int], Tensor]  # of an input or population, after a max pool of so many; 1: without
@@ -198,6 +198,8 @@ class GraphNetwork(nn.Module):
         """What an input puts out, `[steps or 1, batch, *shape]`."""
         if part.counts:
             return clipped(images, part.counts).transpose(0, 1).float()
+        if part.latency:
+            return latencies(images, self.description.steps).transpose(0, 1).float()
         pixels = images.float() / 255  # no offset: a black pixel is no event
         return pixels[None] if part.held else strips(pixels, self.description.steps).transpose(0, 1)
 

@@ -102,7 +102,7 @@ class FoldedGraph:
 
     def source_values(self, population: FoldedPopulation, formats: GraphFormats) -> tuple[float, ...]:
         """For each connection, the real value of an integer 1 of what its synapses see."""
-        given = {part.name for part in self.graph.inputs if not part.counts}  # an event is worth a spike
+        given = {part.name for part in self.graph.inputs if not (part.counts or part.latency)}  # an event is worth a spike
         found = []
         for connection in population.trained.spec.inputs:
             value = 1 / ((1 << formats.input_bits) - 1) if given & {*connection.sources} else 1.0
@@ -201,6 +201,8 @@ def _input(shape: tuple[int, ...], part: InputSpec, formats: GraphFormats) -> In
     """The input of a network of integers: pixels, strips of them, or the events of a recording."""
     if part.counts:
         return Input(shape, part.counts, "spikes" if part.counts == 1 else "graded", part.name)
+    if part.latency:
+        return Input(shape, 1, "spikes", part.name)
     return Input(shape, formats.input_bits, "static" if part.held else "graded", part.name)
 
 

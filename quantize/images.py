@@ -6,7 +6,7 @@ from math import prod
 
 from ..errors import require
 from ..model.recordings import Counts, clipped
-from ..model.sequences import Images, strips
+from ..model.sequences import Images, latencies, strips
 from .interface import PIXEL_BITS, Input
 
 
@@ -14,18 +14,18 @@ def frames_of_images(given: Input, steps: int, images: Images) -> Images:
     """Frames of one input from uint8 `images`, `[n, channels, height, width]`, NumPy or torch.
 
     Static inputs see the pixels, `[n, sources]`; graded ones the highest bits of them, a strip of rows at each step,
-    `[n, steps, sources]`.
+    `[n, steps, sources]`; inputs of spikes each pixel once, the brighter the earlier (`model.sequences.latencies`).
 
     Raises
     ------
     UserError
-        The input takes spikes, or images of another shape.
+        The input takes images of another shape.
     """
-    require(given.kind != "spikes", "input.kind", given.kind, "static or graded: a data set of images")
     count, shape, sources = len(images), tuple(images.shape[1:]), prod(given.shape)
-    if given.kind == "static":
+    if given.kind != "graded":
         require(prod(shape) == sources, "image pixels", prod(shape), f"{sources}, what the network reads")
-        return images.reshape(count, sources)
+        found = images if given.kind == "static" else latencies(images, steps)
+        return found.reshape(*found.shape[: -len(shape)], sources)
     require(len(given.shape) == 3, "input.shape", given.shape, "(channels, rows, width), a strip of an image")
     channels, height, width = given.shape
     whole = (channels, steps * height, width)

@@ -17,7 +17,7 @@ from ..bits import signed_range
 from ..checks import choice, whole
 from ..errors import require, within
 from ..model.importing.graph import ImportedConnection, ImportedGraph, ImportedPopulation
-from ..shapes import LARGEST_STEPS, READOUTS
+from ..shapes import LARGEST_STEPS, TRAINED_READOUTS
 from .fold import LARGEST_WEIGHTS
 from .graph_ptq import best_scale, refined, searched, unit_of
 from .graph_rounding import (
@@ -65,7 +65,7 @@ class Asked:
         object.__setattr__(self, "steps", whole("steps", self.steps, 1, LARGEST_STEPS))
         choice("input", self.input, ("spikes", "graded", "static"))
         if self.readout is not None:
-            choice("readout", self.readout, READOUTS)
+            choice("readout", self.readout, TRAINED_READOUTS)
 
 
 @dataclass(frozen=True)

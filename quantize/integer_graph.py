@@ -26,7 +26,7 @@ from torch.utils.checkpoint import checkpoint
 from ..bits import signed_range
 from ..errors import UserError, require, within
 from ..model.neurons import max_pool
-from ..shapes import Pool
+from ..shapes import TRAINED_READOUTS, Pool
 from . import states
 from .graph import Edge
 from .graph_rounding import CLOSE
@@ -256,6 +256,7 @@ class IntegerGraph(nn.Module):
         )
         self.readout = network.readouts[0]
         self.read_from = network.graph.index[self.readout.source]
+        require(self.readout.kind in TRAINED_READOUTS, "readout", self.readout.kind, f"{', '.join(TRAINED_READOUTS)}")
         is_one = self.readout.kind == "count" or reals[self.read_from].unit.size == 1
         require(is_one, f"population {self.readout.source} units", reals[self.read_from].unit.size,
                 "1: membranes are compared")  # fmt: skip

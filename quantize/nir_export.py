@@ -67,7 +67,7 @@ def _lost(network: QuantizedNetwork, kept: Kept) -> list[str]:
     if any(readout.group > 1 for readout in network.readouts):
         told.append("outputs are summed in groups")
     if any(readout.kind != "count" for readout in network.readouts):
-        told.append(f"read-outs of membranes: {', '.join(readout.kind for readout in network.readouts)}")
+        told.append(f"read-outs other than counts: {', '.join(readout.kind for readout in network.readouts)}")
     return told
 
 

@@ -25,6 +25,7 @@ from gradrtl.quantize.network import (
     QuantizedNetwork,
     Readout,
 )
+from gradrtl.shapes import OF_SPIKES
 
 SMALL = Options(largest=40, most_steps=7)
 CONNECTIVITIES = (1.0, 0.5, 0.5, 0.2, 0.2, 0.05, 0.0)
@@ -69,7 +70,7 @@ def _graph(choices: Choices, options: Options) -> QuantizedNetwork:
     plans = [_Plan(one.name, one.shape, one.largest, one.kind == "static") for one in inputs]
     steps, cyclic = choices.integer(1, options.most_steps), choices.among((False, True))
     number = choices.integer(1, options.most_layers)
-    kinds = {f"p{number - 1}": choices.among(options.readouts) if number > 1 or not cyclic else "count"}
+    kinds = {f"p{number - 1}": choices.among(OF_SPIKES if cyclic and number == 1 else options.readouts)}
     made: list[tuple[_Plan, list[Connection]]] = []
     for rank in range(number):
         name = f"p{rank}"
@@ -77,7 +78,7 @@ def _graph(choices: Choices, options: Options) -> QuantizedNetwork:
             kinds[name] = choices.among(options.readouts)
         heard = [plan for plan in plans if plan.spiking]
         plan, first = _population(choices, options, name, rank, heard)
-        plan.spiking = kinds.get(name, "count") == "count"
+        plan.spiking = kinds.get(name, "count") in OF_SPIKES
         plans.append(plan)
         made.append((plan, [first]))
     for plan, connections in made:

@@ -28,6 +28,7 @@ from gradrtl.quantize.network import (
     Readout,
 )
 from gradrtl.quantize.neuron import Adaptation, Reset, SynapticCurrent
+from gradrtl.shapes import OF_SPIKES
 
 T = TypeVar("T")
 
@@ -45,7 +46,7 @@ class Options:
     most_layers: int = 4
     most_steps: int = 6
     kinds: tuple[str, ...] = ("static", "spikes", "graded")
-    readouts: tuple[str, ...] = ("count", "count", "membrane", "largest", "sum")
+    readouts: tuple[str, ...] = ("count", "first", "membrane", "largest", "sum")
     limits: bool = False
     plain: bool = False
 
@@ -128,7 +129,7 @@ def _network(choices: Choices, options: Options) -> QuantizedNetwork:
     depth = choices.integer(1, options.most_layers)
     for index in range(depth):
         is_last = index == depth - 1
-        layer = _layer(choices, options, f"layer{index}", shape, largest, steps, is_last, kind == "count")
+        layer = _layer(choices, options, f"layer{index}", shape, largest, steps, is_last, kind in OF_SPIKES)
         layers.append(layer)
         shape = layer.output_shape
         largest = layer.pool.largest if layer.pool else 1

@@ -94,7 +94,7 @@ def test_recipe_of_graphs_covers_every_kind():
     kinds = {tuple(sorted({given.kind for given in network.inputs})) for network in networks}
     assert ("graded", "spikes", "static") in kinds
     assert {readout.kind for network in networks for readout in network.readouts} == {
-        "count", "membrane", "largest", "sum"
+        "count", "first", "membrane", "largest", "sum"
     }  # fmt: skip
     neurons = [population.neuron for network in networks for population in network.populations]
     assert {neuron.leak for neuron in neurons} == {"none", "shift", "multiply", "decaying_input"}
@@ -140,7 +140,7 @@ def test_recipe_covers_every_kind():
     assert {layer.weight_bits for layer in layers} == set(range(2, 9))
     assert {layer.neuron.membrane_bits is None for layer in layers} == {True, False}
     assert {network.input.kind for network in networks} == {"static", "spikes", "graded"}
-    assert {network.readout.kind for network in networks} == {"count", "membrane", "largest", "sum"}
+    assert {network.readout.kind for network in networks} == {"count", "first", "membrane", "largest", "sum"}
     assert {compile_network(network).weight.dtype for network in networks} == {np.dtype("i2"), np.dtype("i4")}
     assert {compile_network(network).wide.dtype for network in networks} == {np.dtype("i4"), np.dtype("i8")}
     assert any(layer.neurons == 1 for layer in layers)

@@ -37,8 +37,9 @@ def states(
     """
     sent, queue = times.one(), times.ring(OUTPUT_QUEUE)
     stages = [LARGEST_STAGE if kind == "largest" else 0 for kind in kinds]
+    words = [number + 1 + (numbered and i == 0) for i, number in enumerate(classes)]
     return [
-        (classes[i] + 1 + (numbered and i == 0), search_cycles(classes[i]), sent, queue, stage, times.one(), early, 0, 0)
+        (words[i], search_cycles(classes[i]), sent, queue, stage, times.one(), early, 0, 0)
         for i, stage in enumerate(stages)
     ]
 

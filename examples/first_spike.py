@@ -1,0 +1,105 @@
+"""A network that answers with its first spike: the threshold of its outputs, and what the early answer saves.
+
+    python examples/first_spike.py choose build/network.npz -o build/first.npz       # on held-out training images
+    python examples/first_spike.py compare build/first.npz networks/mnist-5pct.npz   # on the test images, once
+
+`docs/first-spike.md` tells how the network is trained.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import numpy as np
+
+from gradrtl.errors import require
+from gradrtl.model.data import load, split
+from gradrtl.quantize.first_spike import Trade, first_spike, trades
+from gradrtl.quantize.images import frames_of_images
+from gradrtl.quantize.network import QuantizedNetwork
+from gradrtl.rtl.mapping import map_network
+from gradrtl.sim import engine, operations
+from gradrtl.sim.measure import measure
+from gradrtl.steps.place import with_rates
+
+MNIST = Path("data/mnist")
+THRESHOLDS = 40  # that are tried
+RAMP = 16  # membranes rise by a threshold in as many steps
+
+
+@click.group(help=__doc__)
+def main() -> None:
+    pass
+
+
+def best(found: list[Trade], loss: float) -> Trade:
+    """The earliest answers among those that are at most `loss` less accurate than the best."""
+    enough = max(trade.accuracy for trade in found) - loss
+    return min((trade for trade in found if trade.accuracy >= enough), key=lambda trade: trade.step)
+
+
+@main.command()
+@click.argument("network")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
+@click.option("--loss", default=0.001, help="Accuracy on held-out images that earlier answers may cost.")
+def choose(network: str, output: Path, loss: float) -> None:
+    """Give NETWORK, which is read out in membranes, the threshold that answers early and well."""
+    plain = QuantizedNetwork.load(network)
+    training = load(MNIST)[0]
+    held_out = split(training)[1]
+    frames = frames_of_images(plain.inputs[0], plain.steps, held_out.images)
+    trace = engine.run(plain, frames, trace=True).trace
+    assert trace is not None
+    membranes = trace.membranes[plain.graph.index[plain.readouts[0].source]].astype(np.int64)
+    highest = int(np.quantile(membranes.max(axis=2), 0.99))
+    tried = np.unique(np.linspace(1, highest, THRESHOLDS).astype(int))
+    unit = 1 << plain.population(plain.readouts[0].source).neuron.fraction
+    found = []
+    for threshold in tried.tolist():
+        ramp = threshold // unit // RAMP
+        lifted = membranes + unit * ramp * np.arange(1, plain.steps + 1)[:, None]
+        found += trades(lifted, held_out.labels, [threshold])
+    click.echo(f"{'threshold':>10} {'held out':>9} {'steps':>6} {'silent':>7}")
+    for trade in found:
+        click.echo(f"{trade.threshold:10} {100 * trade.accuracy:7.2f} % {trade.step:6.2f} {100 * trade.silent:5.1f} %")
+    chosen = best(found, loss)
+    made = first_spike(plain, chosen.threshold, chosen.threshold // unit // RAMP)
+    outcome = engine.run(made, frames)
+    require((outcome.classes == held_out.labels).mean() == chosen.accuracy, "accuracy", chosen.accuracy, "that of it")
+    with_rates(made, frames).save(output)
+    click.echo(f"threshold {chosen.threshold}: {output}")
+
+
+@main.command()
+@click.argument("networks", nargs=-1, required=True)
+@click.option("--pe", default="16,10", help="Processing elements of each layer.")
+@click.option("--images", default=10_000)
+def compare(networks: tuple[str, ...], pe: str, images: int) -> None:
+    """Accuracy, operations and latency of NETWORKS on the same processing elements."""
+    test = load(MNIST)[1][:images]
+    click.echo(
+        f"{'test':>8} {'synapses':>9} {'answer in step':>14} {'operations':>10} {'until answer':>12} {'latency':>8}"
+    )
+    for path in networks:
+        network = QuantizedNetwork.load(path)
+        frames = frames_of_images(network.inputs[0], network.steps, test.images)
+        measured = measure(map_network(network, tuple(int(pes) for pes in pe.split(","))), frames)
+        outcome = measured.outcome
+        steps = np.full(len(test), network.steps)
+        if network.readouts[0].kind == "first":
+            largest = outcome.counts.max(axis=1)
+            steps = np.where(largest > 0, network.steps + 1 - largest, network.steps)
+        whole, until = 0.0, 0.0
+        for synaptic in operations.count(network, frames).synaptic:
+            in_time = np.arange(synaptic.shape[1]) < steps[:, None]
+            whole, until = whole + synaptic.sum(axis=1).mean(), until + (synaptic * in_time).sum(axis=1).mean()
+        accuracy = 100 * (outcome.classes == test.labels).mean()
+        click.echo(
+            f"{accuracy:6.2f} % {network.synapses:9,} {steps.mean():14.2f} {whole:10,.0f} {until:12,.0f} "
+            f"{measured.apart.latency.mean():8,.0f}  {path}"
+        )
+
+
+if __name__ == "__main__":
+    main()
