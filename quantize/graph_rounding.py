@@ -102,7 +102,8 @@ class FoldedGraph:
 
     def source_values(self, population: FoldedPopulation, formats: GraphFormats) -> tuple[float, ...]:
         """For each connection, the real value of an integer 1 of what its synapses see."""
-        given = {part.name for part in self.graph.inputs if not (part.counts or part.latency)}  # an event is worth a spike
+        # an event of an input is worth a spike
+        given = {part.name for part in self.graph.inputs if not (part.counts or part.latency)}
         found = []
         for connection in population.trained.spec.inputs:
             value = 1 / ((1 << formats.input_bits) - 1) if given & {*connection.sources} else 1.0

@@ -50,7 +50,7 @@ RECORDINGS = (
     Mutant(
         "events are worth pixels",
         "quantize/graph_rounding.py",
-        "for part in self.graph.inputs if not part.counts}",
+        "for part in self.graph.inputs if not (part.counts or part.latency)}",
         "for part in self.graph.inputs}",
         "an event counts as a pixel of 1 of 255",
     ),

@@ -252,7 +252,7 @@ UNITS = {
     "sim/timing/fire.py": ("test_sim_timing_fire.py", "test_sim_timing_predict.py"),
     "sim/timing/serialiser.py": ("test_sim_timing_serialiser.py", "test_sim_timing_predict.py"),
     "sim/timing/framer.py": ("test_sim_timing_framer.py", "test_sim_timing_predict.py"),
-    "sim/timing/readout.py": ("test_sim_timing_readout.py", "test_sim_timing_predict.py", "test_quantize_first_spike.py"),
+    "sim/timing/readout.py": ("test_sim_timing_readout.py", "test_quantize_first_spike.py"),
     "sim/timing/predict.py": ("test_sim_timing_predict.py",),
     "sim/events.py": ("test_sim_events.py", "test_sim_timing_predict.py"),
     "sim/trains.py": ("test_sim_program.py", "test_sim_engine.py"),

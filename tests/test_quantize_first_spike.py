@@ -120,7 +120,9 @@ def test_a_packet_is_marked_if_its_frame_was_malformed_until_then():
 def test_a_threshold_is_a_trade():
     """What `trades` says of membranes is what the network with the threshold does."""
     plain = network()
-    neuron = replace(plain.populations[1].neuron, spiking=False, reset="none", threshold=np.array([0]))
+    neuron = replace(
+        plain.populations[1].neuron, spiking=False, reset="none", reset_amount=np.array([0]), threshold=np.array([0])
+    )
     silent = replace(plain.populations[1], neuron=neuron)
     net = replace(plain, populations=(plain.populations[0], silent), readouts=(Readout("sum", 1, "output"),))
     given, labels = frames("spikes", 50), np.arange(50) % CLASSES
