@@ -183,7 +183,9 @@ class SpikeFramer(wiring.Component):
         ends = Signal(name="ends")
         takes = Signal(name="takes")
         token = Signal(name="token")
-        flawed = bad | filling | (Mux(final_step, ~(mark & last), last) if self.early else ~(mark & last))
+        flawed = bad | filling | ~(mark & last)
+        if self.early:
+            flawed = bad | filling | Mux(final_step, ~(mark & last), last)
         lacks = Mux(ends, last & ~(mark & final_step), ~belongs)
         refused = ~ends & ~belongs
         if self.held:

@@ -2178,8 +2178,8 @@ MUTANTS = (
     Mutant(
         "packet without class",
         "sim/timing/readout.py",
-        "(classes[i] + 1 + (numbered",
-        "(classes[i] + (numbered",
+        "number + 1 + (numbered",
+        "number + (numbered",
         "a packet is a beat short",
     ),
     Mutant(
@@ -2248,8 +2248,8 @@ MUTANTS = (
     Mutant(
         "last token never waits",
         "sim/timing/predict.py",
-        "if step == work.steps - 1:\n                        offered",
-        "if step == work.steps:\n                        offered",
+        "step == work.steps - 1):\n                        offered",
+        "step == work.steps):\n                        offered",
         "a frame's last token does not wait for the sender",
     ),
     Mutant(

@@ -1016,8 +1016,8 @@ GRAPH = (
     Mutant(
         "answers are marked",
         "rtl/framing.py",
-        "Mux(final_step, ~(mark & last), last) if self.early else",
-        "~(mark & last) if self.early else",
+        "flawed = bad | filling | Mux(final_step, ~(mark & last), last)",
+        "flawed = bad | filling | ~(mark & last) | ~last",
         "good frames that answer early are marked as malformed",
     ),
     Mutant(

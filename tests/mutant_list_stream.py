@@ -154,8 +154,8 @@ STREAM = tuple(
         "sim/timing/readout.py": (
             (
                 "number takes no time",
-                "(classes[i] + 1 + (numbered and i == 0)",
-                "(classes[i] + 1 + (numbered and i == 1)",
+                "number + 1 + (numbered and i == 0)",
+                "number + 1 + (numbered and i == 1)",
                 "a packet of a stream is a beat short",
             ),
         ),
