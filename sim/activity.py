@@ -83,6 +83,7 @@ def _heard(measured: Measured, port: Port, addresses: int) -> np.ndarray:
     segments = sent.counts.shape[1]
     events = sent.counts.sum(axis=2, dtype=np.int64)  # [frames, segments]
     segment = np.repeat(np.tile(np.arange(segments), len(events)), events.ravel())
-    taken = segment < segments - port.delay  # a delay leads the last steps out of the frame
+    ends = segments if mapping.network.stream else segments - port.delay  # it leads the last steps out of a frame
+    taken = segment < ends
     taken &= (sent.addresses >= own.start) & (sent.addresses < own.stop)
     return np.bincount(sent.addresses[taken] - own.start + mapping.offset(port), minlength=addresses)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import require
+from ..quantize.network import QuantizedNetwork
 from ..rtl.mapping import Mapping
 from . import engine
 from .compare import used_neurons
@@ -58,15 +59,13 @@ class Traced:
         return spikes, membranes
 
 
-def simulated(mapping: Mapping, frames: Frames, chosen: Sequence[int]) -> tuple[Traced, ...]:
-    """The frames `chosen` in the engine alone."""
-    given = check(mapping.network, frames)
-    built = tuple(
-        np.isin(np.arange(layer.population.neurons), used_neurons(mapping, layer.index)) for layer in mapping.layers
-    )
+def simulated(network: QuantizedNetwork, frames: Frames, chosen: Sequence[int]) -> tuple[Traced, ...]:
+    """The frames `chosen` in the engine alone; all neurons count as built."""
+    given = check(network, frames)
+    built = tuple(np.ones(population.neurons, bool) for population in network.populations)
     found = []
     for frame in chosen:
-        trace = engine.run(mapping.network, tuple(values[frame : frame + 1] for values in given), trace=True).trace
+        trace = engine.run(network, tuple(values[frame : frame + 1] for values in given), trace=True).trace
         found.append(Traced(frame, _first(trace), built))
     return tuple(found)
 
@@ -93,7 +92,10 @@ def record(
     count = len(given[0])
     for frame in chosen:
         require(0 <= frame < count, "frame", frame, f"0 to {count - 1}")
-    expected = simulated(mapping, frames, chosen)
+    built = tuple(
+        np.isin(np.arange(layer.population.neurons), used_neurons(mapping, layer.index)) for layer in mapping.layers
+    )
+    expected = [replace(one, built=built) for one in simulated(mapping.network, frames, chosen)]
     model = build(text_of(verilog), mapping, cache=cache, quick=quick, trusted=trusted)
     if not model.traced:
         return tuple(replace(one, why="the Verilog has no trace wires") for one in expected)

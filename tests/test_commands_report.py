@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import html_pages
@@ -10,9 +11,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from fake_accelerator import fake_verilog, faulty, small_network
+from test_commands_training import SMALL, write
 
 from gradrtl import cli
+from gradrtl.quantize.network import QuantizedNetwork
 from gradrtl.rtl.mapping import map_network
+from gradrtl.rtl.synthesis import DoesNotFit, Memory, Report
+from gradrtl.steps import synth
 
 ROOT = Path(__file__).parents[1]
 LARGEST = 1_500_000  # bytes
@@ -114,6 +119,131 @@ def test_verify_of_a_design_that_hangs(
     assert "Frame 2: only the simulator's are drawn, for the Verilog did not complete this frame." in page.text
 
 
+def test_simulate(tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    words = ("simulate", "sample", "--images", "30", "--json", "--data", ROOT / "data/mnist")
+    told = json.loads(gradrtl(*words, "--report", path).stdout)
+    page = opened(path)
+    verdict = (
+        f"done 30 frames ran in the bit-accurate simulator. {100 * told['accuracy']:.2f} % are classified correctly."
+    )
+    assert page.one("p", role="status").text == verdict
+    assert facts(page)["command"] == told["command"]
+    events = {row[0]: row[1] for row in table(page, "Means per frame")[1:]}
+    assert events == {name: f"{value:,.1f}" for name, value in told["events"].items()}
+    assert f"{told['energy_nj']:,.1f} nJ per frame" in page.text
+    assert "Verilog" not in page.one("main").text
+    assert gradrtl(*words).stdout == json.dumps(told, indent=1) + "\n", "the figures do not depend on the report"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("data") / "own")
+
+
+def test_train_then_quantize(data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "out" / "report.html"
+    words = ("train", *SMALL, "--data", data, "--epochs", 2, "--out", tmp_path / "out", "--json", "--report", path)
+    told = json.loads(gradrtl(*words).stdout)
+    page = opened(path)
+    assert page.one("p", role="status").text == (
+        f"done Trained for 2 epochs. {100 * told['accuracy']:.2f} % of the test set are classified correctly, with "
+        f"{100 * told['connectivity']:.2f} % of the weights."
+    )
+    titles = [one.text for one in page.all("figcaption")]
+    assert titles == ["Accuracy on held-out images by epoch", "Loss by epoch", "Connectivity by epoch"]
+    assert f"to {100 * told['history'][1]['validation']:.4g} after epoch 2." in page.text
+    assert dict(table(page, "Settings")[1:])["batch"] == "20"
+
+    checkpoint, path = tmp_path / "out/checkpoint.npz", tmp_path / "quantised.html"
+    words = ("quantize", checkpoint, "--method", "weights", "--data", data, "-o", tmp_path / "network.npz", "--json")
+    plain = json.loads(gradrtl(*words).stdout)
+    told = json.loads(gradrtl(*words, "--report", path).stdout)
+    assert plain == {name: value for name, value in told.items() if not name.endswith("_before")}
+    page = opened(path)
+    before, after = told["accuracy_before"], told["accuracy"]
+    assert table(page, "Trained and quantised")[1] == [
+        "accuracy, test set",
+        f"{100 * before:.2f} %",
+        f"{100 * after:.2f} %",
+    ]
+    assert f"{100 * (after - before):+.2f} points against the trained network" in page.text
+    assert sum(map(sum, told["confusion"])) == 30
+    assert len(page.all("img")) == min(24, 30 - round(30 * after))
+    assert facts(page)["digest"] == QuantizedNetwork.load(tmp_path / "network.npz").digest
+
+
+MADE = Report(
+    "up5k", True, {"LUTs": 90, "block RAMs": 24}, {"LUTs": 100, "block RAMs": 30}, 12.0, 15.5, [("core0", 20.5)],
+    [Memory("core0.synapses", 1024, 16, "SB_RAM40_4K")], "board.bin",
+)  # fmt: skip
+
+
+def synthesised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: Report | DoesNotFit, code: int
+) -> html_pages.Node:
+    """The report of `synth`, without the tools."""
+
+    def build(mapping: object, device: object, frames: object, output: Path, *rest: object) -> synth.Synthesis:
+        output.mkdir(exist_ok=True)
+        (output / "yosys.log").write_text("")
+        if isinstance(made, DoesNotFit):
+            raise made
+        made.save(output / "report.json")
+        return synth.Synthesis(made, 100.0, 250.0)
+
+    monkeypatch.setattr(synth, "synth", build)
+    path = tmp_path / "report.html"
+    network = ROOT / "networks/mnist-1pct-up5k.npz"
+    words = (
+        "synth",
+        network,
+        "--device",
+        "up5k",
+        "--data",
+        ROOT / "data/mnist",
+        "--images",
+        "5",
+        "-o",
+        tmp_path / "out",
+    )
+    gradrtl(*words, "--report", path, code=code)
+    return opened(path)
+
+
+def test_synth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = synthesised(tmp_path, monkeypatch, MADE, 0)
+    assert page.one("p", role="status").text == (
+        "pass The design fits Lattice iCE40UP5K-SG48 and is fast enough: 120,000 frames/s on the board. "
+        "The tools report 15.5 MHz, the board's clock has 12.0 MHz."
+    )
+    assert table(page, "What the design takes")[1:] == [
+        ["LUTs", "90", "100", "90.00 %"],
+        ["block RAMs", "24", "30", "80.00 %"],
+    ]
+    assert table(page, "Speed")[1:] == [
+        ["highest that the tools report", "15.5 MHz", "155,000", "16.13 μs"],
+        ["the board's clock", "12.0 MHz", "120,000", "20.83 μs"],
+    ]
+    assert [link.attributes["href"] for link in page.all("a") if "yosys" in link.text] == ["out/yosys.log"]
+    assert {"Activity", "Energy", "Hardware"} <= {node.text for node in page.all("h2")}
+    assert json.loads((tmp_path / "out/report.json").read_text())["frames_per_second"] == 155_000
+
+
+def test_synth_of_a_design_that_is_too_slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = synthesised(tmp_path, monkeypatch, replace(MADE, frequency=11.0, bitstream=""), 2)
+    assert "fail The design fits Lattice iCE40UP5K-SG48, but is too slow for the board." in page.text
+
+
+def test_synth_of_a_design_that_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = synthesised(tmp_path, monkeypatch, DoesNotFit("LUTs is 200, expected <100"), 2)
+    assert (
+        page.one("p", role="status").text
+        == "fail The design does not fit Lattice iCE40UP5K-SG48: LUTs is 200, expected <100."
+    )
+    assert "Hardware" in [node.text for node in page.all("h2")]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -122,13 +252,14 @@ def test_verify_of_a_design_that_hangs(
         (("file/report.html",), "is no folder"),
     ],
 )
-@pytest.mark.parametrize("name", ["verify"])
+@pytest.mark.parametrize("name", ["verify", "simulate", "train", "quantize", "synth", "explore"])
 def test_what_cannot_be_written_is_found_first(
     name: str, words: tuple[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder.html").mkdir()
     (tmp_path / "file").write_text("")
-    refused = gradrtl(name, "absent.npz", "--report", *words, code=2)
+    given = () if name == "train" else ("absent.npz",)
+    refused = gradrtl(name, *given, "--report", *words, code=2)
     assert message in refused.stderr
     assert refused.stderr.count("\n") == 1

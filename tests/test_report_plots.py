@@ -24,7 +24,7 @@ FRAMES = np.random.default_rng(2).integers(0, 4, (3, 12, 6)).astype(np.uint8)
 
 def pair(layer: int, step: int, neuron: int, membrane: int) -> Traced:
     """Frame 1, with a spike flipped and a membrane changed in the Verilog."""
-    (one,) = simulated(MAPPING, FRAMES, [1])
+    (one,) = simulated(NETWORK, FRAMES, [1])
     spikes, membranes = (
         tuple(np.array(part) for part in parts) for parts in (one.expected.spikes, one.expected.membranes)
     )
@@ -58,7 +58,7 @@ def test_spikes_of_each_machine_are_drawn() -> None:
 
 
 def test_a_frame_of_the_simulator_alone_has_nothing_of_the_verilog() -> None:
-    (one,) = simulated(MAPPING, FRAMES, [1])
+    (one,) = simulated(NETWORK, FRAMES, [1])
     for chart in (plots.raster(one, NETWORK, "simulator"), plots.membranes(one, NETWORK, 0, "simulator")):
         assert chart is not None
         assert strokes(chart, "second") == []

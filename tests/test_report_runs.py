@@ -44,7 +44,7 @@ FIGURES: dict[str, Any] = {
 
 
 def page_of(figures: dict[str, Any], difference: Difference | None = None) -> html_pages.Node:
-    drawn = simulated(MAPPING, FRAMES, [0, 3])
+    drawn = simulated(NETWORK, FRAMES, [0, 3])
     made = verification(Path("report.html"), figures, MAPPING, FRAMES, drawn, difference)
     page = html_pages.read(render(made))
     html_pages.check_self_contained(page)

@@ -52,7 +52,7 @@ def test_a_silent_network(silent: QuantizedNetwork, packed, tmp_path: Path) -> N
     assert f"note: {SILENT}\n" in simulated
     assert f"note: {OUTPUT}\n" in simulated
     assert f"note: {SILENT}\n" in gradrtl("info", path, "--device", "ecp5-85", "--pe", "4,4").output
-    assert judged(silent, packed)[1] == [SILENT, OUTPUT]
+    assert judged(silent, packed).notes == [SILENT, OUTPUT]
 
 
 def test_quantize_says_so(packed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +67,7 @@ def test_quantize_says_so(packed, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_sound_network_has_no_notes(packed) -> None:
     assert "note" not in gradrtl("simulate", "sample", "--threads", 1).output
     assert "note" not in gradrtl("info", "sample", "--device", "ecp5-85", "--pe", "4,4").output
-    assert judged(SAMPLE, packed)[1] == []
+    assert judged(SAMPLE, packed).notes == []
 
 
 def test_a_network_without_rates_has_none() -> None:

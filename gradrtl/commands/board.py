@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,10 +14,11 @@ from ..files import write_text
 from ..locks import hold
 from ..rtl.devices import DEVICES
 from ..rtl.devices import device as find
-from .options import bar, frames_options, network_argument, placed, placement_options, whole_command
-from .output import command, figures
+from .options import bar, frames_options, network_argument, placed, placement_options, report_option, whole_command
+from .output import command, figures, plain
 
 if TYPE_CHECKING:
+    from ..rtl.mapping import Mapping
     from ..steps.frames import Chosen
     from ..steps.place import Wanted
 
@@ -28,18 +29,29 @@ FIRST_IMAGES = 20  # that `run` sends by default
 @network_argument
 @placement_options
 @frames_options()
+@report_option
 @click.option("--clock", type=float, help="Clock of the board in MHz, made by its PLL. [default: the board's own]")
 @click.option("--seed", default=1, type=int, help="Seed of the place-and-route tool.")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Folder of the results. [default: build/synth/DEVICE]"
 )
-def synth(network: Path, wanted: Wanted, chosen: Chosen, clock: float | None, seed: int, output: Path | None) -> None:
+def synth(
+    network: Path,
+    wanted: Wanted,
+    chosen: Chosen,
+    report: Path | None,
+    clock: float | None,
+    seed: int,
+    output: Path | None,
+) -> None:
     """Build NETWORK for an FPGA: netlist, placement, bitstream; area, frequency, frames per second.
 
     A design that is too slow for its board's clock gets no bitstream: --clock sets a slower one.
     """
     from ..quantize.network import QuantizedNetwork
+    from ..rtl.synthesis import DoesNotFit
     from ..steps.frames import labelled_frames, number_of
+    from ..steps.results import data_text, energy_of, work_of
     from ..steps.synth import synth as build
 
     device = wanted.device
@@ -55,34 +67,46 @@ def synth(network: Path, wanted: Wanted, chosen: Chosen, clock: float | None, se
     def show(line: str) -> None:
         click.echo(f"  {line}", err=True)
 
-    with hold(output), bar(f"{device}", 1) as advance:
-        made = build(mapping, target, frames, output, whole_command(), seed, show, clock)
-        advance()
-    report = made.report
-    used = ",".join(map(str, mapping.placement.pes))
-    click.echo(f"{target.part}, PE {used}, {time.monotonic() - began:.0f} s")
-    for name, count in report.used.items():
-        click.echo(f"  {name}: {count} of {report.available.get(name, 0)}")
-    for memory in report.stray_memories:
+    told = {
+        "network": str(network),
+        "digest": found.digest,
+        "part": target.part,
+        "pe": ",".join(map(str, mapping.placement.pes)),
+        "data": data_text(chosen, number_of(frames)),
+        "command": whole_command(),
+    }
+    try:
+        with hold(output), bar(f"{device}", 1) as advance:
+            made = build(mapping, target, frames, output, whole_command(), seed, show, clock)
+            advance()
+    except DoesNotFit as error:
+        figures(**told, refused=str(error))
+        if report is not None:
+            write_report(report, plain(told | {"refused": str(error)}), mapping, output)
+        raise
+    result = made.report
+    click.echo(f"{target.part}, PE {told['pe']}, {time.monotonic() - began:.0f} s")
+    for name, count in result.used.items():
+        click.echo(f"  {name}: {count} of {result.available.get(name, 0)}")
+    for memory in result.stray_memories:
         click.echo(f"  note: {memory.name}, {memory.words} x {memory.bits} bits, is in {memory.where}")
-    counted = {"cycles_per_frame": round(made.interval, 1), "latency_cycles": round(made.latency, 1), "pe": used}
-    counted |= {"network": str(network), "digest": found.digest}
-    if report.placed:
-        for suffix, megahertz in (("", report.frequency), ("_at_board_clock", report.clock)):
+    counted = {"cycles_per_frame": round(made.interval, 1), "latency_cycles": round(made.latency, 1)} | told
+    if result.placed:
+        for suffix, megahertz in (("", result.frequency), ("_at_board_clock", result.clock)):
             counted |= {
                 f"frames_per_second{suffix}": made.frames_per_second(megahertz),
                 f"latency_us{suffix}": made.latency_us(megahertz),
             }
         click.echo(
-            f"  {report.frequency} MHz; critical path (ns): " + ", ".join(f"{m} {d}" for m, d in report.critical_path)
+            f"  {result.frequency} MHz; critical path (ns): " + ", ".join(f"{m} {d}" for m, d in result.critical_path)
         )
         click.echo(
-            f"  at {report.frequency} MHz, the highest frequency that the tools report: "
+            f"  at {result.frequency} MHz, the highest frequency that the tools report: "
             f"{counted['frames_per_second']} frames/s, latency {counted['latency_us']} us"
         )
-        if not report.too_slow:
+        if not result.too_slow:
             click.echo(
-                f"  at {report.clock} MHz, the board's clock: "
+                f"  at {result.clock} MHz, the board's clock: "
                 f"{counted['frames_per_second_at_board_clock']} frames/s, "
                 f"latency {counted['latency_us_at_board_clock']} us"
             )
@@ -91,15 +115,29 @@ def synth(network: Path, wanted: Wanted, chosen: Chosen, clock: float | None, se
     count = number_of(frames)
     click.echo(f"  {made.interval:.1f} cycles per frame, latency {made.latency:.1f} cycles ({count} frames)")
     entry = json.loads((output / "report.json").read_text()) | counted
+    if report is not None:
+        entry |= {"activity": work_of(mapping, frames), **energy_of(found, frames)}
     figures(**entry, folder=output)
     write_text(output / "report.json", json.dumps(entry, indent=1) + "\n")
-    if report.too_slow:
+    if report is not None:
+        write_report(report, plain(entry | {"folder": output}), mapping, output)
+    if result.too_slow:
         raise UserError(
-            f"no bitstream: {report.frequency} MHz is below the board's clock, {report.clock} MHz; "
+            f"no bitstream: {result.frequency} MHz is below the board's clock, {result.clock} MHz; "
             "another --seed, fewer PEs or a slower --clock may help"
         )
-    if report.bitstream:
-        click.echo(f"wrote {output / report.bitstream}")
+    if result.bitstream:
+        click.echo(f"wrote {output / result.bitstream}")
+
+
+def write_report(path: Path, told: dict[str, Any], mapping: Mapping, folder: Path) -> None:
+    """The report of `synth`, of its figures; the files of the run are in `folder`."""
+    from ..report.page import write
+    from ..report.runs import synthesis
+
+    files = [(file, "") for file in sorted(folder.iterdir())]
+    write(path, synthesis(path, told, mapping, files))
+    click.echo(f"wrote {path}")
 
 
 @command()

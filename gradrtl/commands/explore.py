@@ -8,8 +8,17 @@ from pathlib import Path
 import click
 
 from ..errors import require
-from .options import bar, beat_option, cluster_options, data_option, parse_numbers, progress_lines
-from .output import command, figures
+from .options import (
+    bar,
+    beat_option,
+    cluster_options,
+    data_option,
+    parse_numbers,
+    progress_lines,
+    report_option,
+    whole_command,
+)
+from .output import command, figures, plain
 
 PES = ("4,auto", "8,auto", "16,auto", "32,auto")
 CHECKPOINTS = tuple(f"checkpoints/mnist-mlp-{percent}-s0.npz" for percent in (5, 2, 1))
@@ -26,13 +35,14 @@ CHECKPOINTS = tuple(f"checkpoints/mnist-mlp-{percent}-s0.npz" for percent in (5,
 @cluster_options
 @beat_option
 @data_option
+@report_option
 @click.option(
     "--out",
     default="build/explore",
     type=click.Path(path_type=Path),
     help="Folder of the sweep. An interrupted sweep resumes.",
 )
-def explore(checkpoints, bits, pes, devices, images, cluster, pixels_a_beat, folder, out) -> None:
+def explore(checkpoints, bits, pes, devices, images, cluster, pixels_a_beat, folder, report, out) -> None:
     """Sweep PEs, weight bits and CHECKPOINTS (default: the committed ones); writes points.csv and pareto.svg.
 
     Weights are rounded without fine-tuning. A point that was measured before, with the same checkpoint, data and
@@ -57,10 +67,23 @@ def explore(checkpoints, bits, pes, devices, images, cluster, pixels_a_beat, fol
             checkpoints, widths, tried, folder, pixels_a_beat, images, out, cluster, advance, progress_lines()
         )
     best = sorted(front(points), key=lambda point: point.cycles)
-    figures(points=[asdict(point) for point in points], front=[asdict(point) for point in best], folder=out)
+    told = {
+        "points": [asdict(point) for point in points],
+        "front": [asdict(point) for point in best],
+        "folder": out,
+        "data": folder,
+        "command": whole_command(),
+    }
+    figures(**told)
     for point in best:
         click.echo(
             f"{point.cycles:9.1f} cycles {point.memory_bits:9} bits {100 * point.accuracy:6.2f} %   "
             f"{Path(point.checkpoint).stem}, {point.bits} bits, pe {point.pe}"
         )
     click.echo(f"{len(best)} of {len(points)} points on the front; wrote {out / 'points.csv'} and {out / 'pareto.svg'}")
+    if report is not None:
+        from ..report.explored import exploration
+        from ..report.page import write
+
+        write(report, exploration(report, plain(told), [(out / "points.csv", "all designs")]))
+        click.echo(f"wrote {report}")

@@ -161,7 +161,7 @@ def verify(
     from ..sim.waves import check_suffix
     from ..steps.frames import number_of
     from ..steps.notes import require_labels
-    from ..steps.results import data_text, judgement, work_of
+    from ..steps.results import data_text, energy_of, judgement, work_of
     from ..steps.verify import Waves, mapping_of, read_verilog, traced
     from ..steps.verify import verify as compare
 
@@ -215,12 +215,12 @@ def verify(
         "latency_cycles": result.latency,
         "interval_cycles": result.interval,
         "waves": waves,
-        "data": data_text(chosen, number_of(frames)),
+        "data": data_text(chosen, number_of(frames), found.stream),
         "command": whole_command(),
         "version": __version__,
     }
     if report is not None:
-        told["activity"] = work_of(mapping, frames)
+        told |= {"activity": work_of(mapping, frames), **energy_of(found, frames)}
     figures(**told)
     if output is not None:
         write_text(output, as_json(told))

@@ -16,10 +16,12 @@ from .options import (
     output_file,
     placed,
     placement_options,
+    report_option,
     speaker,
     stream_option,
+    whole_command,
 )
-from .output import command, figures
+from .output import command, figures, plain
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -148,11 +150,14 @@ def _layers(network: QuantizedNetwork) -> Table:
 @network_argument
 @stream_option
 @frames_options()
+@report_option
 @click.option("--threads", type=int, callback=at_least(1), help="Threads. [default: one per core]")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Write classes and sums to this .npz file; - is stdout."
 )
-def simulate(network: Path, stream: bool, chosen: Chosen, threads: int | None, output: Path | None) -> None:
+def simulate(
+    network: Path, stream: bool, chosen: Chosen, report: Path | None, threads: int | None, output: Path | None
+) -> None:
     """Run test images, or frames of your own, through the bit-accurate simulator.
 
     With --stream, all steps of all frames follow each other in one stream, and each has a result.
@@ -161,6 +166,7 @@ def simulate(network: Path, stream: bool, chosen: Chosen, threads: int | None, o
     from ..sim.operations import titles
     from ..steps.frames import number_of
     from ..steps.notes import require_labels
+    from ..steps.results import data_text, judgement
     from ..steps.simulate import simulate as run
 
     found = QuantizedNetwork.load(network)
@@ -177,19 +183,24 @@ def simulate(network: Path, stream: bool, chosen: Chosen, threads: int | None, o
         f"{count} {'steps' if stream else 'images'}"
         + ("" if accuracy is None else f", accuracy {100 * accuracy:.2f} %")
     )
-    figures(
-        images=count,
-        accuracy=accuracy,
+    told = {
+        "images": count,
+        "accuracy": accuracy,
+        **judgement(made.classes, labels, found.classes),
         **{
             what: dict(zip(titles(found), values, strict=True))
             for what, values in (("events", made.events), ("synaptic_operations", made.synaptic))
         },
-        energy_nj=made.energy,
-        dense_energy_nj=made.dense_energy,
-        readouts=made.answers(found),
-        notes=made.notes(found, labels),
-        digest=found.digest,
-    )
+        "energy_nj": made.energy,
+        "dense_energy_nj": made.dense_energy,
+        "readouts": made.answers(found),
+        "notes": made.notes(found, labels),
+        "network": network,
+        "digest": found.digest,
+        "data": data_text(chosen, count, stream),
+        "command": whole_command(),
+    }
+    figures(**told)
     for row in made.answers(found) if len(found.readouts) > 1 else ():
         usual = int(row["answers"].argmax())
         say(f"read-out {row['source']} ({row['kind']}): {row['classes']} classes, most often {usual}")
@@ -206,3 +217,13 @@ def simulate(network: Path, stream: bool, chosen: Chosen, threads: int | None, o
         with output_file(output) as path:
             made.save(path)
         say(f"wrote {output}")
+    if report is not None:
+        from ..report.page import write
+        from ..report.runs import simulation
+        from ..sim.traces import simulated
+        from ..steps.results import worth_drawing
+
+        drawn = () if stream else simulated(found, frames, worth_drawing(made.classes, labels))
+        files = [(network, "the network"), (output, "classes and sums")]
+        write(report, simulation(report, plain(told), found, frames, drawn, files))
+        say(f"wrote {report}")

@@ -337,13 +337,15 @@ def whole_command() -> str:
         if not given or name in ("output", "report") or not parameter.expose_value:
             continue
         value = ctx.params[name]
+        flag: tuple[str, ...] = ()
         if isinstance(parameter, click.Option):
             off = parameter.is_flag and not value and bool(parameter.secondary_opts)
-            words.append((parameter.secondary_opts if off else parameter.opts)[0])
+            flag = ((parameter.secondary_opts if off else parameter.opts)[0],)
             if parameter.is_flag:
+                words += flag
                 continue
-        values = value if isinstance(value, tuple) else (value,)
-        words += [SAMPLE if one == NETWORK else str(one) for one in values]
+        for one in value if isinstance(value, tuple) else (value,):
+            words += (*flag, SAMPLE if one == NETWORK else str(one))
     return shlex.join(words)
 
 

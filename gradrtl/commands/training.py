@@ -18,6 +18,7 @@ from .options import (
     event_options,
     given_only,
     output_file,
+    report_option,
     search_bar,
     setting_options,
     show_epoch,
@@ -25,7 +26,7 @@ from .options import (
     training_device_option,
     whole_command,
 )
-from .output import command, figures
+from .output import command, figures, plain
 
 CHECKPOINT = "checkpoint.npz"  # in the folder of a training
 
@@ -52,6 +53,7 @@ CHECKPOINT = "checkpoint.npz"  # in the folder of a training
 @click.option("--teacher", type=click.Path(path_type=Path), help="Checkpoint to distil from; see --distil.")
 @training_device_option
 @data_option
+@report_option
 @click.option(
     "--out",
     default="build/train",
@@ -59,7 +61,7 @@ CHECKPOINT = "checkpoint.npz"  # in the folder of a training
     help="Folder of the run. An interrupted run resumes.",
 )
 def train(
-    network, layers, source, framework, changes, readout, teacher, device, folder, out, counting, **given
+    network, layers, source, framework, changes, readout, teacher, device, folder, report, out, counting, **given
 ) -> None:
     """Train a sparse network; writes OUT/checkpoint.npz. An interrupted run resumes after its last complete epoch.
 
@@ -104,14 +106,24 @@ def train(
         config, data, out, show_epoch, whole_command(), device, resumed, start=start, teacher=taught
     )
     checkpoint.save(out / CHECKPOINT)
-    figures(
-        checkpoint=out / CHECKPOINT,
-        connectivity=checkpoint.census.connectivity,
-        accuracy=accuracy,
-        validation=checkpoint.figures.get("validation"),
-    )
+    told = {
+        "checkpoint": out / CHECKPOINT,
+        "connectivity": checkpoint.census.connectivity,
+        "accuracy": accuracy,
+        "validation": checkpoint.figures.get("validation"),
+        "history": checkpoint.history,
+        "data": folder,
+        "command": whole_command(),
+    }
+    figures(**told)
     click.echo(f"connectivity {100 * checkpoint.census.connectivity:.2f} %, test accuracy {100 * accuracy:.2f} %")
     click.echo(f"wrote {out / CHECKPOINT}")
+    if report is not None:
+        from ..report.page import write
+        from ..report.runs import training
+
+        write(report, training(report, plain(told), checkpoint, [(out / CHECKPOINT, "the trained network")]))
+        click.echo(f"wrote {report}")
 
 
 @command()
@@ -140,12 +152,13 @@ def train(
     type=click.Choice(["weights", "search", "qat"]),
     help="How the scales are chosen.  [default: qat; weights of a graph]",
 )
+@report_option
 @setting_options(QatConfig, defaults=dict.fromkeys(AS_TRAINED, "as trained"))
 @event_options
 @data_option
 def quantize(
     checkpoint, output, bits, steps, input_bits, per_channel, membrane_fraction, membrane_bits, decay_bits,
-    connectivity, method, folder, counting, **given,
+    connectivity, method, folder, report, counting, **given,
 ) -> None:  # fmt: skip
     """Convert a CHECKPOINT to an integer network.
 
@@ -155,9 +168,12 @@ def quantize(
     from ..model.checkpoint import Checkpoint
     from ..model.recordings import fit
     from ..model.sets import load
+    from ..model.start import Start
     from ..steps.frames import frames_for
     from ..steps.place import with_rates
     from ..steps.quantise import default_method, formats_for, judged, quantise
+    from ..steps.results import judgement
+    from ..steps.train import accuracy_of
 
     trained = Checkpoint.load(checkpoint)
     if steps is not None:
@@ -187,17 +203,31 @@ def quantize(
         made.save(path)
     if resume is not None:
         resume.unlink(missing_ok=True)  # only now is it no longer needed
-    accuracy, notes = judged(made, test)
-    figures(
-        output=output,
-        weight_bits=formats.weight_bits,
-        method=method,
-        accuracy=accuracy,
-        connectivity=made.connectivity,
-        notes=notes,
-        digest=made.digest,
-    )
+    accuracy, classes, notes = judged(made, test)
+    told = {
+        "output": output,
+        "weight_bits": formats.weight_bits,
+        "method": method,
+        "accuracy": accuracy,
+        "connectivity": made.connectivity,
+        "notes": notes,
+        "digest": made.digest,
+        "data": folder,
+        "command": whole_command(),
+        **judgement(classes, test.labels, made.classes),
+    }
+    if report is not None:
+        start = Start.of_checkpoint(trained)
+        told |= {"accuracy_before": accuracy_of(start, test), "connectivity_before": trained.census.connectivity}
+    figures(**told)
     say(f"{formats.weight_bits}-bit weights, test accuracy {100 * accuracy:.2f} %, digest {made.digest[:16]}")
     for note in notes:
         say(f"note: {note}")
     say(f"wrote {output}")
+    if report is not None:
+        from ..report.page import write
+        from ..report.runs import quantisation
+
+        files = [(checkpoint, "the checkpoint"), (output, "the integer network")]
+        write(report, quantisation(report, plain(told), trained, made, frames_for(made, test), files))
+        say(f"wrote {report}")

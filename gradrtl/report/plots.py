@@ -149,9 +149,8 @@ def raster(one: Traced, network: QuantizedNetwork, machine: str, difference: Dif
             axes.grid(axis="y", visible=False)
             name = network.populations[number].name
             axes.set_title(_short(f"{name}: {len(neurons)} neuron{'s' * (len(neurons) != 1)}", NAMES), pad=3)
-            _marks(
-                axes, one.expected.spikes[number], neurons, window, FIRST, 4.5 if one.got else 2.2, 0.5, 0.42, machine
-            )
+            width, alpha = (2.2, 1.0) if one.got is None else (4.5, 0.5)
+            _marks(axes, one.expected.spikes[number], neurons, window, FIRST, width, alpha, 0.42, machine)
             if one.got is not None:
                 got = one.got.spikes[number] * one.built[number]
                 _marks(axes, got, neurons, window, SECOND, 1.6, 1.0, 0.3, "Verilog")

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..model.checkpoint import Checkpoint
 from ..quantize.network import QuantizedNetwork
 from ..rtl.mapping import Mapping
 from ..sim.compare import Difference
 from ..sim.traces import Traced
 from . import sections
 from .page import Report, Section, Table, Verdict, links
-from .sections import number
+from .sections import number, percent
 
 Targets = Sequence[tuple[Path | None, str]]
 
@@ -68,6 +69,119 @@ def compared(figures: Figures[str, Any]) -> Verdict:
     if figures["difference"]:
         return Verdict("fail", f"The Verilog differs from the simulator. First difference: {figures['difference']}.")
     return Verdict("fail", f"The Verilog violates its protocol or does not finish: {figures['fault']}.")
+
+
+def simulation(
+    path: Path,
+    figures: Figures[str, Any],
+    network: QuantizedNetwork,
+    frames: Any,
+    traced: Sequence[Traced],
+    targets: Targets = (),
+) -> Report:
+    """Of `gradrtl simulate`; arguments as for `verification`."""
+    accuracy = figures["accuracy"]
+    right = "" if accuracy is None else f" {percent(accuracy)} are classified correctly."
+    return Report(
+        "Simulation of an integer network",
+        Verdict("done", f"{number(figures['images'])} frames ran in the bit-accurate simulator.{right}"),
+        sections.facts(figures["data"], figures["command"], str(figures["network"]), figures["digest"]),
+        (
+            sections.answers(figures, network, frames),
+            sections.readouts(figures["readouts"]),
+            sections.traces(traced, network, "simulator", None),
+            sections.operations(figures),
+            sections.energy(figures),
+            sections.graph(network),
+            files_of(path, targets),
+        ),
+        tuple(figures["notes"]),
+    )
+
+
+def training(path: Path, figures: Figures[str, Any], checkpoint: Checkpoint, targets: Targets = ()) -> Report:
+    """Of `gradrtl train`."""
+    return Report(
+        "Training of a sparse network",
+        Verdict(
+            "done",
+            f"Trained for {number(len(figures['history']))} epochs. {percent(figures['accuracy'])} of the test set are "
+            f"classified correctly, with {percent(figures['connectivity'])} of the weights.",
+        ),
+        sections.facts(str(figures["data"]), figures["command"], str(figures["checkpoint"])),
+        (
+            sections.training(figures["history"]),
+            sections.layers(figures["history"]),
+            sections.settings(checkpoint.config),
+            files_of(path, targets),
+        ),
+    )
+
+
+def quantisation(
+    path: Path,
+    figures: Figures[str, Any],
+    checkpoint: Checkpoint,
+    network: QuantizedNetwork,
+    frames: Any,
+    targets: Targets = (),
+) -> Report:
+    """Of `gradrtl quantize`. `frames`: of the test set; the others as for `verification`."""
+    change = 100 * (figures["accuracy"] - figures["accuracy_before"])
+    rows = (
+        ("accuracy, test set", percent(figures["accuracy_before"]), percent(figures["accuracy"])),
+        ("connectivity", percent(figures["connectivity_before"]), percent(figures["connectivity"])),
+        ("weight bits", "32, floating point", number(figures["weight_bits"])),
+    )
+    notes = network.notes.get("qat") or {}
+    return Report(
+        "A network in integers",
+        Verdict(
+            "done",
+            f"{number(figures['weight_bits'])}-bit weights classify {percent(figures['accuracy'])} of the test set "
+            f"correctly, {change:+.2f} points against the trained network.",
+        ),
+        sections.facts(str(figures["data"]), figures["command"], str(figures["output"]), figures["digest"]),
+        (
+            Section("Before and after", (Table("Trained and quantised", ("", "before", "after"), rows),)),
+            sections.answers(figures, network, frames),
+            sections.formats(network),
+            sections.settings({name: value for name, value in notes.items() if name != "history"}, "Fine-tuning"),
+            sections.graph(network),
+            files_of(path, targets),
+        ),
+        tuple(figures["notes"]),
+    )
+
+
+def synthesis(path: Path, figures: Figures[str, Any], mapping: Mapping, targets: Targets = ()) -> Report:
+    """Of `gradrtl synth`; of a design that does not fit, `figures` has `refused` instead of what the tools report."""
+    return Report(
+        f"A network on {figures['part']}",
+        _built(figures),
+        sections.facts(figures["data"], figures["command"], str(figures["network"]), figures["digest"]),
+        (
+            sections.device(figures),
+            sections.activity(figures.get("activity") or ()),
+            sections.energy(figures),
+            sections.hardware(mapping),
+            sections.graph(mapping.network),
+            files_of(path, targets),
+        ),
+    )
+
+
+def _built(figures: Figures[str, Any]) -> Verdict:
+    part = figures["part"]
+    if figures.get("refused"):
+        return Verdict("fail", f"The design does not fit {part}: {figures['refused']}.")
+    if not figures["placed"]:
+        return Verdict("done", f"Synthesised for {part}; there is no open place and route for it, so no frequency.")
+    speed = f"The tools report {figures['frequency']} MHz, the board's clock has {figures['clock']} MHz."
+    if not figures["bitstream"]:
+        return Verdict("fail", f"The design fits {part}, but is too slow for the board. {speed} There is no bitstream.")
+    rate = number(figures["frames_per_second_at_board_clock"])
+    return Verdict("pass", f"The design fits {part} and is fast enough: {rate} frames/s on the board. {speed}")
 
 
 def _first_difference(figures: Figures[str, Any], network: QuantizedNetwork, difference: Difference | None) -> Section:

@@ -247,3 +247,97 @@ def hardware(mapping: Mapping) -> Section:
 def graph(network: QuantizedNetwork) -> Section:
     svg = graph_picture(network)
     return Section("Network", (Chart("The network as a graph", "\n".join(drawing(network)), svg, wide=True),))
+
+
+def readouts(rows: Sequence[Figures[str, Any]]) -> Section:
+    """What each of several read-outs answers."""
+    if len(rows) < 2:
+        return Section("Read-outs", ())
+    table = Table(
+        "How many frames got each class",
+        ("read-out", "kind", "frames by class, from class 0"),
+        tuple((row["source"], row["kind"], ", ".join(map(str, row["answers"]))) for row in rows),
+    )
+    return Section("Read-outs", (table,))
+
+
+def layers(history: Sequence[Figures[str, Any]]) -> Section:
+    """Connectivity of each layer, or connection, after the last epoch, and silent neurons of each population."""
+    last = history[-1] if history else {}
+    parts: list[Part] = []
+    for name, caption, head, told in (
+        ("layers", "Connectivity after the last epoch", ("connection", "non-zero weights"), percent),
+        ("silent", "Neurons that never spiked on held-out images", ("population", "neurons"), number),
+    ):
+        if last.get(name):
+            rows = tuple((str(index), told(value)) for index, value in enumerate(last[name]))
+            parts.append(Table(caption, head, rows))
+    return Section("Layers", tuple(parts))
+
+
+def settings(values: Figures[str, Any], title: str = "Settings") -> Section:
+    """All settings by name; nested ones, such as a whole network, are left out."""
+    rows = tuple(
+        (name.replace("_", " "), str(value)) for name, value in values.items() if not isinstance(value, dict | list)
+    )
+    return Section(title, (Table(title, ("", "value"), rows),) if rows else ())
+
+
+def formats(network: QuantizedNetwork) -> Section:
+    """Widths and weights of each population."""
+    rows = tuple(
+        (
+            population.name,
+            ", ".join(str(edge.connection.weight_bits) for edge in network.graph.into(index)),
+            str(ranges.current_bits),
+            str(ranges.membrane_bits),
+            number(sum(edge.connected for edge in network.graph.into(index))),
+            number(sum(edge.possible for edge in network.graph.into(index))),
+        )
+        for index, (population, ranges) in enumerate(zip(network.populations, network.ranges, strict=True))
+    )
+    head = ("population", "bits of weights", "of sums", "of membranes", "synapses", "of possible")
+    return Section("Formats", (Table("Widths and synapses of each population", head, rows),))
+
+
+def device(figures: Figures[str, Any]) -> Section:
+    """What a design takes of a device, and how fast it is."""
+    if figures.get("refused"):
+        return Section("Device", (f"{figures['refused']}.",))
+    rows = []
+    for name, used in figures["used"].items():
+        there = figures["available"].get(name, 0)
+        share = used / there if there else 0.0
+        rows.append((name, number(used), number(there) if there else "", Cell(percent(share), min(1.0, share))))
+
+    def latency(name: str) -> str:
+        return f"{figures[f'latency_us{name}']} μs"
+
+    parts: list[Part] = [Table("What the design takes", ("resource", "used", "available", "share"), tuple(rows))]
+    speeds = [
+        (
+            title,
+            f"{figures[clock]} MHz",
+            number(figures[f"frames_per_second{name}"]),
+            f"{figures[f'latency_us{name}']} μs",
+        )
+        for title, clock, name in (
+            ("highest that the tools report", "frequency", ""),
+            ("the board's clock", "clock", "_at_board_clock"),
+        )
+        if f"frames_per_second{name}" in figures
+    ]
+    if speeds:
+        parts.append(Table("Speed", ("clock", "frequency", "frames/s", "latency"), tuple(speeds)))
+    cycles_told = f"A frame takes {number(figures['cycles_per_frame'])} cycles"
+    parts.append(f"{cycles_told}, a single one {number(figures['latency_cycles'])}, predicted for the frames above.")
+    if figures["critical_path"]:
+        path = tuple((module, f"{delay} ns") for module, delay in figures["critical_path"])
+        parts.append(Table("Critical path", ("module", "delay"), path))
+    if figures["memories"]:
+        memories = tuple(
+            (memory["name"], str(memory["words"]), str(memory["bits"]), memory["where"])
+            for memory in figures["memories"]
+        )
+        parts.append(Table("Memories", ("name", "words", "bits", "made of"), memories))
+    return Section("Device", tuple(parts))

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from ..errors import require
 from ..model.checkpoint import Checkpoint
@@ -123,11 +125,19 @@ def _score(checkpoint: Checkpoint, training: AnyData) -> Callable[[QuantizedNetw
 
 def accuracy(network: QuantizedNetwork, data: AnyData) -> float:
     """Fraction of `data` that the integer network classifies correctly."""
-    return judged(network, data)[0]
+    return judged(network, data).accuracy
 
 
-def judged(network: QuantizedNetwork, data: AnyData) -> tuple[float, list[str]]:
-    """`accuracy`, and notes on a network that has gone silent or answers one class."""
+class Judged(NamedTuple):
+    """The fraction of correct answers, the `classes` that were answered, int64 `[n]`, and notes on the network."""
+
+    accuracy: float
+    classes: np.ndarray
+    notes: list[str]
+
+
+def judged(network: QuantizedNetwork, data: AnyData) -> Judged:
+    """What the integer network answers; notes if it has gone silent or answers one class."""
     made = engine.run(network, frames_for(network, data))
     notes = on_rates(network) + on_answers(made.classes, made.counts, data.labels)
-    return float((made.classes == data.labels).mean()), notes
+    return Judged(float((made.classes == data.labels).mean()), made.classes, notes)

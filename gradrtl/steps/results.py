@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from ..quantize.network import QuantizedNetwork
 from ..rtl.mapping import Mapping
 from ..sim.activity import activity
+from ..sim.energy import dense, estimate
 from ..sim.frames import check
 from ..sim.measure import measure
+from ..sim.operations import count
 from .frames import DATA, Chosen
 from .simulate import COUNTED_IMAGES
 
@@ -35,6 +38,21 @@ def judgement(found: np.ndarray, labels: np.ndarray | None, classes: int) -> dic
     return {"confusion": confusion.tolist(), "wrong": rows}
 
 
+def worth_drawing(found: np.ndarray, labels: np.ndarray | None) -> list[int]:
+    """The numbers of the first frame and of the first misclassified one."""
+    wrong = [] if labels is None else np.flatnonzero(found != labels[: len(found)])[:1].tolist()
+    return sorted({0, *wrong})
+
+
+def energy_of(network: QuantizedNetwork, frames: Any) -> dict[str, float]:
+    """Estimates of energy for the first `COUNTED_IMAGES` of `frames`, and for the dense network."""
+    some = tuple(values[:COUNTED_IMAGES] for values in check(network, frames))
+    return {
+        "energy_nj": estimate(network, count(network, some)).nanojoules,
+        "dense_energy_nj": dense(network).nanojoules,
+    }
+
+
 def work_of(mapping: Mapping, frames: Any) -> list[dict[str, Any]]:
     """The `sim.activity.Activity` of each core in the first `COUNTED_IMAGES` of `frames`."""
     some = tuple(values[:COUNTED_IMAGES] for values in check(mapping.network, frames))
@@ -44,9 +62,10 @@ def work_of(mapping: Mapping, frames: Any) -> list[dict[str, Any]]:
     ]
 
 
-def data_text(chosen: Chosen, count: int) -> str:
-    """Where `count` frames come from, in words."""
+def data_text(chosen: Chosen, number: int, stream: bool = False) -> str:
+    """Where `number` frames, or the steps of a stream, come from, in words."""
     folder: Path | str | None = chosen.frames or chosen.folder
     if folder is None:
         folder = DATA if DATA.is_dir() else "images of the package"
-    return f"{folder}, the first {count} {'frames' if chosen.frames else 'test images'}"
+    what = "steps" if stream else "frames" if chosen.frames else "test images"
+    return f"{folder}, the first {number} {what}"

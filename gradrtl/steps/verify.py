@@ -20,6 +20,7 @@ from ..sim import verify as proof
 from ..sim.driving import Stalls
 from .frames import number_of
 from .place import Wanted, place
+from .results import worth_drawing
 
 
 def read_verilog(path: Path) -> str:
@@ -120,15 +121,16 @@ def traced(
 ) -> tuple[traces.Traced, ...]:
     """The frame with the first difference in both machines; without one, the first frame and the first wrong one.
 
-    Arguments as for `verify`, whose result `found` is.
+    None of a stream, which has no frames. Arguments as for `verify`, whose result `found` is.
     """
+    if mapping.network.stream:
+        return ()
     if found.difference is not None:
         chosen = [found.difference.frame]
     elif found.fault is not None:
         chosen = [min(found.frames, number_of(frames) - 1)]
     else:
-        wrong = [] if labels is None else np.flatnonzero(found.classes != labels[: len(found.classes)])[:1].tolist()
-        chosen = sorted({0, *wrong})
+        chosen = worth_drawing(found.classes, labels)
     text = _text(mapping, verilog)
     return traces.record(mapping, text, frames, found, chosen, stalls=stalls, trusted=trusted)
 
