@@ -215,12 +215,12 @@ def verify(
         "latency_cycles": result.latency,
         "interval_cycles": result.interval,
         "waves": waves,
-        "data": data_text(chosen, number_of(frames), found.stream),
+        "data": data_text(chosen, number_of(frames), mapping.network.stream),
         "command": whole_command(),
         "version": __version__,
     }
     if report is not None:
-        told |= {"activity": work_of(mapping, frames), **energy_of(found, frames)}
+        told |= {"activity": work_of(mapping, frames), **energy_of(mapping.network, frames)}
     figures(**told)
     if output is not None:
         write_text(output, as_json(told))
