@@ -57,7 +57,7 @@ def test_a_silent_network(silent: QuantizedNetwork, packed, tmp_path: Path) -> N
 
 def test_quantize_says_so(packed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = Path(__file__).parents[1]
-    monkeypatch.setattr(quantise, "judged", lambda *_: (0.1, [SILENT]))
+    monkeypatch.setattr(quantise, "judged", lambda *_: quantise.Judged(0.1, np.zeros(1, int), [SILENT]))
     words = ("--method", "weights", "--data", root / "data/mnist", "-o", tmp_path / "network.npz")
     found = gradrtl("quantize", root / "checkpoints/mnist-mlp-1-s0.npz", *words).output
     assert "test accuracy 10.00 %, digest" in found
