@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +116,7 @@ def test_a_frame_on_demand_is_whole():
     assert found.seen is None
     moment, window = waves.frame_of(found, 7)
     assert (moment.share, moment.number, found.shares) == (5, 1, (0, 5))
+    assert [waves.frame_of(found, frame)[0].number for frame in (0, 4, 5)] == [0, 0, 1]
     wave = waves.record(MAPPING, TEXT, FRAMES, found, moment, window)
     first, last = (values(wave.vcd, waves.time_of(cycle)) for cycle in (window.first, window.last))
     assert first["s_axis_tvalid"] == first["s_axis_tready"] == 1
@@ -143,6 +146,10 @@ def test_fst_holds_what_vcd_holds(tmp_path):
     read = fst_changes(made[0])
     assert {(name.split(" ")[0], time, int(value, 2)) for name, time, value in read} == expected
     assert len(expected) > 500
+    short = re.sub(r"^b0+(?=[01]+ )", "b", wave.vcd, flags=re.MULTILINE)  # as other programs write zeros in front
+    assert len(short) < len(wave.vcd)
+    made = waves.write(tmp_path / "short.fst", replace(wave, vcd=short), MAPPING, "frame 1")
+    assert fst_changes(made[0]) == read
     assert bits
     assert waves.write(tmp_path / "frame.vcd", wave, MAPPING, "frame 1")[0].read_text() == wave.vcd
 
