@@ -3,8 +3,8 @@
 Runs one training after another; with `--jobs` several side by side, with `--scheduler` on the workers of a Dask
 scheduler. It skips complete runs, so it may be interrupted at any time. Each run has a folder under `build/campaign/`
 with its `checkpoint.npz`; `table.md` there compares the recipes. Test images are evaluated once, after a run has ended;
-settings were chosen on the validation images. CIFAR-10 is read from `build/cifar10`; without it, runs that need it are
-skipped unless they are named.
+settings were chosen on the validation images. CIFAR-10 is read from `build/cifar10`, spoken digits from `build/spoken`;
+without them, runs that need them are skipped unless they are named.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ..cluster import Cluster, run
 from ..errors import UserError, require
 from ..files import write_bytes
 from ..shapes import Pool
-from . import data
+from . import sets, spoken
 from .checkpoint import Checkpoint
 from .config import TrainConfig
 from .description import ConvSpec, DenseSpec
@@ -208,7 +208,7 @@ COMPARED: dict[str, dict[str, TrainConfig]] = {
 def runs() -> dict[str, TrainConfig]:
     """All runs by name, in the order in which they are made."""
     committed = {f"{name}-s{seed}": replace(config, seed=seed) for seed in SEEDS for name, config in COMMITTED.items()}
-    once = {f"{name}-s0": config for name, config in (CONVOLUTIONAL | RECURRENT | CURVE).items()}
+    once = {f"{name}-s0": config for name, config in (CONVOLUTIONAL | RECURRENT | spoken.TRAININGS | CURVE).items()}
     deep = {f"{name}-s{seed}": replace(config, seed=seed) for name, config in DEEP.items() for seed in SEEDS}
     once["mnist-conv-20-s1"] = replace(CONVOLUTIONAL["mnist-conv-20"], seed=1)  # the better on held-out images is kept
     compared = {
@@ -218,6 +218,13 @@ def runs() -> dict[str, TrainConfig]:
         for which, config in settings.items()
     }
     return committed | once | deep | compared
+
+
+def data_of(name: str) -> Path:
+    """The data set of a run."""
+    if name.startswith("spoken"):
+        return spoken.data_of(name.rpartition("-s")[0])
+    return CIFAR10 if name.startswith("cifar10") else MNIST
 
 
 @dataclass(frozen=True)
@@ -238,7 +245,7 @@ def work(trainings: Sequence[Training]) -> list[tuple[dict[str, Any], bytes]]:
 def _trained(of: Training) -> tuple[dict[str, Any], bytes]:
     torch.set_num_threads(1)
     device = join("auto").device
-    training, test = data.load(of.images)
+    training, test = sets.load(of.images)
     require(training.digest == of.data, f"digest of {of.images}", training.digest[:16], of.data[:16])
     bar = None if threading.current_thread() is threading.main_thread() else False  # a worker of Dask has no terminal
     made = train(
@@ -274,15 +281,15 @@ def main(words: list[str]) -> None:
     everything = runs()
     for name in given.names:
         require(name in everything, "run", name, ", ".join(everything))
-    digest = cache(lambda images: data.load(images)[0].digest)
+    digest = cache(lambda images: sets.load(images)[0].digest)
     todo = {}
     for name in given.names or everything:
         if (OUT / name / "checkpoint.npz").exists():
             continue
         config = everything[name]
-        images = CIFAR10 if str(config.network).startswith("cifar10") else MNIST
+        images = data_of(name)
         if not given.names and not images.exists():
-            print(f"{name}: left out, there is no folder {images}", flush=True)
+            print(f"{name}: left out, there is no {images}", flush=True)
             continue
         todo[name] = Training(name, config, images, digest(images))
     for name, (figures, _) in run(work, todo, cluster, keep=_keep, say=print):
