@@ -220,11 +220,11 @@ def runs() -> dict[str, TrainConfig]:
     return committed | once | deep | compared
 
 
-def data_of(name: str) -> Path:
+def data_of(name: str, config: TrainConfig) -> Path:
     """The data set of a run."""
     if name.startswith("spoken"):
         return spoken.data_of(name.rpartition("-s")[0])
-    return CIFAR10 if name.startswith("cifar10") else MNIST
+    return CIFAR10 if str(config.network).startswith("cifar10") else MNIST
 
 
 @dataclass(frozen=True)
@@ -287,7 +287,7 @@ def main(words: list[str]) -> None:
         if (OUT / name / "checkpoint.npz").exists():
             continue
         config = everything[name]
-        images = data_of(name)
+        images = data_of(name, config)
         if not given.names and not images.exists():
             print(f"{name}: left out, there is no {images}", flush=True)
             continue

@@ -90,7 +90,7 @@ def test_images_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(campaign, "CIFAR10", tmp_path / "cifar10")
     monkeypatch.setattr(campaign, "runs", lambda: {"one": config})
     campaign.main([])
-    assert capsys.readouterr().out == f"one: left out, there is no folder {tmp_path / 'cifar10'}\n"
+    assert capsys.readouterr().out == f"one: left out, there is no {tmp_path / 'cifar10'}\n"
     with pytest.raises(UserError, match="data folder"):
         campaign.main(["one"])
 

@@ -28,7 +28,7 @@ def test_trainings_differ_in_their_data() -> None:
         assert replace(spoken.TRAININGS[name], epochs=whole.epochs, held_out=whole.held_out) == whole
         assert spoken.data_of(name) == spoken.FOLDER / f"{speaker}.npz"
         assert campaign.runs()[f"{name}-s0"] == spoken.TRAININGS[name]
-        assert campaign.data_of(f"{name}-s0") == spoken.data_of(name)
-    assert campaign.data_of("spoken-10-s0") == spoken.FOLDER / "all.npz"
-    assert campaign.data_of("mnist-mlp-5-s0") == campaign.MNIST
-    assert campaign.data_of("cifar10-small-20-s0") == campaign.CIFAR10
+        assert campaign.data_of(f"{name}-s0", whole) == spoken.data_of(name)
+    assert campaign.data_of("spoken-10-s0", whole) == spoken.FOLDER / "all.npz"
+    for name, folder in (("mnist-mlp-5-s0", campaign.MNIST), ("cifar10-small-20-s0", campaign.CIFAR10)):
+        assert campaign.data_of(name, campaign.runs()[name]) == folder
