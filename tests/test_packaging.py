@@ -33,7 +33,7 @@ PERMISSIVE = {
     "Zlib",
     "CC0-1.0",
 }
-TOOLS = {"certifi": "MPL-2.0", "hypothesis": "MPL-2.0", "pathspec": "MPL-2.0"}
+TOOLS = {"certifi": "MPL-2.0", "hypothesis": "MPL-2.0", "pathspec": "MPL-2.0", "tqdm": "MPL-2.0"}
 
 
 def plain(name: str) -> str:
