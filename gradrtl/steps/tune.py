@@ -180,6 +180,8 @@ def _trial(search: Search) -> dict[str, Any] | None:
     study.sampler = optuna.samplers.TPESampler(seed=search.seed * 100_003 + rank)
     folder = Path(trial.user_attrs.get(FOLDER, search.out / f"trial-{trial.number}"))
     with _alive(folder):
+        if FOLDER not in trial.user_attrs:
+            (folder / "resume.pt").unlink(missing_ok=True)  # of a study that is no longer there
         trial.set_user_attr(HOST, socket.gethostname())
         trial.set_user_attr(FOLDER, str(folder))
         found: dict[str, Any] = {"trial": trial.number}
@@ -240,7 +242,7 @@ def _give_up_the_dead(study: Study) -> None:
                 continue
             try:
                 study.tell(one.number, state=TrialState.FAIL)
-            except ValueError:  # another process has
+            except (ValueError, RuntimeError):  # it has ended meanwhile
                 continue
             study.enqueue_trial(one.params, user_attrs={FOLDER: folder})
 
