@@ -10,11 +10,13 @@ import pytest
 
 from gradrtl.model.checkpoint import Checkpoint
 from gradrtl.model.data import Dataset, load
+from gradrtl.quantize.frontend import FrontEnd
 from gradrtl.quantize.graph_ptq import quantize_graph
 from gradrtl.quantize.graph_rounding import GraphFormats, fold_graph
 from gradrtl.quantize.network import QuantizedNetwork
 from gradrtl.sim import engine
 from gradrtl.steps.frames import frames_for
+from gradrtl.steps.quantise import formats_for
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs/quantisation.md").read_text()
@@ -22,6 +24,9 @@ ROWS = re.search(r"\| `networks/(mnist-rows-20pct)\.npz` \| ([^\n]*) \|", TEXT)
 RESIDUAL = re.search(r"\| `networks/(mnist-residual-20pct)\.npz` \| ([^\n]*) \|", TEXT)
 NARROW = re.search(r"\| `networks/(mnist-residual20-40pct)\.npz` \| ([^\n]*) \|", TEXT)
 STATED = dict(re.findall(r"\| `networks/(mnist-\dpct)\.npz` \| ([^\n]*) \|", TEXT))
+
+
+SPOKEN = re.search(r"\| `networks/(spoken-10pct)\.npz` \| ([^\n]*) \|", (ROOT / "docs/sound.md").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +85,18 @@ def test_the_narrow_residual_network_is_as_stated(test_set: Dataset) -> None:
     assert {edge.connection.weight_bits for edge in network.edges} == {5}
     trained = fold_graph(Checkpoint.load(ROOT / "checkpoints/mnist-residual20-40-s0.npz"))
     assert network.notes["checkpoint"] == trained.notes["checkpoint"]
+
+
+def test_the_network_that_hears_digits_is_as_stated() -> None:
+    """Its recordings are not part of the project: its accuracy is stated from `gradrtl quantize`."""
+    network = QuantizedNetwork.load(ROOT / "networks/spoken-10pct.npz")
+    assert SPOKEN is not None
+    connectivity, synapses, *_, digest = (cell.strip() for cell in SPOKEN[2].split("|"))
+    assert connectivity == f"{100 * network.connected / network.possible:.2f} %"
+    assert (synapses, digest) == (f"{network.connected:,}", network.digest[:16])
+    assert {edge.connection.weight_bits for edge in network.edges} == {8}
+    assert network.connected <= 0.1 * network.possible
+    checkpoint = Checkpoint.load(ROOT / "checkpoints/spoken-10-s0.npz")
+    again = quantize_graph(fold_graph(checkpoint), formats_for(checkpoint, weight_bits=8, per_channel=False))
+    assert again.digest == network.digest
+    assert FrontEnd.from_json(checkpoint.made_from["recordings"]["front end"]) == FrontEnd.mel()
