@@ -10,11 +10,14 @@ import pytest
 
 from gradrtl.model.checkpoint import Checkpoint
 from gradrtl.model.data import Dataset, load
+from gradrtl.model.events.moving import Camera
+from gradrtl.model.events.sets import counted
 from gradrtl.quantize.frontend import FrontEnd
 from gradrtl.quantize.graph_ptq import quantize_graph
 from gradrtl.quantize.graph_rounding import GraphFormats, fold_graph
 from gradrtl.quantize.network import QuantizedNetwork
 from gradrtl.sim import engine
+from gradrtl.steps.events import Counting
 from gradrtl.steps.frames import frames_for
 from gradrtl.steps.quantise import formats_for
 
@@ -100,3 +103,29 @@ def test_the_network_that_hears_digits_is_as_stated() -> None:
     again = quantize_graph(fold_graph(checkpoint), formats_for(checkpoint, weight_bits=8, per_channel=False))
     assert again.digest == network.digest
     assert FrontEnd.from_json(checkpoint.made_from["recordings"]["front end"]) == FrontEnd.mel()
+
+
+def test_the_network_of_moving_digits_is_as_stated(test_set: Dataset) -> None:
+    """Its accuracy on all test digits is stated from `gradrtl simulate`; here are some, as the camera sees them."""
+    network = QuantizedNetwork.load(ROOT / "networks/moving-digits/network.npz")
+    row = re.search(
+        r"\| `networks/moving-digits/network\.npz` \| ([^\n]*) \|", (ROOT / "docs/recordings.md").read_text()
+    )
+    assert row is not None
+    connectivity, synapses, bits, _, digest = (cell.strip() for cell in row[1].split("|"))
+    assert connectivity == f"{100 * network.connectivity:.2f} %"
+    assert synapses == f"{network.connected:,}"
+    assert {edge.connection.weight_bits for edge in network.edges} == {int(bits)}
+    assert digest == network.digest[:16]
+    assert network.connectivity <= 0.1
+    trained = Checkpoint.load(ROOT / "networks/moving-digits/floats.npz")
+    formats = GraphFormats(**network.notes["formats"])
+    assert quantize_graph(fold_graph(trained), formats).digest == network.digest
+    reading = Counting().for_network(network)
+    assert reading is not None
+    camera, images = Camera(), test_set[:200]
+    every = enumerate(zip(images.images[:, 0], images.labels, strict=True))
+    recorded = ((camera.record(image, 2 * number + 1), int(label), None) for number, (image, label) in every)
+    seen = counted(recorded, reading)
+    found = engine.run(network, frames_for(network, seen), threads=1).classes
+    assert (found == seen.labels).mean() >= 0.975
