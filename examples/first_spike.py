@@ -24,8 +24,8 @@ from gradrtl.sim.measure import measure
 from gradrtl.steps.place import with_rates
 
 MNIST = Path("data/mnist")
-THRESHOLDS = 40  # that are tried
-RAMP = 16  # membranes rise by a threshold in as many steps
+THRESHOLDS = 60  # that are tried
+SLOPES = (4, 5, 6, 7, 8, 12)  # ramps that are tried: membranes rise by the threshold in as many steps
 
 
 @click.group(help=__doc__)
@@ -52,23 +52,28 @@ def choose(network: str, output: Path, loss: float) -> None:
     trace = engine.run(plain, frames, trace=True).trace
     assert trace is not None
     membranes = trace.membranes[plain.graph.index[plain.readouts[0].source]].astype(np.int64)
-    highest = int(np.quantile(membranes.max(axis=2), 0.99))
+    highest = 2 * int(np.quantile(membranes.max(axis=2), 0.99))  # ramps lift them
     tried = np.unique(np.linspace(1, highest, THRESHOLDS).astype(int))
     unit = 1 << plain.population(plain.readouts[0].source).neuron.fraction
-    found = []
+    found: dict[int, tuple[Trade, int]] = {}
     for threshold in tried.tolist():
-        ramp = threshold // unit // RAMP
-        lifted = membranes + unit * ramp * np.arange(1, plain.steps + 1)[:, None]
-        found += trades(lifted, held_out.labels, [threshold])
-    click.echo(f"{'threshold':>10} {'held out':>9} {'steps':>6} {'silent':>7}")
-    for trade in found:
-        click.echo(f"{trade.threshold:10} {100 * trade.accuracy:7.2f} % {trade.step:6.2f} {100 * trade.silent:5.1f} %")
-    chosen = best(found, loss)
-    made = first_spike(plain, chosen.threshold, chosen.threshold // unit // RAMP)
+        for slope in SLOPES:
+            ramp = threshold // unit // slope
+            lifted = membranes + unit * ramp * np.arange(1, plain.steps + 1)[:, None]
+            (trade,) = trades(lifted, held_out.labels, [threshold])
+            if threshold not in found or trade.accuracy > found[threshold][0].accuracy:
+                found[threshold] = trade, ramp
+    click.echo(f"{'threshold':>10} {'ramp':>5} {'held out':>9} {'steps':>6} {'silent':>7}")
+    for trade, ramp in found.values():
+        figures = f"{100 * trade.accuracy:7.2f} % {trade.step:6.2f} {100 * trade.silent:5.1f} %"
+        click.echo(f"{trade.threshold:10} {ramp:5} {figures}")
+    chosen = best([trade for trade, _ in found.values()], loss)
+    ramp = found[chosen.threshold][1]
+    made = first_spike(plain, chosen.threshold, ramp)
     outcome = engine.run(made, frames)
     require((outcome.classes == held_out.labels).mean() == chosen.accuracy, "accuracy", chosen.accuracy, "that of it")
     with_rates(made, frames).save(output)
-    click.echo(f"threshold {chosen.threshold}: {output}")
+    click.echo(f"threshold {chosen.threshold}, ramp {ramp}: {output}")
 
 
 @main.command()
@@ -96,7 +101,7 @@ def compare(networks: tuple[str, ...], pe: str, images: int) -> None:
             whole, until = whole + synaptic.sum(axis=1).mean(), until + (synaptic * in_time).sum(axis=1).mean()
         accuracy = 100 * (outcome.classes == test.labels).mean()
         click.echo(
-            f"{accuracy:6.2f} % {network.synapses:9,} {steps.mean():14.2f} {whole:10,.0f} {until:12,.0f} "
+            f"{accuracy:6.2f} % {network.connected:9,} {steps.mean():14.2f} {whole:10,.0f} {until:12,.0f} "
             f"{measured.apart.latency.mean():8,.0f}  {path}"
         )
 

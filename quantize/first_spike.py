@@ -54,8 +54,8 @@ def trades(membranes: np.ndarray, labels: np.ndarray, thresholds: Sequence[int])
     """
     found, every = [], np.arange(len(membranes))
     for threshold in thresholds:
-        fired = membranes >= threshold
-        some = fired.any(axis=2)
+        fired = np.asarray(membranes >= threshold)
+        some = np.asarray(fired.any(axis=2))
         step = np.where(some.any(axis=1), some.argmax(axis=1), membranes.shape[1] - 1)
         right = fired[every, step].argmax(axis=1) == labels
         silent = ~some.any(axis=1)

@@ -1030,8 +1030,8 @@ GRAPH = (
     Mutant(
         "a threshold of its own",
         "quantize/first_spike.py",
-        "fired = membranes >= threshold",
-        "fired = membranes > threshold",
+        "membranes >= threshold",
+        "membranes > threshold",
         "a threshold is judged by other spikes than those of its network",
     ),
     Mutant(

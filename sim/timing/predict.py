@@ -293,7 +293,7 @@ def _scan(state, work, layer, full, step):
     if to_core:
         pe.reopen(core, lanes, fire.last_release(state.fires[layer + 1], times))
     row, at = work.row[layer + 1], work.event[layer + 1]
-    issued, finished, spiked = times[unit.issued], times[line.finished], 0
+    issued, finished, spiked = times[unit.issued], times[line.finished], np.int64(0)
     for r in range(unit.rows):
         events, ends = np.int64(counts[row + r]), r == unit.rows - 1
         issued = fire.issue(unit, times, issued, full)
