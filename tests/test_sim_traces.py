@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,29 @@ def test_a_difference_is_in_the_trace_of_the_verilog_alone(fault: str, part: str
     place = where.step, where.neuron
     assert getattr(one.expected, part)[where.layer][place] == where.expected
     assert getattr(one.got, part)[where.layer][place] == where.got
+
+
+def test_the_stalls_are_those_of_the_driver_that_found_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = faulty(FRAMES, "membrane", 3)
+    found = compared(frames, 3)
+    assert found.shares == (0, 2, 4)
+    seeds: list[int] = []
+    run = traces._recorded
+    monkeypatch.setattr(traces, "_recorded", lambda *given: (seeds.append(given[2].seed), run(*given))[1])
+    recorded(frames, found, 3)
+    assert seeds == [6], "the second driver"
+
+
+def test_neurons_that_are_not_built_do_not_differ() -> None:
+    (one,) = recorded(FRAMES, compared(FRAMES), 1)
+    assert one.got is not None
+    spikes = tuple(np.array(part) for part in one.got.spikes)
+    spikes[0][1, 2] ^= 1
+    built = tuple(np.array(part) for part in one.built)
+    changed = replace(one, got=replace(one.got, spikes=spikes), built=built)
+    assert changed.differing == (1, 0)
+    built[0][2] = False
+    assert changed.differing == (0, 0)
 
 
 def test_frames_that_did_not_come_have_no_trace() -> None:
