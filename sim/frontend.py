@@ -102,10 +102,8 @@ def _counts(samples, step, fraction, stages, guard, filters, coding, found):
             place = 0
             while loudness >> (place + 1):
                 place += 1
-            value = np.int64(least)
-            if loudness:
-                below = ((loudness << mantissa) >> place) - (1 << mantissa)
-                value = max(value, (place << mantissa) + below)
+            below = ((loudness << mantissa) >> place) - (1 << mantissa)  # negative in silence
+            value = max(np.int64(least), (place << mantissa) + below)
             up = min(largest, max(0, value - heard) >> change)
             down = min(largest, max(0, heard - value) >> change)
             heard += (up - down) << change

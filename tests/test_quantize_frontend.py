@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from gradrtl.bits import signed_bits
 from gradrtl.errors import UserError
 from gradrtl.quantize.frontend import SAMPLE_BITS, FrontEnd
 
@@ -49,6 +50,15 @@ def test_the_loudest_recording_fits_and_fills_the_states(stages):
     assert peaks[0] > 0.995 * settings.largest_states[0]
     assert max(settings.largest_states) < 1 << settings.state_bits - 1
     assert max(*settings.largest_states, largest << settings.guard) >= 1 << settings.state_bits - 2
+
+
+def test_width_of_sums_by_hand():
+    settings = FrontEnd(8000, 128, BANK, stages=1)
+    g, a1, a2 = BANK[0]
+    most = 2 * g * (1 << 17) + (a1 - a2) * settings.largest_states[0]
+    assert settings.sum_bits == signed_bits(-most, most + ONE // 2)
+    narrow = g * (1 << 17) + a1 * settings.largest_states[0]
+    assert signed_bits(-narrow, narrow) < settings.sum_bits
 
 
 def response(settings, entry, samples) -> list[np.ndarray]:

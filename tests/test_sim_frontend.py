@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from gradrtl.quantize.frontend import FrontEnd
 from gradrtl.sim.frontend import counts, logarithm, reference, steps_of
 
 # y[t] = (u[t] - u[t-2]) / 2 + y[t-1] / 2 - y[t-2] / 4, rounded to nearest
-PLAIN = FrontEnd(8000, 4, ((8, 8, -4),) * 4, fraction=4, stages=1, guard=0, mantissa=2, least=4, change=1, bits=2)
+PLAIN = FrontEnd(8000, 4, ((8, 8, -4),) * 4, fraction=4, stages=1, guard=0, mantissa=2, least=0, change=1, bits=5)
 
 
 def random_settings(generator: np.random.Generator) -> FrontEnd:
@@ -45,12 +46,14 @@ def random_samples(generator: np.random.Generator, count: int) -> np.ndarray:
 
 def test_a_step_by_hand():
     # y: 16/2 = 8; 8/2 = 4; (0 - 16)/2 + 4/2 - 8/4 = -8; -8/2 - 4/4 = -5: loudness 25 = 1.1001b * 2**4: 4 and 2/4,
-    # 18 - 4 = 14 units above `least`, 7 changes of which 3 fit
+    # 18 units above `least`, 9 changes
     found = reference(PLAIN, [16, 0, 0, 0])
-    assert found == [[[3] * 4, [0] * 4]]
+    assert found == [[[9] * 4, [0] * 4]]
     # y: -5/2 + 8/4 = -0.5 -> 0 (ties go up); 5/4 = 1.25 -> 1; 0.5 -> 1; 0.5 - 0.25 = 0.25 -> 0: loudness 2 is 4/4;
-    # 10 have been heard: 6 less, 3 changes
-    assert reference(PLAIN, [16, *[0] * 7]) == [*found, [[0] * 4, [3] * 4]]
+    # 14 less, 7 changes
+    assert reference(PLAIN, [16, *[0] * 7]) == [*found, [[0] * 4, [7] * 4]]
+    # counts of 2 bits: 3 of 9 changes fit, so 6 units are heard; in the next step it is louder than those by -2
+    assert reference(replace(PLAIN, bits=2), [16, *[0] * 7]) == [[[3] * 4, [0] * 4], [[0] * 4, [1] * 4]]
 
 
 def test_logarithms_are_never_far_from_true_ones():
