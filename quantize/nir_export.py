@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import UserError, require, within
 from ..model.importing.records import GRAPH, METADATA, Record
+from ..shapes import OF_MEMBRANES
 from .network import Conv, Edge, IntNeuron, LeakKind, Population, QuantizedNetwork
 from .neuron import Reset
 from .nir_formats import Kept, KeptConnection, KeptPopulation
@@ -66,8 +67,11 @@ def _lost(network: QuantizedNetwork, kept: Kept) -> list[str]:
         told.append("membranes saturate")
     if any(readout.group > 1 for readout in network.readouts):
         told.append("outputs are summed in groups")
-    if any(readout.kind != "count" for readout in network.readouts):
-        told.append(f"read-outs other than counts: {', '.join(readout.kind for readout in network.readouts)}")
+    kinds = [readout.kind for readout in network.readouts]
+    if not set(OF_MEMBRANES).isdisjoint(kinds):
+        told.append(f"read-outs of membranes: {', '.join(kinds)}")
+    if "first" in kinds:
+        told.append("read-outs of first spikes")
     return told
 
 

@@ -36,6 +36,12 @@ def graph(seed: int, options: Options = SMALL) -> QuantizedNetwork:
     return _graph(_Seeded(seed), options)
 
 
+def with_gradient(network: QuantizedNetwork) -> QuantizedNetwork:
+    """The network with counts in place of first spikes, which have no gradient."""
+    readouts = (replace(one, kind="count") if one.kind == "first" else one for one in network.readouts)
+    return replace(network, readouts=tuple(readouts))
+
+
 @st.composite
 def graphs(draw: Callable, options: Options = SMALL) -> QuantizedNetwork:
     """Hypothesis strategy of random graphs."""

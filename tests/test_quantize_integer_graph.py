@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import random_graphs
 import torch
+from random_graphs import with_gradient
 from random_networks import frames as frames_for
 from test_model_graph_integers import GRAPHS
 from test_quantize_graph_rounding import EXACT, checkpoint, network_of
@@ -57,7 +58,7 @@ def assert_equal(module: IntegerGraph, frames: object) -> None:
 
 @pytest.mark.parametrize("seed", range(40))
 def test_forward_is_the_integer_arithmetic(seed: int) -> None:
-    network = random_graphs.graph(seed)
+    network = with_gradient(random_graphs.graph(seed))
     module = module_of(network)
     assert module.export().digest == network.digest
     assert_equal(module, frames_for(network, 5, seed))
@@ -75,7 +76,7 @@ def learn(module: IntegerGraph, x: torch.Tensor, times: int = 3) -> None:
 
 @pytest.mark.parametrize("seed", [*range(0, 12), 25])
 def test_it_stays_so_while_it_learns(seed: int) -> None:
-    network = random_graphs.graph(seed, SMALL)
+    network = with_gradient(random_graphs.graph(seed, SMALL))
     module, frames = module_of(network), frames_for(network, 5, seed)
     learn(module, packed(network, frames))
     found = module.export()
@@ -118,7 +119,7 @@ def test_gradients_are_those_of_the_floats_where_nothing_is_rounded(name: str) -
 @pytest.mark.parametrize("seed", [1, 4, 9])
 def test_long_frames_are_computed_in_segments(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the same outputs and gradients."""
-    network = random_graphs.graph(seed, replace(SMALL, most_steps=30))
+    network = with_gradient(random_graphs.graph(seed, replace(SMALL, most_steps=30)))
     x, found = packed(network, frames_for(network, 3, seed)), []
     for short in (1000, 2):
         monkeypatch.setattr(integer_graph, "SHORT", short)
@@ -190,7 +191,7 @@ def test_units_of_channels() -> None:
 
 
 def test_what_does_not_fit_names_the_population() -> None:
-    network = random_graphs.graph(1, SMALL)
+    network = with_gradient(random_graphs.graph(1, SMALL))
     worths = [[1.0] * len(population.inputs) for population in network.populations]
     reals = of_integers(network, [1.0] * len(worths), worths)
     last = network.populations[-1].name
@@ -247,3 +248,10 @@ def test_sums_that_outgrow_single_precision_are_noticed() -> None:
     with pytest.raises(UserError, match="largest sum is"):
         module.check()
     assert one_neuron(3, 1 << 23).dtype == torch.float64
+
+
+def test_first_spikes_have_no_gradient() -> None:
+    network = random_graphs.graph(1)
+    assert network.readouts[0].kind == "first"
+    with pytest.raises(UserError, match="readout is first, expected count, membrane, largest, sum"):
+        module_of(network)

@@ -202,6 +202,7 @@ def test_what_nir_has_no_words_for_is_refused(network, message):
         ({"neuron": neuron(membrane_bits=12)}, "membranes saturate"),
         ({"group": 3}, "outputs are summed in groups"),
         ({"neuron": neuron(spiking=False), "kind": "largest"}, "read-outs of membranes: largest"),
+        ({"kind": "first"}, "read-outs of first spikes"),
     ],
 )
 def test_what_is_lost_is_said(changes, line):
