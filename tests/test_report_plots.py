@@ -106,6 +106,12 @@ def test_of_many_steps_those_around_the_difference_are_drawn() -> None:
     assert plots.steps_of(1000, Difference(0, "spike", 0, 1, 999, 0, 0)) == range(800, 1000)
 
 
+def test_numbers_of_a_logarithmic_axis_are_written_out() -> None:
+    chart = plots.line("a", "b", "x", "y", [1, 2, 3], [0.017, 0.003, 0.0042], log=True)
+    texts = {node.text for node in ElementTree.fromstring(chart.svg).iter("text")}
+    assert {"0.01", "0.005"} <= texts
+
+
 def test_few_charts_of_simple_numbers() -> None:
     for chart in (
         plots.line("a", "b", "x", "y", [1, 2], [0.1, 10.0], log=True),
@@ -115,4 +121,5 @@ def test_few_charts_of_simple_numbers() -> None:
     ):
         texts = [node.text for node in ElementTree.fromstring(chart.svg).iter("text")]
         assert {"x", "y"} <= set(texts)
+        assert not [text for text in texts if "$" in (text or "")], "numbers, no formulas"
         assert re.search(r"var\(--first\)", chart.svg)

@@ -14,7 +14,9 @@ from html import escape
 from typing import Any
 
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from .page import Chart
 
@@ -79,6 +81,15 @@ def chart(
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(buffer, format="svg", metadata=nothing)
     return Chart(title, description, adapted(buffer.getvalue(), title, description, names))
+
+
+def logarithmic(axes: Axes, name: str) -> None:
+    """A logarithmic axis, `x` or `y`, whose numbers are written out: Matplotlib's are formulas."""
+    axis = axes.xaxis if name == "x" else axes.yaxis
+    axes.set(**{f"{name}scale": "log"})
+    axis.set_minor_locator(LogLocator(subs=(2, 5)))
+    for ticks in (axis.set_major_formatter, axis.set_minor_formatter):
+        ticks(lambda value, _: f"{value:g}")
 
 
 def adapted(svg: str, title: str, description: str, names: dict[str, str] | None = None) -> str:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from . import sections
-from .charts import INK, SERIES, chart
+from .charts import INK, SERIES, chart, logarithmic
 from .page import Chart, Markup, Report, Section, Verdict
 from .runs import Targets, files_of
 from .sections import number, percent
@@ -101,7 +101,7 @@ def _chart(points: Sequence[Figures[str, Any]], labels: Sequence[str], names: Se
                     color=INK, gid=f"label-{index}",
                 )  # fmt: skip
         if max(cycles, default=1) > 8 * min(cycles, default=1):
-            axes.set_xscale("log")
+            logarithmic(axes, "x")
         axes.set_xlabel("cycles per frame")
         axes.set_ylabel("accuracy, %")
         handles = [

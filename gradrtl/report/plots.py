@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from ..quantize.network import QuantizedNetwork
 from ..sim.compare import Difference
 from ..sim.traces import Traced
-from .charts import BAD, FIRST, INK, SECOND, SERIES, chart
+from .charts import BAD, FIRST, INK, SECOND, SERIES, chart, logarithmic
 from .page import Chart
 
 MOST_BANDS = 6  # populations in a raster
@@ -33,7 +33,7 @@ def line(
         axes = figure.subplots()
         axes.plot(xs, ys, color=FIRST, marker="o" if len(xs) < 30 else None, markersize=3)
         if log:
-            axes.set_yscale("log")
+            logarithmic(axes, "y")
         axes.set_xlabel(x)
         axes.set_ylabel(y)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -148,8 +148,8 @@ def activity(rows: Sequence[Figures[str, Any]]) -> Section:
     if not rows:
         return Section("Activity", ())
     head = (
-        "population", "spikes", "events in", "synaptic operations", "PEs", "utilisation of PEs",
-        "cycles with work, busiest PE", "cycles without", "rows updated",
+        "population", "spikes", "events in", "synaptic operations", "PEs", "utilisation",
+        "cycles busy", "cycles stalled", "rows updated",
     )  # fmt: skip
     table = Table(
         "Means per frame, by population",
