@@ -149,7 +149,7 @@ REFUSED = [
     ),
     (lambda: network(conv(pool=Pool("max", 2))), "none: the last layer is read out as it is"),
     (lambda: network(readout=Readout(group=4)), "readout of dense group is 4, expected a divisor of 2, its neurons"),
-    (lambda: Readout("vote"), "readout.kind is vote, expected count or membrane"),
+    (lambda: Readout("vote"), "readout.kind is vote, expected count or first or membrane"),
     (lambda: Readout(group=0), "readout.group is 0"),
     (lambda: network(readout=Readout("membrane")), "population dense spiking is True, expected False for membrane"),
     (
