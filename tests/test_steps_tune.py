@@ -103,6 +103,21 @@ def test_the_command_names_what_differs(here):
     assert TrainConfig(connectivity=None, **known) == replace(asked.config, lr=0.01)
 
 
+def test_a_process_that_is_killed_leaves_no_lock(here):
+    """Also under a relative name, where Optuna's own lock would be waited for without end."""
+    script = (
+        "import sys, time\nfrom gradrtl.steps.tune import storage_of\n"
+        "lock = storage_of('t/study.journal')._backend._lock\nlock.acquire()\n"
+        "print('held', flush=True)\ntime.sleep(float(sys.argv[1]))"
+    )
+    killed = subprocess.Popen([sys.executable, "-c", script, "600"], stdout=subprocess.PIPE, text=True)
+    assert killed.stdout.readline() == "held\n"
+    killed.kill()
+    killed.communicate()
+    after = subprocess.run([sys.executable, "-c", script, "0"], capture_output=True, text=True, timeout=60, check=True)
+    assert after.stdout == "held\n"
+
+
 @pytest.mark.slow
 def test_processes_share_a_study_and_a_killed_trial_is_begun_again(here):
     command = [sys.executable, "-m", "gradrtl", "tune", *SHORT, "--trials", "6", "--out", "t"]

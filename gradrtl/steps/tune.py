@@ -8,12 +8,12 @@ from __future__ import annotations
 import shlex
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ..cluster import Cluster, run
 from ..errors import UserError, require
@@ -110,6 +110,20 @@ class Search:
         return sha256(f"{self.config.to_json()} {ranges} {made_from(self.folder)}".encode()).hexdigest()
 
 
+class _StudyLock:
+    """What Optuna takes for a lock. It ends with its process, while Optuna's own stay behind when one is killed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._held = ExitStack()
+
+    def acquire(self) -> bool:
+        return self._held.enter_context(locked(self._path))
+
+    def release(self) -> None:
+        self._held.close()
+
+
 def storage_of(name: str) -> BaseStorage:
     """The storage at a URL (`sqlite:///study.db`, `postgresql://...`), or in a file, Optuna's journal."""
     import optuna
@@ -123,7 +137,7 @@ def storage_of(name: str) -> BaseStorage:
             raise UserError.of("storage", name, f"a database that can be reached ({error})") from None
     try:
         Path(name).parent.mkdir(parents=True, exist_ok=True)
-        return JournalStorage(JournalFileBackend(name))
+        return JournalStorage(JournalFileBackend(name, cast(Any, _StudyLock(Path(f"{name}.lock")))))
     except OSError as error:
         raise UserError(f"storage {name} cannot be written: {error.strerror}") from error
 
