@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/networks.md"
 BEGIN, END = "<!-- commands: begin -->", "<!-- commands: end -->"
 ELSEWHERE = {"cifar10-50k": "conversion.md#cifar-10"}  # made by several commands
-DATA = {"cifar10-small-20-s0": "build/cifar10"}  # of what is not MNIST
+DATA = {"cifar10-small-20-s0": "build/cifar10", "spoken-10-s0": "build/spoken/all.npz"}  # of what is not MNIST
 
 
 def description_file(name: str) -> Path:
