@@ -16,11 +16,11 @@ import numpy as np
 from gradrtl.errors import require
 from gradrtl.model.data import load, split
 from gradrtl.quantize.first_spike import Trade, first_spike, trades
-from gradrtl.quantize.images import frames_of_images
 from gradrtl.quantize.network import QuantizedNetwork
 from gradrtl.rtl.mapping import map_network
 from gradrtl.sim import engine, operations
 from gradrtl.sim.measure import measure
+from gradrtl.steps.frames import frames_for
 from gradrtl.steps.place import with_rates
 
 MNIST = Path("data/mnist")
@@ -48,7 +48,7 @@ def choose(network: str, output: Path, loss: float) -> None:
     plain = QuantizedNetwork.load(network)
     training = load(MNIST)[0]
     held_out = split(training)[1]
-    frames = frames_of_images(plain.inputs[0], plain.steps, held_out.images)
+    frames = frames_for(plain, held_out)
     trace = engine.run(plain, frames, trace=True).trace
     assert trace is not None
     membranes = trace.membranes[plain.graph.index[plain.readouts[0].source]].astype(np.int64)
@@ -88,7 +88,7 @@ def compare(networks: tuple[str, ...], pe: str, images: int) -> None:
     )
     for path in networks:
         network = QuantizedNetwork.load(path)
-        frames = frames_of_images(network.inputs[0], network.steps, test.images)
+        frames = frames_for(network, test)
         measured = measure(map_network(network, tuple(int(pes) for pes in pe.split(","))), frames)
         outcome = measured.outcome
         steps = np.full(len(test), network.steps)

@@ -24,6 +24,7 @@ from ..model.checkpoint import NORM, Checkpoint, TrainedPopulation
 from ..model.description import ConvSpec
 from ..model.graph import Graph, InputSpec, NeuronSpec
 from .fold import LARGEST_WEIGHTS, fold_batch_norm
+from .images import LATENCY
 from .network import LIMIT, WEIGHT_BITS, Conv, Dense, Input, IntNeuron, LeakKind, QuantizedNetwork, Readout
 from .neuron import LARGEST_MEMBRANE_BITS, LARGEST_SHIFT, Adaptation, Reset, Rounding, SynapticCurrent
 from .population import Connection, Population
@@ -189,6 +190,9 @@ def at_units(folded: FoldedGraph, formats: GraphFormats, units: tuple[Unit, ...]
             for population, unit in zip(folded.populations, units, strict=True)
         },
     }
+    coded = [part.name for part in graph.inputs if part.latency]
+    if coded:
+        notes[LATENCY] = coded
     return QuantizedNetwork(
         tuple(_input(graph.step_shape(part), part, formats) for part in graph.inputs),
         tuple(populations),

@@ -8,23 +8,36 @@ from ..errors import require
 from ..model.recordings import Counts, clipped
 from ..model.sequences import Images, latencies, strips
 from .interface import PIXEL_BITS, Input
+from .network import QuantizedNetwork
+
+LATENCY = "latency"  # note of a network: the names of the inputs of spikes that see images in a latency code
 
 
-def frames_of_images(given: Input, steps: int, images: Images) -> Images:
+def codes_latency(network: QuantizedNetwork, given: Input) -> bool:
+    """Whether an input of `network` was trained on images in a latency code."""
+    names = network.notes.get(LATENCY)
+    return isinstance(names, list) and given.name in names
+
+
+def frames_of_images(given: Input, steps: int, images: Images, latency: bool = False) -> Images:
     """Frames of one input from uint8 `images`, `[n, channels, height, width]`, NumPy or torch.
 
     Static inputs see the pixels, `[n, sources]`; graded ones the highest bits of them, a strip of rows at each step,
-    `[n, steps, sources]`; inputs of spikes each pixel once, the brighter the earlier (`model.sequences.latencies`).
+    `[n, steps, sources]`. With `latency` (`codes_latency`), inputs of spikes see each pixel once, the brighter the
+    earlier (`model.sequences.latencies`).
 
     Raises
     ------
     UserError
-        The input takes images of another shape.
+        The input takes spikes that are no latency code, or images of another shape.
     """
+    latency = latency and given.kind == "spikes"
+    known = given.kind != "spikes" or latency
+    require(known, "input.kind", given.kind, "static or graded: a data set of images")
     count, shape, sources = len(images), tuple(images.shape[1:]), prod(given.shape)
     if given.kind != "graded":
         require(prod(shape) == sources, "image pixels", prod(shape), f"{sources}, what the network reads")
-        found = images if given.kind == "static" else latencies(images, steps)
+        found = latencies(images, steps) if latency else images
         return found.reshape(*found.shape[: -len(shape)], sources)
     require(len(given.shape) == 3, "input.shape", given.shape, "(channels, rows, width), a strip of an image")
     channels, height, width = given.shape

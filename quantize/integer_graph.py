@@ -30,7 +30,7 @@ from ..shapes import TRAINED_READOUTS, Pool
 from . import states
 from .graph import Edge
 from .graph_rounding import CLOSE
-from .images import frames_of_images, frames_of_recordings
+from .images import codes_latency, frames_of_images, frames_of_recordings
 from .integer_module import EXACT_FLOAT32, MARGIN, largest_integer, nearest
 from .network import Conv, QuantizedNetwork
 from .neuron import State
@@ -282,7 +282,7 @@ class IntegerGraph(nn.Module):
         for given in self.network.inputs:
             times = 1 if given.kind == "static" else steps
             if frames.dim() == 4:
-                own = frames_of_images(given, steps, frames)
+                own = frames_of_images(given, steps, frames, codes_latency(self.network, given))
             elif frames.dim() == 5:
                 own = frames_of_recordings(given, steps, frames)
             else:

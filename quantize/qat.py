@@ -31,7 +31,7 @@ from ..model.train import augment_for, batches, evaluate, learning_rate, loss_fo
 from .config import QatConfig
 from .fold import FloatNetwork
 from .frames import check_frames
-from .images import frames_of_images, frames_of_recordings
+from .images import codes_latency, frames_of_images, frames_of_recordings
 from .integer_graph import IntegerGraph
 from .integer_module import IntegerNetwork
 from .labelled_frames import LabelledFrames
@@ -125,7 +125,7 @@ def _check_fit(network: QuantizedNetwork, data: Dataset | Recordings | LabelledF
     require(classes <= most, "classes in the training set", classes, f"at most {most}, those of the network")
     if isinstance(data, Dataset):
         for given in network.inputs:
-            frames_of_images(given, network.steps, data.images[:1])
+            frames_of_images(given, network.steps, data.images[:1], codes_latency(network, given))
         return
     if isinstance(data, Recordings):
         for given in network.inputs:

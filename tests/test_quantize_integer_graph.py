@@ -18,6 +18,18 @@ from test_model_graph_integers import GRAPHS
 from test_quantize_graph_rounding import EXACT, checkpoint, network_of
 
 from gradrtl.errors import UserError
+from gradrtl.model.description import DenseSpec
+from gradrtl.model.graph import (
+    LI,
+    ConnectionSpec,
+    Graph,
+    InputSpec,
+    NeuronSpec,
+    PopulationSpec,
+    ReadoutSpec,
+)
+from gradrtl.model.graph_network import GraphNetwork
+from gradrtl.model.sequences import latencies
 from gradrtl.quantize import integer_graph
 from gradrtl.quantize.graph_ptq import weight_units
 from gradrtl.quantize.graph_rounding import GraphFormats, at_units, fold_graph, reals_of
@@ -248,6 +260,39 @@ def test_sums_that_outgrow_single_precision_are_noticed() -> None:
     with pytest.raises(UserError, match="largest sum is"):
         module.check()
     assert one_neuron(3, 1 << 23).dtype == torch.float64
+
+
+def test_a_latency_code_goes_through_training_and_fine_tuning() -> None:
+    """Floats, integers and fine-tuning see the same events of an image, and the integers say that it is a code."""
+    part = InputSpec("pixels", (2, 4, 4), held=False, latency=True)
+    once = NeuronSpec(1.0, 1.0, "none", refractory=5)
+    heard = ConnectionSpec(("pixels",), DenseSpec(12, bias=False))
+    populations = (
+        PopulationSpec("hidden", (heard,), once),
+        PopulationSpec("out", (ConnectionSpec(("hidden",), DenseSpec(3, bias=False)),), LI),
+    )
+    description = Graph("coded", (part,), populations, ReadoutSpec("out", "sum"), 5)
+    assert Graph.from_json(description.to_json()) == description
+    images = torch.from_numpy(np.random.default_rng(3).integers(0, 256, (6, 2, 4, 4)).astype(np.uint8))
+    given = GraphNetwork(description)._given(part, images)
+    assert np.array_equal(given.numpy(), latencies(images.numpy(), 5).swapaxes(0, 1))
+    folded, formats = fold_graph(checkpoint(description)), GraphFormats(4)
+    units = weight_units(folded, formats)
+    network = at_units(folded, formats, units)
+    (events,) = network.inputs
+    assert (events.kind, network.notes["latency"]) == ("spikes", ["pixels"])
+    module = IntegerGraph(network, reals_of(folded, formats, units))
+    learn(module, images)
+    frames = frames_of_images(events, 5, images.numpy(), latency=True)
+    assert_equal(module, frames)
+    assert engine.run(module.export(), frames, trace=True).trace.spikes[0].any()
+    assert module.export().notes["latency"] == ["pixels"]
+
+
+@pytest.mark.parametrize("changes", [{"held": True}, {"held": False, "counts": 2}])
+def test_a_latency_code_is_of_still_images(changes: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="input pixels latency is True, expected False where it is held, or has counts"):
+        InputSpec("pixels", (1, 4, 4), latency=True, **changes)
 
 
 def test_first_spikes_have_no_gradient() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from graphs import population, weights
 from gradrtl import cli
 from gradrtl.errors import UserError
 from gradrtl.model.data import Dataset
+from gradrtl.model.sequences import latencies
 from gradrtl.quantize.network import Connection, Input, QuantizedNetwork
 from gradrtl.steps.frames import Chosen, frames_for, labelled_frames, load_labels
 from gradrtl.steps.place import training_frames, with_rates
@@ -50,6 +52,18 @@ def test_strips_of_rows_are_graded_counts() -> None:
 
 def test_an_image_is_whole() -> None:
     assert np.array_equal(frames_for(network(IMAGE), DATA), PIXELS.reshape(20, 30))
+
+
+def test_spikes_are_a_latency_code_where_the_network_says_so(folder: Path) -> None:
+    plain = network(Input((1, 6, 5), kind="spikes", name="pixels"))
+    with pytest.raises(UserError, match=r"input.kind is spikes, expected static or graded"):
+        frames_for(plain, DATA)
+    coded = replace(plain, notes={"latency": ["pixels"]})
+    found = frames_for(coded, DATA)
+    assert np.array_equal(found, latencies(PIXELS, 3).reshape(20, 3, 30))
+    coded.save(folder / "network.npz")
+    kept = QuantizedNetwork.load(folder / "network.npz")
+    assert np.array_equal(labelled_frames(kept, Chosen(folder, images=7))[0], found[:7])
 
 
 def test_several_inputs_see_the_same_images(folder: Path) -> None:

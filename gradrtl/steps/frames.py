@@ -16,7 +16,7 @@ from ..model.events import sets as event_sets
 from ..model.recordings import AnyData, Recordings
 from ..model.sets import load, needed
 from ..quantize.frames import flattened
-from ..quantize.images import frames_of_images, frames_of_recordings
+from ..quantize.images import codes_latency, frames_of_images, frames_of_recordings
 from ..quantize.network import QuantizedNetwork
 from ..samples import IMAGES
 from ..sim.frames import check
@@ -38,7 +38,10 @@ def frames_for(network: QuantizedNetwork, data: AnyData) -> Any:
         counts = data.fitted(network.steps).counts
         found = tuple(frames_of_recordings(given, network.steps, counts) for given in network.inputs)
     else:
-        found = tuple(frames_of_images(given, network.steps, data.images) for given in network.inputs)
+        found = tuple(
+            frames_of_images(given, network.steps, data.images, codes_latency(network, given))
+            for given in network.inputs
+        )
     return found[0] if len(found) == 1 else found
 
 
