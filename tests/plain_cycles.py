@@ -74,6 +74,7 @@ def times(
     finished = [LONG_AGO] * len(events)
     output, sent, read = Queue(2), LONG_AGO, LONG_AGO  # `read`: a frame's last token, by the read-out
     is_largest = mapping.network.readout.kind == "largest"  # then the token has passed a stage in front of it
+    is_first = mapping.network.readout.kind == "first"  # then the token of the first step with a spike counts
     found: list[list[int]] = [[], [], []]
 
     def next_beat(number: int, n: int) -> int:
@@ -82,7 +83,7 @@ def times(
 
     held = LONG_AGO
     for n in range(len(events[0].counts)):
-        number = 0
+        number, decided, spiked = 0, False, False
         for t in range(steps):
             first = cores[0]
             if not static:
@@ -129,7 +130,10 @@ def times(
                     core.credits.append(left + 2)
                     for address in row:
                         left = max(left + 1, read) if behind is None else behind.take(left + 1, address)
-                    if behind is None and last_row and t == steps - 1:
+                    spiked |= behind is None and row[0] is not None
+                    ends = behind is None and last_row
+                    if ends and not decided and (t == steps - 1 or (is_first and spiked)):
+                        decided = True
                         read = max(left + is_largest, sent + 1)
                         left = left if is_largest else read
                     finished[index + 1] = left

@@ -180,7 +180,7 @@ def started(*words: object) -> subprocess.Popen[str]:
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_interrupted_and_resumed_is_as_uninterrupted(how, tmp_path):
     path, log = tmp_path / "found.jsonl", tmp_path / "log"
-    process = started(2, 12, 0.3, path, log)
+    process = started(2, 12, 2, path, log)  # long enough to be interrupted on a busy machine
     first = int(process.stdout.readline())
     if how == signal.SIGINT:
         os.killpg(process.pid, how)  # as a terminal does, to the workers as well

@@ -100,7 +100,7 @@ def test_energy_above_the_dense_network() -> None:
 def test_labels_that_are_no_classes_are_refused_before_work(packed, monkeypatch: pytest.MonkeyPatch) -> None:
     labels = packed.labels.copy()
     labels[7] = 10
-    monkeypatch.setattr(frames, "images_in", lambda _: replace(packed, labels=labels))
+    monkeypatch.setattr(frames, "images_in", lambda *_: replace(packed, labels=labels))
     found = gradrtl("simulate", "sample", code=2)
     assert found.stdout == ""
     assert "largest label is 10, expected less than 10, the classes of the network" in found.stderr
