@@ -50,7 +50,7 @@ def build(settings: FrontEnd, *, cache: str | Path | None = None, quick: bool = 
     ports = [f"{way} [{width - 1}:0] {name}" for way, named in PORTS.items() for name, width in named.items()]
     pins = [f".{name}({name})" for named in PORTS.values() for name in named]
     harness = f"module harness ({', '.join(ports)});\n  {TOP} dut ({', '.join(pins)});\nendmodule\n"
-    binding = {"frontend.cpp": template("frontend.cpp")}
+    binding = {name: template(name) for name in ("frontend.cpp", "stalls.h")}
     return toolchain.build(generate(settings), harness, binding, {}, cache=cache, quick=quick, trusted=True)
 
 

@@ -165,4 +165,4 @@ def text_of(verilog: str | Path) -> str:
 
 
 def _driver() -> dict[str, str]:
-    return {name: template(name) for name in ("driver.cpp", "ports.h")}
+    return {name: template(name) for name in ("driver.cpp", "ports.h", "stalls.h")}

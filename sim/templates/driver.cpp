@@ -25,6 +25,7 @@
 #include "hooks.h"
 #include "ports.h"
 #include "records.h"
+#include "stalls.h"
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "ports and files are read as little-endian bytes");
 
@@ -151,19 +152,6 @@ void prepare() {
     setitimer(ITIMER_PROF, &timer, nullptr);
     verdict.walls = confinement::confine(setup.memory, setup.seconds, setup.output);
 }
-
-// Random bits that stall a stream with a given density, in 65536ths; xorshift64*.
-struct Stalls {
-    uint64_t state;
-    int64_t density;
-    bool operator()() {
-        if (density == 0) return false;
-        state ^= state >> 12;
-        state ^= state << 25;
-        state ^= state >> 27;
-        return int64_t((state * 0x2545F4914F6CDD1Dull) >> 48) < density;
-    }
-};
 
 // One layer: where its neurons sit, and the wires that show a row of them being updated.
 struct Layer {

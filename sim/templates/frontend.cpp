@@ -8,6 +8,7 @@
 
 #include "Vharness.h"
 #include "hooks.h"
+#include "stalls.h"
 #include "verilated.h"
 
 namespace {
@@ -19,18 +20,6 @@ struct Setup {
 struct Beat {
     int64_t cycle;
     uint32_t data, last;
-};
-
-struct Stalls {  // xorshift64*
-    uint64_t state;
-    int64_t density;
-    bool operator()() {
-        if (density == 0) return false;
-        state ^= state >> 12;
-        state ^= state << 25;
-        state ^= state >> 27;
-        return int64_t((state * 0x2545F4914F6CDD1Dull) >> 48) < density;
-    }
 };
 
 template <class T>
