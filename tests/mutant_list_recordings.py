@@ -260,8 +260,8 @@ RECORDINGS = (
     Mutant(
         "two channels of sound",
         "model/events/wav.py",
-        'require(channels == 1, "channels", channels, "1")',
-        'require(True, "channels", channels, "1")',
+        'require(found.channels == 1, "channels", found.channels, "1")',
+        'require(True, "channels", found.channels, "1")',
         "samples of left and right follow each other",
     ),
     Mutant(

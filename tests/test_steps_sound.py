@@ -121,6 +121,14 @@ def test_damaged_files_are_refused(tmp_path, cut):
         samples_of(path, 8000)
 
 
+def test_truncated_files_are_refused(tmp_path):
+    path = tmp_path / "a_b_0.wav"
+    write(path, np.zeros(20))
+    path.write_bytes(path.read_bytes()[:-6])
+    with pytest.raises(UserError, match=r"a_b_0\.wav: samples is 17, expected 20, as the header says: it is truncated"):
+        samples_of(path, 8000)
+
+
 def test_a_folder_without_sound_is_refused(tmp_path):
     for path in (tmp_path, tmp_path / "none"):
         with pytest.raises(UserError, match=r"sound folder is .*, expected a folder"):

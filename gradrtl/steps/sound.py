@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-import wave
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ..checks import whole, wholes
-from ..errors import UserError, require, within
+from ..errors import require, within
+from ..model.events import wav
 from ..model.recordings import Recordings
 from ..quantize.frontend import SAMPLE_BITS, FrontEnd
 from ..shapes import LARGEST_STEPS
@@ -100,17 +100,12 @@ def recordings_of(
 def samples_of(path: Path, rate: int) -> np.ndarray:
     """The samples of a WAV file, int16 `[n]`; `UserError` unless it has one channel, 16 bits and `rate`."""
     with within(f"sound file {path}"):
-        require(path.stat().st_size <= LARGEST_FILE, "size", path.stat().st_size, f"at most {LARGEST_FILE} bytes")
-        try:
-            with wave.open(str(path), "rb") as file:
-                found = {"channels": file.getnchannels(), "bits": 8 * file.getsampwidth(), "rate": file.getframerate()}
-                data = file.readframes(file.getnframes())
-        except (wave.Error, EOFError, OSError, RuntimeError) as error:
-            raise UserError(f"not a WAV file of plain samples, or damaged ({error})") from None
+        found = wav.content(path, LARGEST_FILE)
         for name, wanted in (("channels", 1), ("bits", SAMPLE_BITS), ("rate", rate)):
-            require(found[name] == wanted, name, found[name], f"{wanted}, which the front end takes")
-        require(len(data) >= 2, "samples", 0, "1 or more")
-        return np.frombuffer(data, "<i2", len(data) // 2).astype(np.int16)
+            value = getattr(found, name)
+            require(value == wanted, name, value, f"{wanted}, which the front end takes")
+        require(found.samples > 0, "samples", 0, "1 or more")
+        return found.mono
 
 
 def at_speed(samples: np.ndarray, percent: int) -> np.ndarray:

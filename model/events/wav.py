@@ -34,25 +34,46 @@ class Sounds:
         return len(self.samples)
 
 
+@dataclass(frozen=True)
+class Content:
+    """What a WAV file holds: `data`, all of the `samples` in each of `channels` that its header tells of."""
+
+    channels: int
+    bits: int
+    rate: int
+    samples: int
+    data: bytes
+
+    @property
+    def mono(self) -> np.ndarray:
+        """The samples of one channel of 16 bits, int16 `[samples]`."""
+        return np.frombuffer(self.data, "<i2").astype(np.int16)
+
+
+def content(path: Path, largest: int = LARGEST_FILE) -> Content:
+    """The content of a WAV file of at most `largest` bytes, of any format; `UserError` tells its fault."""
+    require(path.is_file(), "file", "missing", "a WAV file")
+    require(path.stat().st_size <= largest, "size", path.stat().st_size, f"at most {largest} bytes")
+    try:
+        with wave.open(str(path), "rb") as file:
+            channels, width, rate, count = file.getparams()[:4]
+            data = file.readframes(count)
+    except (wave.Error, EOFError, OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"not a WAV file of plain samples, or damaged ({error or 'truncated'})") from None
+    whole = len(data) == channels * width * count
+    require(whole, "samples", len(data) // (channels * width), f"{count}, as the header says: it is truncated")
+    return Content(channels, 8 * width, rate, count, data)
+
+
 def read(path: Path) -> tuple[np.ndarray, int]:
     """Samples, int16 `[length]`, and their rate in hertz; `UserError` names the file and its fault."""
     with within(str(path)):
-        require(path.is_file(), "file", "missing", "a WAV file")
-        require(path.stat().st_size <= LARGEST_FILE, "size", path.stat().st_size, f"at most {LARGEST_FILE} bytes")
-        try:
-            with wave.open(str(path), "rb") as file:
-                channels, width, rate, count = file.getparams()[:4]
-                content = file.readframes(count)
-        except (wave.Error, EOFError, ValueError, RuntimeError) as error:
-            raise UserError(f"not a WAV file of PCM samples, or damaged ({error or 'truncated'})") from None
-        require(channels == 1, "channels", channels, "1")
-        require(width == 2, "sample width", 8 * width, "16 bits")
-        require(rate > 0, "rate", rate, "1 or more samples in a second")
-        require(count > 0, "samples", count, "at least 1")
-        require(
-            len(content) == 2 * count, "samples", len(content) // 2, f"{count}, as the header says: it is truncated"
-        )
-        return np.frombuffer(content, "<i2").astype(np.int16), rate
+        found = content(path)
+        require(found.channels == 1, "channels", found.channels, "1")
+        require(found.bits == 16, "sample width", found.bits, "16 bits")
+        require(found.rate > 0, "rate", found.rate, "1 or more samples in a second")
+        require(found.samples > 0, "samples", 0, "at least 1")
+        return found.mono, found.rate
 
 
 def read_folder(folder: Path, pattern: str = PATTERN) -> Sounds:
