@@ -13,9 +13,8 @@ from pathlib import Path
 import html_pages
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from command_line import gradrtl
 
-from gradrtl import cli
 from gradrtl.commands import COMMANDS
 from gradrtl.model.data import Dataset, load
 from gradrtl.quantize.network import Conv, Input, IntNeuron, Layer, QuantizedNetwork
@@ -25,12 +24,6 @@ from gradrtl.sim import engine
 ROOT = Path(__file__).parents[1]
 NETWORK = str(ROOT / "networks/mnist-1pct.npz")
 DATA = ["--data", str(ROOT / "data/mnist")]
-
-
-def gradrtl(*words: str, code: int = 0):
-    result = CliRunner().invoke(cli.main, list(words))
-    assert result.exit_code == code, result.output
-    return result
 
 
 def write_idx(folder: Path, part: str, data: Dataset) -> None:

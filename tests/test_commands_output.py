@@ -10,19 +10,13 @@ from pathlib import Path
 import click
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
+from command_line import gradrtl
 
-from gradrtl import cli
 from gradrtl.commands import COMMANDS
 from gradrtl.commands.output import command, figures
 from gradrtl.quantize.network import QuantizedNetwork
 from gradrtl.samples import NETWORK
-
-
-def gradrtl(*words: str, code: int = 0) -> Result:
-    result = CliRunner().invoke(cli.main, list(words))
-    assert result.exit_code == code, result.output
-    return result
 
 
 @pytest.mark.parametrize("name", COMMANDS)

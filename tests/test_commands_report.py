@@ -9,11 +9,10 @@ from pathlib import Path
 import html_pages
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from command_line import gradrtl
 from fake_accelerator import fake_verilog, faulty, small_network
 from test_commands_training import SMALL, write
 
-from gradrtl import cli
 from gradrtl.quantize.network import QuantizedNetwork
 from gradrtl.rtl.mapping import map_network
 from gradrtl.rtl.synthesis import DoesNotFit, Memory, Report
@@ -21,12 +20,6 @@ from gradrtl.steps import synth
 
 ROOT = Path(__file__).parents[1]
 LARGEST = 1_500_000  # bytes
-
-
-def gradrtl(*words: object, code: int = 0) -> Result:
-    result = CliRunner().invoke(cli.main, list(map(str, words)))
-    assert result.exit_code == code, result.output
-    return result
 
 
 def opened(path: Path) -> html_pages.Node:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner, Result
+from command_line import gradrtl
 
 from gradrtl import cli
 from gradrtl.model.checkpoint import Checkpoint
@@ -25,12 +25,6 @@ SMALL = ["--layers", "30-8-4", "--batch", "20", "--connectivity", "0.5"]
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)
-
-
-def gradrtl(*words: object, code: int = 0) -> Result:
-    result = CliRunner().invoke(cli.main, [str(word) for word in words], prog_name="gradrtl")
-    assert result.exit_code == code, result.output
-    return result
 
 
 def write(folder: Path, shape: tuple[int, ...] = (5, 6), classes: int = 4, images: int = 100, only: int = 0) -> Path:

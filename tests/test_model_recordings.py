@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner, Result
+from command_line import gradrtl
 
-from gradrtl import cli
 from gradrtl.archive import save as save_archive
 from gradrtl.errors import UserError
 from gradrtl.model import recordings
@@ -69,12 +68,6 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("recordings") / "set.npz"
     save(path, DATA, TEST)
     return path
-
-
-def gradrtl(*words: object, code: int = 0) -> Result:
-    result = CliRunner().invoke(cli.main, [str(word) for word in words], prog_name="gradrtl")
-    assert result.exit_code == code, result.output
-    return result
 
 
 def test_slices_and_frames() -> None:

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from cocotb_networks import placed, static_network
+from command_line import run as gradrtl
 from icarus import needs_icarus, packets
 
-from gradrtl import cli
 from gradrtl.errors import UserError
 from gradrtl.rtl.contents import join_memories, prefix_of, split_memories
 from gradrtl.rtl.verilog import generate
@@ -22,12 +21,6 @@ NETWORK = static_network()
 MAPPING = placed(NETWORK)
 TEXT = generate(MAPPING, "")
 FRAMES = np.random.default_rng(2).integers(0, 256, (4, 30)).astype(np.uint8)
-
-
-def gradrtl(*words: str, code: int = 0) -> str:
-    done = CliRunner().invoke(cli.main, list(words))
-    assert done.exit_code == code, done.output
-    return done.output
 
 
 def test_what_is_split_can_be_joined():

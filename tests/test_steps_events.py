@@ -11,9 +11,8 @@ import event_files
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner, Result
+from command_line import gradrtl
 
-from gradrtl import cli
 from gradrtl.errors import UserError
 from gradrtl.model.events.binning import Binning
 from gradrtl.model.events.sets import Reading, load_file, load_part
@@ -28,12 +27,6 @@ COUNTED = ["--step-ms", 10, "--steps", 6, "--pool", 2, "--largest-count", 3]
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)
-
-
-def gradrtl(*words: object, code: int = 0) -> Result:
-    result = CliRunner().invoke(cli.main, [str(word) for word in words], prog_name="gradrtl")
-    assert result.exit_code == code, result.output
-    return result
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from command_line import gradrtl
 
-from gradrtl import cli
 from gradrtl.quantize.network import QuantizedNetwork
 from gradrtl.samples import NETWORK
 from gradrtl.steps import frames, notes, quantise
@@ -21,12 +20,6 @@ from gradrtl.steps.simulate import Simulation
 SAMPLE = QuantizedNetwork.load(NETWORK)
 SILENT = "no event reaches layer layer1: layer layer0 has gone silent"
 OUTPUT = "the output layer has gone silent: all sums of 100 images are 0"
-
-
-def gradrtl(*words: object, code: int = 0) -> Result:
-    result = CliRunner().invoke(cli.main, [str(word) for word in words])
-    assert result.exit_code == code, result.output
-    return result
 
 
 @pytest.fixture

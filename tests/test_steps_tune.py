@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from command_line import run as gradrtl
 from test_commands_training import write
 
 from gradrtl import cli
@@ -50,12 +51,6 @@ def here(tmp_path, monkeypatch) -> Path:
         path.write_bytes(head + np.where(bright, pixels + 150, pixels).astype(np.uint8).tobytes())
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def gradrtl(*words: str, code: int = 0) -> str:
-    result = CliRunner().invoke(cli.main, words)
-    assert result.exit_code == code, result.output
-    return result.output
 
 
 def search(trials: int = 4, storage: str = "t/study.journal", **changed) -> Search:
