@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import click
@@ -15,7 +16,7 @@ import numpy as np
 
 from gradrtl.errors import require
 from gradrtl.model.data import load, split
-from gradrtl.quantize.first_spike import Trade, first_spike, trades
+from gradrtl.quantize.first_spike import Trade, first_spike, ramped, trades
 from gradrtl.quantize.network import QuantizedNetwork
 from gradrtl.rtl.mapping import map_network
 from gradrtl.sim import engine, operations
@@ -49,18 +50,23 @@ def choose(network: str, output: Path, loss: float) -> None:
     training = load(MNIST)[0]
     held_out = split(training)[1]
     frames = frames_for(plain, held_out)
-    trace = engine.run(plain, frames, trace=True).trace
-    assert trace is not None
-    membranes = trace.membranes[plain.graph.index[plain.readouts[0].source]].astype(np.int64)
-    highest = 2 * int(np.quantile(membranes.max(axis=2), 0.99))  # ramps lift them
+    read = plain.graph.index[plain.readouts[0].source]
+
+    @cache
+    def membranes(ramp: int) -> np.ndarray:
+        """Of the outputs, `[n, steps, classes]`."""
+        trace = engine.run(ramped(plain, ramp), frames, trace=True).trace
+        assert trace is not None
+        return trace.membranes[read]
+
+    highest = 2 * int(np.quantile(membranes(0).max(axis=2), 0.99))  # ramps lift them
     tried = np.unique(np.linspace(1, highest, THRESHOLDS).astype(int))
-    unit = 1 << plain.population(plain.readouts[0].source).neuron.fraction
+    unit = 1 << plain.populations[read].neuron.fraction
     found: dict[int, tuple[Trade, int]] = {}
     for threshold in tried.tolist():
         for slope in SLOPES:
             ramp = threshold // unit // slope
-            lifted = membranes + unit * ramp * np.arange(1, plain.steps + 1)[:, None]
-            (trade,) = trades(lifted, held_out.labels, [threshold])
+            (trade,) = trades(membranes(ramp), held_out.labels, [threshold])
             if threshold not in found or trade.accuracy > found[threshold][0].accuracy:
                 found[threshold] = trade, ramp
     click.echo(f"{'threshold':>10} {'ramp':>5} {'held out':>9} {'steps':>6} {'silent':>7}")

@@ -37,14 +37,22 @@ def first_spike(network: QuantizedNetwork, threshold: int, ramp: int = 0) -> Qua
     `ramp` is added to the biases of the outputs, in units of the sum. Outputs keep their membranes when they spike, as
     only the first spike counts. Raises `UserError` for another read-out, and for what does not fit the formats.
     """
-    require(len(network.readouts) == 1, "readouts", len(network.readouts), "1")
-    (read,) = network.readouts
-    output = network.population(read.source)
+    lifted = ramped(network, ramp)
+    (read,) = lifted.readouts
+    output = lifted.population(read.source)
     require(not output.neuron.spiking, f"population {output.name} spiking", True, "False: membranes are made to spike")
     neuron = replace(output.neuron, spiking=True, threshold=np.array([threshold]), reset=Reset.NONE)
-    spiking = replace(output, neuron=neuron, bias=output.bias + ramp)
-    populations = tuple(spiking if one is output else one for one in network.populations)
-    return replace(network, populations=populations, readouts=(replace(read, kind="first"),))
+    spiking = replace(output, neuron=neuron)
+    populations = tuple(spiking if one is output else one for one in lifted.populations)
+    return replace(lifted, populations=populations, readouts=(replace(read, kind="first"),))
+
+
+def ramped(network: QuantizedNetwork, ramp: int) -> QuantizedNetwork:
+    """`network`, whose one read-out is of outputs to whose biases `ramp` is added, in units of the sum."""
+    require(len(network.readouts) == 1, "readouts", len(network.readouts), "1")
+    output = network.population(network.readouts[0].source)
+    lifted = replace(output, bias=output.bias + ramp)
+    return replace(network, populations=tuple(lifted if one is output else one for one in network.populations))
 
 
 def trades(membranes: np.ndarray, labels: np.ndarray, thresholds: Sequence[int]) -> list[Trade]:

@@ -1037,8 +1037,8 @@ GRAPH = (
     Mutant(
         "no ramp",
         "quantize/first_spike.py",
-        "bias=output.bias + ramp)",
-        "bias=output.bias)",
+        "lifted = replace(output, bias=output.bias + ramp)",
+        "lifted = output",
         "outputs below the threshold are not lifted",
     ),
 )
