@@ -78,6 +78,18 @@ def test_hardware_and_its_times(kind, stalls):
     check(net, map_network(net, PLACEMENT), frames(kind), stalls, 3)
 
 
+@pytest.mark.parametrize("stalls", [0.0, 0.3])
+def test_of_a_stream_each_step_is_answered(stalls):
+    net = network(group=2)
+    steps = frames("spikes").reshape(-1, 1, SOURCES)
+    expected = reference.run(net.streamed, steps)
+    found = engine.run(net.streamed, steps, trace=True)
+    assert found.trace is not None
+    assert (found.counts == expected.counts).all()
+    assert (found.counts == found.trace.spikes[1].reshape(len(steps), CLASSES // 2, 2).sum(axis=2)).all()
+    check(net.streamed, map_network(net, replace(PLACEMENT, stream=True)), steps[:30], stalls, 3)
+
+
 def test_a_packet_leaves_before_its_frame_is_in():
     given = frames("spikes")
     times = {}
