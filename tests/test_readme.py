@@ -71,10 +71,15 @@ def test_the_two_commands_are_the_makefile_and_ci_runs_the_check():
     assert re.search(r"^check: lint docs test\b", (ROOT / "Makefile").read_text(), re.MULTILINE)  # the tests last
 
 
-def test_python_of_the_readme_runs():
-    [program] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True)
+def test_python_of_the_readme_runs(tmp_path):
+    tour, graph = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    result = subprocess.run([sys.executable, "-c", tour], cwd=ROOT, check=True, capture_output=True, text=True)
     assert "(100, 8, 800)" in result.stdout
+    file = str(tmp_path / "graph.npz")
+    subprocess.run([sys.executable, "-c", graph.replace("build/graph.npz", file)], check=True)
+    info = [sys.executable, "-m", "gradrtl", "info", file]
+    result = subprocess.run(info, check=True, capture_output=True, text=True)
+    assert "hidden: dense, 24 of 25 weights of 8 bit, delay 1, from itself" in result.stdout
 
 
 @pytest.mark.rtl
