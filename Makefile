@@ -39,7 +39,7 @@ formal: $(READY)
 	$(RUN) -m pytest tests/formal
 
 mutants: $(READY)
-	$(RUN) tests/mutants.py --jobs 2
+	$(RUN) tests/mutants.py
 
 soak: $(READY)
 	$(RUN) tests/soak.py

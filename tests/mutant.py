@@ -14,3 +14,11 @@ class Mutant:
     old: str
     new: str
     does: str
+
+
+def applied(mutant: Mutant, text: str) -> str:
+    """`text` with the fault; `ValueError` if its old text is not there exactly once, or is its new one."""
+    count = text.count(mutant.old)
+    if count != 1 or mutant.old == mutant.new:
+        raise ValueError(f"{mutant.name}: its old text is {count} times in {mutant.file}, and must be there once")
+    return text.replace(mutant.old, mutant.new)

@@ -3,10 +3,11 @@
 The faults are those of `mutant_list.py`. Each is applied to a copy of the packages, never to the checkout, and the
 tests run there, until one fails or hangs: first the test that caught the fault in an earlier campaign
 (`mutant_hints.json`, written by `--keep-hints`), then all that see its file, fastest first. A fault that none of them
-sees survives, and the exit code is 1.
+sees survives, and the exit code is 1. Every test must pass without a fault before it is run with one.
 
-Results are kept as they come, under a fingerprint of packages and tests: an interrupted run goes on where it stopped,
-and a change of either starts it anew. Every test must pass without a fault before it is run with one.
+Results are kept as they come in `build/mutants`, under a digest of packages and tests: an interrupted run goes on
+where it stopped, and a change of either starts it anew. Faults are tried in processes here, each with a copy of its
+own, or on the workers of a Dask scheduler (docs/scale-out.md).
 """
 
 from __future__ import annotations
@@ -14,29 +15,25 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
-import queue
-import re
-import shutil
-import signal
-import subprocess
 import sys
-import tempfile
-import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager, suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from conftest import THREADS
-from mutant_list import MUTANTS, Mutant
-from rich.progress import track
+from mutant import Mutant
+from mutant_copy import HINTS, LONGEST, ROOT, Copy, clear, fingerprint
+from mutant_list import MUTANTS
 
-ROOT = Path(__file__).resolve().parent.parent
-FOLDER = ROOT / "build" / "mutants"
-PACKAGES = ("model", "quantize", "rtl", "sim")
+from gradrtl import cluster
+from gradrtl.cluster import Cluster
+from gradrtl.errors import UserError
+from gradrtl.store import Line, Store
+
+FOLDER = Path("build/mutants")  # in the checkout
 # What sees the faults of one file best, before the tests of the whole.
 UNITS = {
     "gradrtl/archive.py": ("test_archive.py",),
@@ -277,243 +274,101 @@ UNITS = {
     "sim/waves.py": ("test_sim_waves.py",),
 }
 LADDER = ("test_rtl_top.py", "test_rtl_convolution.py", "formal", "test_rtl_random.py", "test_cocotb_top.py")
-LONGEST = 600.0  # seconds for a file of tests without a fault
 PATIENCE = (60.0, 4.0)  # with a fault: a constant, and a multiple of what the file takes without; then it hangs
 CATCHERS = ("own tests", "other tests", "formal", "nothing")  # columns of the table by file
-HINTS = ROOT / "tests" / "mutant_hints.json"  # the test that caught a mutant in an earlier campaign
 
 
-class Copy:
-    """The packages and tests in a folder of their own, where one fault at a time is applied.
+@dataclass(frozen=True)
+class Task:
+    """What a worker is to do, in a copy below `folder` of its checkout: run `rungs` until one fails.
 
-    Builds and compiled functions are kept between runs without a fault. A fault works on copies of them, which are
-    thrown away with it.
+    `code`: digest of the sources. `rungs`: tests, each with the seconds after which it hangs. `mutant`: the fault that
+    is applied before; None: none, and all must pass.
     """
 
+    folder: Path
+    code: str
+    rungs: tuple[tuple[str, float], ...]
+    mutant: Mutant | None = None
+
+
+_copies: dict[Path, Copy] = {}  # of this process
+
+
+def work(tasks: Sequence[Task]) -> list[dict[str, Any]]:
+    """Of each task, in a worker: the test that fails, or None, and how long it took."""
+    return [tried(task) for task in tasks]
+
+
+def tried(task: Task) -> dict[str, Any]:
+    folder = ROOT / task.folder
+    if folder not in _copies:
+        _copies[folder] = Copy(folder, task.code)
+    copy = _copies[folder]
+    start = time.monotonic()
+    with copy.fault(task.mutant) if task.mutant else nullcontext():
+        caught_by = next(filter(None, (copy.failure(*rung) for rung in task.rungs)), None)
+    seconds = round(time.monotonic() - start, 1)
+    if task.mutant is None:
+        if caught_by:
+            raise UserError(f"{caught_by} fails without any fault")
+        copy.share()
+    return {"caught by": caught_by, "seconds": seconds}
+
+
+class Results(Store):
+    """What has been found, in `folder` of the checkout: a line a mutant; and the tests that pass without a fault."""
+
     def __init__(self, folder: Path):
-        self.folder = folder
-        for source in (ROOT / "gradrtl", *(ROOT / name for name in PACKAGES)):
-            target = folder / "gradrtl" / ("" if source.name == "gradrtl" else source.name)
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
-        shutil.copytree(ROOT / "tests", folder / "tests", ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy(ROOT / "pyproject.toml", folder)
-        for name in ("README.md", "checkpoints", "data", "docs", "networks"):
-            (folder / name).symlink_to(ROOT / name)
-        self.kept = folder / "build" / "cache"
-        self.kernels = folder / "kernels"
-        self.kept.mkdir(parents=True)
-        self.kernels.mkdir()
-        self.server: subprocess.Popen[str] | None = None
-        self.process: int | None = None  # of pytest, while it runs
-
-    @contextmanager
-    def fault(self, mutant: Mutant) -> Iterator[None]:
-        """`mutant` holds inside."""
-        path = self.folder / "gradrtl" / mutant.file.removeprefix("gradrtl/")
-        whole, ages = path.read_text(), path.stat()
-        kept, kernels = self.kept, self.kernels
-        aside = self.folder / "aside"
-        kept.rename(aside)
-        shutil.copytree(aside, kept, copy_function=os.link)
-        self.kernels = self.folder / "kernels-with-fault"
-        shutil.copytree(kernels, self.kernels)
-        path.write_text(applied(mutant, whole))
-        try:
-            yield
-        finally:
-            path.write_text(whole)
-            os.utime(path, ns=(ages.st_atime_ns, ages.st_mtime_ns))  # Numba looks at it
-            for folder in (kept, self.kernels):
-                shutil.rmtree(folder)
-            aside.rename(kept)
-            self.kernels = kernels
-
-    def share(self, other: Copy) -> None:
-        """Builds and compiled functions of `other` that are not here."""
-        for entry in other.kept.iterdir():
-            if entry.is_dir() and not (self.kept / entry.name).exists():
-                shutil.copytree(entry, self.kept / entry.name, copy_function=os.link)
-        for package in (path.parent for path in self.folder.glob("gradrtl/**/*.py")):
-            mine, theirs = (
-                copy.kernels / folder_of_kernels(copy.folder / package.relative_to(self.folder))
-                for copy in (self, other)
-            )
-            if theirs.is_dir():
-                shutil.copytree(theirs, mine, dirs_exist_ok=True)
-
-    def run(self, arguments: list[str], output: Path, longest: float) -> int | None:
-        """Pytest's exit code, its output in `output`; None if it was stopped after `longest` seconds."""
-        if self.server is None:
-            # No bytecode: it is trusted by size and second, and a fault may change neither.
-            environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(self.folder)}
-            environment |= dict.fromkeys(THREADS, "1")
-            self.server = subprocess.Popen(
-                [sys.executable, Path(__file__).with_name("mutant_server.py")],
-                cwd=self.folder,
-                env=environment,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-        stdin, stdout = self.server.stdin, self.server.stdout
-        assert stdin is not None
-        assert stdout is not None
-        environment = {"NUMBA_CACHE_DIR": str(self.kernels)}
-        request = {"arguments": arguments, "environment": environment, "output": str(output)}
-        stdin.write(json.dumps(request) + "\n")
-        stdin.flush()
-        self.process = process = int(stdout.readline())
-        stopped = threading.Event()
-
-        def stop() -> None:
-            stopped.set()
-            end_session(process)
-
-        timer = threading.Timer(longest, stop)
-        timer.start()
-        code = int(stdout.readline())
-        timer.cancel()
-        end_session(process)  # simulators and solvers that pytest has left
-        self.process = None
-        return None if stopped.is_set() else code
-
-    def failure(self, rung: str, longest: float = LONGEST) -> str | None:
-        """The test of `rung` that fails, with "hangs" if it takes longer than `longest` seconds; None if all pass."""
-        shutil.rmtree(self.folder / "build" / "cocotb", ignore_errors=True)  # its builds go by the age of files
-        output = self.folder / "output"
-        code = self.run(["-x", "-vv", "-p", "no:cacheprovider", "--tb=no", f"tests/{rung}"], output, longest)
-        told = output.read_text(errors="replace")
-        begun = re.findall(r"^tests/(\S+::.*?) *(?: (?:PASSED|FAILED|ERROR|SKIPPED|XFAIL)\b.*)?$", told, re.MULTILINE)
-        last = begun[-1] if begun else rung  # the one that failed or hangs; the whole if it cannot be collected
-        if code is None:
-            return f"{last} hangs"
-        if code in (4, 5) and "::" in rung:
-            return None  # a test of an earlier campaign that is there no longer
-        if code not in (0, 1, 2):
-            raise RuntimeError(f"pytest stops with code {code}:\n{told[-3000:]}")
-        return last if code else None
+        self.folder, code = folder, fingerprint()
+        self.whole = Store(ROOT / folder / "whole.jsonl", "tests", code)
+        super().__init__(ROOT / folder / "found.jsonl", "fault", code)
+        self.hints: dict[str, str] = json.loads(HINTS.read_text()) if HINTS.exists() else {}
+        self.learn(self.others)
 
     def close(self) -> None:
-        """End what runs here."""
-        if self.process is not None:
-            end_session(self.process)
-        if self.server is not None:
-            self.server.communicate()  # its input ends, and so does it
+        self.whole.close()
+        super().close()
 
+    def of(self, mutant: Mutant) -> Line | None:
+        return self.lines.get(key_of(mutant))
 
-def folder_of_kernels(package: Path) -> str:
-    """Where Numba keeps compiled functions of `package` in NUMBA_CACHE_DIR (a wrong guess costs time, no more)."""
-    return f"{package.name}_{hashlib.sha1(str(package).encode()).hexdigest()}"
-
-
-def end_session(process: int) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(process, signal.SIGKILL)
-
-
-def applied(mutant: Mutant, text: str) -> str:
-    """`text` with the fault; `ValueError` if its old text is not there exactly once, or is its new one."""
-    count = text.count(mutant.old)
-    if count != 1 or mutant.old == mutant.new:
-        raise ValueError(f"{mutant.name}: its old text is {count} times in {mutant.file}, and must be there once")
-    return text.replace(mutant.old, mutant.new)
-
-
-def there(hint: str | None) -> bool:
-    """Whether the file of the test `hint` is still there."""
-    return hint is not None and (ROOT / "tests" / hint.partition("::")[0]).is_file()
-
-
-def rungs(mutant: Mutant, hint: str | None = None) -> tuple[str, ...]:
-    """What is run against `mutant`, in order: the test `hint` if its file is still there, then whole files."""
-    own = UNITS.get(mutant.file, ())
-    known = (hint,) if hint and there(hint) else ()
-    return (*known, *own, *(rung for rung in LADDER if rung not in own))
-
-
-def fingerprint() -> str:
-    """SHA-256 of what a result depends on: packages and tests, without these scripts, their lists and hints."""
-    sha = hashlib.sha256()
-    own = {HINTS, *Path(__file__).resolve().parent.glob("mutant*.py")}
-    for folder in ("gradrtl", *PACKAGES, "tests"):
-        for path in sorted((ROOT / folder).rglob("*")):
-            if path.is_file() and path.suffix != ".pyc" and path not in own and "__pycache__" not in path.parts:
-                sha.update(f"{path.relative_to(ROOT)} ".encode() + path.read_bytes())
-    return sha.hexdigest()
-
-
-class Report:
-    """Results by name of the mutant, in `build/mutants/report.json` and as a table beside it."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-        self.key = fingerprint()
-        self.results: dict[str, dict] = {}
-        self.baseline: dict[str, float] = {}  # files of tests that pass without a fault, and their seconds
-        self.hints: dict[str, str] = json.loads(HINTS.read_text()) if HINTS.exists() else {}
-        self.lock = threading.Lock()
-        with_results = folder / "report.json"
-        if with_results.exists():
-            found = json.loads(with_results.read_text())
-            self.learn(found["mutants"])
-            if found["fingerprint"] == self.key:
-                self.results, self.baseline = found["mutants"], found["baseline"]
-
-    def learn(self, results: dict[str, dict]) -> None:
+    def learn(self, lines: Iterable[Line]) -> None:
         """The tests that caught mutants are their hints from now on."""
-        for name, entry in results.items():
-            if "::" in (caught_by := entry["caught by"] or ""):
-                self.hints[name] = caught_by.removesuffix(" hangs")
+        for line in lines:
+            if "::" in (caught_by := line["caught by"] or ""):
+                self.hints[line["fault"].rpartition(" ")[0]] = caught_by.removesuffix(" hangs")
 
-    def has(self, mutant: Mutant) -> bool:
-        return self.results.get(mutant.name, {}).get("fault") == [mutant.file, mutant.old, mutant.new]
+    def keep_hints(self) -> None:
+        """Write `tests/mutant_hints.json`: of each mutant on the list, the test that caught it last."""
+        self.learn(self.lines.values())
+        hints = {mutant.name: self.hints[mutant.name] for mutant in MUTANTS if there(self.hints.get(mutant.name))}
+        HINTS.write_text(json.dumps(hints, indent=1) + "\n")
 
-    def passed(self, rung: str, seconds: float) -> None:
-        with self.lock:
-            self.baseline[rung] = round(seconds, 1)
-            self.save()
+    def rungs(self, mutant: Mutant) -> tuple[str, ...]:
+        return rungs(mutant, self.hints.get(mutant.name))
 
     def longest(self, rung: str) -> float:
         """Seconds after which `rung`, with a fault, hangs."""
         constant, multiple = PATIENCE
-        return constant + multiple * self.baseline[rung.partition("::")[0]]
-
-    def add(self, mutant: Mutant, caught_by: str | None, seconds: float) -> None:
-        fault = [mutant.file, mutant.old, mutant.new]
-        with self.lock:
-            self.results[mutant.name] = {"fault": fault, "caught by": caught_by, "seconds": round(seconds, 1)}
-            self.save()
-
-    def save(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        content = {"fingerprint": self.key, "baseline": self.baseline, "mutants": self.results}
-        (self.folder / "report.json").write_text(json.dumps(content, indent=1) + "\n")
-        (self.folder / "report.md").write_text(f"{self.summary(MUTANTS)}\n{self.table(MUTANTS)}")
-
-    def keep_hints(self) -> None:
-        """Write `tests/mutant_hints.json`: of each mutant on the list, the test that caught it last."""
-        self.learn(self.results)
-        hints = {mutant.name: self.hints[mutant.name] for mutant in MUTANTS if there(self.hints.get(mutant.name))}
-        HINTS.write_text(json.dumps(hints, indent=1) + "\n")
+        return constant + multiple * self.whole.lines[file_of(rung)]["seconds"]
 
     def table(self, mutants: Iterable[Mutant]) -> str:
         """A row a mutant."""
         rows = ["| file | mutant | what it does | caught by | seconds |", "| --- | --- | --- | --- | ---: |"]
         for mutant in mutants:
-            if not self.has(mutant):
+            if (line := self.of(mutant)) is None:
                 continue
-            result = self.results[mutant.name]
-            caught = f"`{result['caught by']}`" if result["caught by"] else "**nothing**"
-            rows.append(f"| `{mutant.file}` | {mutant.name} | {mutant.does} | {caught} | {result['seconds']} |")
+            caught = f"`{line['caught by']}`" if line["caught by"] else "**nothing**"
+            rows.append(f"| `{mutant.file}` | {mutant.name} | {mutant.does} | {caught} | {line['seconds']} |")
         return "\n".join(rows) + "\n"
 
     def summary(self, mutants: Iterable[Mutant]) -> str:
         """A row a source file, as in docs/verification.md."""
         counts: dict[str, Counter[str]] = {}
         for mutant in sorted(mutants, key=lambda mutant: mutant.file):
-            if self.has(mutant):
-                column = kind_of_test(mutant, self.results[mutant.name]["caught by"])
-                counts.setdefault(mutant.file, Counter())[column] += 1
+            if (line := self.of(mutant)) is not None:
+                counts.setdefault(mutant.file, Counter())[kind_of_test(mutant, line["caught by"])] += 1
         everything = sum(counts.values(), Counter())
         rows = [
             f"| file | mutants | {' | '.join(CATCHERS)} |",
@@ -526,86 +381,103 @@ class Report:
         return "\n".join(rows) + "\n"
 
 
+def key_of(mutant: Mutant) -> str:
+    """Name of the mutant, and a digest of its fault."""
+    content = json.dumps([mutant.file, mutant.old, mutant.new])
+    return f"{mutant.name} {hashlib.sha256(content.encode()).hexdigest()[:12]}"
+
+
+def file_of(rung: str) -> str:
+    return rung.partition("::")[0]
+
+
+def there(hint: str | None) -> bool:
+    """Whether the file of the test `hint` is still there."""
+    return hint is not None and (ROOT / "tests" / file_of(hint)).is_file()
+
+
+def rungs(mutant: Mutant, hint: str | None = None) -> tuple[str, ...]:
+    """What is run against `mutant`, in order: the test `hint` if its file is still there, then whole files."""
+    own = UNITS.get(mutant.file, ())
+    known = (hint,) if hint and there(hint) else ()
+    return (*known, *own, *(rung for rung in LADDER if rung not in own))
+
+
 def kind_of_test(mutant: Mutant, caught_by: str | None) -> str:
     """The column of `CATCHERS` for a mutant that the test `caught_by` has caught."""
     if caught_by is None:
         return "nothing"
-    file = caught_by.removesuffix(" hangs").partition("::")[0]
+    file = file_of(caught_by.removesuffix(" hangs"))
     if file.startswith("formal"):
         return "formal"
     return "own tests" if file in UNITS.get(mutant.file, ()) else "other tests"
 
 
+def campaign(mutants: Sequence[Mutant], results: Results, where: Cluster, say: Callable[[str], None] = print) -> None:
+    """Try those of `mutants` that have no result yet, once all their tests have passed without a fault."""
+    folder, code = results.folder, results.sources
+    missing = {key_of(mutant): mutant for mutant in mutants if results.of(mutant) is None}
+    files = dict.fromkeys(file_of(rung) for mutant in missing.values() for rung in results.rungs(mutant))
+    whole = {file: Task(folder, code, ((file, LONGEST),)) for file in files}
+    with copies_cleared(ROOT / folder):
+        for file, result in cluster.run(work, whole, where, store=results.whole, code=fingerprint, say=say):
+            say(f"{file} passes without a fault in {result['seconds']} s")
+        faults = {
+            key: Task(folder, code, tuple((rung, results.longest(rung)) for rung in results.rungs(mutant)), mutant)
+            for key, mutant in missing.items()
+        }
+        for key, result in cluster.run(work, faults, where, store=results, code=fingerprint, say=say):
+            say(f"{missing[key].name} ({missing[key].file}): {result['caught by'] or 'SURVIVES'}")
+
+
+@contextmanager
+def copies_cleared(folder: Path):
+    """At the end, none of this process is left, and none of a worker that has ended."""
+    try:
+        yield
+    finally:
+        if folder in _copies:
+            _copies.pop(folder).close()
+        clear(folder)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="only those whose name or file contains this")
-    parser.add_argument("--jobs", type=int, default=1, help="faults that are tried side by side, each in its own copy")
     parser.add_argument("--keep-hints", action="store_true", help="write tests/mutant_hints.json from the results")
+    Cluster.add_arguments(parser)
     given = parser.parse_args()
+    where = Cluster.of(given)
     chosen = [mutant for mutant in MUTANTS if given.only in mutant.name or given.only in mutant.file]
-    report = Report(FOLDER)
-    missing = [mutant for mutant in chosen if not report.has(mutant)]
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as stack:
-        copies: queue.SimpleQueue[Copy] = queue.SimpleQueue()
-        every = []
-        for _ in range(given.jobs if missing else 0):
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="copy-", dir=FOLDER))
-            every.append(stack.enter_context(closing(Copy(Path(folder)))))
-            copies.put(every[-1])
-        pool = stack.enter_context(ThreadPoolExecutor(given.jobs))
+    with Results(FOLDER) as results:
+        failed = ""
+        try:
+            campaign(chosen, results, where, tell)
+        except cluster.TasksFailed as error:
+            failed = str(error)
+        if given.keep_hints:
+            results.keep_hints()
+        (ROOT / FOLDER / "report.md").write_text(f"{results.summary(MUTANTS)}\n{results.table(MUTANTS)}")
+        tell(results.table(chosen))
+        tell(results.summary(chosen))
+        found = {mutant.name: line for mutant in chosen if (line := results.of(mutant)) is not None}
+        survivors = [name for name, line in found.items() if not line["caught by"]]
+        caught = f"{len(chosen)} mutants, {len(found) - len(survivors)} caught"
+        tell("; ".join((caught, *(f"{name} survives" for name in survivors))))
+        if failed:
+            tell(failed)
+    return 1 if failed or survivors else 0
 
-        def without_a_fault(rung: str) -> str | None:
-            start = time.monotonic()
-            copy = copies.get()
-            try:
-                failed = copy.failure(rung)
-            finally:
-                copies.put(copy)
-            if not failed:
-                report.passed(rung, time.monotonic() - start)
-            return failed
 
-        def attempt(mutant: Mutant) -> None:
-            start = time.monotonic()
-            copy = copies.get()
-            try:
-                with copy.fault(mutant):
-                    tried = (
-                        copy.failure(rung, report.longest(rung))
-                        for rung in rungs(mutant, report.hints.get(mutant.name))
-                    )
-                    caught_by = next(filter(None, tried), None)
-            finally:
-                copies.put(copy)
-            report.add(mutant, caught_by, time.monotonic() - start)
-            print(f"{mutant.name} ({mutant.file}): {caught_by or 'SURVIVES'}", flush=True)
-
-        needed = dict.fromkeys(
-            rung.partition("::")[0] for mutant in missing for rung in rungs(mutant, report.hints.get(mutant.name))
-        )
-        unproven = [rung for rung in needed if rung not in report.baseline]
-        for failed in track(pool.map(without_a_fault, unproven), description="without a fault", total=len(unproven)):
-            if failed:
-                print(f"{failed} fails without any fault")
-                return 2
-        for copy in every:
-            for other in every:
-                if other is not copy:
-                    copy.share(other)
-        for _ in track(pool.map(attempt, missing), description="mutants", total=len(missing)):
-            pass
-    report.save()
-    if given.keep_hints:
-        report.keep_hints()
-    print(report.table(chosen))
-    print(report.summary(chosen))
-    survivors = [mutant.name for mutant in chosen if not report.results[mutant.name]["caught by"]]
-    print(
-        f"{len(chosen)} mutants, {len(chosen) - len(survivors)} caught" + "".join(f"; {s} survives" for s in survivors)
-    )
-    return 1 if survivors else 0
+def tell(line: str) -> None:
+    print(line, flush=True)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    import mutants  # by its name, by which workers import it
+
+    try:
+        code = mutants.main()
+    except UserError as error:
+        code = f"error: {error}"
+    sys.exit(code)
