@@ -25,6 +25,7 @@ from .verify import Moment, Verification
 from .verilated import BLOCK, build, text_of
 
 AROUND = 200  # cycles before and after the marked one
+BEFORE = 8  # cycles that GTKWave shows left of the marked one
 SUFFIXES = (".fst", ".vcd")
 FEW_CYCLES = 20_000  # up to here, a model that is compiled quickly is faster in all
 HARNESS = "harness"
@@ -188,7 +189,7 @@ def _gtkwave(path: Path, wave: Wave, shown: dict[str, list[Variable]], title: st
     save = GTKWSave(text)
     save.comment(title)
     save.dumpfile(path.name, abspath=False)
-    save.timestart(time_of(wave.window.first))
+    save.timestart(max(time_of(wave.window.first), time_of(wave.marked - BEFORE)))
     save.zoom_markers(-4.0, time_of(wave.marked))
     for name, members in shown.items():
         with save.group(name):
@@ -199,10 +200,11 @@ def _gtkwave(path: Path, wave: Wave, shown: dict[str, list[Variable]], title: st
 
 
 def _surfer(path: Path, wave: Wave, shown: dict[str, list[Variable]], title: str) -> str:
-    """A command file for Surfer."""
-    lines = [f"load_file {path.name}", f"divider_add {title}"]
+    """A command file for Surfer: a command a line, up to a # or a semicolon. The name of a divider is one word."""
+    lines = [f"# {title}", f"load_file {path.name}"]
     for name, members in shown.items():
-        lines += [f"divider_add {name}", *(f"variable_add {one.path}" for one in members)]
+        divider = re.sub(r"\W+", "_", name)
+        lines += [f"divider_add {divider}", *(f"variable_add {one.path}" for one in members)]
     return "\n".join([*lines, f"cursor_set {time_of(wave.marked)}", "zoom_fit"]) + "\n"
 
 

@@ -144,6 +144,18 @@ _FAULTS = {
         ),
     ),
     "sim/waves.py": (
+        (
+            "marker out of view",
+            "time_of(wave.marked - BEFORE)",
+            "0",
+            "GTKWave shows the begin of the window, not the difference",
+        ),
+        (
+            "dividers of several words",
+            're.sub(r"\\W+", "_", name)',
+            "name",
+            "Surfer refuses the name of a core as a divider",
+        ),
         ("another share", "found.shares, frame, side", "found.shares, frame + 1, side", "frames of another driver"),
         ("stalls of another share", "stalls.seed + moment.number", "stalls.seed", "another run is recorded"),
         ("aliases apart", "alias = handles.get(one.code, 0)", "alias = 0", "wires of one net lack their values in FST"),

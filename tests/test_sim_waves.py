@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -154,22 +156,77 @@ def test_fst_holds_what_vcd_holds(tmp_path):
     assert waves.write(tmp_path / "frame.vcd", wave, MAPPING, "frame 1")[0].read_text() == wave.vcd
 
 
-def test_views_group_what_matters(tmp_path):
-    found = compared(FRAMES[:1])
-    moment, window = waves.frame_of(found, 0)
-    wave = waves.record(MAPPING, TEXT, FRAMES[:1], found, moment, window)
-    _, gtkwave, surfer = waves.write(tmp_path / "frame.vcd", wave, MAPPING, "frame 0")
-    paths = {one.path for one in waves.variables(wave.vcd)}
-    text = gtkwave.read_text()
+@pytest.fixture(scope="module")
+def viewed(tmp_path_factory) -> tuple[waves.Wave, Path, Path, Path]:
+    """A wave of 30 cycles, its FST file, and its views."""
+    found = compared(FRAMES[:3])
+    moment, window = waves.frame_of(found, 1)
+    moment = replace(moment, cycle=window.first + 20)
+    wave = waves.record(MAPPING, TEXT, FRAMES[:3], found, moment, window)
+    title = "frame 1; layer 0: membrane is -3, expected 4"
+    return wave, *waves.write(tmp_path_factory.mktemp("wave") / "frame.fst", wave, MAPPING, title)
+
+
+def hierarchy(path: Path) -> dict[str, int]:
+    """Bits of every variable in an FST file, by its path."""
+    reader = lib.fstReaderOpen(str(path).encode())
+    _, signals = get_scopes_signals2(reader)
+    lib.fstReaderClose(reader)
+    return {name.split(" ")[0]: signal.length for name, signal in signals.by_name.items()}
+
+
+def test_the_view_for_gtkwave_groups_what_matters(viewed):
+    wave, fst, path, _ = viewed
+    lines = path.read_text().splitlines()
     titles = ["clock", "s_axis", "m_axis", "core0 fc0", "core1 fc1"]
-    assert [line[1:] for line in text.splitlines() if line.startswith("-")] == [one for t in titles for one in (t, t)]
-    assert '[dumpfile] "frame.vcd"' in text
-    assert {line.split("[")[0] for line in text.splitlines() if line.startswith("TOP")} <= paths
-    lines = surfer.read_text().splitlines()
-    assert lines[:2] == ["load_file frame.vcd", "divider_add frame 0"]
-    assert {line.split()[1] for line in lines if line.startswith("variable_add")} <= paths
-    assert "variable_add TOP.harness.core1_membranes" in lines
-    assert f"cursor_set {waves.time_of(moment.cycle)}" in lines
+    assert [line[1:] for line in lines if line.startswith("-")] == [one for t in titles for one in (t, t)]
+    assert '[dumpfile] "frame.fst"' in lines
+    shown = [line.partition("[") for line in lines if line.startswith("TOP")]
+    bits = hierarchy(fst)
+    assert [rest for name, _, rest in shown] == [f"{bits[name] - 1}:0]" * (bits[name] > 1) for name, _, _ in shown]
+    assert "TOP.harness.core1_membranes" in {name for name, _, _ in shown}
+    (marker,) = [int(line.split()[1]) for line in lines if line.startswith("*")]
+    (start,) = [int(line.split()[1]) for line in lines if line.startswith("[timestart]")]
+    assert marker == waves.time_of(wave.marked) == start + 2 * waves.BEFORE
+
+
+def test_the_view_for_surfer_has_its_syntax(viewed):
+    """A line ends at # and is split at semicolons; a divider has one word of letters, digits and underscores."""
+    wave, fst, _, path = viewed
+    commands = [line.partition("#")[0] for line in path.read_text().splitlines()]
+    commands = [one for one in commands if one]
+    assert all(";" not in one and one.count(" ") == (one != "zoom_fit") for one in commands)
+    by_name: dict[str, list[str]] = {}
+    for one in commands:
+        name, _, value = one.partition(" ")
+        by_name.setdefault(name, []).append(value)
+    assert set(by_name) == {"load_file", "divider_add", "variable_add", "cursor_set", "zoom_fit"}
+    assert by_name["load_file"] == ["frame.fst"]
+    assert by_name["divider_add"] == ["clock", "s_axis", "m_axis", "core0_fc0", "core1_fc1"]
+    assert set(by_name["variable_add"]) <= set(hierarchy(fst))
+    assert "TOP.harness.core1_membranes" in by_name["variable_add"]
+    assert by_name["cursor_set"] == [str(waves.time_of(wave.marked))]
+
+
+ASKS = """
+set told [open told w]
+puts $told "[gtkwave::getDisplayedSignals]"
+puts $told "[gtkwave::getMarker] [gtkwave::getWindowStartTime]"
+close $told
+exit
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not all(map(shutil.which, ("gtkwave", "xvfb-run"))), reason="GTKWave and Xvfb are not installed")
+def test_gtkwave_opens_the_wave_with_its_view(viewed, tmp_path):
+    wave, fst, path, _ = viewed
+    (tmp_path / "asks.tcl").write_text(ASKS)
+    words = ["xvfb-run", "-a", "gtkwave", fst, path, "--script", "asks.tcl"]
+    subprocess.run(words, cwd=tmp_path, capture_output=True, check=False, timeout=300)
+    signals, places = (tmp_path / "told").read_text().splitlines()
+    assert signals.split() == [line for line in path.read_text().splitlines() if line.startswith("TOP")]
+    assert places.split()[0] == str(waves.time_of(wave.marked))
 
 
 def test_a_wave_is_recorded_behind_the_same_walls(monkeypatch):
