@@ -61,6 +61,11 @@ class EventAugment:
         Largest number of steps by which an event is early or late.
     lag
         Largest number of steps by which a whole recording is early or late.
+    stretch
+        Largest change of the speed, as a fraction of it. Events are spread evenly over their steps, then stretched.
+    mask
+        Largest fraction of the sources across, and of the steps, that stays silent: a run of each, at places of its
+        own in every recording.
     """
 
     shift: float = 0.05
@@ -68,15 +73,18 @@ class EventAugment:
     drop: float = 0.0
     jitter: int = 0
     lag: int = 0
+    stretch: float = 0.0
+    mask: float = 0.0
 
     def __call__(self, counts: Tensor, generator: torch.Generator) -> Tensor:
         batch, steps, channels, height, width = counts.shape
         down, across = round(self.shift * height), round(self.shift * width)
-        if not (down or across or self.flip or self.drop or self.jitter or self.lag):
+        by_event = self.drop or self.jitter or self.stretch
+        if not (down or across or self.flip or self.lag or self.mask or by_event):
             return counts
         each = counts.flatten().nonzero()[:, 0]  # the bins that are not empty, or their events one by one
         many = counts.flatten()[each].long()
-        if self.drop or self.jitter:
+        if by_event:
             each = each.repeat_interleave(many)
             many = torch.ones_like(each)
         x, y = each % width, each // width % height
@@ -89,6 +97,10 @@ class EventAugment:
             return torch.randint(-most, most + 1, (count,), generator=generator).to(counts.device)
 
         y, x = y + drawn(down, batch)[one], x + drawn(across, batch)[one]
+        if self.stretch:
+            speed = 1 + self.stretch * (2 * torch.rand(batch, generator=generator) - 1)
+            when = t + torch.rand(len(t), generator=generator).to(counts.device)
+            t = (when / speed.to(counts.device)[one]).long()
         t = t + drawn(self.lag, batch)[one]
         if self.jitter:
             t = t + drawn(self.jitter, len(each))
@@ -100,6 +112,11 @@ class EventAugment:
             kept = torch.rand(len(each), generator=generator).to(counts.device) >= self.drop * draws[1, one]
         for place, size in ((x, width), (y, height), (t, steps)):
             kept = kept & (place >= 0) & (place < size)
+        for place, size in ((x, width), (t, steps)) if self.mask else ():
+            long, at = torch.rand((2, batch), generator=generator).to(counts.device)
+            wide = (long * (self.mask * size + 1)).long()
+            first = (at * (size + 1 - wide)).long()
+            kept = kept & ((place < first[one]) | (place >= (first + wide)[one]))
         places = (((one * steps + t) * channels + channel) * height + y) * width + x
         found = torch.bincount(places[kept], many[kept], minlength=counts.numel())
         return found.clamp(max=LARGEST_COUNT).to(torch.uint8).reshape(counts.shape)

@@ -217,7 +217,10 @@ def runs() -> dict[str, TrainConfig]:
         for recipe, settings in COMPARED.items()
         for which, config in settings.items()
     }
-    return committed | once | deep | compared
+    heard = {
+        f"{name}-s{seed}": replace(config, seed=seed) for name, config in spoken.COMPARED.items() for seed in SEEDS
+    }
+    return committed | once | deep | compared | heard
 
 
 def data_of(name: str, config: TrainConfig) -> Path:

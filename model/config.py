@@ -20,6 +20,11 @@ RECIPES = {
     "magnitude": "the baseline: gradual magnitude pruning on the same schedule, no regrowth, the same fine-tuning",
     "dense": "no pruning",
 }
+SURROGATES = {
+    "atan": "1 / (1 + (pi x)^2), x being how far a membrane is above the threshold",
+    "fast-sigmoid": "1 / (1 + slope |x|)^2",
+    "membrane": "1 / threshold for neurons that fire in this frame; membranes carry no gradient",
+}
 NO_TARGET = ("gradr", "dense")  # recipes without a target connectivity
 
 
@@ -79,15 +84,30 @@ class TrainConfig:
     lag: int = setting(
         0, "Augmentation of recordings: largest shift of a whole one in time, in steps.", between(0, LARGEST_STEPS)
     )
+    stretch: float = setting(
+        0.0, "Augmentation of recordings: largest change of the speed, as a fraction of it.", below(1, 0)
+    )
+    mask: float = setting(
+        0.0,
+        "Augmentation of recordings: largest fraction of the sources, and of the steps, that is silent.",
+        between(0, 1),
+    )
     loss: str | None = setting(
         None,
         "What training makes small; None: rate (squared errors) where spikes are counted, else cross-entropy.",
         one_of(("rate", "cross-entropy")),
     )
     sharpness: float = setting(1.0, "Factor on membranes in front of the cross-entropy.", above(0))
+    smoothing: float = setting(
+        0.0, "Cross-entropy: fraction of a label that is spread evenly over all classes.", below(1, 0)
+    )
     distil: float = setting(
         0.0, "Weight of the teacher's answers in the loss, beside the labels; 0 without a teacher.", between(0, 1)
     )
+    surrogate: str = setting(
+        "atan", "What takes the place of a spike's derivative; others than atan are for graphs.", one_of(SURROGATES)
+    )
+    slope: float = setting(10.0, "Slope of the surrogate fast-sigmoid.", above(0))
     precision: str = setting("float32", "Number format of the matrix products.", one_of(("float32", "bfloat16")))
     steps: int | None = setting(None, "Time steps T per image; None: the network's own.", between(1, LARGEST_STEPS))
     images: int | None = setting(None, "Number of training images used, the first ones; None: all.", at_least(1))

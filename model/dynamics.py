@@ -1,7 +1,7 @@
 """One step of the neurons of a graph, in torch: the definition. `recurrent.py` is the same over all steps, faster.
 
-It is `quantize.neuron.IntNeuron.update` before any rounding, in its order. Backwards, a spike's derivative is that of
-`neurons.Spike`, and a reset carries no gradient.
+It is `quantize.neuron.IntNeuron.update` before any rounding, in its order. Backwards, a spike's derivative is that of a
+surrogate (`surrogates.py`), and a reset carries no gradient.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .graph import NeuronSpec
-from .neurons import Spike
+from .surrogates import ATAN, Firing
 
 
 class Parameters(NamedTuple):
@@ -53,15 +53,22 @@ def drive(u: Tensor, adaptation: Tensor, free: Tensor) -> Tensor:
     return torch.where(free, u.detach() - adaptation.detach(), -torch.inf)
 
 
-def step(current: Tensor, state: State, neuron: NeuronSpec, parameters: Parameters) -> tuple[Tensor, Tensor, State]:
-    """`(sum of a step, state) -> (potential u, spikes, state)`; neurons that do not spike have none."""
+def step(
+    current: Tensor, state: State, neuron: NeuronSpec, parameters: Parameters, firing: Firing | None = None
+) -> tuple[Tensor, Tensor, State]:
+    """`(sum of a step, state) -> (potential u, spikes, state)`; neurons that do not spike have none.
+
+    `firing` makes spikes, the same in all steps of a frame. None: with the surrogate `atan`.
+    """
+    firing = firing or Firing(ATAN, neuron.threshold)
     i, x = state.current, current
     if neuron.current is not None:
         i = parameters.current_decay * i + current
         x = i if neuron.current.enters == "new" else state.current
-    u = parameters.decay * state.membrane + x
+    kept = parameters.decay * state.membrane
+    u = (kept if firing.surrogate.carries or not neuron.spiking else kept.detach()) + x
     free = (state.refractory == 0).to(u.dtype)
-    spikes = Spike.apply(u - neuron.threshold - state.adaptation) * free if neuron.spiking else torch.zeros_like(u)
+    spikes = firing(u - neuron.threshold - state.adaptation, free) if neuron.spiking else torch.zeros_like(u)
     down = spikes.detach()
     if neuron.reset == "hard":
         after = u * (1 - down) + down * neuron.reset_value

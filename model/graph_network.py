@@ -16,12 +16,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..errors import require
 from . import dynamics, fused, recurrent
 from .description import DenseSpec, FloatNeuron
 from .graph import FASTEST, SLOWEST, ConnectionSpec, Graph, InputSpec, NeuronSpec, PopulationSpec, weight_name
 from .neurons import fire, max_pool
 from .recordings import clipped
 from .sequences import latencies, strips
+from .surrogates import ATAN, Firing, Surrogate
 
 NORM_ARRAYS = {"gain": "weight", "shift": "bias", "mean": "running_mean", "variance": "running_var"}
 Outputs = dict[tuple[str, int], Tensor]  # of an input or population, after a max pool of so many; 1: without
@@ -115,9 +117,12 @@ class GraphNetwork(nn.Module):
     the order of the description but the read-out's last; of one that does not spike, `[batch, 0]`.
     """
 
-    def __init__(self, description: Graph) -> None:
+    def __init__(self, description: Graph, surrogate: Surrogate = ATAN) -> None:
         super().__init__()
-        self.description = description
+        self.description, self.surrogate = description, surrogate
+        for spec in description.populations if not surrogate.carries else ():
+            above = spec.neuron.threshold > 0 or not spec.neuron.spiking
+            require(above, f"threshold of {spec.name}", spec.neuron.threshold, "above 0 with the surrogate membrane")
         self.populations = nn.ModuleList(Population(description, spec) for spec in description.populations)
         self.index = {spec.name: index for index, spec in enumerate(description.populations)}
         self.pools = {spec.name: _pool_of(description, spec) for spec in description.populations}
@@ -174,10 +179,10 @@ class GraphNetwork(nn.Module):
             outputs[part.name, 1] = self._given(part, images)
         for group in graph.components:
             members = [self._all[self.index[name]] for name in group]
-            on_cpu = _compiles(images)
-            if on_cpu and len(members) == 1 and self.pools[group[0]]:
+            on_cpu, known = _compiles(images), self.surrogate.kind == "atan"  # which the next two have
+            if known and on_cpu and len(members) == 1 and self.pools[group[0]]:
                 self._maps(members[0], outputs, potentials, rates if layer_rates else None)
-            elif not on_cpu and len(members) == 1 and _is_plain(graph, members[0].spec):
+            elif known and not on_cpu and len(members) == 1 and _is_plain(graph, members[0].spec):
                 self._plain(members[0], outputs, potentials)
             elif on_cpu and len(members) == 1 and self._runs_at_once(members[0]):
                 self._at_once(members[0], outputs, potentials)
@@ -256,7 +261,8 @@ class GraphNetwork(nn.Module):
             if spec.name in connection.sources
         ]
         current = total.flatten(2).float()
-        found, near = recurrent.run(current, spec.neuron, graph.steps, population.decays().to(current.dtype), loops)
+        decays = population.decays().to(current.dtype)
+        found, near = recurrent.run(current, spec.neuron, graph.steps, decays, loops, self.surrogate)
         outputs[spec.name, 1] = found.unflatten(2, population.shape)
         potentials[spec.name] = near.unflatten(2, population.shape)
 
@@ -309,6 +315,7 @@ class GraphNetwork(nn.Module):
             inner.append(within)
         states = [dynamics.start(p.spec.neuron, o[0].flatten(1).float()) for p, o in zip(members, outer, strict=True)]
         decays = [dynamics.Parameters(*population.decays()) for population in members]
+        firings = [Firing(self.surrogate, population.spec.neuron.threshold) for population in members]
         made: dict[str, list[Tensor]] = {name: [] for name in names}
         reached: dict[str, list[Tensor]] = {name: [] for name in names}
         for t in range(self.description.steps):
@@ -321,7 +328,8 @@ class GraphNetwork(nn.Module):
                         total = total + population.synapse(index, seen)
                 spec = population.spec
                 before = states[number]
-                u, spikes, states[number] = dynamics.step(total.flatten(1).float(), before, spec.neuron, decays[number])
+                given = total.flatten(1).float(), before, spec.neuron, decays[number], firings[number]
+                u, spikes, states[number] = dynamics.step(*given)
                 near = dynamics.drive(u, before.adaptation, before.refractory == 0)
                 found = spikes if spec.neuron.spiking else states[number].membrane
                 made[spec.name].append(found.unflatten(1, population.shape))

@@ -20,6 +20,7 @@ from .description import ConvSpec, LayerSpec, Network
 from .graph import Graph
 from .graph_network import NORM_ARRAYS, GraphNetwork
 from .neurons import fire, max_pool
+from .surrogates import ATAN, Surrogate
 
 
 class SpikingLayer(nn.Module):
@@ -133,9 +134,12 @@ class SpikingNetwork(nn.Module):
         return (votes, rates) if layer_rates else votes
 
 
-def module_of(description: Network | Graph) -> SpikingNetwork | GraphNetwork:
-    """The torch module of a description, with random weights."""
-    return GraphNetwork(description) if isinstance(description, Graph) else SpikingNetwork(description)
+def module_of(description: Network | Graph, surrogate: Surrogate = ATAN) -> SpikingNetwork | GraphNetwork:
+    """The torch module of a description, with random weights; `UserError` for a chain with another surrogate."""
+    if isinstance(description, Graph):
+        return GraphNetwork(description, surrogate)
+    require(surrogate.kind == "atan", "surrogate", surrogate.kind, "atan for a chain of layers; others are for graphs")
+    return SpikingNetwork(description)
 
 
 def arrays_of(network: SpikingNetwork | GraphNetwork) -> dict[str, np.ndarray]:

@@ -13,6 +13,7 @@ import numpy as np
 from ..compiled import kernel
 
 HARD, SOFT, NONE = range(3)  # resets
+ATAN, FAST_SIGMOID, MEMBRANE = range(3)  # surrogates
 
 
 @kernel(error_model="numpy")
@@ -107,19 +108,39 @@ def forward(
 
 
 @kernel(error_model="numpy")
-def _surrogate(threshold, u, to_spike, out):
-    pi, one = u.dtype.type(math.pi), u.dtype.type(1)
+def _above(threshold, u, out):
     for n in range(len(u)):
-        far = pi * (u[n] - threshold)
-        out[n] = to_spike[n] / (one + far * far)
+        out[n] = u[n] - threshold
 
 
 @kernel(error_model="numpy")
-def _surrogate_over(threshold, a, u, to_spike, out):
-    pi, one = u.dtype.type(math.pi), u.dtype.type(1)
+def _above_raised(threshold, a, u, out):
     for n in range(len(u)):
-        far = pi * (u[n] - threshold - a[n])
-        out[n] = to_spike[n] / (one + far * far)
+        out[n] = u[n] - threshold - a[n]
+
+
+@kernel(error_model="numpy")
+def _atan(to_spike, to_u):
+    """`to_u` is how far membranes are above the threshold, and becomes their gradient; so in the next two."""
+    pi, one = to_u.dtype.type(math.pi), to_u.dtype.type(1)
+    for n in range(len(to_u)):
+        far = pi * to_u[n]
+        to_u[n] = to_spike[n] / (one + far * far)
+
+
+@kernel(error_model="numpy")
+def _fast_sigmoid(slope, to_spike, to_u):
+    one = to_u.dtype.type(1)
+    for n in range(len(to_u)):
+        far = one + slope * abs(to_u[n])
+        to_u[n] = to_spike[n] / (far * far)
+
+
+@kernel(error_model="numpy")
+def _active(threshold, fired, to_spike, to_u):
+    none = to_u.dtype.type(0)
+    for n in range(len(to_u)):
+        to_u[n] = to_spike[n] / threshold if fired[n] else none
 
 
 @kernel(error_model="numpy")
@@ -172,17 +193,21 @@ def _decay_backward(decay, before, to_new, to_before, sums):
 
 @kernel(error_model="numpy")
 def backward(
-    first, last, t, gradient, decays, numbers, rule, start, u, v, spikes, i, a, free, adjoints, sums, to_current
+    first, last, t, gradient, decays, numbers, rule, start, surrogate, u, v, spikes, i, a, free, fired, adjoints, sums,
+    to_current
 ):  # fmt: skip
     """The gradient of `forward`, of step `t`, from that of its `gradient` `[images, neurons]`: of spikes, or, of a
     population that does not spike, of membranes.
 
+    `surrogate`: which, and the slope. `fired` `[images, neurons]`: whether neurons fire in this frame, for `MEMBRANE`.
     `adjoints` `[3, images, neurons]` are the gradients of membrane, current and adaptation after the step, and become
     those before it. `sums` `[3, images, neurons]`: to them are added the gradients of the three decays.
     `to_current` `[images, neurons]` is filled.
     """
     threshold, _, jump = numbers
     reset, spiking, enters, adapts, refractory = rule
+    which, slope = surrogate
+    carries = which != MEMBRANE or not spiking
     begin, zero = start[0], start[1]
     to_u, to_spike, kept = np.zeros_like(begin), np.zeros_like(begin), np.zeros_like(begin)
     for b in range(first, last):
@@ -192,9 +217,15 @@ def backward(
             to_spike[:] = gradient[b]
             if adapts:
                 _adaptation_backward(decays[2], jump, a[t, b], to_spike, to_a, sums[2, b])
-                _surrogate_over(threshold, a[t, b], u[t, b], to_spike, to_u)
+                _above_raised(threshold, a[t, b], u[t, b], to_u)
             else:
-                _surrogate(threshold, u[t, b], to_spike, to_u)
+                _above(threshold, u[t, b], to_u)
+            if which == ATAN:
+                _atan(to_spike, to_u)
+            elif which == FAST_SIGMOID:
+                _fast_sigmoid(slope, to_spike, to_u)
+            else:
+                _active(threshold, fired[b], to_spike, to_u)
             if refractory:
                 _masked(free[t, b], to_u)
             if adapts:
@@ -206,7 +237,10 @@ def backward(
         else:
             to_u[:] = gradient[b]
             to_u += to_v
-        _decay_backward(decays[0], before, to_u, to_v, sums[0, b])
+        if carries:
+            _decay_backward(decays[0], before, to_u, to_v, sums[0, b])
+        else:
+            to_v[:] = 0
         if refractory:
             to_v += kept
         if enters == 0:

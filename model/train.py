@@ -38,6 +38,7 @@ from .networks import SpikingNetwork, arrays_of, load_arrays, module_of
 from .recipes import KINDS, Recipe
 from .recordings import AnyData, Recordings, fit, split
 from .start import Start
+from .surrogates import Surrogate
 from .workers import join
 
 Row = dict[str, Any]
@@ -64,7 +65,7 @@ def rate_loss(rates: Tensor, labels: Tensor) -> Tensor:
     return functional.mse_loss(rates, functional.one_hot(labels, rates.shape[1]).to(rates.dtype))
 
 
-def loss_of(name: str | None, description: Network | Graph, sharpness: float = 1) -> Loss:
+def loss_of(name: str | None, description: Network | Graph, sharpness: float = 1, smoothing: float = 0) -> Loss:
     """The loss called `name`: `rate`, or `cross-entropy`, of membranes as they are and of rates as numbers of spikes.
 
     None: `rate` where spikes are counted, else `cross-entropy`.
@@ -74,16 +75,16 @@ def loss_of(name: str | None, description: Network | Graph, sharpness: float = 1
     UserError
         `rate`, for a network that is read out in membranes.
     """
-    return loss_for(name, counts_spikes(description), description.steps, sharpness)
+    return loss_for(name, counts_spikes(description), description.steps, sharpness, smoothing)
 
 
-def loss_for(name: str | None, counts: bool, steps: int, sharpness: float = 1) -> Loss:
+def loss_for(name: str | None, counts: bool, steps: int, sharpness: float = 1, smoothing: float = 0) -> Loss:
     """`loss_of` for outputs that are rates over `steps` (`counts`) or membranes, multiplied by `sharpness`."""
     require(counts or name != "rate", "loss", name, "cross-entropy for a network that is read out in membranes")
     if name == "rate" or (name is None and counts):
         return rate_loss
     factor = steps if counts else sharpness
-    return lambda outputs, labels: functional.cross_entropy(factor * outputs, labels)
+    return lambda outputs, labels: functional.cross_entropy(factor * outputs, labels, label_smoothing=smoothing)
 
 
 def activity(rates: list[Tensor]) -> Tensor:
@@ -120,7 +121,9 @@ def description_for(config: TrainConfig, data: AnyData) -> Network | Graph:
 def augment_for(config: Any, data: Any) -> Augment | EventAugment:
     """How `config`, of a training or a fine-tuning, augments `data`: images, or recordings."""
     if isinstance(data, Recordings):
-        return EventAugment(config.shift, config.flip, config.drop, config.jitter, config.lag)
+        return EventAugment(
+            config.shift, config.flip, config.drop, config.jitter, config.lag, config.stretch, config.mask
+        )
     return Augment(config.rotation, config.shift, config.flip)
 
 
@@ -239,11 +242,11 @@ def _train(
     augment = augment_for(config, data)
 
     torch.manual_seed(config.seed)
-    network = module_of(description)
+    network = module_of(description, Surrogate.of(config))
     if start is not None:
         load_arrays(network, start.arrays)
     network.to(workers.device)
-    by_loss = loss_of(config.loss, description, config.sharpness)
+    by_loss = loss_of(config.loss, description, config.sharpness, config.smoothing)
     taught = (teacher is None) == (config.distil == 0)
     require(taught, "distil", config.distil, "0 without a teacher, above 0 with one")
     teaches = None if teacher is None else Teacher(teacher, description, workers.device, config.sharpness)

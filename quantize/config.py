@@ -9,7 +9,8 @@ from ..model.config import TrainConfig
 from ..model.settings import at_least, check, like, setting
 
 AS_TRAINED = (
-    "loss", "spike_cost", "batch", "rotation", "shift", "flip", "drop", "jitter", "lag", "held_out", "held_out_group",
+    "loss", "spike_cost", "batch", "rotation", "shift", "flip", "drop", "jitter", "lag", "stretch", "mask", "held_out",
+    "held_out_group",
 )  # fmt: skip
 
 
@@ -29,6 +30,8 @@ class QatConfig:
     drop: float = like(TrainConfig, "drop")
     jitter: int = like(TrainConfig, "jitter")
     lag: int = like(TrainConfig, "lag")
+    stretch: float = like(TrainConfig, "stretch")
+    mask: float = like(TrainConfig, "mask")
     held_out: int | None = like(TrainConfig, "held_out")
     held_out_group: int | None = like(TrainConfig, "held_out_group")
     seed: int = like(TrainConfig, "seed")

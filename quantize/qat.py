@@ -134,7 +134,7 @@ def _check_fit(network: QuantizedNetwork, data: Dataset | Recordings | LabelledF
     require(len(data.frames) == len(network.inputs), "recordings", len(data.frames), f"{len(network.inputs)} inputs")
     for given, values in zip(network.inputs, data.frames, strict=True):
         check_frames(given, values, network.steps, f"recordings of {given.name}")
-    for name in ("rotation", "shift", "flip", "drop", "jitter", "lag"):
+    for name in ("rotation", "shift", "flip", "drop", "jitter", "lag", "stretch", "mask"):
         require(not getattr(config, name), name, getattr(config, name), "0 or False: frames are not augmented")
 
 

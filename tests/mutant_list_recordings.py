@@ -104,6 +104,27 @@ RECORDINGS = (
         "all recordings lose the same fraction",
     ),
     Mutant(
+        "one speed for all",
+        "model/augment.py",
+        "t = (when / speed.to(counts.device)[one]).long()",
+        "t = (when / speed[0]).long()",
+        "all recordings are stretched alike",
+    ),
+    Mutant(
+        "stretched from the beginning of steps",
+        "model/augment.py",
+        "when = t + torch.rand(len(t), generator=generator).to(counts.device)",
+        "when = t.float()",
+        "the events of a step remain in one step when they are stretched",
+    ),
+    Mutant(
+        "masks without the last",
+        "model/augment.py",
+        "first = (at * (size + 1 - wide)).long()",
+        "first = (at * (size - wide)).long()",
+        "the last sources and steps are never silent",
+    ),
+    Mutant(
         "events lost where they meet",
         "model/augment.py",
         "each = each.repeat_interleave(many)",

@@ -219,10 +219,15 @@ UNITS = {
     "model/gradr.py": ("test_model_gradr.py", "test_model_recipes.py"),
     "model/recipes.py": ("test_model_recipes.py", "test_model_train.py"),
     "model/graph.py": ("test_model_graph.py", "test_model_graph_network.py"),
-    "model/dynamics.py": ("test_model_recurrent.py", "test_model_graph_integers.py"),
+    "model/dynamics.py": ("test_model_recurrent.py", "test_model_surrogates.py", "test_model_graph_integers.py"),
+    "model/surrogates.py": ("test_model_surrogates.py",),
     "model/recurrent.py": ("test_model_recurrent.py",),
     "model/recurrent_kernels.py": ("test_model_recurrent.py",),
-    "model/graph_network.py": ("test_model_graph_network.py", "test_model_graph_integers.py"),
+    "model/graph_network.py": (
+        "test_model_graph_network.py",
+        "test_model_surrogates.py",
+        "test_model_graph_integers.py",
+    ),
     "model/connectivity.py": ("test_model_connectivity.py", "test_model_graph_network.py"),
     "model/sequences.py": ("test_model_graph_network.py",),
     "model/train.py": (

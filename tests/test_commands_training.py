@@ -110,13 +110,16 @@ def test_every_field_reaches_the_training(data: Path, tmp_path: Path) -> None:
         "output_alpha": 0.2, "margin": 40.0, "hidden": 0.5, "spike_cost": 0.1, "spread": 0.5, "rotation": 3.0,
         "shift": 0.1, "precision": "bfloat16", "steps": 3, "images": 60, "held_out": 15, "seed": 5,
         "recipe": "gradr-quota", "connectivity": 0.4, "loss": "cross-entropy", "drop": 0.1, "jitter": 1, "lag": 2,
-        "clip": 1.5, "sharpness": 2.0,
+        "clip": 1.5, "sharpness": 2.0, "stretch": 0.1, "mask": 0.2, "smoothing": 0.1, "slope": 5.0,
     }  # fmt: skip
     options = [word for name, value in wanted.items() for word in (f"--{name.replace('_', '-')}", value)]
     gradrtl("train", "--layers", "30-8-4", "--flip", *options, "--data", data, "--out", tmp_path)
     made = Checkpoint.load(tmp_path / "checkpoint.npz")
-    assert made.config == wanted | {"network": "30-8-4", "flip": True, "held_out_group": None, "distil": 0.0}
+    rest = {"network": "30-8-4", "flip": True, "held_out_group": None, "distil": 0.0, "surrogate": "atan"}
+    assert made.config == wanted | rest
     assert made.network.steps == 3
+    said = gradrtl("train", *SMALL, "--surrogate", "membrane", "--data", data, "--out", tmp_path / "other", code=2)
+    assert "surrogate is membrane, expected atan for a chain of layers" in said.output
 
 
 def test_a_teacher_is_named_and_kept(data: Path, trained: Path, tmp_path: Path) -> None:
@@ -136,6 +139,10 @@ def test_a_graph_is_trained(data: Path, tmp_path: Path) -> None:
     made = Checkpoint.load(tmp_path / "checkpoint.npz")
     assert (made.network.steps, len(made.weights)) == (5, 3)
     assert "already complete" in gradrtl(*line, tmp_path).output
+    gradrtl(*line, tmp_path / "tuned", "--surrogate", "fast-sigmoid", "--slope", 2)
+    tuned = Checkpoint.load(tmp_path / "tuned" / "checkpoint.npz")
+    assert (tuned.config["surrogate"], tuned.config["slope"]) == ("fast-sigmoid", 2.0)
+    assert tuned.weights_digest != made.weights_digest
     assert "loss is rate, expected cross-entropy" in gradrtl(*line, tmp_path / "other", "--loss", "rate", code=2).output
 
 
@@ -171,7 +178,7 @@ def test_a_graph_is_quantised(data: Path, tmp_path: Path) -> None:
 def test_every_field_reaches_the_fine_tuning(data: Path, trained: Path, tmp_path: Path) -> None:
     wanted = {
         "epochs": 1, "lr": 0.002, "scale_lr": 0.003, "spike_cost": 0.1, "batch": 25, "rotation": 2.0, "shift": 0.1,
-        "held_out": 20, "seed": 3, "drop": 0.1, "jitter": 1, "lag": 2,
+        "held_out": 20, "seed": 3, "drop": 0.1, "jitter": 1, "lag": 2, "stretch": 0.1, "mask": 0.2,
     }  # fmt: skip
     options = [word for name, value in wanted.items() for word in (f"--{name.replace('_', '-')}", value)]
     path = tmp_path / "network.npz"

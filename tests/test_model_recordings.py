@@ -428,6 +428,42 @@ def test_events_are_dropped_one_by_one() -> None:
     assert float(kept.min()) < 0.65
 
 
+def test_events_are_stretched_with_their_recording() -> None:
+    """At a speed from 0.5 to 1.5 the event of step 8 falls between 8 / 1.5 and 9 / 0.5; its recording's with it."""
+    counts = torch.zeros((200, 40, 1, 1, 1), dtype=torch.uint8)
+    counts[:, 8] = 100
+    counts[:, 16] = 100
+    found = augmented(EventAugment(0.0, stretch=0.5), counts).flatten(1).long()
+    first = found.cumsum(dim=1) <= 100
+    steps = torch.arange(40)
+    middle = (found * first * steps).sum(dim=1) / 100
+    last = (found * ~first * steps).sum(dim=1) / (found * ~first).sum(dim=1)
+    whole = found.sum(dim=1) == 200
+    assert whole.sum() > 150, "few leave the recording"
+    assert found[:, :5].sum() == 0
+    assert float(middle[whole].min()) < 6
+    assert float(middle[whole].max()) > 11
+    ratio = ((last + 0.5) / (middle + 0.5))[whole]
+    assert (ratio > 1.6).all()
+    assert (ratio < 2.3).all()
+    assert torch.equal(augmented(EventAugment(0.0, stretch=1e-9), counts), counts)
+
+
+def test_runs_of_sources_and_steps_are_silent() -> None:
+    counts = torch.full((200, 20, 2, 3, 10), 7, dtype=torch.uint8)
+    found = augmented(EventAugment(0.0, mask=0.3), counts)
+    assert set(found.unique().tolist()) == {0, 7}
+    columns, steps = (found > 0).any(dim=1).all(dim=(1, 2)), (found > 0).flatten(2).any(dim=2)
+    assert torch.equal(found > 0, (columns[:, None] & steps[:, :, None])[:, :, None, None].expand_as(found))
+    for heard, most in ((columns, 3), (steps, 6)):
+        silent = (~heard).sum(dim=1)
+        assert set(silent.tolist()) == set(range(most + 1))
+        edges = (heard[:, 1:] != heard[:, :-1]).sum(dim=1)
+        assert (edges <= 2).all(), "one run each"
+        assert not heard[:, 0].all()
+        assert not heard[:, -1].all()
+
+
 def test_half_of_the_recordings_are_mirrored() -> None:
     counts = torch.zeros((40, 1, 1, 1, 5), dtype=torch.uint8)
     counts[..., 1] = 1
@@ -444,8 +480,8 @@ def test_counts_that_meet_stay_at_the_largest() -> None:
 
 
 def test_augmentation_is_seeded() -> None:
-    augment = augment_for(replace(CONFIG, shift=0.3, drop=0.3, jitter=1, lag=1, flip=True), DATA)
-    assert augment == EventAugment(0.3, True, 0.3, 1, 1)
+    augment = augment_for(replace(CONFIG, shift=0.3, drop=0.3, jitter=1, lag=1, flip=True, stretch=0.1, mask=0.2), DATA)
+    assert augment == EventAugment(0.3, True, 0.3, 1, 1, 0.1, 0.2)
     first, again, other = (next(batches(DATA, 20, augment, seed, 0))[0] for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)

@@ -8,6 +8,7 @@ import torch
 
 from gradrtl.model import dynamics, recurrent
 from gradrtl.model.graph import AdaptationSpec, CurrentSpec, NeuronSpec
+from gradrtl.model.surrogates import Firing, Surrogate
 from gradrtl.quantize.neuron import Adaptation, IntNeuron, LeakKind, Reset, SynapticCurrent
 
 NEURONS = {
@@ -24,10 +25,16 @@ NEURONS = {
 }
 
 
+SURROGATES = [Surrogate(), Surrogate("fast-sigmoid", 3.0), Surrogate("membrane")]
+
+
 @pytest.mark.parametrize("name", NEURONS)
 @pytest.mark.parametrize("static", [False, True])
 @pytest.mark.parametrize("loops", [(), (1,), (1, 3)])
-def test_all_steps_at_once_are_those_of_the_definition(name: str, static: bool, loops: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("surrogate", SURROGATES, ids=lambda surrogate: surrogate.kind)
+def test_all_steps_at_once_are_those_of_the_definition(
+    name: str, static: bool, loops: tuple[int, ...], surrogate: Surrogate
+) -> None:
     neuron = NEURONS[name]
     if not neuron.spiking and loops:
         pytest.skip("what does not spike is heard by nobody")
@@ -38,17 +45,18 @@ def test_all_steps_at_once_are_those_of_the_definition(name: str, static: bool, 
     decays = (0.3 + 0.6 * torch.rand((3, neurons), dtype=torch.float64)).requires_grad_()
     cotangent = torch.randn((steps, images, neurons), dtype=torch.float64)
 
-    fast, near = recurrent.run(current, neuron, steps, decays, list(zip(weights, loops, strict=True)))
+    fast, near = recurrent.run(current, neuron, steps, decays, list(zip(weights, loops, strict=True)), surrogate)
     of_fast = torch.autograd.grad((fast * cotangent).sum(), [current, decays, *weights], allow_unused=True)
 
     state, made, reached = dynamics.start(neuron, current[0]), [], []
+    firing = Firing(surrogate, neuron.threshold)
     for t in range(steps):
         total = current[0 if static else t]
         for weight, delay in zip(weights, loops, strict=True):
             if t >= delay:
                 total = total + made[t - delay] @ weight.t()
         before = state
-        u, spikes, state = dynamics.step(total, before, neuron, dynamics.Parameters(*decays))
+        u, spikes, state = dynamics.step(total, before, neuron, dynamics.Parameters(*decays), firing)
         made.append(spikes if neuron.spiking else state.membrane)
         reached.append(dynamics.drive(u, before.adaptation, before.refractory == 0))
     slow = torch.stack(made)
@@ -59,7 +67,29 @@ def test_all_steps_at_once_are_those_of_the_definition(name: str, static: bool, 
     if neuron.spiking:
         assert torch.equal(slow > 0, torch.stack(reached) >= neuron.threshold)
     for found, expected in zip(of_fast, of_slow, strict=True):
+        expected = torch.zeros_like(found) if expected is None else expected
         assert torch.allclose(found, expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("loops", [(1,), (1, 3)])
+def test_loops_are_short_products_under_autocast(loops: tuple[int, ...]) -> None:
+    """Weights and gradients of few digits are bfloat16 already, and nothing is rounded: all is equal."""
+    torch.manual_seed(2)
+    neuron, steps, images, neurons = NEURONS["current"], 6, 4, 8
+    current = torch.randint(-8, 17, (steps, images, neurons)).div(8).requires_grad_()
+    weights = [torch.randint(-4, 5, (neurons, neurons)).div(4).requires_grad_() for _ in loops]
+    decays = torch.full((3, neurons), 0.5).requires_grad_()
+    found = []
+    for short in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=short):
+            spikes, _ = recurrent.run(current, neuron, steps, decays, list(zip(weights, loops, strict=True)))
+        assert spikes.dtype == torch.float32
+        found.append((spikes, torch.autograd.grad(spikes.sum(), [current, decays, *weights])))
+    assert torch.equal(found[0][0], found[1][0])
+    assert found[0][0].any()
+    for exact, rounded in zip(found[0][1], found[1][1], strict=True):
+        assert torch.allclose(exact, rounded, rtol=0.02, atol=0.02 * float(exact.abs().max()))
+    assert any(not torch.equal(*both) for both in zip(found[0][1], found[1][1], strict=True))
 
 
 @pytest.mark.parametrize("seed", range(40))

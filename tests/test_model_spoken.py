@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
+
+import pytest
 
 from gradrtl.model import campaign, spoken
 from gradrtl.model.graph import Graph
@@ -14,7 +17,8 @@ def test_the_network_hears_the_front_end() -> None:
     (sound,) = network.inputs
     assert (sound.shape, sound.counts) == (settings.shape, settings.bits)
     assert network.steps * settings.step < settings.rate
-    assert [connection.delay for connection in network.populations[0].inputs] == [0, 1, 3]
+    for population in network.populations[:2]:
+        assert [connection.delay for connection in population.inputs] == [1, 3]
     assert network.classes == spoken.WORDS
     assert Graph.from_json(network.to_json()) == network
 
@@ -32,3 +36,29 @@ def test_trainings_differ_in_their_data() -> None:
     assert campaign.data_of("spoken-10-s0", whole) == spoken.FOLDER / "all.npz"
     for name, folder in (("mnist-mlp-5-s0", campaign.MNIST), ("cifar10-small-20-s0", campaign.CIFAR10)):
         assert campaign.data_of(name, campaign.runs()[name]) == folder
+
+
+def test_compared_networks_have_as_many_synapses() -> None:
+    graphs = {what: config for name, config in spoken.COMPARED.items() if (what := name.partition("-hears-")[2])}
+    synapses = []
+    for config in graphs.values():
+        assert isinstance(config.network, Graph)
+        assert config.connectivity is not None
+        synapses.append(config.connectivity * sum(map(prod, config.network.weight_shapes.values())))
+    assert synapses == pytest.approx([5000] * 4)
+    heard = {
+        what: {(connection.delay, connection.sources == (population.name,)) for connection in population.inputs}
+        for what, config in graphs.items()
+        for population in config.network.populations[:2]  # type: ignore[union-attr]
+    }
+    assert heard == {
+        "now": {(0, False)},
+        "delays": {(0, False), (3, False)},
+        "loops": {(0, False), (1, True)},
+        "delays-loops": {(0, False), (3, False), (1, True)},
+    }
+    kinds = {config.surrogate for name, config in spoken.COMPARED.items() if "surrogate" in name}
+    assert kinds == {"atan", "fast-sigmoid", "membrane"}
+    for name, config in spoken.COMPARED.items():
+        assert campaign.runs()[f"{name}-s2"] == replace(config, seed=2)
+        assert campaign.data_of(f"{name}-s2", config) == spoken.FOLDER / "all.npz"

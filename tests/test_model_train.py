@@ -130,6 +130,14 @@ def test_sharpness_is_a_factor_on_membranes() -> None:
     assert loss_for("cross-entropy", True, 4, 10)(outputs, labels) == sharp(0.4 * outputs, labels)
 
 
+def test_smoothing_spreads_a_part_of_the_label() -> None:
+    outputs, labels = torch.tensor([[0.5, 0.1, 0.0], [0.3, 0.0, 0.7]]), torch.tensor([1, 2])
+    plain = loss_for(None, counts=False, steps=4)
+    every = sum(plain(outputs, torch.full_like(labels, which)) for which in range(3)) / 3
+    smooth = loss_for(None, counts=False, steps=4, smoothing=0.2)(outputs, labels)
+    assert torch.allclose(smooth, 0.8 * plain(outputs, labels) + 0.2 * every)
+
+
 def test_activity_is_that_of_all_hidden_neurons_together() -> None:
     rates = [torch.tensor([[1.0, 0.5, 0.0], [0.5, 0.5, 0.5]]), torch.tensor([[[1.0]], [[1.0]]]), torch.ones((2, 10))]
     assert float(activity(rates)) == 4 / 8
