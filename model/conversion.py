@@ -102,6 +102,8 @@ class Closeness:
         By population, the mean absolute difference of firing rate and activation over its threshold, `[steps]`.
     activations, rates
         By population, some pairs for a picture: activation over threshold, and firing rate after the last step.
+    answers
+        Of the spiking network after the last step: the class of each image, int64 `[n]`.
     """
 
     steps: tuple[int, ...]
@@ -110,6 +112,7 @@ class Closeness:
     errors: dict[str, tuple[float, ...]]
     activations: dict[str, np.ndarray]
     rates: dict[str, np.ndarray]
+    answers: np.ndarray
 
 
 @torch.no_grad()
@@ -131,6 +134,7 @@ def closeness(
     errors = {name: np.zeros(len(steps)) for name in network.group}
     seen: dict[str, list[np.ndarray]] = {name: [] for name in network.group}
     fired: dict[str, list[np.ndarray]] = {name: [] for name in network.group}
+    answers: list[np.ndarray] = []
     for start in range(0, len(data), batch):
         part = data[start : start + batch]
         images, labels = torch.from_numpy(part.images).to(device), part.labels
@@ -141,9 +145,11 @@ def closeness(
             counts = {name: counts[name] + now[name] if counts else now[name] for name in network.group}
             if t in steps:
                 at = steps.index(t)
-                right[at] += int((_classes(now[read.source], read.group) == labels).sum())
+                found = _classes(now[read.source], read.group)
+                right[at] += int((found == labels).sum())
                 for name, x in activations.items():
                     errors[name][at] += float((counts[name] / t - x).abs().flatten(1).mean(dim=1).sum())
+        answers.append(found)
         if start * 4 < pairs:  # some of the first images, spread over their neurons
             for name, x in activations.items():
                 chosen = slice(None, None, max(1, x.numel() // max(1, pairs // 4)))
@@ -158,6 +164,7 @@ def closeness(
         {name: tuple(float(error) / total for error in errors[name]) for name in order},
         {name: np.concatenate(seen[name]) for name in order},
         {name: np.concatenate(fired[name]) for name in order},
+        np.concatenate(answers),
     )
 
 

@@ -48,11 +48,14 @@ STATE = ("network", "optimizer", "recipe", "history")  # parts of a saved state
 
 @dataclass(frozen=True)
 class Evaluation:
-    """`rates`: mean spikes per step of each neuron over the data, one array per layer, in the layer's shape."""
+    """`rates`: mean spikes per step of each neuron over the data, one array per layer, in the layer's shape. `answers`:
+    the class of each image or recording, int64 `[n]`.
+    """
 
     accuracy: float
     loss: float
     rates: list[np.ndarray]
+    answers: np.ndarray
 
     @property
     def silent(self) -> list[int]:
@@ -159,19 +162,22 @@ def evaluate(
     """Accuracy, loss and firing rates of a network; ties go to the lowest class, as in hardware."""
     was_training = network.training
     network.eval()
-    correct, total = 0, 0.0
+    total = 0.0
     sums: list[Tensor] = []
+    answers: list[np.ndarray] = []
     for start in range(0, len(data), batch):
         part = data[start : start + batch]
         images = torch.from_numpy(part.images).to(device)
         labels = torch.from_numpy(part.labels).long().to(device)
         rates, layers = network(images, layer_rates=True)
-        correct += int((first_largest(rates) == labels.cpu()).sum())
+        answers.append(first_largest(rates).numpy())
         total += float(loss(rates, labels)) * len(part)
         totals = [layer.sum(dim=0) for layer in layers]
         sums = [a + b for a, b in zip(sums, totals, strict=True)] if sums else totals
     network.train(was_training)
-    return Evaluation(correct / len(data), total / len(data), [s.cpu().numpy() / len(data) for s in sums])
+    found = np.concatenate(answers)
+    correct = int((found == data.labels).sum())
+    return Evaluation(correct / len(data), total / len(data), [s.cpu().numpy() / len(data) for s in sums], found)
 
 
 def first_largest(rates: Tensor) -> Tensor:

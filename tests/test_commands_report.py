@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import html_pages
 import numpy as np
 import pytest
 from command_line import gradrtl
 from fake_accelerator import fake_verilog, faulty, small_network
+from kills import images_and_checkpoint
 from test_commands_training import SMALL, write
 
 from gradrtl.quantize.network import QuantizedNetwork
@@ -113,7 +115,7 @@ def test_verify_of_a_design_that_hangs(
 
 
 def test_simulate(tmp_path: Path) -> None:
-    path = tmp_path / "report.html"
+    path = tmp_path / "new" / "folder" / "report.html"
     words = ("simulate", "sample", "--images", "30", "--json", "--data", ROOT / "data/mnist")
     told = json.loads(gradrtl(*words, "--report", path).stdout)
     page = opened(path)
@@ -135,7 +137,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_train_then_quantize(data: Path, tmp_path: Path) -> None:
-    path = tmp_path / "out" / "report.html"
+    path = tmp_path / "new" / "folder" / "report.html"
     words = ("train", *SMALL, "--data", data, "--epochs", 2, "--out", tmp_path / "out", "--json", "--report", path)
     told = json.loads(gradrtl(*words).stdout)
     page = opened(path)
@@ -144,11 +146,12 @@ def test_train_then_quantize(data: Path, tmp_path: Path) -> None:
         f"{100 * told['connectivity']:.2f} % of the weights."
     )
     titles = [one.text for one in page.all("figcaption")]
-    assert titles == ["Accuracy on held-out images by epoch", "Loss by epoch", "Connectivity by epoch"]
+    assert titles[:3] == ["Accuracy on held-out images by epoch", "Loss by epoch", "Connectivity by epoch"]
+    check_answers(page, told, 30, told["accuracy"])
     assert f"to {100 * told['history'][1]['validation']:.4g} after epoch 2." in page.text
     assert dict(table(page, "Settings")[1:])["batch"] == "20"
 
-    checkpoint, path = tmp_path / "out/checkpoint.npz", tmp_path / "quantised.html"
+    checkpoint, path = tmp_path / "out/checkpoint.npz", tmp_path / "newer" / "quantised.html"
     words = ("quantize", checkpoint, "--method", "weights", "--data", data, "-o", tmp_path / "network.npz", "--json")
     plain = json.loads(gradrtl(*words).stdout)
     told = json.loads(gradrtl(*words, "--report", path).stdout)
@@ -164,6 +167,54 @@ def test_train_then_quantize(data: Path, tmp_path: Path) -> None:
     assert sum(map(sum, told["confusion"])) == 30
     assert len(page.all("img")) == min(24, 30 - round(30 * after))
     assert facts(page)["digest"] == QuantizedNetwork.load(tmp_path / "network.npz").digest
+
+
+def check_answers(page: html_pages.Node, told: dict[str, Any], count: int, accuracy: float) -> None:
+    """Confusion matrix and misclassified images of a page are those of the figures, for `count` images."""
+    matrix = [[int(value) for value in row[1:]] for row in table(page, "Confusion")[1:]]
+    assert matrix == told["confusion"]
+    assert sum(map(sum, matrix)) == count
+    right = sum(row[n] for n, row in enumerate(matrix))
+    assert right == round(count * accuracy)
+    images = page.all("img")
+    assert len(images) == len(told["wrong"]) == min(24, count - right) > 0
+    for image, one in zip(images, told["wrong"], strict=True):
+        assert image.attributes["alt"] == "frame {frame}: label {label}, answer {answer}".format(**one)
+
+
+def test_convert(tmp_path: Path) -> None:
+    data = write(tmp_path / "own", shape=(6, 6))
+    path = tmp_path / "new" / "folder" / "report.html"
+    words = ("--layers", "4C3-AP2-4", "--batch", "20", "--steps", "3", "--epochs", "1", "--data", data)
+    told = json.loads(gradrtl("convert", *words, "--out", tmp_path / "out", "--json", "--report", path).stdout)
+    page = opened(path)
+    last, count = told["accuracy"][-1], sum(map(sum, told["confusion"]))
+    assert page.one("p", role="status").text == (
+        f"done After {told['steps'][-1]} steps {100 * last:.2f} % of the held-out images are classified correctly; the "
+        f"network of activations classifies {100 * told['activations_accuracy']:.2f} %."
+    )
+    assert table(page, "By number of steps")[1][1:] == [f"{100 * value:.2f} %" for value in told["accuracy"]]
+    check_answers(page, told, count, last)
+    assert facts(page)["command"] == told["command"]
+    assert len([link for link in page.all("a") if link.text.endswith(".svg")]) == 3
+
+
+def test_explore(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    images_and_checkpoint(tmp_path)
+    path = tmp_path / "new" / "folder" / "report.html"
+    words = ("explore", "checkpoint.npz", "--bits", "2,4", "--pe", "2,2", "--images", "10", "--data", "data")
+    told = json.loads(gradrtl(*words, "--jobs", "1", "--out", "out", "--json", "--report", path).stdout)
+    page = opened(path)
+    assert page.all("p", role="status")[0].text == (
+        f"done 2 designs were measured; {sum(point in told['front'] for point in told['points'])} of them are on the "
+        "Pareto front."
+    )
+    rows = [row for row in page.one("table", id="designs").all("tr") if row.all("td")]
+    assert [row.all("td")[-2].text.strip() for row in rows] == [
+        f"{100 * point['accuracy']:.2f} %" for point in told["points"]
+    ]
+    assert page.all("a")[-1].attributes["href"] == "../../out/points.csv"
 
 
 MADE = Report(
@@ -186,7 +237,7 @@ def synthesised(
         return synth.Synthesis(made, 100.0, 250.0)
 
     monkeypatch.setattr(synth, "synth", build)
-    path = tmp_path / "report.html"
+    path = tmp_path / "new" / "folder" / "report.html"
     network = ROOT / "networks/mnist-1pct-up5k.npz"
     words = (
         "synth",
@@ -218,7 +269,7 @@ def test_synth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ["highest that the tools report", "15.5 MHz", "155,000", "16.13 μs"],
         ["the board's clock", "12.0 MHz", "120,000", "20.83 μs"],
     ]
-    assert [link.attributes["href"] for link in page.all("a") if "yosys" in link.text] == ["out/yosys.log"]
+    assert [link.attributes["href"] for link in page.all("a") if "yosys" in link.text] == ["../../out/yosys.log"]
     assert {"Activity", "Energy", "Hardware"} <= {node.text for node in page.all("h2")}
     assert json.loads((tmp_path / "out/report.json").read_text())["frames_per_second"] == 155_000
 
@@ -245,14 +296,14 @@ def test_synth_of_a_design_that_does_not_fit(tmp_path: Path, monkeypatch: pytest
         (("file/report.html",), "is no folder"),
     ],
 )
-@pytest.mark.parametrize("name", ["verify", "simulate", "train", "quantize", "synth", "explore"])
+@pytest.mark.parametrize("name", ["verify", "simulate", "train", "convert", "quantize", "synth", "explore"])
 def test_what_cannot_be_written_is_found_first(
     name: str, words: tuple[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder.html").mkdir()
     (tmp_path / "file").write_text("")
-    given = () if name == "train" else ("absent.npz",)
+    given = () if name in ("train", "convert") else ("absent.npz",)
     refused = gradrtl(name, *given, "--report", *words, code=2)
     assert message in refused.stderr
     assert refused.stderr.count("\n") == 1

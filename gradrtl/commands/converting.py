@@ -13,12 +13,13 @@ from .options import (
     convention_options,
     data_option,
     given_only,
+    report_option,
     setting_options,
     show_epoch,
     training_device_option,
     whole_command,
 )
-from .output import command, figures
+from .output import command, figures, plain
 from .training import CHECKPOINT
 
 
@@ -40,13 +41,14 @@ from .training import CHECKPOINT
 @click.option("--teacher", type=click.Path(path_type=Path), help="Converted checkpoint to distil from; see --distil.")
 @training_device_option
 @data_option
+@report_option
 @click.option(
     "--out",
     default="build/convert",
     type=click.Path(path_type=Path),
     help="Folder of the run. An interrupted run resumes.",
 )
-def convert(network, layers, source, framework, changes, start, teacher, device, folder, out, **given) -> None:
+def convert(network, layers, source, framework, changes, start, teacher, device, folder, report, out, **given) -> None:
     """Train a network of activations and convert it to integrate-and-fire neurons; writes OUT/checkpoint.npz.
 
     With --from the network is one that was trained elsewhere; its thresholds start at its largest activations. Held-out
@@ -55,8 +57,9 @@ def convert(network, layers, source, framework, changes, start, teacher, device,
     from ..model.architecture import described, read_description
     from ..model.checkpoint import Checkpoint
     from ..model.data import load
-    from ..steps.convert import accuracy_of, start_from, table, write
+    from ..steps.convert import ACCURACY, ERRORS, RATES, accuracy_of, start_from, table, write
     from ..steps.convert import convert as run
+    from ..steps.results import judgement
 
     require(network is None or layers is None, "layers", layers, "not given beside --network")
     check_writable(out / CHECKPOINT)
@@ -88,14 +91,27 @@ def convert(network, layers, source, framework, changes, start, teacher, device,
     made.checkpoint.save(out / CHECKPOINT)
     write(made.closeness, out)
     found = made.closeness
-    figures(
-        checkpoint=out / CHECKPOINT,
-        connectivity=made.checkpoint.census.connectivity,
-        steps=found.steps,
-        accuracy=found.accuracy,
-        activations_accuracy=found.activations_accuracy,
-        errors=found.errors,
-    )
+    told = {
+        "checkpoint": out / CHECKPOINT,
+        "connectivity": made.checkpoint.census.connectivity,
+        "steps": found.steps,
+        "accuracy": found.accuracy,
+        "activations_accuracy": found.activations_accuracy,
+        "errors": found.errors,
+        "history": made.checkpoint.history,
+        "data": folder,
+        "command": whole_command(),
+        **judgement(found.answers, made.held_out.labels, made.checkpoint.network.classes),
+    }
+    figures(**told)
     click.echo(table(found))
     click.echo(f"connectivity {100 * made.checkpoint.census.connectivity:.2f} %")
     click.echo(f"wrote {out / CHECKPOINT}")
+    if report is not None:
+        from ..report.page import write as write_report
+        from ..report.runs import conversion
+
+        files = [(out / CHECKPOINT, "the spiking network"), (out / ACCURACY, "accuracy by steps")]
+        files += [(out / ERRORS, "errors by steps"), (out / RATES, "rates over activations")]
+        write_report(report, conversion(report, plain(told), made.checkpoint, made.held_out, files))
+        click.echo(f"wrote {report}")

@@ -71,6 +71,7 @@ def train(
     from ..model.architecture import read_description
     from ..model.checkpoint import Checkpoint
     from ..model.sets import load
+    from ..steps.results import judgement
     from ..steps.train import accuracy_of, start_of
     from ..steps.train import train as run
 
@@ -102,27 +103,28 @@ def train(
             click.echo(f"resumes after epoch {epochs} of {config.epochs}", err=True)
 
     taught = None if teacher is None else Checkpoint.load(teacher)
-    checkpoint, accuracy = run(
+    checkpoint, found, test = run(
         config, data, out, show_epoch, whole_command(), device, resumed, start=start, teacher=taught
     )
     checkpoint.save(out / CHECKPOINT)
     told = {
         "checkpoint": out / CHECKPOINT,
         "connectivity": checkpoint.census.connectivity,
-        "accuracy": accuracy,
+        "accuracy": found.accuracy,
         "validation": checkpoint.figures.get("validation"),
         "history": checkpoint.history,
         "data": folder,
         "command": whole_command(),
+        **judgement(found.answers, test.labels, checkpoint.network.classes),
     }
     figures(**told)
-    click.echo(f"connectivity {100 * checkpoint.census.connectivity:.2f} %, test accuracy {100 * accuracy:.2f} %")
+    click.echo(f"connectivity {100 * checkpoint.census.connectivity:.2f} %, test accuracy {100 * found.accuracy:.2f} %")
     click.echo(f"wrote {out / CHECKPOINT}")
     if report is not None:
         from ..report.page import write
         from ..report.runs import training
 
-        write(report, training(report, plain(told), checkpoint, [(out / CHECKPOINT, "the trained network")]))
+        write(report, training(report, plain(told), checkpoint, test, [(out / CHECKPOINT, "the trained network")]))
         click.echo(f"wrote {report}")
 
 

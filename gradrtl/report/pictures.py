@@ -17,14 +17,21 @@ LARGEST = 96  # pixels of a frame that are kept in each direction
 
 
 def picture(network: QuantizedNetwork, frames: tuple[np.ndarray, ...], index: int, caption: str) -> Image:
-    """Frame `index` of the first input: an image as it is, maps of events added up over the steps, others by step."""
+    """Frame `index` of the first input."""
     given, values = network.inputs[0], frames[0][index]
     if given.kind == "static":
-        maps = values.reshape(given.shape)
-    elif len(given.shape) == 3 and given.shape[1] > 1 and given.shape[2] > 1:
-        maps = values.reshape(-1, *given.shape).sum(axis=0, dtype=np.int64)
+        return of_sample(values.reshape(given.shape), caption)
+    return of_sample(values.reshape(len(values), *(given.shape if len(given.shape) == 3 else (1, 1, -1))), caption)
+
+
+def of_sample(sample: np.ndarray, caption: str) -> Image:
+    """An image as it is, maps of events `[steps, channels, height, width]` added up over the steps, others by step."""
+    if sample.ndim < 4:
+        maps = sample
+    elif sample.shape[2] > 1 and sample.shape[3] > 1:
+        maps = sample.sum(axis=0, dtype=np.int64)
     else:
-        maps = values[None]  # a row for each step
+        maps = sample.reshape(1, len(sample), -1)  # a row for each step
     pixels = _plane(maps)
     stride = -(-max(pixels.shape[:2]) // LARGEST)
     pixels = pixels[::stride, ::stride]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..model.checkpoint import Checkpoint
+from ..model.recordings import AnyData
 from ..quantize.network import QuantizedNetwork
 from ..rtl.mapping import Mapping
 from ..sim.compare import Difference
@@ -99,8 +100,10 @@ def simulation(
     )
 
 
-def training(path: Path, figures: Figures[str, Any], checkpoint: Checkpoint, targets: Targets = ()) -> Report:
-    """Of `gradrtl train`."""
+def training(
+    path: Path, figures: Figures[str, Any], checkpoint: Checkpoint, test: AnyData, targets: Targets = ()
+) -> Report:
+    """Of `gradrtl train`, with the answers on the `test` set."""
     return Report(
         "Training of a sparse network",
         Verdict(
@@ -110,6 +113,32 @@ def training(path: Path, figures: Figures[str, Any], checkpoint: Checkpoint, tar
         ),
         sections.facts(str(figures["data"]), figures["command"], str(figures["checkpoint"])),
         (
+            sections.training(figures["history"]),
+            sections.answers(figures, samples=test.images),
+            sections.layers(figures["history"]),
+            sections.settings(checkpoint.config),
+            files_of(path, targets),
+        ),
+    )
+
+
+def conversion(
+    path: Path, figures: Figures[str, Any], checkpoint: Checkpoint, held_out: AnyData, targets: Targets = ()
+) -> Report:
+    """Of `gradrtl convert`, with the answers on the `held_out` images."""
+    accuracy, before = figures["accuracy"], figures["activations_accuracy"]
+    steps = figures["steps"]
+    return Report(
+        "A network of activations as spikes",
+        Verdict(
+            "done",
+            f"After {number(steps[-1])} steps {percent(accuracy[-1])} of the held-out images are classified correctly; "
+            f"the network of activations classifies {percent(before)}.",
+        ),
+        sections.facts(str(figures["data"]), figures["command"], str(figures["checkpoint"])),
+        (
+            sections.closeness(figures),
+            sections.answers(figures, samples=held_out.images),
             sections.training(figures["history"]),
             sections.layers(figures["history"]),
             sections.settings(checkpoint.config),

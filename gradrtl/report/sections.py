@@ -56,8 +56,15 @@ def facts(data: str, command: str, network: str = "", digest: str = "", **others
     return tuple((name.replace("_", " "), value) for name, value in found.items() if value)
 
 
-def answers(figures: Figures[str, Any], network: QuantizedNetwork | None = None, frames: Any = None) -> Section:
-    """Confusion matrix, and the first wrong frames as pictures if there are `frames`."""
+def answers(
+    figures: Figures[str, Any],
+    network: QuantizedNetwork | None = None,
+    frames: Any = None,
+    samples: np.ndarray | None = None,
+) -> Section:
+    """Confusion matrix, and the first wrong frames as pictures: of `frames` of `network`, or of `samples`, images or
+    recordings.
+    """
     matrix = figures.get("confusion")
     if matrix is None:
         return Section("Answers", ())
@@ -66,13 +73,20 @@ def answers(figures: Figures[str, Any], network: QuantizedNetwork | None = None,
     parts: list[Part] = [f"{number(right)} of {number(total)} frames are classified correctly."]
     parts.append(_matrix(counts) if len(counts) <= MOST_CLASSES else _pairs(counts))
     wrong = figures.get("wrong") or []
-    if wrong and network is not None and frames is not None:
-        given = frames if isinstance(frames, tuple) else (frames,)
-        shown = [one for one in wrong if one["frame"] < len(given[0])]
+    given = frames if isinstance(frames, tuple) else (frames,)
+    drawn = samples if samples is not None else given[0]
+    if wrong and drawn is not None:
+        shown = [one for one in wrong if one["frame"] < len(drawn)]
         some = f"The first {len(shown)} of {number(total - right)} misclassified frames:"
         parts.append("Misclassified frames:" if len(shown) == total - right else some)
-        told = "frame {frame}: label {label}, answer {answer}"
-        parts.append(Images(tuple(pictures.picture(network, given, one["frame"], told.format(**one)) for one in shown)))
+        images = []
+        for one in shown:
+            told = "frame {frame}: label {label}, answer {answer}".format(**one)
+            if samples is not None:
+                images.append(pictures.of_sample(samples[one["frame"]], told))
+            elif network is not None:
+                images.append(pictures.picture(network, given, one["frame"], told))
+        parts.append(Images(tuple(images)))
     return Section("Answers", tuple(parts))
 
 
@@ -112,6 +126,22 @@ def training(history: Sequence[Figures[str, Any]]) -> Section:
         told = f"From {scaled[0]:.4g} after epoch {epochs[0]} to {scaled[-1]:.4g} after epoch {epochs[-1]}."
         parts.append(plots.line(title, told, "epoch", y, epochs, scaled, log))
     return Section("Training", tuple(parts))
+
+
+def closeness(figures: Figures[str, Any]) -> Section:
+    """How close firing rates come to activations, by number of steps."""
+    steps, accuracy, before = figures["steps"], figures["accuracy"], figures["activations_accuracy"]
+    told = (
+        f"From {percent(accuracy[0])} after {steps[0]} steps to {percent(accuracy[-1])} after {steps[-1]}; "
+        f"the network of activations: {percent(before)}."
+    )
+    scaled = [100 * value for value in accuracy]
+    rows = [("accuracy", *map(percent, accuracy))]
+    rows += [(f"error of {name}", *(f"{one:.4f}" for one in errors)) for name, errors in figures["errors"].items()]
+    caption = "By number of steps: accuracy on held-out images, and mean |rate - activation| in units of the threshold"
+    head = ("steps", *map(str, steps))
+    chart = plots.line("Accuracy on held-out images by number of steps", told, "steps", "accuracy, %", steps, scaled)
+    return Section("Rates and activations", (chart, Table(caption, head, tuple(rows))))
 
 
 def traces(traced: Sequence[Traced], network: QuantizedNetwork, machine: str, difference: Difference | None) -> Section:

@@ -32,6 +32,7 @@ class Converted:
 
     checkpoint: Checkpoint
     closeness: Closeness
+    held_out: Dataset
 
 
 def convert(
@@ -58,7 +59,8 @@ def convert(
     made = converted(trained, config, command)
     held_out = split(training, config.held(len(training)))[1]
     where = next(trained.network.parameters()).device
-    return Converted(made, closeness(trained.network, made, held_out, batch=BATCHES[where.type], device=where))
+    found = closeness(trained.network, made, held_out, batch=BATCHES[where.type], device=where)
+    return Converted(made, found, held_out)
 
 
 def start_from(

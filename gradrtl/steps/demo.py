@@ -117,9 +117,9 @@ class Chain:
     def train(self) -> dict[str, Any]:
         config, _ = self.settings.configs()
         folder, data = self.file("training"), (self.training, self.test)
-        made, accuracy = train(config, data, folder, self.on_epoch, self.command, anew=True)
+        made, found, _ = train(config, data, folder, self.on_epoch, self.command, anew=True)
         made.save(self.file(CHECKPOINT))
-        return {"accuracy_float": accuracy, "connectivity": made.census.connectivity}
+        return {"accuracy_float": found.accuracy, "connectivity": made.census.connectivity}
 
     def quantise(self) -> dict[str, Any]:
         _, formats = self.settings.configs()

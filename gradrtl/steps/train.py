@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import require
 from ..model.checkpoint import Checkpoint
@@ -14,6 +14,9 @@ from ..model.importing.hdf5 import read
 from ..model.recordings import AnyData, fit
 from ..model.start import Start
 from .importing import convention_of
+
+if TYPE_CHECKING:
+    from ..model.train import Evaluation
 
 CHECKPOINTS = ".npz"  # suffix; any other file is one of NIR
 
@@ -29,8 +32,9 @@ def train(
     anew: bool = False,
     start: Start | None = None,
     teacher: Checkpoint | None = None,
-) -> tuple[Checkpoint, float]:
-    """Train as `config` says on the training set, the first of `data`. Returns the checkpoint and its test accuracy.
+) -> tuple[Checkpoint, Evaluation, AnyData]:
+    """Train as `config` says on the training set, the first of `data`. Returns the checkpoint, what it makes of the
+    test set, and the test set with as many steps as the network runs for.
 
     `out` keeps the state of an interrupted run, which resumes after its last complete epoch. `on_epoch` is called with
     the row of each epoch, `on_resume` with the number of epochs already done. The state of another run (other data,
@@ -55,7 +59,7 @@ def train(
         )  # fmt: skip
 
     checkpoint = of_this_run(work, out / RESUME_FILE) if anew else work()
-    return checkpoint, evaluate(network_of(checkpoint), test).accuracy
+    return checkpoint, evaluate(network_of(checkpoint), test), test
 
 
 def start_of(
