@@ -1869,8 +1869,8 @@ MUTANTS = (
     Mutant(
         "evaluation in training mode",
         "model/train.py",
-        "    network.eval()\n    correct",
-        "    correct",
+        "    network.eval()\n    total",
+        "    total",
         "evaluation moves running statistics and drops inputs",
     ),
     Mutant(
