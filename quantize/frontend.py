@@ -7,6 +7,8 @@ the networks that were trained on those.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
@@ -193,6 +195,11 @@ class FrontEnd:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"filters": [list(entry) for entry in self.filters]}
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the settings, in hexadecimal."""
+        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
 
     @staticmethod
     def from_json(body: Any) -> FrontEnd:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from .. import __version__
 from ..errors import UserError
+from ..quantize.frontend import FrontEnd
 from ..quantize.placement import Placement
 from .mapping import Mapping
 
@@ -17,18 +18,21 @@ LINES, LONGEST = 20, 10_000  # lines and characters in which the header must end
 class Header:
     """The fields of a Verilog header; empty or None if missing.
 
-    Digests in hexadecimal: `network`'s, and `mapping`'s with its placement. Files of version 0.1 have no `placement`.
+    Digests in hexadecimal: `network`'s, `mapping`'s with its placement, and `front_end`'s, of settings, where the file
+    takes samples. Files of version 0.1 have no `placement`.
     """
 
     version: str = ""
     network: str = ""
     mapping: str = ""
     placement: Placement | None = None
+    front_end: str = ""
     command: str = ""
 
 
-def write(mapping: Mapping, command: str) -> str:
-    """The header of a file made from `mapping` by `command`."""
+def write(mapping: Mapping, command: str, front_end: FrontEnd | None = None) -> str:
+    """The header of a file made from `mapping`, and of a `front_end` before it, by `command`."""
+    sound = () if front_end is None else (f"front end: {front_end.digest}",)
     return "".join(
         f"// {line}\n"
         for line in (
@@ -36,6 +40,7 @@ def write(mapping: Mapping, command: str) -> str:
             f"network: {mapping.network.digest}",
             f"mapping: {mapping.digest}",
             f"placement: {mapping.placement.line}",
+            *sound,
             f"memory bits: {mapping.memory_bits}",
             f"command: {' '.join(command.split())}",
         )
@@ -45,16 +50,23 @@ def write(mapping: Mapping, command: str) -> str:
 def read(verilog: str) -> Header:
     """The header of a Verilog text; missing fields are empty. Raises `UserError` if its placement is damaged."""
     text = "\n".join(verilog[:LONGEST].split("\n")[:LINES])
-    fields = dict(re.findall(r"^// (network|mapping|placement|command): (.*?)\s*$", text, re.M))
+    found = re.findall(r"^// (network|mapping|placement|front end|command): (.*?)\s*$", text, re.M)
+    fields = {name.replace(" ", "_"): value for name, value in found}
     if "placement" in fields:
         fields["placement"] = Placement.from_line(fields["placement"])
     version = re.search(r"^// GradRTL (\S+?):", text, re.M)
     return Header(version=version[1] if version else "", **fields)
 
 
-def differences(header: Header, mapping: Mapping) -> list[str]:
-    """The differences between the file with `header` and `mapping`, as texts; empty if there are none."""
+def differences(header: Header, mapping: Mapping, front_end: FrontEnd | None = None) -> list[str]:
+    """The differences between the file with `header` and `mapping`, with a `front_end` or without, as texts; empty if
+    there are none.
+    """
     found = []
+    if header.front_end and front_end is None:
+        found.append("it takes samples, which gradrtl hear sends")
+    if front_end is not None and header.front_end != front_end.digest:
+        found.append("its front end has other settings" if header.front_end else "it takes events, expected samples")
     if header.network and header.network != mapping.network.digest:
         found.append(
             f"the file was made from network {header.network[:12]}, the one given is {mapping.network.digest[:12]}"
@@ -74,9 +86,9 @@ def differences(header: Header, mapping: Mapping) -> list[str]:
     return found
 
 
-def check(header: Header, mapping: Mapping) -> None:
-    """Raise `UserError` with the differences unless the file with `header` was made from `mapping`."""
-    found = differences(header, mapping)
+def check(header: Header, mapping: Mapping, front_end: FrontEnd | None = None) -> None:
+    """Raise `UserError` with the `differences` unless the file with `header` was made from `mapping`."""
+    found = differences(header, mapping, front_end)
     if found:
         raise UserError(f"the Verilog does not belong to this network and placement: {'; '.join(found)}")
 

@@ -78,6 +78,7 @@ class Accelerator(wiring.Component):
         self.map = registers(len(mapping.layers))
         self.axil = AxiLite(address_bits(mapping))
         self.channels = channels(self.axil.address_bits)
+        self.abort = Signal(name="abort")  # for what is in front: 1 in the cycle of a soft reset
         super().__init__(port_members(mapping))
 
     def elaborate(self, platform: object) -> Module:
@@ -85,7 +86,7 @@ class Accelerator(wiring.Component):
         m.submodules.datapath = datapath = self.datapath
         m.submodules.framer = framer = self.framer
         m.submodules.axil = axil = self.axil
-        abort = Signal(name="abort")
+        abort = self.abort
         taken = Queue(framer.beats.payload.shape(), INPUT_QUEUE)
         m.submodules.input_queue = ResetInserter(abort)(taken) if self.mapping.steps is None else taken
         m.submodules.output_queue = sent = Queue(datapath.packets.payload.shape(), OUTPUT_QUEUE)

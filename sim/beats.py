@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from ..quantize.frontend import SAMPLE_BITS
 from ..rtl.frame_words import event_words, pixel_words
 from ..rtl.inputs import Inputs
 from ..rtl.mapping import Mapping
@@ -24,7 +27,23 @@ def records_of(mapping: Mapping, frames: Frames, traces: list[np.ndarray]) -> by
     expected = [np.ascontiguousarray(array).reshape(count, -1).view(np.uint8) for array in traces]
     if mapping.input.kind == "static":
         return np.concatenate([_pixel_beats(mapping, frames), *expected], axis=1).data
-    beats = spike_beats(mapping.input, frames)
+    return _records(spike_beats(mapping.input, frames), expected)
+
+
+def sample_records(samples: Sequence[np.ndarray], traces: list[np.ndarray]) -> bytes:
+    """The same for steps of sound: `samples` are beats from `sound_words`."""
+    return _records(samples, [np.ascontiguousarray(array).reshape(len(samples), -1).view(np.uint8) for array in traces])
+
+
+def sound_words(samples: np.ndarray, step: int, ends: bool) -> list[np.ndarray]:
+    """Samples of a recording, int16 `[n]`, as beats of steps: `ends` tells TLAST of the last one, bit `SAMPLE_BITS`."""
+    words = samples.astype(np.uint16).astype(np.uint32)
+    if ends:
+        words[-1] |= 1 << SAMPLE_BITS
+    return np.split(words, range(step, len(words), step))
+
+
+def _records(beats: Sequence[np.ndarray], expected: list[np.ndarray]) -> bytes:
     return b"".join(
         np.array([len(words), *words], dtype="<u8").tobytes() + b"".join(array[n].tobytes() for array in expected)
         for n, words in enumerate(beats)

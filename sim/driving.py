@@ -7,6 +7,7 @@ import secrets
 import signal
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -16,7 +17,7 @@ import numpy as np
 
 from ..errors import UserError, require
 from ..rtl.mapping import LayerMapping, Mapping
-from .beats import most_beats, records_of
+from .beats import most_beats, records_of, sample_records
 from .confinement import DESIGN, Limits
 from .frames import Frames
 from .outcome import Outcome, Trace
@@ -114,9 +115,10 @@ class Run:
 
     A context manager: at its end, the process is stopped and its files are removed. With `compare`, each block is fed
     with the engine's traced outcome, and the run ends at the first difference. With `record_trace`, the outcome has the
-    trace; with `handshakes`, the times of every beat; with a `window`, the `wave` of its cycles, after which the run
-    ends (the model must have been built for it). `first` is the number of the first frame, for messages. Memory does
-    not grow with the number of frames: the driver reads from a pipe and writes to a file.
+    trace; with `handshakes`, the times of every beat, at most `beats` of a frame (None: as many as events need); with a
+    `window`, the `wave` of its cycles, after which the run ends (the model must have been built for it). `first` is the
+    number of the first frame, for messages. Memory does not grow with the number of frames: the driver reads from a
+    pipe and writes to a file.
     """
 
     def __init__(
@@ -128,6 +130,7 @@ class Run:
         compare: bool = False,
         record_trace: bool = False,
         handshakes: bool = False,
+        beats: int | None = None,
         window: Window | None = None,
         stalls: Stalls | None = None,
         apart: bool = False,
@@ -140,7 +143,7 @@ class Run:
         self.limits = limits
         self.compare = compare
         self.record = record_trace
-        self.beats = most_beats(model.mapping) if handshakes else 0
+        self.beats = (beats or most_beats(model.mapping)) if handshakes else 0
         self.layers = model.mapping.layers if model.traced else ()
         self._result = self._result_type()
         self._nonce = secrets.randbits(62)
@@ -204,12 +207,18 @@ class Run:
 
     def feed(self, frames: Frames, expected: Outcome | None = None) -> bool:
         """Send a block of frames; False if the driver has ended before it read them all."""
-        traces = []
-        if self.compare:
-            assert expected is not None
-            assert expected.trace is not None
-            traces = [a for pair in zip(expected.trace.spikes, expected.trace.membranes, strict=True) for a in pair]
-        return self._write(records_of(self.mapping, frames, traces))
+        return self._write(records_of(self.mapping, frames, self._traces(expected)))
+
+    def feed_sound(self, steps: Sequence[np.ndarray], expected: Outcome | None = None) -> bool:
+        """The same for steps of samples, from `beats.sound_words`."""
+        return self._write(sample_records(steps, self._traces(expected)))
+
+    def _traces(self, expected: Outcome | None) -> list[np.ndarray]:
+        if not self.compare:
+            return []
+        assert expected is not None
+        assert expected.trace is not None
+        return [a for pair in zip(expected.trace.spikes, expected.trace.membranes, strict=True) for a in pair]
 
     def finish(self) -> Verdict:
         """Wait for the driver's verdict.

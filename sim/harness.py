@@ -9,19 +9,22 @@ Verilator evaluates it once per cycle instead of twice.
 
 from __future__ import annotations
 
+from ..quantize.frontend import SAMPLE_BITS
 from ..rtl.mapping import Mapping
 from ..rtl.registers import axilite_signals
 
 INSTANCE = "dut"
 CORES = (f"{INSTANCE}.datapath.core", f"{INSTANCE}.core")  # names of the cores, without the layer number
+SOUND_CORES = (f"{INSTANCE}.accelerator.datapath.core",)  # those behind a front end
 
 
-def harness(mapping: Mapping, registers: bool, cores: str | None) -> str:
+def harness(mapping: Mapping, registers: bool, cores: str | None, sound: bool = False) -> str:
     """Text of module `harness`.
 
-    `registers`: the design has an AXI4-Lite port, kept idle here. `cores`: one of `CORES`, None for no traces.
+    `registers`: the design has an AXI4-Lite port, kept idle here. `cores`: one of `CORES`, None for no traces. `sound`:
+    the design takes samples, with TLAST above each in `s_axis_tdata`.
     """
-    data = 8 * mapping.pixels_a_beat if mapping.input.kind == "static" else 32
+    data = SAMPLE_BITS + 1 if sound else 8 * mapping.pixels_a_beat if mapping.input.kind == "static" else 32
     inputs = [("rst", 1), ("s_axis_tdata", data), ("s_axis_tvalid", 1), ("s_axis_tlast", 1), ("m_axis_tready", 1)]
     outputs = [("s_axis_tready", 1), ("m_axis_tdata", 32), ("m_axis_tvalid", 1), ("m_axis_tlast", 1)]
     outputs.append(("m_axis_tuser", 1))
@@ -29,7 +32,10 @@ def harness(mapping: Mapping, registers: bool, cores: str | None) -> str:
     ports += [("output", width, name) for name, width in outputs]
     lines = [f"  reg [{width - 1}:0] {name};\n" for name, width in inputs]
     lines += [f"  always @(posedge clk) {name} <= next_{name};\n" for name, _ in inputs]
-    pins = [f".{name}({name})" for name, _ in [("clk", 1), *inputs, *outputs]]
+    driven = {name: name for name, _ in [("clk", 1), *inputs, *outputs]}
+    if sound:
+        driven |= {"s_axis_tdata": f"s_axis_tdata[{SAMPLE_BITS - 1}:0]", "s_axis_tlast": f"s_axis_tdata[{SAMPLE_BITS}]"}
+    pins = [f".{name}({signal})" for name, signal in driven.items()]
     if registers:
         idle = {"in": "'0", "out": ""}
         pins += [f".s_axil_{signal.name}({idle[signal.direction]})" for signal in axilite_signals(1)]

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import require
+from ..quantize.frontend import FrontEnd
 from ..rtl import header
 from ..rtl.mapping import Mapping
 from ..rtl.outputs import Outputs
@@ -24,6 +25,8 @@ from .driving import PATIENCE, RtlOutcome, Run, Stalls, Verdict
 from .events import Events, events_of
 from .frames import Frames, check
 from .outcome import Outcome
+from .sound import Sound
+from .timing.microphone import predict_sound
 from .timing.predict import Cycles, predict
 from .verilated import BLOCK, Model, build, text_of
 
@@ -112,13 +115,13 @@ class _Part:
         return None if cycle is None or not self.failed else Moment(self.begin, self.number, cycle)
 
 
-def check_header(verilog: str, mapping: Mapping) -> tuple[str, ...]:
-    """Compare the header comment with the network and the mapping; returns notes on missing entries.
+def check_header(verilog: str, mapping: Mapping, front_end: FrontEnd | None = None) -> tuple[str, ...]:
+    """Compare the header comment with the network, the mapping and the front end; returns notes on missing entries.
 
     Raises `UserError` for a file that was made from another network or placement.
     """
     found = header.read(verilog)
-    header.check(found, mapping)
+    header.check(found, mapping, front_end)
     missing = [name for name in ("network", "mapping") if not getattr(found, name)]
     return tuple(f"the Verilog does not say which {name} it was made from" for name in missing)
 
@@ -126,7 +129,7 @@ def check_header(verilog: str, mapping: Mapping) -> tuple[str, ...]:
 def verify(
     mapping: Mapping,
     verilog: str | Path,
-    frames: Frames,
+    frames: Frames | Sound,
     *,
     stalls: Stalls | None = None,
     apart: bool = False,
@@ -144,6 +147,8 @@ def verify(
     ----------
     mapping
         The network and its placement, from which the Verilog was made.
+    frames
+        Of Verilog with a front end, which takes samples, `Sound`: its steps are what is compared.
     stalls
         Random stalls of both streams. The timing model then gets the times at which each beat was offered and taken.
         Cycles are not compared if the Verilog's header does not state this mapping.
@@ -163,20 +168,21 @@ def verify(
     Raises `UserError` for frames that do not fit, a digest of another network, or Verilog that Verilator refuses.
     """
     require(jobs >= 1, "jobs", jobs, "at least 1")
-    given = check(mapping.network, frames)
+    sound = frames if isinstance(frames, Sound) else None
+    given = check(mapping.network, frames.counts if isinstance(frames, Sound) else frames)
     count = len(given[0])
     require(count >= 1, "frames", count, "at least 1")
     text = text_of(verilog)
-    notes = check_header(text, mapping)
+    notes = check_header(text, mapping, None if sound is None else sound.settings)
     ours = not notes
     start = time.perf_counter()
-    model = model or build(text, mapping, cache=cache, quick=quick, trusted=trusted)
+    model = model or build(text, mapping, cache=cache, quick=quick, trusted=trusted, sound=sound is not None)
     build_seconds = time.perf_counter() - start
     if not model.traced:
         notes += ("the Verilog has no trace wires (core<l>.fire_*): results alone are compared",)
     drivers = 1 if mapping.network.stream else jobs
     shares = [share for share in np.array_split(np.arange(count), drivers) if len(share)]
-    task = _Task(model, given, stalls or Stalls(), apart, patience, ours, progress)
+    task = _Task(model, given, stalls or Stalls(), apart, patience, ours, progress, sound)
     with ThreadPoolExecutor(max(1, len(shares))) as pool:
         try:
             parts = list(pool.map(task.run, range(len(shares)), shares))
@@ -201,7 +207,9 @@ class _Task:
         patience: int,
         timed: bool,
         progress: Callable[[int], None] | None,
+        sound: Sound | None,
     ):
+        self.sound = sound
         self.model = model
         self.frames = frames
         self.stalls = stalls
@@ -225,6 +233,7 @@ class _Task:
             first=begin,
             compare=model.traced,
             handshakes=self.timed and not stalls.none,
+            beats=None if self.sound is None else self.sound.settings.step,
             stalls=stalls,
             apart=self.apart,
             patience=self.patience,
@@ -233,7 +242,7 @@ class _Task:
                 if self.first_failed < number:
                     return None
                 block = tuple(values[part] for values in frames)
-                if not run.feed(block, outcome):
+                if not self._feed(run, block, part, outcome):
                     break
                 results.append(Outcome(outcome.decided, outcome.counts))
                 with self.lock:
@@ -256,17 +265,21 @@ class _Task:
             self.first_failed = min(self.first_failed, number)
         return part_done
 
+    def _feed(self, run: Run, block: tuple[np.ndarray, ...], part: slice, outcome: Outcome) -> bool:
+        """Send the frames of `block`, or the samples of its steps; see `Run.feed`."""
+        return run.feed(block, outcome) if self.sound is None else run.feed_sound(self.sound.words[part], outcome)
+
     def _compare_cycles(self, part: _Part, events: list[tuple[Events, ...]], begin: int) -> _Part:
         handshakes = part.outcome.handshakes
         apart = self.apart and handshakes is None  # else the times of the beats include the gaps
+        offered = None if handshakes is None else np.ascontiguousarray(handshakes.offered)
+        taken = None if handshakes is None else np.ascontiguousarray(handshakes.taken)
+        sent = tuple(map(_joined, zip(*events, strict=True)))
         with self.lock:
-            predicted = predict(
-                self.model.mapping,
-                tuple(map(_joined, zip(*events, strict=True))),
-                apart=apart,
-                offered=None if handshakes is None else np.ascontiguousarray(handshakes.offered),
-                taken=None if handshakes is None else np.ascontiguousarray(handshakes.taken),
-            )
+            if self.sound is None:
+                predicted = predict(self.model.mapping, sent, apart=apart, offered=offered, taken=taken)
+            else:
+                predicted = predict_sound(self.model.mapping, self.sound, sent, offered, taken)
         difference = first_cycle_difference(predicted, part.outcome.cycles, apart=apart)
         if difference is None:
             return replace(part, predicted=len(part.outcome.classes))

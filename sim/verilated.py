@@ -15,7 +15,7 @@ from . import toolchain
 from .confinement import DESIGN, Limits, ToolError, template
 from .driving import PATIENCE, RtlOutcome, Run, Stalls
 from .frames import check
-from .harness import CORES, INSTANCE, core_list, harness
+from .harness import CORES, INSTANCE, SOUND_CORES, core_list, harness
 
 REGISTERS = "s_axil_awvalid"  # a port that designs with registers have
 BLOCK = 256  # frames handed to the driver at a time
@@ -90,11 +90,13 @@ def build(
     quick: bool = False,
     trusted: bool = False,
     waves: bool = False,
+    sound: bool = False,
 ) -> Model:
     """Compile `verilog` (its text, or the path of a file) for the network and placement of `mapping`.
 
     `quick`: for a short run. `trusted`: the Verilog may run commands and access files, and is not confined.
-    `waves`: the model can record waves. A design without trace wires gives a model with `traced` False.
+    `waves`: the model can record waves. `sound`: it takes samples, for `Run.feed_sound`. A design without trace wires
+    gives a model with `traced` False.
     Raises `ToolError` (a `UserError`) with Verilator's first error.
     """
     text = text_of(verilog)
@@ -106,7 +108,7 @@ def build(
         traced = cores is not None
         program = toolchain.build(
             text,
-            harness(mapping, REGISTERS in text, cores),
+            harness(mapping, REGISTERS in text, cores, sound),
             {"binding.cpp": template("binding.cpp"), "cores.h": core_list(mapping, traced)},
             _driver(),
             cache=cache,
@@ -117,7 +119,7 @@ def build(
         )
         return Model(program, mapping, traced, trusted=trusted)
 
-    for cores in CORES:
+    for cores in SOUND_CORES if sound else CORES:
         try:
             return make(cores)
         except ToolError as error:

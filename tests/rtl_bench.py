@@ -8,6 +8,7 @@ from amaranth.sim import Simulator
 from gradrtl.rtl.axilite import Response
 from gradrtl.rtl.frame_words import COUNT_BIT, HELD_BIT, MARK_BIT
 from gradrtl.rtl.mapping import Mapping
+from gradrtl.rtl.microphone import Microphone
 from gradrtl.rtl.top import Accelerator
 
 PATIENCE = 20_000  # cycles without a beat of a packet: the accelerator stands still
@@ -32,10 +33,17 @@ def beats_of(mapping: Mapping, frame: np.ndarray) -> list[Beat]:
 
 
 class Bench:
-    """Sends `frames` (lists of beats) and takes `packets`; times are in cycles since reset."""
+    """Sends `frames` (lists of beats) to `dut` and takes `packets`; times are in cycles since reset."""
 
-    def __init__(self, mapping: Mapping, frames: list[list[Beat]], stalls: float = 0.0, seed: int = 0) -> None:
-        self.dut = Accelerator(mapping)
+    def __init__(
+        self,
+        mapping: Mapping,
+        frames: list[list[Beat]],
+        stalls: float = 0.0,
+        seed: int = 0,
+        dut: Accelerator | Microphone | None = None,
+    ) -> None:
+        self.dut = Accelerator(mapping) if dut is None else dut
         self.frames, self.stalls = frames, stalls
         self.generators = [np.random.default_rng([seed, side]) for side in range(2)]
         self.packets: list[list[int]] = []
@@ -107,7 +115,7 @@ class Bench:
             await ctx.tick()
 
 
-async def offer(ctx, dut: Accelerator, beats: list[Beat]) -> None:
+async def offer(ctx, dut: Accelerator | Microphone, beats: list[Beat]) -> None:
     """Sends beats without a pause; returns when the last one is taken."""
     for word, last in beats:
         ctx.set(dut.s_axis_tdata, word)
@@ -117,7 +125,7 @@ async def offer(ctx, dut: Accelerator, beats: list[Beat]) -> None:
     ctx.set(dut.s_axis_tvalid, 0)
 
 
-async def lite_read(ctx, dut: Accelerator, address: int) -> int:
+async def lite_read(ctx, dut: Accelerator | Microphone, address: int) -> int:
     """What register `address` holds; it must answer OKAY."""
     ctx.set(dut.s_axil_araddr, address)
     ctx.set(dut.s_axil_arvalid, 1)
@@ -130,7 +138,7 @@ async def lite_read(ctx, dut: Accelerator, address: int) -> int:
     return value
 
 
-async def lite_write(ctx, dut: Accelerator, address: int, word: int) -> None:
+async def lite_write(ctx, dut: Accelerator | Microphone, address: int, word: int) -> None:
     """Writes `word` with all its bytes; it must answer OKAY."""
     ctx.set(dut.s_axil_awaddr, address)
     ctx.set(dut.s_axil_awvalid, 1)

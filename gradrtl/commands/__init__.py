@@ -9,6 +9,7 @@ COMMANDS = {
     "demo": "demo",
     "train": "training",
     "listen": "listening",
+    "hear": "listening",
     "tune": "tune",
     "convert": "converting",
     "quantize": "training",

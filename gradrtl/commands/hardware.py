@@ -81,19 +81,32 @@ def place(network: Path, folder: Path, wanted: Wanted, output: Path | None) -> N
     "--header", type=click.Path(path_type=Path), help="Also write registers and result packets, as a C header."
 )
 @memories_option
+@click.option(
+    "--front-end",
+    "sound",
+    is_flag=True,
+    help="With the front end for sound of its training: samples come in, a stream.",
+)
 @placement_options
-def generate(network: Path, output: Path, header: Path | None, memories: str, wanted: Wanted) -> None:
+def generate(network: Path, output: Path, header: Path | None, memories: str, sound: bool, wanted: Wanted) -> None:
     """Write the accelerator of a NETWORK as one Verilog file; with --memories hex, also the files that it reads."""
     from ..quantize.network import QuantizedNetwork
+    from ..rtl import microphone
     from ..rtl.c_header import c_header
     from ..rtl.contents import prefix_of, split_memories
     from ..rtl.verilog import generate as emit
+    from ..steps.hearing import Ear
 
     require(memories == "inline" or output != STDOUT, "memories", memories, "inline, if the Verilog goes to stdout")
-    mapping = placed(QuantizedNetwork.load(network), wanted)
+    found = QuantizedNetwork.load(network)
+    front_end = Ear.of(found).settings if sound else None
+    mapping = placed(found, replace(wanted, stream=True) if sound else wanted)
     say = speaker(output)
     with bar("generating", 1) as advance:
-        text = emit(mapping, whole_command())
+        if front_end is None:
+            text = emit(mapping, whole_command())
+        else:
+            text = microphone.generate(mapping, front_end, whole_command())
         advance()
     contents: dict[str, str] = {}
     if memories == "hex":

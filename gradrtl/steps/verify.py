@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import UserError, require
+from ..quantize.frontend import FrontEnd
 from ..quantize.network import QuantizedNetwork
 from ..rtl import header
 from ..rtl.contents import join_memories
@@ -42,17 +43,18 @@ def read_verilog(path: Path) -> str:
         raise UserError.of("memory file", path.with_name(str(error)), "a hexadecimal number in each line") from None
 
 
-def mapping_of(network: QuantizedNetwork, verilog: str, wanted: Wanted) -> Mapping:
+def mapping_of(network: QuantizedNetwork, verilog: str, wanted: Wanted, front_end: FrontEnd | None = None) -> Mapping:
     """The mapping stated in the header of a Verilog text. With options, or without a header, the one of `wanted`.
 
-    Raises `UserError` if network, placement or version of the text are others, and says which.
+    `front_end`: what must be in front of the network, None for nothing. Raises `UserError` if network, placement or
+    version of the text are others, and says which.
     """
     found = header.read(verilog)
     if found.placement is None or replace(wanted, stream=False) != Wanted():
         mapping = place(network, wanted)
     else:
         mapping = map_network(network, wanted.over(found.placement))
-    header.check(found, mapping)
+    header.check(found, mapping, front_end)
     return mapping
 
 

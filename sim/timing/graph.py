@@ -114,8 +114,9 @@ def run(
     offered: np.ndarray,
     drained: np.ndarray,
     times: np.ndarray,
+    accepted: np.ndarray,
 ) -> None:
-    """Fill `times`, int64 `[3, frames]`, with first beats, last beats and results; see `predict`."""
+    """Fill `times`, int64 `[3, frames]`, with first beats, last beats and results, and `accepted`; see `predict`."""
     rows = np.concatenate([sent.counts.ravel() for sent in events])
     state = _state(mapping)
     work = Sent(
@@ -130,7 +131,7 @@ def run(
         np.concatenate([sent.addresses for sent in events]).astype(np.int32, copy=False),
         np.concatenate([[0], np.cumsum(rows, dtype=np.int64)]),
     )
-    _run(state, work, apart, offered, drained, np.zeros(drained.shape[1], np.int64), times)
+    _run(state, work, apart, offered, drained, np.zeros(drained.shape[1], np.int64), times, accepted)
 
 
 def _state(mapping: Mapping) -> Graph:
@@ -231,7 +232,7 @@ def _range(mapping: Mapping, port: routes.Port) -> tuple[int, int, bool]:
 
 
 @kernel(borrows=True)
-def _run(state, work, apart, offered, drained, drains, out):
+def _run(state, work, apart, offered, drained, drains, out, accepted):
     times, source = state.times, state.framer[0]
     for n in range(out.shape[1]):
         if apart and n > 0:
@@ -243,9 +244,9 @@ def _run(state, work, apart, offered, drained, drains, out):
             if step == 0 and work.held:
                 _pixels(state, work, n, offered)
             if step == 0 and work.mixed:
-                beats = _segment(state, work, n, 0, True, offered, beats)
+                beats = _segment(state, work, n, 0, True, offered, beats, accepted)
             if not work.held:
-                beats = _segment(state, work, n, step, False, offered, beats)
+                beats = _segment(state, work, n, step, False, offered, beats, accepted)
             for core in state.order:
                 _step(state, work, core, n, step)
         out[0, n], out[1, n] = times[source.first], times[source.taken]
@@ -332,7 +333,7 @@ def _broadcast(state, work, offered, address, step, held):
 
 
 @kernel(borrows=True)
-def _segment(state, work, n, step, held, offered, beats):
+def _segment(state, work, n, step, held, offered, beats, accepted):
     """A step of events, or the pixels before the first one: each, and the mark, is a beat. Returns the beats of the
     frame so far.
     """
@@ -343,6 +344,8 @@ def _segment(state, work, n, step, held, offered, beats):
         beat = framer.take(source, times, offered[n, beats] if len(offered) else NEVER)
         if beats == 0:
             times[source.first] = beat
+        if len(accepted):
+            accepted[n, beats] = beat
         beats += 1
         address = np.int64(work.addresses[i]) if i < end else TOKEN
         state.flag[0] = _broadcast(state, work, framer.offer(source, times, beat), address, step, held)

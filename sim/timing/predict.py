@@ -74,6 +74,7 @@ def predict(
     apart: bool = False,
     offered: np.ndarray | None = None,
     taken: np.ndarray | None = None,
+    accepted: np.ndarray | None = None,
 ) -> Cycles:
     """Times of frames fed back to back, with results taken at once, from the first cycle after reset. Always exact.
 
@@ -87,14 +88,16 @@ def predict(
         int64 `[frames, beats]`: the earliest cycle in which the sender offers each beat. None: at once.
     taken
         int64 `[frames, words]`: the cycle in which each beat of each packet was taken. None: at once.
+    accepted
+        int64 `[frames, beats]`, filled with the cycle in which each beat of events is taken. None: not asked for.
     """
     frames = len(events[0].counts)
     nothing = np.zeros((0, 0), np.int64)
     offers, drains = (nothing if given is None else given for given in (offered, taken))
     streams = (offers, drains, np.zeros(offers.shape[1], np.int64), np.zeros(drains.shape[1], np.int64))
     times = np.zeros((3, frames), np.int64)
-    if not mapping.network.is_chain:
-        graph.run(mapping, events, apart, offers, drains, times)
+    if not mapping.network.is_chain or accepted is not None:
+        graph.run(mapping, events, apart, offers, drains, times, nothing if accepted is None else accepted)
         return Cycles(*times)
     # Every time is the largest of some earlier ones plus a few cycles. So the times of a frame exceed all earlier ones
     # by
