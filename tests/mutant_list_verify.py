@@ -195,7 +195,7 @@ _FAULTS = {
     "sim/verify.py": (
         ("no frames", "require(count >= 1", "require(count >= 0", "equal: 0 frames"),
         ("flags uncompared", "part.outcome.flagged.any()", "False", "a frame called malformed counts as right"),
-        ("digests uncompared", "    header.check(found, mapping)\n", "", "another network's Verilog"),
+        ("digests uncompared", "    header.check(found, mapping, front_end)\n", "", "another network's Verilog"),
         ("frame of a share", "frame=results.frame + begin)", "frame=results.frame)", "the wrong frame is named"),
     ),
     "sim/compare.py": (
