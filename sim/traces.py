@@ -17,7 +17,7 @@ from ..errors import require
 from ..quantize.network import QuantizedNetwork
 from ..rtl.mapping import Mapping
 from . import engine
-from .compare import used_neurons
+from .compare import Difference, used_neurons
 from .driving import PATIENCE, RtlOutcome, Run, Stalls
 from .frames import Frames, check
 from .outcome import Trace
@@ -27,15 +27,16 @@ from .verilated import BLOCK, Model, build, text_of
 AFTER = 2  # frames sent behind the last one that is recorded, as in the comparison
 NAMES = ("spikes", "membranes")  # the fields of a trace
 LARGEST = 1 << 28  # bytes of recorded traces: of more, the first frames of a share are left out
+STREAM_STEPS = 200  # of a stream that are looked at
 
 
 @dataclass(frozen=True)
 class Traced:
-    """One frame in both machines.
+    """One frame, or some steps of a stream, in both machines.
 
-    `expected`: the engine's trace, arrays `[steps, neurons]` by population. `got`: that of the Verilog, None if there
-    is none; `why` says why. `built`: bool `[neurons]` by population, the neurons that are in hardware: others have no
-    values in `got`.
+    `first`: the first of the steps of a stream; None of a frame. `expected`: the engine's trace, arrays
+    `[steps, neurons]` by population. `got`: that of the Verilog, None if there is none; `why` says why. `built`: bool
+    `[neurons]` by population, the neurons that are in hardware: others have no values in `got`.
     """
 
     frame: int
@@ -43,6 +44,30 @@ class Traced:
     built: tuple[np.ndarray, ...]
     got: Trace | None = None
     why: str = ""
+    first: int | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is, for a title."""
+        if self.first is None:
+            return f"frame {self.frame}"
+        return f"steps {self.first} to {self.first + self.steps - 1} of the stream"
+
+    @property
+    def steps(self) -> int:
+        return len(self.expected.membranes[0])
+
+    @property
+    def offset(self) -> int:
+        """The number of its first step."""
+        return self.first or 0
+
+    def own(self, difference: Difference | None) -> Difference | None:
+        """`difference` if it is in here, with its step counted from the first one here."""
+        if difference is None or self.first is None:
+            return difference if difference is not None and difference.frame == self.frame else None
+        step = difference.frame - self.first  # a frame of a stream is a step
+        return replace(difference, step=step) if 0 <= step < self.steps else None
 
     @property
     def differing(self) -> tuple[int, int]:
@@ -70,6 +95,71 @@ def simulated(network: QuantizedNetwork, frames: Frames, chosen: Sequence[int]) 
     return tuple(found)
 
 
+def window_of(count: int, step: int = 0) -> range:
+    """The steps of a stream of `count` that are looked at: as many before `step` as after it."""
+    begin = max(0, min(step - STREAM_STEPS // 2, count - STREAM_STEPS))
+    return range(begin, min(count, begin + STREAM_STEPS))
+
+
+def simulated_steps(network: QuantizedNetwork, frames: Frames, window: range) -> Traced:
+    """The steps `window` of a stream in the engine alone; all neurons count as built."""
+    given = check(network, frames)
+    stream = engine.Stream(network, trace=True)
+    for begin in range(0, window.start, BLOCK):
+        stream.run(tuple(values[begin : min(begin + BLOCK, window.start)] for values in given))
+    trace = stream.run(tuple(values[window.start : window.stop] for values in given)).trace
+    assert trace is not None
+    built = tuple(np.ones(population.neurons, bool) for population in network.populations)
+    return Traced(window.start, _by_step(trace, slice(None)), built, first=window.start)
+
+
+def record_steps(
+    mapping: Mapping,
+    verilog: str | Path,
+    frames: Frames,
+    window: range,
+    *,
+    stalls: Stalls | None = None,
+    patience: int = PATIENCE,
+    trusted: bool = False,
+    quick: bool = False,
+    cache: str | Path | None = None,
+) -> Traced:
+    """The steps `window` of a stream in the engine and in the compiled `verilog`, both from the stream's first step on.
+
+    If the Verilog comes to an end in the window, only the steps before are there.
+    """
+    given = check(mapping.network, frames)
+    one = replace(simulated_steps(mapping.network, given, window), built=_built(mapping))
+    neurons = sum(population.neurons for population in mapping.network.populations)
+    if window.stop * 5 * neurons > LARGEST:
+        return replace(one, why=f"the trace of {window.stop} steps is too large")
+    model = build(text_of(verilog), mapping, cache=cache, quick=quick, trusted=trusted)
+    if not model.traced:
+        return replace(one, why="the Verilog has no trace wires")
+    sent = tuple(values[: window.stop + AFTER] for values in given)
+    outcome = _recorded(model, sent, stalls or Stalls(), patience)
+    came = min(len(outcome.classes), window.stop)
+    if came <= window.start:
+        return replace(one, why="the Verilog did not come to these steps")
+    assert outcome.trace is not None
+    expected = Trace(
+        *(tuple(v[: came - window.start] for v in part) for part in (one.expected.spikes, one.expected.membranes))
+    )
+    return replace(one, expected=expected, got=_by_step(outcome.trace, slice(window.start, came)))
+
+
+def _by_step(trace: Trace, steps: slice) -> Trace:
+    """Some steps of the trace of a stream, whose frames have one step each."""
+    return Trace(*(tuple(values[steps, 0] for values in part) for part in (trace.spikes, trace.membranes)))
+
+
+def _built(mapping: Mapping) -> tuple[np.ndarray, ...]:
+    return tuple(
+        np.isin(np.arange(layer.population.neurons), used_neurons(mapping, layer.index)) for layer in mapping.layers
+    )
+
+
 def record(
     mapping: Mapping,
     verilog: str | Path,
@@ -92,9 +182,7 @@ def record(
     count = len(given[0])
     for frame in chosen:
         require(0 <= frame < count, "frame", frame, f"0 to {count - 1}")
-    built = tuple(
-        np.isin(np.arange(layer.population.neurons), used_neurons(mapping, layer.index)) for layer in mapping.layers
-    )
+    built = _built(mapping)
     expected = [replace(one, built=built) for one in simulated(mapping.network, frames, chosen)]
     model = build(text_of(verilog), mapping, cache=cache, quick=quick, trusted=trusted)
     if not model.traced:

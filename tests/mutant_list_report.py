@@ -45,6 +45,12 @@ _FAULTS = {
         ("difference not drawn", "found = np.union1d(found, spot[:1])", "pass", "the neuron that differs is left out"),
     ),
     "gradrtl/report/runs.py": (
+        (
+            "answers of training not shown",
+            "sections.answers(figures, samples=test.images)",
+            "sections.energy({})",
+            "no confusion matrix",
+        ),
         ("always a pass", 'if figures["passed"]:\n        what', "if True:\n        what", "a failure is a pass"),
         (
             "machines exchanged",
@@ -58,6 +64,9 @@ _FAULTS = {
         ("right frames", "np.flatnonzero(labels != answers)", "np.flatnonzero(labels == answers)", "right is wrong"),
     ),
     "sim/traces.py": (
+        ("the first steps of a stream", "slice(window.start, came)", "slice(came - window.start)", "other steps of it"),
+        ("window of a stream behind the step", "step - STREAM_STEPS // 2", "step", "nothing before the difference"),
+        ("step of a stream from its begin", "difference.frame - self.first", "difference.frame", "marked elsewhere"),
         (
             "the engine again",
             "replace(one, got=trace,",

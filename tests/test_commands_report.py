@@ -11,7 +11,9 @@ import html_pages
 import numpy as np
 import pytest
 from command_line import gradrtl
+from dense_graphs import frames
 from fake_accelerator import fake_verilog, faulty, small_network
+from graphs import recurrent
 from kills import images_and_checkpoint
 from test_commands_training import SMALL, write
 
@@ -129,6 +131,17 @@ def test_simulate(tmp_path: Path) -> None:
     assert f"{told['energy_nj']:,.1f} nJ per frame" in page.text
     assert "Verilog" not in page.one("main").text
     assert gradrtl(*words).stdout == json.dumps(told, indent=1) + "\n", "the figures do not depend on the report"
+
+
+def test_simulate_of_a_stream_draws_its_first_steps(tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    recurrent().save(tmp_path / "network.npz")
+    np.save(tmp_path / "steps.npy", frames(recurrent().streamed, 300, 3)[:, 0])
+    gradrtl("simulate", tmp_path / "network.npz", "--stream", "--frames", tmp_path / "steps.npy", "--report", path)
+    page = opened(path)
+    titles = [one.text for one in page.all("figcaption") if "of the stream" in one.text]
+    assert titles[0] == "Spikes of steps 0 to 199 of the stream"
+    assert titles[1].endswith(", steps 0 to 199 of the stream")
 
 
 @pytest.fixture(scope="module")

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from ..quantize.network import QuantizedNetwork
+    from ..sim.traces import Traced
     from ..steps.frames import Chosen
     from ..steps.place import Wanted
 
@@ -220,10 +221,13 @@ def simulate(
     if report is not None:
         from ..report.page import write
         from ..report.runs import simulation
-        from ..sim.traces import simulated
+        from ..sim.traces import simulated, simulated_steps, window_of
         from ..steps.results import worth_drawing
 
-        drawn = () if stream else simulated(found, frames, worth_drawing(made.classes, labels))
+        if stream:
+            drawn: tuple[Traced, ...] = (simulated_steps(found, frames, window_of(len(made.classes))),)
+        else:
+            drawn = simulated(found, frames, worth_drawing(made.classes, labels))
         files = [(network, "the network"), (output, "classes and sums")]
         write(report, simulation(report, plain(told), found, frames, drawn, files))
         say(f"wrote {report}")

@@ -119,7 +119,8 @@ def _neurons(one: Traced, number: int, difference: Difference | None) -> np.ndar
 
 
 def raster(one: Traced, network: QuantizedNetwork, machine: str, difference: Difference | None = None) -> Chart | None:
-    """Spikes of one frame; those of the Verilog over the simulator's. `difference`: the first one, in this frame.
+    """Spikes of one frame, or of some steps of a stream; those of the Verilog over the simulator's. `difference`: the
+    first one, if it is in there.
 
     None if no population spikes. `machine`: what the simulator's spikes are called.
     """
@@ -127,13 +128,14 @@ def raster(one: Traced, network: QuantizedNetwork, machine: str, difference: Dif
     if not bands:
         return None
     drawn = [_neurons(one, number, difference) for number in bands]
-    window = steps_of(network.steps, difference)
-    title = f"Spikes of frame {one.frame}"
+    window, offset = steps_of(one.steps, difference), one.offset
+    title = f"Spikes of {one.name}"
     counts = ", ".join(
         f"{network.populations[number].name} {int(one.expected.spikes[number].sum())}" for number in bands
     )
     description = (
-        f"Time steps {window.start} to {window.stop - 1} from left to right, a row for each neuron that spikes."
+        f"Time steps {window.start + offset} to {window.stop + offset - 1} from left to right, a row for each neuron "
+        "that spikes."
     )
     description += f" Spikes by population in the {machine}: {counts}."
     if one.got is not None:
@@ -150,15 +152,17 @@ def raster(one: Traced, network: QuantizedNetwork, machine: str, difference: Dif
             name = network.populations[number].name
             axes.set_title(_short(f"{name}: {len(neurons)} neuron{'s' * (len(neurons) != 1)}", NAMES), pad=3)
             width, alpha = (2.2, 1.0) if one.got is None else (4.5, 0.5)
-            _marks(axes, one.expected.spikes[number], neurons, window, FIRST, width, alpha, 0.42, machine)
+            _marks(axes, one.expected.spikes[number], neurons, window, offset, FIRST, width, alpha, 0.42, machine)
             if one.got is not None:
                 got = one.got.spikes[number] * one.built[number]
-                _marks(axes, got, neurons, window, SECOND, 1.6, 1.0, 0.3, "Verilog")
+                _marks(axes, got, neurons, window, offset, SECOND, 1.6, 1.0, 0.3, "Verilog")
             if spot := _spot(difference, number):
                 row = int(np.flatnonzero(neurons == spot[0])[0])
-                axes.plot([spot[1]], [row], "o", color=BAD, fillstyle="none", markersize=11, label="difference")
+                axes.plot(
+                    [spot[1] + offset], [row], "o", color=BAD, fillstyle="none", markersize=11, label="difference"
+                )
             axes.set_ylim(max(len(neurons), 1) - 0.2, -0.8)
-            axes.set_xlim(window.start - 0.6, window.stop - 0.4)
+            axes.set_xlim(window.start + offset - 0.6, window.stop + offset - 0.4)
             rows = sorted({0, len(neurons) // 2, len(neurons) - 1} & set(range(len(neurons))))
             axes.set_yticks(rows, [str(neurons[row]) for row in rows])
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -170,12 +174,12 @@ def raster(one: Traced, network: QuantizedNetwork, machine: str, difference: Dif
 
 
 def _marks(
-    axes: Axes, spikes: np.ndarray, neurons: np.ndarray, window: range, colour: str, width: float, alpha: float,
-    half: float, label: str,
+    axes: Axes, spikes: np.ndarray, neurons: np.ndarray, window: range, offset: int, colour: str, width: float,
+    alpha: float, half: float, label: str,
 ) -> None:  # fmt: skip
     """Spikes as short vertical lines, `half` a row up and down: one path for all."""
     steps, rows = np.nonzero(spikes[window.start : window.stop][:, neurons])
-    x = np.repeat(steps + window.start, 3).astype(float)
+    x = np.repeat(steps + window.start + offset, 3).astype(float)
     x[2::3] = np.nan
     y = np.stack([rows - half, rows + half, rows], axis=1).ravel()
     axes.plot(x, y, color=colour, linewidth=width, alpha=alpha, label=label, solid_capstyle="butt")
@@ -186,17 +190,18 @@ def membranes(
 ) -> Chart:
     """Membranes of some neurons of a population in one frame; those of the Verilog over the simulator's."""
     population = network.populations[number]
-    values, window = one.expected.membranes[number], steps_of(network.steps, difference)
+    values, window = one.expected.membranes[number], steps_of(one.steps, difference)
     drawn = _liveliest(one, number, difference)
-    title = f"Membranes of {population.name}, frame {one.frame}"
+    title = f"Membranes of {population.name}, {one.name}"
     told = ", ".join(map(str, drawn))
     description = (
-        f"Membrane potentials at the end of each time step, {window.start} to {window.stop - 1}, of neurons {told}."
+        f"Membrane potentials at the end of each time step, {window.start + one.offset} to "
+        f"{window.stop + one.offset - 1}, of neurons {told}."
     )
     if one.got is not None:
         same = all(np.array_equal(values[:, n], one.got.membranes[number][:, n]) for n in drawn)
         description += f" Those of the Verilog {'are the same' if same else 'differ'}."
-    xs = np.arange(window.start, window.stop)
+    xs = np.arange(window.start, window.stop) + one.offset
 
     def draw(figure: Figure) -> None:
         several = figure.subplots(len(drawn), 1, sharex=True, squeeze=False)[:, 0]
@@ -216,7 +221,7 @@ def membranes(
             axes.plot(xs[fired], values[span, neuron][fired], "|", color=INK, markersize=8, label="spike")
             spot = _spot(difference, number)
             if spot is not None and spot[0] == neuron:
-                axes.axvline(spot[1], color=BAD, linestyle="--", linewidth=1, label="difference")
+                axes.axvline(spot[1] + one.offset, color=BAD, linestyle="--", linewidth=1, label="difference")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             low, high = axes.get_ylim()
             axes.set_ylim(min(low, -0.5), max(high, 0.5))  # 0 and whole numbers, of a flat line too

@@ -153,9 +153,9 @@ def traces(traced: Sequence[Traced], network: QuantizedNetwork, machine: str, di
             "drawn thin, over the thick ones of the simulator."
         )
     for one in traced:
-        own = difference if difference is not None and difference.frame == one.frame else None
+        own = one.own(difference)
         if one.why:
-            parts.append(f"Frame {one.frame}: only the simulator's are drawn, for {one.why}.")
+            parts.append(f"{one.name.capitalize()}: only the simulator's are drawn, for {one.why}.")
         drawn = plots.raster(one, network, machine, own)
         if drawn is not None:
             parts.append(drawn)

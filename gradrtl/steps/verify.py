@@ -123,17 +123,21 @@ def traced(
 ) -> tuple[traces.Traced, ...]:
     """The frame with the first difference in both machines; without one, the first frame and the first wrong one.
 
-    None of a stream, which has no frames. Arguments as for `verify`, whose result `found` is.
+    Of a stream the steps around the first difference, or the first ones. Arguments as for `verify`, whose result
+    `found` is.
     """
+    text = _text(mapping, verilog)
     if mapping.network.stream:
-        return ()
+        count = number_of(frames)
+        last = 0 if found.passed else min(found.frames, count - 1)
+        window = traces.window_of(count, last if found.difference is None else found.difference.frame)
+        return (traces.record_steps(mapping, text, frames, window, stalls=stalls, trusted=trusted),)
     if found.difference is not None:
         chosen = [found.difference.frame]
     elif found.fault is not None:
         chosen = [min(found.frames, number_of(frames) - 1)]
     else:
         chosen = worth_drawing(found.classes, labels)
-    text = _text(mapping, verilog)
     return traces.record(mapping, text, frames, found, chosen, stalls=stalls, trusted=trusted)
 
 
