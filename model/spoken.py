@@ -78,8 +78,8 @@ TRAININGS = {
     "spoken-10": replace(_TRAINING, epochs=18),
     **{f"spoken-10-{speaker}": replace(_TRAINING, held_out=250) for speaker in SPEAKERS},
 }
-# Comparisons on half of the recordings, each of three seeds: surrogates; and what delays and loops contribute to
-# networks of as many synapses.
+# Comparisons on half of the recordings: surrogates, and slopes of one; and what delays and loops contribute to networks
+# of as many synapses.
 _SHORT = replace(_TRAINING, network=network(128), images=6000)
 _SYNAPSES = 5000
 _HEARS = {
@@ -90,9 +90,14 @@ _HEARS = {
 }
 COMPARED = {
     **{f"spoken-surrogate-{kind}": replace(_SHORT, surrogate=kind) for kind in SURROGATES},
+    **{f"spoken-slope-{slope}": replace(_SHORT, surrogate="fast-sigmoid", slope=slope) for slope in (1, 3)},
     **{
         f"spoken-hears-{what}": replace(
-            _SHORT, network=graph, connectivity=_SYNAPSES / sum(map(prod, graph.weight_shapes.values()))
+            _SHORT,
+            network=graph,
+            connectivity=_SYNAPSES / sum(map(prod, graph.weight_shapes.values())),
+            epochs=12,
+            sharpness=3.0,  # without it, loops learn slowly
         )
         for what, graph in _HEARS.items()
     },

@@ -8,6 +8,7 @@ from math import prod
 import pytest
 
 from gradrtl.model import campaign, spoken
+from gradrtl.model.config import SURROGATES
 from gradrtl.model.graph import Graph
 from gradrtl.quantize.frontend import FrontEnd
 
@@ -57,8 +58,9 @@ def test_compared_networks_have_as_many_synapses() -> None:
         "loops": {(0, False), (1, True)},
         "delays-loops": {(0, False), (3, False), (1, True)},
     }
-    kinds = {config.surrogate for name, config in spoken.COMPARED.items() if "surrogate" in name}
-    assert kinds == {"atan", "fast-sigmoid", "membrane"}
+    trained = {name: (config.surrogate, config.slope) for name, config in spoken.COMPARED.items()}
+    assert {trained[f"spoken-surrogate-{kind}"] for kind in SURROGATES} == {(kind, 10) for kind in SURROGATES}
+    assert [trained[f"spoken-slope-{slope}"] for slope in (1, 3)] == [("fast-sigmoid", 1), ("fast-sigmoid", 3)]
     for name, config in spoken.COMPARED.items():
         assert campaign.runs()[f"{name}-s2"] == replace(config, seed=2)
         assert campaign.data_of(f"{name}-s2", config) == spoken.FOLDER / "all.npz"
