@@ -141,6 +141,8 @@ def test_simulate_of_a_stream_draws_its_first_steps(tmp_path: Path) -> None:
     page = opened(path)
     titles = [one.text for one in page.all("figcaption") if "of the stream" in one.text]
     assert titles[0] == "Spikes of steps 0 to 199 of the stream"
+    assert page.one("p", role="status").text == "done 300 steps ran in the bit-accurate simulator."
+    assert table(page, "Means per step")
     assert titles[1].endswith(", steps 0 to 199 of the stream")
 
 

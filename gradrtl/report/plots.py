@@ -34,6 +34,8 @@ def line(
         axes.plot(xs, ys, color=FIRST, marker="o" if len(xs) < 30 else None, markersize=3)
         if log:
             logarithmic(axes, "y")
+        if len(xs) == 1:
+            axes.set_xlim(xs[0] - 1, xs[0] + 1)  # whole numbers on the axis
         axes.set_xlabel(x)
         axes.set_ylabel(y)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -82,16 +82,17 @@ def simulation(
 ) -> Report:
     """Of `gradrtl simulate`; arguments as for `verification`."""
     accuracy = figures["accuracy"]
+    unit = "step" if network.stream else "frame"
     right = "" if accuracy is None else f" {percent(accuracy)} are classified correctly."
     return Report(
         "Simulation of an integer network",
-        Verdict("done", f"{number(figures['images'])} frames ran in the bit-accurate simulator.{right}"),
+        Verdict("done", f"{number(figures['images'])} {unit}s ran in the bit-accurate simulator.{right}"),
         sections.facts(figures["data"], figures["command"], str(figures["network"]), figures["digest"]),
         (
             sections.answers(figures, network, frames),
             sections.readouts(figures["readouts"]),
             sections.traces(traced, network, "simulator", None),
-            sections.operations(figures),
+            sections.operations(figures, unit),
             sections.energy(figures),
             sections.graph(network),
             files_of(path, targets),

@@ -202,14 +202,14 @@ def activity(rows: Sequence[Figures[str, Any]]) -> Section:
     return Section("Activity", (told, table))
 
 
-def operations(figures: Figures[str, Any]) -> Section:
-    """Events, synaptic operations and energy of a simulation."""
+def operations(figures: Figures[str, Any], unit: str) -> Section:
+    """Events and synaptic operations of a simulation; `unit`: what they are means of."""
     rows = tuple(
         (name, number(events), number(figures["synaptic_operations"][name]))
         for name, events in figures["events"].items()
     )
     return Section(
-        "Activity", (Table("Means per frame, by connection", ("into", "events", "synaptic operations"), rows),)
+        "Activity", (Table(f"Means per {unit}, by connection", ("into", "events", "synaptic operations"), rows),)
     )
 
 
