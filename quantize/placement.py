@@ -16,9 +16,11 @@ PIXELS_A_BEAT = (1, 2, 4, 8)
 LARGEST_PES = 256
 LARGEST_QUEUE = 1024
 QUEUE_DEPTH, ROW_QUEUE_DEPTH = 16, 8  # entries, by default
+OPTIONAL = {"stream", "cancel"}  # told where they are True alone
 LINE = re.compile(
     r"pe (?P<pes>[\d,]+); pixels a beat (?P<pixels_a_beat>\d+); queue depth (?P<queue_depth>\d+); "
-    r"row queue depth (?P<row_queue_depth>\d+); strided (?P<strided>none|[\d,]+)(?P<stream>; stream)?",
+    r"row queue depth (?P<row_queue_depth>\d+); strided (?P<strided>none|[\d,]+)"
+    r"(?P<stream>; stream)?(?P<cancel>; cancel)?",
     re.ASCII,
 )
 
@@ -40,6 +42,8 @@ class Placement:
         memories have no initial contents; the host loads them after power-up.
     stream
         Built without frames: see `QuantizedNetwork.streamed`.
+    cancel
+        The rest of a frame is dropped once first spikes have decided it (`rtl/cancel.py`).
     """
 
     pes: tuple[int, ...]
@@ -48,6 +52,7 @@ class Placement:
     row_queue_depth: int = ROW_QUEUE_DEPTH
     strided: tuple[int, ...] = ()
     stream: bool = False
+    cancel: bool = False
 
     def __post_init__(self) -> None:
         def take(name: str, value: object) -> None:
@@ -62,7 +67,8 @@ class Placement:
         take("strided", wholes("strided", self.strided, 0, len(self.pes) - 1))
         ascending = all(a < b for a, b in zip(self.strided, self.strided[1:], strict=False))
         require(ascending, "strided", self.strided, "layers in ascending order, each once")
-        require(isinstance(self.stream, bool), "stream", self.stream, "True or False")
+        for name in OPTIONAL:
+            require(isinstance(getattr(self, name), bool), name, getattr(self, name), "True or False")
 
     def check(self, layers: int) -> None:
         """Raise `UserError` unless there is a number of PEs for each of `layers` layers."""
@@ -71,13 +77,13 @@ class Placement:
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON values."""
         fields = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
-        return {name: value for name, value in fields.items() if name != "stream" or value}
+        return {name: value for name, value in fields.items() if name not in OPTIONAL or value}
 
     @staticmethod
     def from_json(value: Any) -> Placement:
         """Inverse of `to_json`; `UserError` if `value` is none of its results."""
         fields = tuple(Placement.__dataclass_fields__)
-        known = isinstance(value, dict) and set(value) | {"stream"} == set(fields)
+        known = isinstance(value, dict) and set(value) | OPTIONAL == set(fields)
         require(known, "placement", value, f"an object with the fields {', '.join(fields)}")
         return Placement(**value)
 
@@ -85,9 +91,10 @@ class Placement:
     def line(self) -> str:
         """The placement as one line of text, for the header of a Verilog file."""
         strided = ",".join(map(str, self.strided)) or "none"
+        chosen = "".join(f"; {name}" for name in ("stream", "cancel") if getattr(self, name))
         return (
             f"pe {','.join(map(str, self.pes))}; pixels a beat {self.pixels_a_beat}; queue depth {self.queue_depth}; "
-            f"row queue depth {self.row_queue_depth}; strided {strided}{'; stream' if self.stream else ''}"
+            f"row queue depth {self.row_queue_depth}; strided {strided}{chosen}"
         )
 
     @staticmethod
@@ -106,7 +113,7 @@ class Placement:
                 queue_depth=int(found["queue_depth"]),
                 row_queue_depth=int(found["row_queue_depth"]),
                 strided=strided,
-                stream=found["stream"] is not None,
+                **{name: found[name] is not None for name in OPTIONAL},
             )
         except UserError:
             raise

@@ -14,6 +14,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..bits import unsigned_bits
+from .cancel import Cancel
 from .core import Core
 from .edge import LateInput
 from .flags import Flags
@@ -54,6 +55,8 @@ class Datapath(wiring.Component):
         Out: bit `l` is set in each cycle in which core `l` takes an event (tokens not counted).
     abort
         In: drops every frame that has not reached the sender of the read-out.
+    cancel
+        Out, if the placement has `cancel`: the frame coming in has its answer, and its rest is to be dropped.
     load
         In, if `loadable`: `load_layout`, contents of the strided synapse memories, before the first frame. Without
         `loadable`, they have initial contents.
@@ -72,6 +75,7 @@ class Datapath(wiring.Component):
                 "abort": In(1),
             }
             | ({"load": In(load_layout(mapping))} if loadable else {})
+            | ({"cancel": Out(1)} if mapping.placement.cancel else {})
         )
 
     def elaborate(self, platform: object) -> Module:
@@ -79,15 +83,20 @@ class Datapath(wiring.Component):
         mapping = self.mapping
         cores = [self._core(number) for number in range(len(mapping.layers))]
         memory = 0
+        cancels = mapping.placement.cancel
+        void: Value = self.abort
+        if cancels:
+            void = Signal(name="void")
+            m.d.comb += void.eq(self.abort | self.cancel)
         for index, core in enumerate(cores):
-            m.submodules[f"core{index}"] = ResetInserter(self.abort)(core)
+            m.submodules[f"core{index}"] = ResetInserter(void)(core)
             m.d.comb += self.taken[index].eq(_takes(core))
             if core.loadable:
                 m.d.comb += [core.load_address.eq(self.load.address), core.load_word.eq(self.load.word)]
                 for pe in range(core.mapping.pes):
                     m.d.comb += core.load_write[pe].eq(self.load.write & (self.load.memory == memory))
                     memory += 1
-        readouts = [Readout(mapping.layers[core], mapping.network, i) for i, core in enumerate(mapping.read)]
+        readouts = [Readout(mapping.layers[core], mapping.network, i, cancels) for i, core in enumerate(mapping.read)]
         sums: list[wiring.PureInterface] = [readout.events for readout in readouts]
         flags = None
         if not mapping.network.is_chain:
@@ -118,10 +127,23 @@ class Datapath(wiring.Component):
                     heard = port(cores[route.target], "events", route.port)
                 m.d.comb += [heard.valid.eq(sent.valid), sent.ready.eq(heard.ready)]
                 m.d.comb += [heard.payload[name].eq(sent.payload[name]) for name in ("source", "value", "end", "bad")]
-        self._send(m, readouts)
+        self._send(m, readouts, void)
+        if cancels:
+            self._cancel(m, readouts[0])
         return m
 
-    def _send(self, m: Module, readouts: list[Readout]) -> None:
+    def _cancel(self, m: Module, readout: Readout) -> None:
+        """The rest of a frame is dropped when it has its answer."""
+        m.submodules.cancels = one = Cancel(self.mapping)
+        m.d.comb += [
+            one.token.eq(self.frames.valid & self.frames.ready & self.frames.payload.end),
+            one.decides.eq(readout.decides),
+            one.ends.eq(readout.ends),
+            one.abort.eq(self.abort),
+            self.cancel.eq(one.cancel),
+        ]
+
+    def _send(self, m: Module, readouts: list[Readout], void: Value) -> None:
         """The packets of all read-outs, as one."""
         packets = readouts[0].packets
         if len(readouts) > 1:
@@ -132,7 +154,7 @@ class Datapath(wiring.Component):
                 wiring.connect(m, one.packets, gather.packets(number))
                 m.d.comb += one.release.eq(gather.release)
         wiring.connect(m, packets, wiring.flipped(self.packets))
-        m.d.comb += [one.abort.eq(self.abort) for one in readouts]
+        m.d.comb += [one.abort.eq(void) for one in readouts]
 
     def _core(self, number: int) -> Core:
         """The core of a population, with ports and edges other than one of each only where there are."""

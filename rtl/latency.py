@@ -54,6 +54,10 @@ SENT = 1
 # read-out can take it.
 LARGEST_STAGE = 1
 
+# A cancelled frame: from the cycle in which the read-out takes the token that decides it to the one in which the cores
+# are reset.
+CANCELLED = 1
+
 # Queues, in entries. On both streams of the top level: `ready`, `valid` and data come from registers. In front of the
 # first core: enough for one event per cycle.
 INPUT_QUEUE = 2

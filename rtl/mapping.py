@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from ..bits import lane_bits, unsigned_bits
-from ..errors import UserError
+from ..errors import UserError, require
 from ..quantize.network import Conv, QuantizedNetwork
 from ..quantize.placement import Placement, checked_rates
 from .convolution import Kernel, Sources
@@ -163,6 +163,7 @@ class Mapping:
             sha.update(f"stride {layer.stride_bits}".encode() if layer.stride_bits is not None else b"")
             sha.update(np.ascontiguousarray(layer.slots).tobytes())
         sha.update(b"stream" if self.network.stream else b"")
+        sha.update(b"cancel" if self.placement.cancel else b"")
         return sha.hexdigest()
 
 
@@ -202,6 +203,8 @@ def map_network(
     placement = replace(placement, stream=placement.stream or network.stream)
     network = network.streamed if placement.stream else network
     Inputs.of(network)  # refuses what has no hardware
+    if placement.cancel:
+        _check_cancel(network)
     ports = ports_of(network)
     rates = network.rates if rates is None else rates
     if rates is None:
@@ -284,6 +287,19 @@ def map_network(
         )
     routes = routes_of(network, ports, [layer.rows for layer in made], placement.row_queue_depth)
     return Mapping(network, tuple(made), placement, ports, routes, late_inputs(network, ports))
+
+
+def _check_cancel(network: QuantizedNetwork) -> None:
+    """Raise `UserError` for a network whose frames cannot be cancelled."""
+    accepted = "False for {}: a chain that reads spikes, and is itself read out by the first, can cancel the rest"
+    reads = network.is_chain and network.inputs[0].kind
+    for holds, what in (
+        (not network.stream, "a stream"),
+        (network.is_chain, "a graph"),
+        (network.answers_early, "this read-out"),
+        (reads != "static", "pixels, which are in before the first step"),
+    ):
+        require(holds, "cancel", True, accepted.format(what))
 
 
 def _value_bits(network: QuantizedNetwork, port: Port) -> int:

@@ -40,10 +40,14 @@ class Readout(wiring.Component):
     packets
         Out: `packet_layout`, `classes + 1` beats per frame, and one more for the number of a step.
     abort
-        In: the frame being summed is void. A packet that is complete is still sent.
+        In: the frame being summed is void, or what is left of it. A packet that is complete is still sent.
     complete, release
         Of one of several read-outs, with a `Gather` behind: Out: a frame's last token has been taken; In: the packet of
         that frame has been sent, or is void.
+
+    decides, ends
+        Of first spikes that answer early: Out: the token that decides a frame is taken, and is not its last one; a
+        frame's last token is taken.
 
     Of first spikes, the first step with an event decides: what comes after it in a frame is dropped. In a chain the
     token of that step is taken as the frame's last one, so that the packet leaves early; a malformed frame is marked if
@@ -58,8 +62,8 @@ class Readout(wiring.Component):
     sender is busy with the frame before.
     """
 
-    def __init__(self, mapping: LayerMapping, network: QuantizedNetwork, number: int = 0):
-        """The read-out `number` of `network`, of the population of `mapping`.
+    def __init__(self, mapping: LayerMapping, network: QuantizedNetwork, number: int = 0, cancels: bool = False):
+        """The read-out `number` of `network`, of the population of `mapping`. `cancels`: with `decides` and `ends`.
 
         Values are those that its core sends; of largest membranes, their growths (`rtl/largest.py`).
         """
@@ -75,6 +79,7 @@ class Readout(wiring.Component):
         self.numbered = network.stream and number == 0
         self.first = described.kind == "first"
         self.early = network.answers_early
+        self.cancels = cancels
         super().__init__(
             {
                 "events": In(stream.Signature(event_layout(mapping.output_address_bits(), self.value))),
@@ -82,6 +87,7 @@ class Readout(wiring.Component):
                 "abort": In(1),
             }
             | ({"complete": Out(1), "release": In(1)} if self.shared else {})
+            | ({"decides": Out(1), "ends": Out(1)} if self.cancels else {})
         )
 
     def elaborate(self, platform: object) -> Module:
@@ -106,6 +112,9 @@ class Readout(wiring.Component):
             self.events.ready.eq(~(frame_ends & (searching | ready_to_send))),
             taken.eq(self.events.valid & self.events.ready & ~self.abort),
         ]
+
+        if self.cancels:
+            m.d.comb += [self.decides.eq(taken & frame_ends & ~at_end), self.ends.eq(taken & at_end)]
 
         # An event's class is found and its sum is read, then the sum is written back. A class that has no sum yet has
         # no bit in `present`: so a bank is empty at once.

@@ -68,7 +68,8 @@ class Accelerator(wiring.Component):
 
     A soft reset drops the frames inside, and the rest of a frame that is being received. A packet that is being sent,
     or whose frame is complete, is still sent. In a stream all beats that have been taken are dropped, and the rest of
-    the step that has begun with them; the next step is number 0. Latency and throughput: `sim/timing/`.
+    the step that has begun with them; the next step is number 0. With `Placement.cancel` the rest of a frame that has
+    its answer is dropped in the same way, without a word in `errors`. Latency and throughput: `sim/timing/`.
     """
 
     def __init__(self, mapping: Mapping):
@@ -146,7 +147,7 @@ class Accelerator(wiring.Component):
                 m.d.sync += values[name].eq(values[name] + 1)
         m.d.comb += [
             datapath.abort.eq(abort),
-            framer.abort.eq(abort),
+            framer.abort.eq(abort | datapath.cancel if self.mapping.placement.cancel else abort),
             values["status"].eq(Cat(self.m_axis_tvalid, begun)),
         ]
 

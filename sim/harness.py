@@ -40,6 +40,9 @@ def harness(mapping: Mapping, registers: bool, cores: str | None, sound: bool = 
         idle = {"in": "'0", "out": ""}
         pins += [f".s_axil_{signal.name}({idle[signal.direction]})" for signal in axilite_signals(1)]
     lines.append(f"  gradrtl {INSTANCE} ({', '.join(pins)});\n")
+    if cores is not None and mapping.placement.cancel:
+        ports.append(("output", 1, "cancel"))
+        lines.append(f"  assign cancel = {INSTANCE}.datapath.cancel;\n")
     if cores is not None:
         for layer in mapping.layers:
             for name, width in (("valid", 1), ("spikes", layer.pes), ("membranes", layer.pes * layer.membrane_bits)):
@@ -50,5 +53,8 @@ def harness(mapping: Mapping, registers: bool, cores: str | None, sound: bool = 
 
 
 def core_list(mapping: Mapping, traced: bool) -> str:
-    """Text of `cores.h`: the layers whose trace wires are ports of the harness."""
-    return "".join(f"CORE({layer.index})\n" for layer in mapping.layers) if traced else ""
+    """Text of `cores.h`: the layers whose trace wires are ports of the harness, and the wire that cancels frames."""
+    if not traced:
+        return ""
+    cancel = "CANCEL(cancel)\n" if mapping.placement.cancel else ""
+    return cancel + "".join(f"CORE({layer.index})\n" for layer in mapping.layers)

@@ -176,7 +176,8 @@ def record(
     """The frames `chosen` in the engine and in the compiled `verilog`, which `found` compared with these arguments.
 
     If the comparison passed, the chosen frames run alone, one after another. Else each runs in its place, behind the
-    frames of its share, or as many of these as `LARGEST` allows.
+    frames of its share, or as many of these as `LARGEST` allows. Where frames are cancelled, what comes behind the
+    deciding step is 0 in both.
     """
     given = check(mapping.network, frames)
     count = len(given[0])
@@ -184,6 +185,10 @@ def record(
         require(0 <= frame < count, "frame", frame, f"0 to {count - 1}")
     built = _built(mapping)
     expected = [replace(one, built=built) for one in simulated(mapping.network, frames, chosen)]
+    until = [mapping.network.steps] * len(expected)
+    if mapping.placement.cancel:
+        until = [_decided(one.expected) for one in expected]
+        expected = [replace(one, expected=_cut(one.expected, end)) for one, end in zip(expected, until, strict=True)]
     model = build(text_of(verilog), mapping, cache=cache, quick=quick, trusted=trusted)
     if not model.traced:
         return tuple(replace(one, why="the Verilog has no trace wires") for one in expected)
@@ -198,8 +203,8 @@ def record(
         came = len(outcome.classes)
         got += [_first(outcome.trace, place) if place < came else None for place in again.places]
     return tuple(
-        replace(one, got=trace, why="" if trace else "the Verilog did not complete this frame")
-        for one, trace in zip(expected, got, strict=True)
+        replace(one, got=trace and _cut(trace, end), why="" if trace else "the Verilog did not complete this frame")
+        for one, trace, end in zip(expected, got, until, strict=True)
     )
 
 
@@ -237,6 +242,18 @@ def _first(trace: Trace | None, place: int = 0) -> Trace:
     """The trace of one frame, without the axis of frames."""
     assert trace is not None
     return Trace(*(tuple(values[place] for values in part) for part in (trace.spikes, trace.membranes)))
+
+
+def _decided(trace: Trace) -> int:
+    """Steps of a frame until the first with a spike of the last population, this one included."""
+    fired = np.flatnonzero(trace.spikes[-1].any(axis=1))
+    return int(fired[0]) + 1 if len(fired) else len(trace.spikes[-1])
+
+
+def _cut(trace: Trace, end: int) -> Trace:
+    """The steps of a frame before `end`; the others are 0."""
+    before = np.arange(len(trace.spikes[0]))[:, None] < end
+    return Trace(*(tuple(values * before.astype(values.dtype) for values in part) for part in vars(trace).values()))
 
 
 def save(path: Path, traced: Sequence[Traced]) -> None:

@@ -867,8 +867,8 @@ MUTANTS = (
     Mutant(
         "framer without reset",
         "rtl/top.py",
-        "framer.abort.eq(abort)",
-        "framer.abort.eq(0)",
+        "framer.abort.eq(abort | datapath.cancel if self.mapping.placement.cancel else abort)",
+        "framer.abort.eq(datapath.cancel if self.mapping.placement.cancel else 0)",
         "a soft reset leaves a half frame in the framer",
     ),
     Mutant(
@@ -945,7 +945,7 @@ MUTANTS = (
     Mutant(
         "core without reset",
         "rtl/datapath.py",
-        "ResetInserter(self.abort)(core)",
+        "ResetInserter(void)(core)",
         "core",
         "a soft reset leaves a half frame in the cores",
     ),

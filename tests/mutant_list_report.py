@@ -69,8 +69,8 @@ _FAULTS = {
         ("step of a stream from its begin", "difference.frame - self.first", "difference.frame", "marked elsewhere"),
         (
             "the engine again",
-            "replace(one, got=trace,",
-            "replace(one, got=trace and one.expected,",
+            "got=trace and _cut(trace, end)",
+            "got=trace and one.expected",
             "the simulator's trace is called the Verilog's",
         ),
         (

@@ -25,8 +25,8 @@ STREAM = tuple(
         "quantize/placement.py": (
             (
                 "stream not in the header",
-                "{'; stream' if self.stream else ''}",
-                "",
+                'for name in ("stream", "cancel") if getattr',
+                'for name in ("cancel",) if getattr',
                 "the header does not tell a stream",
             ),
         ),

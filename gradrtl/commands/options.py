@@ -115,6 +115,9 @@ memory_option = click.option(
 stream_option = click.option(
     "--stream", is_flag=True, help="Without frames: a packet after every step (docs/streaming.md)."
 )
+cancel_option = click.option(
+    "--cancel", is_flag=True, help="Drop the rest of a frame that its first spike has decided (docs/first-spike.md)."
+)
 REPORT = ".html"  # suffix of a report
 
 
@@ -131,7 +134,7 @@ report_option = click.option(
     callback=_check_report,
     help="Write a report of the run to this .html file (docs/reports.md).",
 )
-PLACEMENT = (pe_option, device_option, beat_option, queue_option, row_queue_option, stream_option)
+PLACEMENT = (pe_option, device_option, beat_option, queue_option, row_queue_option, stream_option, cancel_option)
 EVENT_OPTIONS = (
     click.option("--step-ms", type=float, help="Recordings: milliseconds of a step.  [default: as trained]"),
     click.option("--pool", type=int, help="Recordings: squares of so many sources become one.  [default: as trained]"),
@@ -141,7 +144,7 @@ EVENT_OPTIONS = (
 )
 EVENT_NAMES = ("step_ms", "pool", "crop", "largest_count", "sensor")
 FRAMES_NAMES = ("folder", "frames", "labels", "images")
-PLACEMENT_NAMES = ("pes", "device", "pixels_a_beat", "queue_depth", "row_queue_depth", "stream")
+PLACEMENT_NAMES = ("pes", "device", "pixels_a_beat", "queue_depth", "row_queue_depth", "stream", "cancel")
 CLUSTER = (jobs_option, scheduler_option, memory_option)
 CLUSTER_NAMES = ("jobs", "scheduler", "memory")
 

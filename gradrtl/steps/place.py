@@ -52,7 +52,7 @@ class Wanted:
 
     `pes`: PEs per layer such as `16,10`, with `auto` at the end if wanted; `device`: its name. If both are given, the
     device determines all but the PEs. The rest comes from the network file, or from defaults. `stream`: without frames,
-    also where the network file does not say so.
+    also where the network file does not say so; `cancel`, likewise: the rest of a frame that is decided is dropped.
     """
 
     pes: str | None = None
@@ -61,6 +61,7 @@ class Wanted:
     queue_depth: int | None = None
     row_queue_depth: int | None = None
     stream: bool = False
+    cancel: bool = False
 
     def __post_init__(self) -> None:
         if self.pes is not None:
@@ -73,7 +74,8 @@ class Wanted:
         """`placement` with the given numbers."""
         names = ("pixels_a_beat", "queue_depth", "row_queue_depth")
         asked = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
-        return replace(placement, **asked, stream=placement.stream or self.stream)
+        chosen = {name: getattr(placement, name) or getattr(self, name) for name in ("stream", "cancel")}
+        return replace(placement, **asked, **chosen)
 
 
 def place(network: QuantizedNetwork, wanted: Wanted | None = None) -> Mapping:

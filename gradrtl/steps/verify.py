@@ -50,7 +50,7 @@ def mapping_of(network: QuantizedNetwork, verilog: str, wanted: Wanted, front_en
     version of the text are others, and says which.
     """
     found = header.read(verilog)
-    if found.placement is None or replace(wanted, stream=False) != Wanted():
+    if found.placement is None or replace(wanted, stream=False, cancel=False) != Wanted():
         mapping = place(network, wanted)
     else:
         mapping = map_network(network, wanted.over(found.placement))

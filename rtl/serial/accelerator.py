@@ -24,6 +24,8 @@ def identity(mapping: Mapping) -> Identity:
     network = mapping.network
     remedy = "frames on a serial line, which repeats what was lost: a step would count twice; generate has AXI ports"
     require(not network.stream, "network", "a stream", remedy)
+    whole = "False: a serial line sends whole frames; generate has AXI ports"
+    require(not mapping.placement.cancel, "cancel", True, whole)
     return Identity(
         memories=len(image(mapping)),
         sources=mapping.input.values(network.steps),

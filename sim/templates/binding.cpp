@@ -84,7 +84,10 @@ Ports make_model(int) {
 #define CORE(l)                                                                                  \
     ports.cores.push_back({bytes(m.core##l##_valid), bytes(m.core##l##_spikes), bytes(m.core##l##_membranes), \
                            sizeof m.core##l##_membranes});
+#define CANCEL(name) ports.cancel = &m.name;
+    ports.cancel = nullptr;
 #include "cores.h"
+#undef CANCEL
 #undef CORE
     ports.tick = tick;
     ports.open_wave = nullptr, ports.wave_at = nullptr, ports.close_wave = nullptr;

@@ -163,7 +163,8 @@ struct Layer {
     int64_t updates = 0;  // rows seen so far
 };
 
-// Spikes and membranes of one layer in one frame, [steps, neurons], and the cycles of its updates, [steps, rows].
+// Spikes and membranes of one layer in one frame, [steps, neurons], and the cycles of its updates, [steps, rows]: -1 for
+// what was cancelled.
 struct Trace {
     std::vector<uint8_t> spikes;
     std::vector<int32_t> membranes;
@@ -202,7 +203,7 @@ std::vector<Trace> empty_trace(const std::vector<Layer>& layers, int64_t steps) 
     std::vector<Trace> trace;
     for (const Layer& layer : layers)
         trace.push_back({std::vector<uint8_t>(steps * layer.neurons), std::vector<int32_t>(steps * layer.neurons),
-                         std::vector<int64_t>(steps * layer.rows)});
+                         std::vector<int64_t>(steps * layer.rows, -1)});
     return trace;
 }
 
@@ -244,19 +245,23 @@ void compare(const std::vector<Layer>& layers, const Frame& frame, const std::ve
         for (size_t l = 0; l < layers.size(); ++l) {
             const Trace &expected = frame.expected[l], &got = seen[l];
             const int64_t start = step * layers[l].neurons;
+            int64_t shown = 0;
             for (int32_t neuron : layers[l].used) {
                 const int64_t at = start + neuron;
+                const int64_t seen_in = got.cycles[step * layers[l].rows + layers[l].row_of[neuron]];
+                if (seen_in < 0) continue;
+                ++shown;
                 const bool spike = expected.spikes[at] != got.spikes[at];
                 if (!spike && expected.membranes[at] == got.membranes[at]) continue;
                 verdict.frame = number, verdict.step = step, verdict.layer = l, verdict.neuron = neuron;
                 verdict.quantity = spike ? QUANTITY_SPIKE : QUANTITY_MEMBRANE;
                 verdict.expected = spike ? expected.spikes[at] : expected.membranes[at];
                 verdict.got = spike ? got.spikes[at] : got.membranes[at];
-                verdict.seen = got.cycles[step * layers[l].rows + layers[l].row_of[neuron]];
+                verdict.seen = seen_in;
                 end(KIND_DIFFERENCE);
             }
-            verdict.spikes += layers[l].used.size();
-            verdict.membranes += layers[l].used.size();
+            verdict.spikes += shown;
+            verdict.membranes += shown;
         }
     }
 }
@@ -379,6 +384,16 @@ int main(int count, char** arguments) {
             traces[place][l].cycles[step * layer.rows + row] = cycle;
             ++layer.updates;
             progress = true;
+        }
+        if (ports.cancel && *ports.cancel && !layers.empty()) {
+            const auto frame_of = [](const Layer& layer) { return layer.updates / (layer.rows * setup.steps); };
+            const int64_t frame = frame_of(layers.front());
+            for (Layer& layer : layers) {
+                if (frame_of(layer) != frame)
+                    fault("core%d is not at the frame that is cancelled in cycle %lld", int(&layer - &layers.front()),
+                          (long long)cycle);
+                layer.updates = (frame + 1) * layer.rows * setup.steps;
+            }
         }
         if (*ports.m_axis_tvalid) {
             const bool stable = packet.data == *ports.m_axis_tdata && packet.last == bool(*ports.m_axis_tlast) &&

@@ -17,6 +17,7 @@ struct Ports {
     size_t s_axis_tdata_bytes;
     const uint8_t *s_axis_tready, *m_axis_tvalid, *m_axis_tlast, *m_axis_tuser;
     const uint32_t* m_axis_tdata;
+    const uint8_t* cancel;  // the rest of the frame is cancelled; null where none ever is
     std::vector<Core> cores;
     void (*tick)();
     void (*open_wave)(int file);      // null in a model without waves; VCD goes to the descriptor

@@ -43,3 +43,20 @@ def pass_on(framer, times, cycle):
     """The beat that was offered is taken in `cycle` by what follows."""
     times[framer.passed] = cycle
     leave(framer.queue, times, cycle)
+
+
+@kernel(borrows=True)
+def keep(framer, times, kept):
+    """Copy the framer's part of `times` to `kept`."""
+    for i in range(len(kept)):
+        kept[i] = times[framer.queue.begin + i]
+
+
+@kernel(borrows=True)
+def restore(framer, times, kept, at):
+    """Back to what `keep` has copied, but for the first beat of the frame; `at`: the place in the queue then."""
+    first = times[framer.first]
+    for i in range(len(kept)):
+        times[framer.queue.begin + i] = kept[i]
+    times[framer.first] = first
+    framer.queue.at = at

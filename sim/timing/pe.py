@@ -115,3 +115,11 @@ def rebase(lanes, shift):
     """Count the cycles of all PEs from a base that is `shift` later."""
     for row in range(len(lanes)):
         store(lanes, row, larger(load(lanes, row) - shift, NEVER))
+
+
+@kernel(borrows=True)
+def forget(lanes):
+    """All PEs are reset."""
+    for row in range(len(lanes)):
+        for lane in range(LANES):
+            lanes[row, lane] = NEVER

@@ -54,6 +54,8 @@ class State(NamedTuple):
     serialisers: np.ndarray  # serialiser.SERIALISER [1 + layers]: that of the input, then those of the cores
     framer: np.ndarray  # framer.FRAMER [1]
     readout: np.ndarray  # readout.READOUT [1]
+    reset: np.ndarray  # `times` at reset, of the cores alone
+    kept: np.ndarray  # the framer's part of `times` before the newest frame
 
 
 class Work(NamedTuple):
@@ -66,6 +68,7 @@ class Work(NamedTuple):
     row: np.ndarray  # int64 [1 + layers]: each serialiser's next one
     addresses: np.ndarray  # int32
     event: np.ndarray  # int64 [1 + layers]: each serialiser's next one
+    passed: np.ndarray  # int64 [most beats of a frame]: when each was passed on; none if no frame is cancelled
 
 
 def predict(
@@ -127,12 +130,14 @@ def _growth(mapping: Mapping, events: tuple[Events, ...], number: list[int], fra
 
 def _work(mapping: Mapping, events: tuple[Events, ...]) -> Work:
     network = mapping.network
+    beats = int(events[0].counts.sum(axis=(1, 2)).max(initial=0)) + network.steps if mapping.placement.cancel else 0
     return Work(
         network.steps,
         network.input.kind == "static",
         events[0].counts.shape[2],
         *_joined([e.counts for e in events], np.uint32),
         *_joined([e.addresses for e in events], np.int32),
+        np.zeros(beats, np.int64),
     )
 
 
@@ -153,7 +158,9 @@ def _state(mapping: Mapping, kind: type) -> State:
     fires = [fire.state(layer, times) for layer in layers]
     serialisers = [serialiser.state(times) for _ in range(len(layers) + 1)]
     kinds = [one.kind for one in mapping.network.readouts]
+    cores = len(times.values)
     frames = framer.state(times)
+    behind = len(times.values)
     early = mapping.network.answers_early
     sums = readout.states(mapping.output.classes, kinds, times, mapping.output.numbered, early)
     return State(
@@ -165,6 +172,8 @@ def _state(mapping: Mapping, kind: type) -> State:
         serialisers=np.array(serialisers, serialiser.SERIALISER),
         framer=np.array([frames], framer.FRAMER),
         readout=np.array(sums, readout.READOUT),
+        reset=np.array(times.values[:cores], np.int64),
+        kept=np.zeros(behind - cores, np.int64),
     )
 
 
@@ -197,6 +206,9 @@ def _run(state, work, apart, offered, drained, offers, drains, out):
             drains[b] = drained[n, b] - base
         full = np.int64(NEVER)
         beats = 0
+        if len(work.passed):
+            framer.keep(source, times, state.kept)
+            at = source.queue.at
         for step in range(work.steps):
             if work.held:
                 if step == 0:
@@ -207,11 +219,36 @@ def _run(state, work, apart, offered, drained, offers, drains, out):
                 full = pe.full(state.pes[0], state.lanes)
             for layer in range(last):
                 full = _scan(state, work, layer, full, step)
+        if len(work.passed):
+            cycle = times[state.readout[0].cancel]
+            if cycle != NEVER and work.passed[beats - 1] >= cycle:
+                framer.restore(source, times, state.kept, at)
+                _cancel(state, work, offers, beats, cycle)
         out[0, n], out[1, n] = base + times[source.first], base + times[source.taken]
         out[2, n] = base + readout.send(state.readout, times, drains)
         if state.lanes.itemsize == NARROW and _latest(state) >= WIDE:
             return False
     return True
+
+
+@kernel(borrows=True)
+def _cancel(state, work, offers, beats, cycle):
+    """The frame has been cancelled in `cycle`, with whose end the cores are reset.
+
+    Those of its `beats` that have not been passed on are dropped.
+    """
+    times, source = state.times, state.framer[0]
+    pe.forget(state.lanes)
+    for i in range(len(state.reset)):
+        times[i] = state.reset[i]
+        if times[i] != NEVER:
+            times[i] += cycle + INTERVAL
+    for b in range(beats):
+        beat = framer.take(source, times, offers[b] if len(offers) else NEVER)
+        passed = work.passed[b]
+        if passed > cycle:
+            passed = max(framer.offer(source, times, beat), cycle + INTERVAL)
+        framer.pass_on(source, times, passed)
 
 
 @kernel(borrows=True)
@@ -274,10 +311,13 @@ def _spikes(state, work, offers, beats):
         beat = framer.take(source, times, offers[beats] if len(offers) else NEVER)
         if beats == 0:
             times[source.first] = beat
-        beats += 1
         address = np.int64(addresses[i]) if i < end else TOKEN
         offered = framer.offer(source, times, beat)
-        framer.pass_on(source, times, pe.take(core, times, lanes, costs, offered, address))
+        passed = pe.take(core, times, lanes, costs, offered, address)
+        framer.pass_on(source, times, passed)
+        if len(work.passed):
+            work.passed[beats] = passed
+        beats += 1
     work.row[0] += 1
     work.event[0] = end
     return beats

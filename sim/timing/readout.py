@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...compiled import kernel
-from ...rtl.latency import INTERVAL, LARGEST_STAGE, OUTPUT_QUEUE, QUEUE, SENT, search_cycles
+from ...rtl.latency import CANCELLED, INTERVAL, LARGEST_STAGE, OUTPUT_QUEUE, QUEUE, SENT, search_cycles
 from ..vectors import record
 from .fifo import NEVER, RING, Times, leave, space
 
@@ -24,6 +24,7 @@ READOUT = record(
         ("early", np.int64),  # 1 if the token of the first step with an event is taken as the frame's last
         ("events", np.int64),  # of the frame until then
         ("decided", np.int64),  # 1 behind that token
+        ("cancel", np.int64),  # in `times`: when the rest of the newest frame would be cancelled, NEVER if not
     ]
 )
 
@@ -39,7 +40,7 @@ def states(
     stages = [LARGEST_STAGE if kind == "largest" else 0 for kind in kinds]
     words = [number + 1 + (numbered and i == 0) for i, number in enumerate(classes)]
     return [
-        (words[i], search_cycles(classes[i]), sent, queue, stage, times.one(), early, 0, 0)
+        (words[i], search_cycles(classes[i]), sent, queue, stage, times.one(), early, 0, 0, times.one())
         for i, stage in enumerate(stages)
     ]
 
@@ -63,6 +64,7 @@ def take_last(readout, times, offered):
     """The cycle in which a frame's last token, offered from cycle `offered` on, leaves the last core."""
     taken = max(offered + readout.stage, times[readout.sent] + SENT)
     times[readout.last] = taken
+    times[readout.cancel] = taken + CANCELLED if readout.decided else NEVER
     return offered if readout.stage else taken
 
 
