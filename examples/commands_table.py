@@ -27,7 +27,8 @@ from gradrtl.steps.quantise import default_method
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/networks.md"
 BEGIN, END = "<!-- commands: begin -->", "<!-- commands: end -->"
-ELSEWHERE = {"cifar10-50k": "conversion.md#cifar-10"}  # made by several commands
+# Made by several commands.
+ELSEWHERE = {"cifar10-50k": "conversion.md#cifar-10", "mnist-first-spike": "first-spike.md#a-network"}
 DATA = {"cifar10-small-20-s0": "build/cifar10", "spoken-10-s0": "build/spoken/all.npz"}  # of what is not MNIST
 
 

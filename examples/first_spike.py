@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -18,9 +19,11 @@ from gradrtl.errors import require
 from gradrtl.model.data import load, split
 from gradrtl.quantize.first_spike import Trade, first_spike, ramped, trades
 from gradrtl.quantize.network import QuantizedNetwork
+from gradrtl.quantize.placement import Placement
 from gradrtl.rtl.mapping import map_network
 from gradrtl.sim import engine, operations
 from gradrtl.sim.measure import measure
+from gradrtl.sim.timing.predict import predict
 from gradrtl.steps.frames import frames_for
 from gradrtl.steps.place import with_rates
 
@@ -87,18 +90,25 @@ def choose(network: str, output: Path, loss: float) -> None:
 @click.option("--pe", default="16,10", help="Processing elements of each layer.")
 @click.option("--images", default=10_000)
 def compare(networks: tuple[str, ...], pe: str, images: int) -> None:
-    """Accuracy, operations and latency of NETWORKS on the same processing elements."""
+    """Accuracy, operations and cycles of NETWORKS on the same processing elements: `latency` of a frame alone,
+    `interval` of frames back to back, also where the rest of a decided frame is `cancelled`.
+    """
     test = load(MNIST)[1][:images]
     click.echo(
-        f"{'test':>8} {'synapses':>9} {'answer in step':>14} {'operations':>10} {'until answer':>12} {'latency':>8}"
+        f"{'test':>8} {'synapses':>9} {'answer in step':>14} {'operations':>10} {'until answer':>12} {'latency':>8} "
+        f"{'interval':>8} {'cancelled':>9}"
     )
     for path in networks:
         network = QuantizedNetwork.load(path)
         frames = frames_for(network, test)
-        measured = measure(map_network(network, tuple(int(pes) for pes in pe.split(","))), frames)
+        placement = Placement(tuple(int(pes) for pes in pe.split(",")))
+        measured = measure(map_network(network, placement), frames)
         outcome = measured.outcome
         steps = np.full(len(test), network.steps)
+        cancelled = "-"
         if network.readouts[0].kind == "first":
+            cancels = map_network(network, replace(placement, cancel=True))
+            cancelled = f"{predict(cancels, measured.events).interval.mean():,.0f}"
             largest = outcome.counts.max(axis=1)
             steps = np.where(largest > 0, network.steps + 1 - largest, network.steps)
         whole, until = 0.0, 0.0
@@ -108,7 +118,8 @@ def compare(networks: tuple[str, ...], pe: str, images: int) -> None:
         accuracy = 100 * (outcome.classes == test.labels).mean()
         click.echo(
             f"{accuracy:6.2f} % {network.connected:9,} {steps.mean():14.2f} {whole:10,.0f} {until:12,.0f} "
-            f"{measured.apart.latency.mean():8,.0f}  {path}"
+            f"{measured.apart.latency.mean():8,.0f} {measured.back_to_back.interval.mean():8,.0f} {cancelled:>9}  "
+            f"{path}"
         )
 
 

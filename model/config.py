@@ -101,6 +101,11 @@ class TrainConfig:
     smoothing: float = setting(
         0.0, "Cross-entropy: fraction of a label that is spread evenly over all classes.", below(1, 0)
     )
+    anytime: float | None = setting(
+        None,
+        "Loss over the answers after every step, weighted by step to this power; None: over the last answer alone.",
+        at_least(0),
+    )
     distil: float = setting(
         0.0, "Weight of the teacher's answers in the loss, beside the labels; 0 without a teacher.", between(0, 1)
     )

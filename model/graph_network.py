@@ -113,7 +113,9 @@ class GraphNetwork(nn.Module):
     -> outputs `[batch, classes]`: the class is the largest.
 
     Outputs are firing rates, 0 to 1, for the read-out `count`; else membranes: the last, the largest, or for `sum`
-    their mean over the steps. With `layer_rates=True` also the firing rates of each population, `[batch, *shape]`, in
+    their mean over the steps. With `every_step=True` they are `[steps, batch, classes]`: after each step, what a frame
+    that ended there would have; rates and means as a part of all steps.
+    With `layer_rates=True` also the firing rates of each population, `[batch, *shape]`, in
     the order of the description but the read-out's last; of one that does not spike, `[batch, 0]`.
     """
 
@@ -170,7 +172,9 @@ class GraphNetwork(nn.Module):
         with torch.no_grad():
             self.tensors()[name].copy_(values)
 
-    def forward(self, images: Tensor, layer_rates: bool = False) -> Tensor | tuple[Tensor, list[Tensor]]:
+    def forward(
+        self, images: Tensor, layer_rates: bool = False, every_step: bool = False
+    ) -> Tensor | tuple[Tensor, list[Tensor]]:
         graph = self.description
         outputs: Outputs = {}
         potentials: dict[str, Tensor] = {}
@@ -188,13 +192,13 @@ class GraphNetwork(nn.Module):
                 self._at_once(members[0], outputs, potentials)
             else:
                 self._step_by_step(members, outputs, potentials)
-        found = self._read(outputs[graph.readout.source, 1])
+        found = self._read(outputs[graph.readout.source, 1], every_step)
         if not layer_rates:
             return found
         order = sorted(graph.populations, key=lambda spec: spec.name == graph.readout.source)
         for spec in order:
             if not spec.neuron.spiking:
-                rates[spec.name] = found.new_zeros((len(found), 0))
+                rates[spec.name] = found.new_zeros((found.shape[-2], 0))
             elif spec.name not in rates:
                 rates[spec.name] = outputs[spec.name, 1].mean(dim=0)
         return found, [rates[spec.name] for spec in order]
@@ -208,17 +212,17 @@ class GraphNetwork(nn.Module):
         pixels = images.float() / 255  # no offset: a black pixel is no event
         return pixels[None] if part.held else strips(pixels, self.description.steps).transpose(0, 1)
 
-    def _read(self, x: Tensor) -> Tensor:
+    def _read(self, x: Tensor, every_step: bool) -> Tensor:
         """Outputs from spikes or membranes `[steps, batch, ...]` of the population that is read out."""
         readout = self.description.readout
         if readout.kind == "membrane":
-            found = x[-1]
+            found = x if every_step else x[-1]
         elif readout.kind == "largest":
-            found = x.amax(dim=0)
+            found = x.cummax(dim=0).values if every_step else x.amax(dim=0)
         else:
-            found = x.mean(dim=0)
-        outputs = found.float().flatten(1)
-        return outputs.unflatten(1, (-1, readout.group)).mean(dim=2)
+            found = x.cumsum(dim=0) / len(x) if every_step else x.mean(dim=0)
+        outputs = found.float().flatten(2 if every_step else 1)
+        return outputs.unflatten(-1, (-1, readout.group)).mean(dim=-1)
 
     def _plain(self, population: Population, outputs: Outputs, potentials: dict[str, Tensor]) -> None:
         """Run plain neurons in torch's operations, over all steps: what an accelerator is good at."""

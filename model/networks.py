@@ -92,7 +92,9 @@ class SpikingLayer(nn.Module):
 class SpikingNetwork(nn.Module):
     """uint8 images `[batch, channels, height, width]` -> firing rates `[batch, classes]`, 0 to 1.
 
-    With `layer_rates=True` also each layer's firing rates, `[batch, *shape]` before pooling.
+    With `layer_rates=True` also each layer's firing rates, `[batch, *shape]` before pooling. With `every_step=True` the
+    outputs are `[steps, batch, classes]`: after each step, what a frame that ended there would have, as a part of
+    all steps.
     """
 
     def __init__(self, description: Network) -> None:
@@ -123,14 +125,16 @@ class SpikingNetwork(nn.Module):
         with torch.no_grad():
             self.tensors()[name].copy_(values)
 
-    def forward(self, images: Tensor, layer_rates: bool = False) -> Tensor | tuple[Tensor, list[Tensor]]:
+    def forward(
+        self, images: Tensor, layer_rates: bool = False, every_step: bool = False
+    ) -> Tensor | tuple[Tensor, list[Tensor]]:
         x = images.unsqueeze(0) / 255  # no offset: a black pixel is no event
         rates = []
         for layer in self.layers:
             x, of_layer = layer(x, layer_rates)
             rates.append(of_layer)
-        outputs = x.float().mean(dim=0).flatten(1)  # [batch, outputs]
-        votes = outputs.unflatten(1, (-1, self.description.vote)).mean(dim=2)  # [batch, classes]
+        outputs = x.float().cumsum(dim=0) / len(x) if every_step else x.float().mean(dim=0)
+        votes = outputs.flatten(2 if every_step else 1).unflatten(-1, (-1, self.description.vote)).mean(dim=-1)
         return (votes, rates) if layer_rates else votes
 
 

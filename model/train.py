@@ -99,14 +99,37 @@ def activity(rates: list[Tensor]) -> Tensor:
     return torch.cat(hidden, dim=1).square().mean() if hidden else torch.zeros(())
 
 
+def over_steps(loss: Loss, anytime: float) -> Loss:
+    """Mean of `loss` over the answers after every step `1..steps`, weighted by `step ** anytime`.
+
+    Of outputs `[steps, batch, classes]`, and of labels `[batch]`.
+    """
+
+    def mean(outputs: Tensor, labels: Tensor) -> Tensor:
+        weights = torch.arange(1, len(outputs) + 1, dtype=torch.float64).div(len(outputs)).pow(anytime)
+        parts = zip(weights.div(weights.sum()).tolist(), outputs, strict=True)
+        return torch.stack([weight * loss(answer, labels) for weight, answer in parts]).sum()
+
+    return mean
+
+
 def objective(
-    network: Callable[..., Any], images: Tensor, labels: Tensor, spike_cost: float, loss: Loss = rate_loss
+    network: Callable[..., Any],
+    images: Tensor,
+    labels: Tensor,
+    spike_cost: float,
+    loss: Loss = rate_loss,
+    anytime: float | None = None,
 ) -> Tensor:
-    """What training makes small on a batch: `rate_loss`, and `spike_cost` times the `activity` of hidden neurons."""
+    """What training makes small on a batch: `loss`, and `spike_cost` times the `activity` of hidden neurons.
+
+    With `anytime` the loss is that of the answers after every step, `over_steps`.
+    """
+    whole = loss if anytime is None else over_steps(loss, anytime)
     if not spike_cost:
-        return loss(network(images), labels)
-    rates, layers = network(images, layer_rates=True)
-    return loss(rates, labels) + spike_cost * activity(layers)
+        return whole(network(images, every_step=anytime is not None), labels)
+    rates, layers = network(images, layer_rates=True, every_step=anytime is not None)
+    return whole(rates, labels) + spike_cost * activity(layers)
 
 
 def learning_rate(step: int, constant: int, total: int) -> float:
@@ -158,8 +181,12 @@ def evaluate(
     batch: int = 500,
     device: torch.device | str = "cpu",
     loss: Loss = rate_loss,
+    anytime: float | None = None,
 ) -> Evaluation:
-    """Accuracy, loss and firing rates of a network; ties go to the lowest class, as in hardware."""
+    """Accuracy, loss and firing rates of a network; ties go to the lowest class, as in hardware.
+
+    With `anytime` the loss is that of the answers after every step, the accuracy that of the last.
+    """
     was_training = network.training
     network.eval()
     total = 0.0
@@ -169,9 +196,10 @@ def evaluate(
         part = data[start : start + batch]
         images = torch.from_numpy(part.images).to(device)
         labels = torch.from_numpy(part.labels).long().to(device)
-        rates, layers = network(images, layer_rates=True)
-        answers.append(first_largest(rates).numpy())
-        total += float(loss(rates, labels)) * len(part)
+        rates, layers = network(images, layer_rates=True, every_step=anytime is not None)
+        answers.append(first_largest(rates if anytime is None else rates[-1]).numpy())
+        whole = loss if anytime is None else over_steps(loss, anytime)
+        total += float(whole(rates, labels)) * len(part)
         totals = [layer.sum(dim=0) for layer in layers]
         sums = [a + b for a, b in zip(sums, totals, strict=True)] if sums else totals
     network.train(was_training)
@@ -313,7 +341,7 @@ def _train(
                 with torch.autocast(workers.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
                     own = workers.share(images), workers.share(labels)
                     beside = by_loss if teaches is None else teaches.beside(by_loss, own[0], config.distil)
-                    loss = objective(forward, *own, config.spike_cost, beside)
+                    loss = objective(forward, *own, config.spike_cost, beside, config.anytime)
                 optimizer.zero_grad()
                 loss.backward()
                 if config.clip is not None:
@@ -324,7 +352,7 @@ def _train(
                 total_loss += float(loss.detach())
                 bars.advance(bar)
             after = [weight != 0 for weight in _weights(network)]
-            evaluation = evaluate(network, validation, device=workers.device, loss=by_loss)
+            evaluation = evaluate(network, validation, device=workers.device, loss=by_loss, anytime=config.anytime)
             row = {"epoch": epoch + 1, "loss": total_loss / per_epoch, "validation": evaluation.accuracy}
             history.append(row | _changes(before, after) | {"silent": evaluation.silent} | recipe.state())
             if on_epoch is not None and workers.leads:
@@ -341,7 +369,7 @@ def _train(
     if teacher is not None:
         made_from["teacher"] = teacher.origin
     result = Checkpoint(description, arrays_of(network), config.to_json(), history, {}, command, made_from)
-    evaluation = evaluate(network, validation, device=workers.device, loss=by_loss)
+    evaluation = evaluate(network, validation, device=workers.device, loss=by_loss, anytime=config.anytime)
     return replace(result, figures=_figures(result, evaluation, time.monotonic() - began))
 
 

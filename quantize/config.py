@@ -9,8 +9,8 @@ from ..model.config import TrainConfig
 from ..model.settings import at_least, check, like, setting
 
 AS_TRAINED = (
-    "loss", "spike_cost", "batch", "rotation", "shift", "flip", "drop", "jitter", "lag", "stretch", "mask", "held_out",
-    "held_out_group",
+    "loss", "anytime", "spike_cost", "batch", "rotation", "shift", "flip", "drop", "jitter", "lag", "stretch", "mask",
+    "held_out", "held_out_group",
 )  # fmt: skip
 
 
@@ -23,6 +23,7 @@ class QatConfig:
     scale_lr: float = setting(1e-3, "Learning rate of the logarithms of the step sizes.", at_least(0))
     spike_cost: float = like(TrainConfig, "spike_cost")
     loss: str | None = like(TrainConfig, "loss")
+    anytime: float | None = like(TrainConfig, "anytime")
     batch: int = like(TrainConfig, "batch")
     rotation: float = like(TrainConfig, "rotation")
     shift: float = like(TrainConfig, "shift")

@@ -218,6 +218,8 @@ class Carried(NamedTuple):
         Of the last steps, the newest last: as many as the longest delay, and the current step.
     read
         Sum of spikes or membranes, largest or last membrane of the population that is read, in its layout.
+    answers
+        What had been read after each step; empty unless asked for.
     spikes
         Sum of the spikes of each population, `[batch, positions, channels]`; empty unless asked for.
     """
@@ -225,6 +227,7 @@ class Carried(NamedTuple):
     states: list[State]
     outputs: list[Seen]
     read: Tensor | None
+    answers: list[Tensor] | None
     spikes: list[Tensor]
 
 
@@ -235,7 +238,8 @@ class IntegerGraph(nn.Module):
     Frames are uint8 `[batch, values]`: those of all inputs side by side, each as the simulators take it, flattened.
     Outputs are those of the first read-out: firing rates, or real membranes (for `sum` their mean over the steps),
     each the mean of its group. With `layer_rates=True` also the firing rates of each population, `[batch, *shape]`,
-    that which is read last; of one that does not spike, `[batch, 0]`.
+    that which is read last; of one that does not spike, `[batch, 0]`. With `every_step=True` the outputs are
+    `[steps, batch, classes]`, as of `model.graph_network.GraphNetwork`.
     For CPUs only.
 
     Raises
@@ -291,10 +295,12 @@ class IntegerGraph(nn.Module):
             found[given.name] = given.seen(own).reshape(len(frames), times, *given.shape).to(self.dtype)
         return found
 
-    def forward(self, frames: Tensor, layer_rates: bool = False) -> Tensor | tuple[Tensor, list[Tensor]]:
+    def forward(
+        self, frames: Tensor, layer_rates: bool = False, every_step: bool = False
+    ) -> Tensor | tuple[Tensor, list[Tensor]]:
         given, steps = self.encode(frames), self.network.steps
         prepared = self._prepared(given)
-        carried = self._start(prepared, len(frames), layer_rates)
+        carried = self._start(prepared, len(frames), layer_rates, every_step)
         segment = steps if steps <= SHORT or not torch.is_grad_enabled() else math.isqrt(steps - 1) + 1
         for first in range(0, steps, segment):
             last = min(first + segment, steps)
@@ -327,13 +333,13 @@ class IntegerGraph(nn.Module):
             found.append(prepared._replace(held=held))
         return found
 
-    def _start(self, prepared: list[Prepared], count: int, with_spikes: bool) -> Carried:
+    def _start(self, prepared: list[Prepared], count: int, with_spikes: bool, with_answers: bool = False) -> Carried:
         starts, sums = [], []
         for one, own in zip(self._all, prepared, strict=True):
             shape = count, math.prod(one.population.shape) // one.width, one.width
             starts.append(State(*(values.expand(shape) for values in own.start)))
             sums.append(own.rows.new_zeros(shape if with_spikes else 0))
-        return Carried(starts, [], None, sums)
+        return Carried(starts, [], None, [] if with_answers else None, sums)
 
     def _run(
         self, first: int, last: int, given: dict[str, Tensor], prepared: list[Prepared], carried: Carried
@@ -369,7 +375,8 @@ class IntegerGraph(nn.Module):
         spikes = carried.spikes
         if spikes[0].dim() > 1:
             spikes = [total + stepped.spikes for total, stepped in zip(spikes, made, strict=True)]
-        return Carried([stepped.state for stepped in made], outputs, read, spikes), made
+        answers = None if carried.answers is None else [*carried.answers, read]
+        return Carried([stepped.state for stepped in made], outputs, read, answers, spikes), made
 
     def _read(self, before: Tensor | None, stepped: states.Stepped) -> Tensor:
         """What is read after a step, in double precision: sums over many steps are exact."""
@@ -382,12 +389,18 @@ class IntegerGraph(nn.Module):
     def sums(self, carried: Carried) -> Tensor:
         """The sums of the classes as they are read, `[batch, classes]`, integers."""
         assert carried.read is not None
-        outputs = self._all[self.read_from].restored(carried.read).flatten(1)
+        return self._summed(carried.read)
+
+    def _summed(self, read: Tensor) -> Tensor:
+        """The sums of the classes, of what has been `read` of their neurons."""
+        outputs = self._all[self.read_from].restored(read).flatten(1)
         return outputs.unflatten(1, (-1, self.readout.group)).sum(dim=2)
 
     def _outputs(self, carried: Carried) -> Tensor:
         times = self.network.steps if self.readout.kind in ("count", "sum") else 1
-        outputs = self.sums(carried) / (self.readout.group * times)
+        every = carried.answers
+        sums = self.sums(carried) if every is None else torch.stack([self._summed(read) for read in every])
+        outputs = sums / (self.readout.group * times)
         if self.readout.kind == "count":
             return outputs
         one = self._all[self.read_from]

@@ -125,7 +125,8 @@ class IntegerNetwork(nn.Module):
     """uint8 frames -> firing rates `[batch, classes]`, 0 to 1, of the network that `export` returns.
 
     Static frames are `[batch, *input_shape]`; spike frames 0/1 `[batch, steps, *input_shape]`. With
-    `layer_rates=True` also each layer's firing rates, `[batch, *shape]` before pooling. For CPUs only.
+    `layer_rates=True` also each layer's firing rates, `[batch, *shape]` before pooling. With `every_step=True` the
+    outputs are `[steps, batch, classes]`, as of `model.networks.SpikingNetwork`. For CPUs only.
     """
 
     def __init__(self, network: FloatNetwork, formats: Formats, scales: Scales) -> None:
@@ -159,13 +160,16 @@ class IntegerNetwork(nn.Module):
             x, _ = layer(x)
         return found
 
-    def forward(self, frames: Tensor, layer_rates: bool = False) -> Tensor | tuple[Tensor, list[Tensor]]:
+    def forward(
+        self, frames: Tensor, layer_rates: bool = False, every_step: bool = False
+    ) -> Tensor | tuple[Tensor, list[Tensor]]:
         x, rates = self.encode(frames), []
         for layer in self.layers:
             x, of_layer = layer(x, layer_rates)
             rates.append(of_layer)
         group = self.network.readout.group
-        counts = x.sum(dim=0).flatten(1).unflatten(1, (-1, group)).sum(dim=2)  # [batch, classes]
+        spikes = x.cumsum(dim=0).flatten(2) if every_step else x.sum(dim=0).flatten(1)
+        counts = spikes.unflatten(-1, (-1, group)).sum(dim=-1)  # [batch, classes]
         votes = counts / (self.network.steps * group)
         return (votes, rates) if layer_rates else votes
 

@@ -187,7 +187,7 @@ def _trained(
 
     def finish(epoch: int, loss: float | None) -> Row:
         module.check()
-        found, evaluation = module.export(), evaluate(module, validation, loss=loss_function)
+        found, evaluation = module.export(), evaluate(module, validation, loss=loss_function, anytime=config.anytime)
         return {
             "epoch": epoch,
             "loss": loss,
@@ -223,7 +223,7 @@ def _trained(
             ):
                 for group, rate in zip(optimizer.param_groups, rates, strict=True):
                     group["lr"] = rate * learning_rate(number, 0, total)
-                loss = objective(module, images, labels, config.spike_cost, loss_function)
+                loss = objective(module, images, labels, config.spike_cost, loss_function, config.anytime)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()

@@ -120,8 +120,8 @@ MODEL = (
     Mutant(
         "read-out of the first membrane",
         "model/graph_network.py",
-        "found = x[-1]",
-        "found = x[0]",
+        "found = x if every_step else x[-1]",
+        "found = x if every_step else x[0]",
         "the read-out sees the membranes of the first step",
     ),
     Mutant(

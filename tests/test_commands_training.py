@@ -110,7 +110,7 @@ def test_every_field_reaches_the_training(data: Path, tmp_path: Path) -> None:
         "output_alpha": 0.2, "margin": 40.0, "hidden": 0.5, "spike_cost": 0.1, "spread": 0.5, "rotation": 3.0,
         "shift": 0.1, "precision": "bfloat16", "steps": 3, "images": 60, "held_out": 15, "seed": 5,
         "recipe": "gradr-quota", "connectivity": 0.4, "loss": "cross-entropy", "drop": 0.1, "jitter": 1, "lag": 2,
-        "clip": 1.5, "sharpness": 2.0, "stretch": 0.1, "mask": 0.2, "smoothing": 0.1, "slope": 5.0,
+        "clip": 1.5, "sharpness": 2.0, "stretch": 0.1, "mask": 0.2, "smoothing": 0.1, "slope": 5.0, "anytime": 1.5,
     }  # fmt: skip
     options = [word for name, value in wanted.items() for word in (f"--{name.replace('_', '-')}", value)]
     gradrtl("train", "--layers", "30-8-4", "--flip", *options, "--data", data, "--out", tmp_path)
@@ -179,6 +179,7 @@ def test_every_field_reaches_the_fine_tuning(data: Path, trained: Path, tmp_path
     wanted = {
         "epochs": 1, "lr": 0.002, "scale_lr": 0.003, "spike_cost": 0.1, "batch": 25, "rotation": 2.0, "shift": 0.1,
         "held_out": 20, "seed": 3, "drop": 0.1, "jitter": 1, "lag": 2, "stretch": 0.1, "mask": 0.2,
+        "anytime": 0.0,
     }  # fmt: skip
     options = [word for name, value in wanted.items() for word in (f"--{name.replace('_', '-')}", value)]
     path = tmp_path / "network.npz"
@@ -222,6 +223,7 @@ def test_a_description_file(data: Path, tmp_path: Path) -> None:
         (["--layers", "30-4", "--held-out", "100"], "held_out is 100, expected 1 to 99, of 100 training images"),
         (["--layers", "30-4"], "batch is 128, expected at most the 90 training images"),
         (["--layers", "30-4", "--distil", "0.5", "--batch", "20"], "distil is 0.5, expected 0 without a teacher"),
+        (["--layers", "30-4", "--anytime", "-1"], "anytime is -1.0, expected 0 or above, or None"),
         (["--layers", "30-4", "--spike-cost", "nan"], "spike_cost is nan, expected a number: 0 or above"),
     ],
 )

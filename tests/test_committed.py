@@ -26,7 +26,11 @@ PAGE = (ROOT / "docs/networks.md").read_text()
 CHECKPOINTS = sorted((ROOT / "checkpoints").glob("*.npz"))
 NETWORKS = sorted((ROOT / "networks").glob("*.npz"))
 STATED = dict(re.findall(r"^\| `([\w-]+)` \| `(gradrtl [^`]*)` \|$", PAGE, re.MULTILINE))
-SEVERAL = {"cifar10-50k": ROOT / "docs/conversion.md"}  # networks of several commands, and the page that has them
+# Networks of several commands: the page that has them, and how many there are.
+SEVERAL = {
+    "cifar10-50k": (ROOT / "docs/conversion.md", 6),
+    "mnist-first-spike": (ROOT / "docs/first-spike.md", 4),
+}
 
 
 def parsed(line: str) -> tuple[str, dict[str, Any]]:
@@ -81,7 +85,8 @@ def test_the_tables_are_those_that_the_program_prints() -> None:
 @pytest.mark.parametrize("name", SEVERAL)
 def test_several_commands_parse(name: str) -> None:
     """Lines of a shell: `C="..."` gives a name to words, `$C` takes them."""
-    (block,) = (b for b in re.findall(r"^```sh\n(.*?)^```", SEVERAL[name].read_text(), re.DOTALL | re.MULTILINE)
+    page, commands = SEVERAL[name]
+    (block,) = (b for b in re.findall(r"^```sh\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
                 if f"networks/{name}.npz" in b)  # fmt: skip
     variables: dict[str, str] = {}
     ran = 0
@@ -89,10 +94,16 @@ def test_several_commands_parse(name: str) -> None:
         full = re.sub(r"\$(\w)", lambda found: variables[found[1]], line)
         if found := re.fullmatch(r'(\w)="(.*)"', full):
             variables[found[1]] = found[2]
-        else:
+        elif full.startswith("gradrtl "):
             parsed(full)
             ran += 1
-    assert ran == 6
+        else:  # a program among the examples
+            words = shlex.split(full)
+            programme = runpy.run_path(str(ROOT / words[1]))["main"]
+            command = programme.get_command(click.Context(programme), words[2])
+            command.make_context(words[2], words[3:])
+            ran += 1
+    assert ran == commands
 
 
 def test_the_auto_encoder_has_its_command(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,9 +12,14 @@ import pytest
 from click.testing import CliRunner
 from graphs import population, weights
 
-from gradrtl.model.data import Dataset, split
+from gradrtl.model.checkpoint import Checkpoint
+from gradrtl.model.data import Dataset, load, split
 from gradrtl.quantize.network import Connection, Input, QuantizedNetwork, Readout
+from gradrtl.quantize.placement import Placement
+from gradrtl.rtl.mapping import map_network
 from gradrtl.sim import engine
+from gradrtl.sim.events import events_of
+from gradrtl.sim.timing.predict import predict
 from gradrtl.steps.frames import frames_for
 
 ROOT = Path(__file__).parents[1]
@@ -76,3 +81,30 @@ def test_a_threshold_is_chosen_and_compared(programme, monkeypatch, tmp_path, le
     assert rate[4] == rate[5]
     assert int(first[5]) < int(first[4])
     assert int(first[6]) < int(rate[6])
+    placements = [Placement((2, 1), cancel=cancel) for cancel in (False, True)]
+    given = frames_for(made, data[:50])
+    outcome = engine.run(made, given, trace="spikes")
+    mappings = [map_network(made, placement) for placement in placements]
+    times = [predict(mapping, events_of(mapping, given, outcome.trace)) for mapping in mappings]
+    assert first[7:9] == [f"{found.interval.mean():,.0f}" for found in times]
+    assert rate[8] == "-"
+
+
+def test_the_committed_network_is_as_stated():
+    """Its row in the page; it is the one that `choose` made: the outputs' threshold and ramp are told there too."""
+    page = (ROOT / "docs/first-spike.md").read_text()
+    network, rate = (QuantizedNetwork.load(ROOT / f"networks/mnist-{name}.npz") for name in ("first-spike", "5pct"))
+    _, test = load(ROOT / "data/mnist")
+    outcome = engine.run(network, frames_for(network, test), threads=1)
+    accuracy = (outcome.classes == test.labels).mean()
+    largest = outcome.counts.max(axis=1)
+    step = np.where(largest > 0, network.steps + 1 - largest, network.steps).mean()
+    row = f"| `networks/mnist-first-spike.npz` | {100 * accuracy:.2f} % | {network.connected:,} | {step:.2f} |"
+    assert row in page
+    assert accuracy >= 0.98
+    assert network.connectivity <= 0.05
+    assert [population.shape for population in network.populations] == [one.shape for one in rate.populations]
+    checkpoint = Checkpoint.load(ROOT / "checkpoints/mnist-first-spike-s0.npz")
+    assert network.notes["checkpoint"]["weights"] == checkpoint.weights_digest
+    threshold = network.populations[1].neuron.threshold.item()
+    assert f"threshold {threshold}, ramp {network.populations[1].bias[0]}" in page

@@ -484,3 +484,29 @@ def test_a_graph_that_is_a_chain_equals_the_chain() -> None:
     assert torch.equal(rates, of_graph)
     assert all(torch.equal(a, b) for a, b in zip(layers, populations, strict=True))
     assert rates.any()
+
+
+@pytest.mark.parametrize("kind", ["count", "membrane", "largest", "sum"])
+def test_answers_after_every_step(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = GRAPHS["self"]
+    spiking = kind == "count"
+    out = replace(given.populations[1], neuron=replace(given.populations[1].neuron, spiking=spiking))
+    graph = replace(given, populations=(given.populations[0], out), readout=ReadoutSpec("out", kind))
+    network = module_of(graph).eval()
+    images = torch.randint(0, 256, (7, *graph.input_shape), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
+    found, rates = network(images, layer_rates=True, every_step=True)
+    last, same_rates = network(images, layer_rates=True)
+    assert torch.allclose(found[-1], last, atol=1e-6)
+    assert all(torch.equal(a, b) for a, b in zip(rates, same_rates, strict=True))
+    over_time: list[Tensor] = []
+    monkeypatch.setattr(network, "_read", lambda x, every_step: over_time.append(x) or x[-1])
+    network(images)
+    for t in range(graph.steps):
+        until = over_time[0][: t + 1].flatten(2)
+        expected = {
+            "count": until.sum(dim=0) / graph.steps,
+            "sum": until.sum(dim=0) / graph.steps,
+            "membrane": until[-1],
+            "largest": until.amax(dim=0),
+        }[kind]
+        assert torch.allclose(found[t], expected, atol=1e-6)

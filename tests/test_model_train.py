@@ -17,7 +17,18 @@ from gradrtl.model.checkpoint import Checkpoint
 from gradrtl.model.config import RECIPES, TrainConfig
 from gradrtl.model.description import ConvSpec, DenseSpec, LayerSpec, Network
 from gradrtl.model.networks import SpikingNetwork, network_of
-from gradrtl.model.train import activity, batches, evaluate, first_largest, learning_rate, loss_for, train
+from gradrtl.model.train import (
+    activity,
+    batches,
+    evaluate,
+    first_largest,
+    learning_rate,
+    loss_for,
+    objective,
+    over_steps,
+    rate_loss,
+    train,
+)
 
 CONFIG = TrainConfig(epochs=4, batch=50, held_out=100, images=300, connectivity=0.1)
 
@@ -252,3 +263,46 @@ def test_a_checkpoint_says_what_it_was_made_from(images: data.Dataset) -> None:
     assert made["data"] == images[:300].digest
     assert len(made["sources"]) == 64
     assert made["torch"] == torch.__version__
+
+
+def test_answers_after_every_step_are_weighted() -> None:
+    outputs = torch.rand((4, 5, 3), generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([0, 1, 2, 1, 0])
+    losses = [float(rate_loss(answer, labels)) for answer in outputs]
+    for anytime in (0.0, 1.0, 2.5):
+        weights = np.arange(1, 5) ** anytime
+        expected = float(np.average(losses, weights=weights))
+        assert float(over_steps(rate_loss, anytime)(outputs, labels)) == pytest.approx(expected)
+
+
+def test_the_loss_is_that_of_every_step(images: data.Dataset) -> None:
+    """Of training, with and without a price on spikes, and of the evaluation; the accuracy is that of the last."""
+    network = SpikingNetwork(Network("small", (1, 28, 28), (LayerSpec(DenseSpec(20)), LayerSpec(DenseSpec(10))), 4))
+    some = images[:60]
+    inputs, labels = torch.from_numpy(some.images), torch.from_numpy(some.labels).long()
+    network.eval()
+    every, rates = network(inputs, layer_rates=True, every_step=True)
+    assert every.shape == (4, 60, 10)
+    assert torch.equal(every[-1], network(inputs))
+    assert (every.diff(dim=0) >= 0).all()
+    last, whole = rate_loss(every[-1], labels), over_steps(rate_loss, 1.0)(every, labels)
+    assert objective(network, inputs, labels, 0.0) == last
+    assert objective(network, inputs, labels, 0.0, anytime=1.0) == whole != last
+    assert objective(network, inputs, labels, 0.5, anytime=1.0) == whole + 0.5 * activity(rates)
+    plain, found = evaluate(network, some), evaluate(network, some, anytime=1.0)
+    assert (plain.loss, found.loss) == (last.item(), whole.item())
+    assert plain.accuracy == found.accuracy
+
+
+def test_early_answers_can_be_trained(images: data.Dataset) -> None:
+    early, late = (
+        network_of(train(config_of("dense", epochs=3, images=600, anytime=anytime), images)) for anytime in (0.0, None)
+    )
+    held_out = images[-100:]
+    inputs = torch.from_numpy(held_out.images)
+    right = []
+    for network in (early, late):
+        answers = network(inputs, every_step=True).detach()
+        steps = [(first_largest(answer) == torch.from_numpy(held_out.labels)).float().mean() for answer in answers]
+        right.append(float(torch.stack(steps[: len(steps) // 2]).mean()))
+    assert right[0] > right[1]

@@ -300,3 +300,29 @@ def test_first_spikes_have_no_gradient() -> None:
     assert network.readouts[0].kind == "first"
     with pytest.raises(UserError, match="readout is first, expected count, membrane, largest, sum"):
         module_of(network)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_answers_after_every_step(seed: int) -> None:
+    """What has been read until then, in the unit of the last."""
+    network = with_gradient(random_graphs.graph(seed, SMALL))
+    read = network.readouts[0]
+    module, frames = module_of(network), packed(network, frames_for(network, 5))
+    spikes, membranes, _ = module.trace(frames)
+    number = network.graph.index[read.source]
+    x = (
+        (spikes if read.kind == "count" else membranes)[number]
+        .unflatten(2, (-1, read.group))
+        .sum(dim=3)
+        .transpose(0, 1)
+    )
+    found, rates = module(frames, layer_rates=True, every_step=True)
+    last, others = module(frames, layer_rates=True)
+    assert torch.equal(found[-1], last)
+    assert all(torch.equal(a, b) for a, b in zip(rates, others, strict=True))
+    one = {"membrane": x, "sum": x.cumsum(dim=0), "count": x.cumsum(dim=0)}
+    if read.group == 1:
+        one["largest"] = x.cummax(dim=0).values
+    if read.kind in one:
+        expected = one[read.kind].double()
+        assert torch.allclose(found.detach() * expected[-1].sum(), expected * last.detach().sum())

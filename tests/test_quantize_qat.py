@@ -8,6 +8,7 @@ from pathlib import Path
 import float_networks
 import numpy as np
 import pytest
+import torch
 
 from gradrtl.errors import UserError
 from gradrtl.model.config import TrainConfig
@@ -63,13 +64,37 @@ def test_a_price_on_spikes_makes_them_fewer(network: FloatNetwork, data: Dataset
     assert priced < free
 
 
+def test_answers_of_every_step_can_be_tuned(network: FloatNetwork, data: Dataset) -> None:
+    """An early answer gets better where early ones count; the loss that chooses the epoch is that of all steps."""
+    steps = network.steps
+    late, early = (fine_tune(network, FORMATS, data, replace(CONFIG, anytime=anytime)) for anytime in (None, 0.0))
+    assert early.notes["qat"]["anytime"] == 0.0
+    module = IntegerNetwork(network, FORMATS, qat.weight_scales(network, FORMATS))
+    images = torch.from_numpy(data.images)
+    every, _ = module(images, layer_rates=True, every_step=True)
+    assert every.shape == (steps, len(data), 3)
+    assert torch.equal(every[-1], module(images))
+    assert torch.equal((every.diff(dim=0) * steps).round(), module.spikes(images)[-1][1:])
+    losses = [
+        qat.evaluate(IntegerNetwork(network, FORMATS, qat.weight_scales(network, FORMATS)), data, anytime=anytime).loss
+        for anytime in (None, 0.0)
+    ]
+    assert losses[0] != losses[1]
+    held_out = split(data, CONFIG.held_out)[1]
+    first = [
+        (engine.run(one, held_out.frames, trace="spikes").trace.spikes[-1][:, 0] != 0).argmax(axis=1) == held_out.labels
+        for one in (late, early)
+    ]
+    assert first[1].mean() > first[0].mean()
+
+
 def test_of_two_epochs_as_good_the_later_is_kept(
     network: FloatNetwork, data: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All epochs are told to be equally good: the integers are those after the last."""
     digests: list[str] = []
 
-    def evaluate(module: IntegerNetwork, images: Dataset, loss: object) -> Evaluation:
+    def evaluate(module: IntegerNetwork, images: Dataset, loss: object, anytime: object) -> Evaluation:
         digests.append(without_dead(network).expand(module.export()).digest)
         return Evaluation(0.5, 1.0, [], np.zeros(0, np.int64))
 
