@@ -112,7 +112,7 @@ class TrainConfig:
     surrogate: str = setting(
         "atan", "What takes the place of a spike's derivative; others than atan are for graphs.", one_of(SURROGATES)
     )
-    slope: float = setting(10.0, "Slope of the surrogate fast-sigmoid.", above(0))
+    slope: float = setting(3.0, "Slope of the surrogate fast-sigmoid.", above(0))
     precision: str = setting("float32", "Number format of the matrix products.", one_of(("float32", "bfloat16")))
     steps: int | None = setting(None, "Time steps T per image; None: the network's own.", between(1, LARGEST_STEPS))
     images: int | None = setting(None, "Number of training images used, the first ones; None: all.", at_least(1))

@@ -90,7 +90,7 @@ _HEARS = {
 }
 COMPARED = {
     **{f"spoken-surrogate-{kind}": replace(_SHORT, surrogate=kind) for kind in SURROGATES},
-    **{f"spoken-slope-{slope}": replace(_SHORT, surrogate="fast-sigmoid", slope=slope) for slope in (1, 3)},
+    **{f"spoken-slope-{slope}": replace(_SHORT, surrogate="fast-sigmoid", slope=slope) for slope in (1, 10)},
     **{
         f"spoken-hears-{what}": replace(
             _SHORT,

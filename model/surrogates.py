@@ -33,7 +33,7 @@ class Surrogate:
     """One of `config.SURROGATES`; `slope` is that of `fast-sigmoid`."""
 
     kind: str = "atan"
-    slope: float = 10.0
+    slope: float = 3.0
 
     def __post_init__(self) -> None:
         choice("surrogate", self.kind, SURROGATES)

@@ -443,6 +443,7 @@ def test_events_are_stretched_with_their_recording() -> None:
     assert found[:, :5].sum() == 0
     assert float(middle[whole].min()) < 6
     assert float(middle[whole].max()) > 11
+    assert (found * first > 0).sum(dim=1).max() > 1, "the events of a step are spread"
     ratio = ((last + 0.5) / (middle + 0.5))[whole]
     assert (ratio > 1.6).all()
     assert (ratio < 2.3).all()
