@@ -20,14 +20,19 @@ def stream(seed: int) -> QuantizedNetwork | None:
     made = graph(seed)
     if made.inputs[0].kind == "static":
         return None
-    clipped = tuple(
-        replace(p, neuron=replace(p.neuron, membrane_bits=p.neuron.membrane_bits or max(8, ranges.membrane_bits)))
-        for p, ranges in zip(made.populations, made.ranges, strict=True)
-    )
     try:
-        return replace(made, populations=clipped).streamed
+        return clipped(made)
     except UserError:
         return None
+
+
+def clipped(network: QuantizedNetwork) -> QuantizedNetwork:
+    """A network as a stream, each membrane as wide as in a frame, 8 bits at least; `UserError` if it cannot be."""
+    populations = tuple(
+        replace(p, neuron=replace(p.neuron, membrane_bits=p.neuron.membrane_bits or max(8, ranges.membrane_bits)))
+        for p, ranges in zip(network.populations, network.ranges, strict=True)
+    )
+    return replace(network, populations=populations).streamed
 
 
 def steps(network: QuantizedNetwork, count: int, seed: int = 0) -> np.ndarray:

@@ -19,6 +19,7 @@ PAGES = (
     "README.md",
     "docs/tutorial.md",
     "docs/tutorial-snntorch.md",
+    "docs/tutorial-sound.md",
     "docs/own-images.md",
     "docs/own-weights.md",
     "docs/recordings.md",

@@ -7,8 +7,10 @@ import pytest
 from amaranth.sim import Simulator
 from dense_graphs import frames
 from graphs import recurrent
+from map_graphs import behind, late, read, residual, several, together
+from random_networks import frames as random_frames
 from rtl_bench import Bench, beats_of, lite_read, lite_write, offer
-from streams import mapped, slow_to_fire, steps, stream
+from streams import clipped, mapped, slow_to_fire, steps, stream
 from test_rtl_top import MARK, SHORT, addresses, check
 
 from gradrtl.errors import UserError
@@ -19,7 +21,7 @@ from gradrtl.rtl.mapping import Mapping, map_network
 from gradrtl.rtl.outputs import Outputs
 from gradrtl.rtl.serial.accelerator import identity
 from gradrtl.rtl.top import Accelerator
-from gradrtl.sim import engine
+from gradrtl.sim import engine, reference
 
 SEEDS = (0, 1, 4, 6, 9, 11)  # all read-outs, loops, delays, a chain
 
@@ -31,6 +33,28 @@ def test_random_graphs(seed, stalls):
     assert network is not None
     mapping = mapped(network, seed)
     check(mapping.network, mapping, steps(network, 25, seed), stalls, seed)
+
+
+MAPS = {
+    "convolutions": residual("spikes", 4, 2),
+    "neurons heard as maps": together(),
+    "an input that is late": late(),
+    "two inputs": behind(),
+    "three inputs, late and through a convolution": several("graded", "spikes", "graded"),
+    "four read-outs": read("largest", "count", "sum", "membrane"),
+}
+
+
+@pytest.mark.parametrize("stalls", [0.0, 0.3])
+@pytest.mark.parametrize("name", MAPS)
+def test_inputs_convolutions_and_read_outs(name, stalls):
+    network = clipped(MAPS[name])
+    mapping = mapped(network, 3)
+    given = random_frames(network, 15, 5)
+    check(mapping.network, mapping, given, stalls, 1)
+    trace = reference.run(network, given).trace
+    assert trace is not None
+    assert any(spikes.any() for spikes in trace.spikes)
 
 
 def test_neurons_that_fire_late_are_built():
