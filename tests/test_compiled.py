@@ -79,7 +79,7 @@ def test_an_edit_of_a_constant_in_another_file_is_seen(tmp_path):
         shutil.copytree(ROOT / source, target, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
     script = (
         "import numpy as np\nfrom gradrtl.sim.timing.readout import READOUT, take_last\n"
-        "print(take_last(np.array([(3, 3, 0, (1, 2, 1), 0, 2, 0, 0, 0)], READOUT)[0], np.full(3, 20), 5))"
+        "print(take_last(np.array([(3, 3, 0, (1, 2, 1), 0, 2, 0, 0, 0, 0)], READOUT)[0], np.full(3, 20), 5))"
     )
     latency = tmp_path / "gradrtl/rtl/latency.py"
     environment = {

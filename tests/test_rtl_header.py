@@ -21,7 +21,8 @@ MAPPING = map_network(NETWORK, PLACEMENT)
 
 def test_what_is_written_is_read_back():
     found = header.read(header.write(MAPPING, "gradrtl  generate\nx") + "module gradrtl; endmodule\n")
-    assert found == header.Header(found.version, NETWORK.digest, MAPPING.digest, PLACEMENT, "gradrtl generate x")
+    made = header.Header(found.version, NETWORK.digest, MAPPING.digest, PLACEMENT, command="gradrtl generate x")
+    assert found == made
     assert found.version
     header.check(found, MAPPING)
 
