@@ -105,6 +105,8 @@ def test_a_batch_that_ends_its_workers_is_tried_one_by_one(tmp_path):
         assert pending.end([0], [{"square": 0}]) == [(0, {"square": 0})]
         pending.end([1], None)
         assert pending.failed == [1]
+        with Store(tmp_path / "found.jsonl", "number", same()) as other:
+            assert other.claim(1)  # it is free for others
 
 
 def test_without_dask_all_runs_here(monkeypatch, tmp_path):

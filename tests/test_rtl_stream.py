@@ -186,6 +186,43 @@ def test_soft_reset(cycles, stalled):
     assert found[: -len(fresh)] == before[: len(found) - len(fresh)]
 
 
+def test_beats_that_wait_do_not_outlive_a_reset():
+    """Nothing leaves on `m_axis`, so that all queues are full, that of the input of whole steps, when the reset comes."""
+    mapping, fresh, expected = some(2)
+    dut, at = Accelerator(mapping), addresses(mapping)
+    sent = [(MARK, 1)] * 200  # steps without events
+    found: list[list[int]] = []
+
+    async def send(ctx):
+        ctx.set(dut.s_axis_tvalid, 1)
+        waited = taken = 0
+        while waited < 200:
+            word, last = sent[taken]
+            ctx.set(dut.s_axis_tdata, word)
+            ctx.set(dut.s_axis_tlast, last)
+            _, _, ready = await ctx.tick().sample(dut.s_axis_tready)
+            taken, waited = (taken + 1, 0) if ready else (taken, waited + 1)
+        ctx.set(dut.s_axis_tvalid, 0)
+        await lite_write(ctx, dut, at["control"], 1)
+        for step in fresh:
+            await offer(ctx, dut, beats_of(mapping, step))
+
+    async def receive(ctx):
+        packet: list[int] = []
+        await ctx.tick().until(dut.abort)
+        ctx.set(dut.m_axis_tready, 1)
+        while not found or found[-1][0] != len(fresh) - 1:
+            _, _, valid, word, last = await ctx.tick().sample(dut.m_axis_tvalid, dut.m_axis_tdata, dut.m_axis_tlast)
+            if valid:
+                packet.append(word)
+                if last:
+                    found.append(packet)
+                    packet = []
+
+    together(dut, send, receive)
+    assert found[-len(fresh) :] == expected
+
+
 def test_numbers_wrap():
     assert Outputs.numbers((1 << 31) - 1, 2).tolist() == [(1 << 31) - 1, -(1 << 31)]
     assert Outputs.numbers((1 << 32) - 1, 2).tolist() == [-1, 0]
