@@ -187,7 +187,7 @@ def test_soft_reset(cycles, stalled):
 
 
 def test_beats_that_wait_do_not_outlive_a_reset():
-    """Nothing leaves on `m_axis`, so that all queues are full, that of the input of whole steps, when the reset comes."""
+    """Nothing leaves on `m_axis`: all queues are full at the reset, and that of the input holds whole steps."""
     mapping, fresh, expected = some(2)
     dut, at = Accelerator(mapping), addresses(mapping)
     sent = [(MARK, 1)] * 200  # steps without events
