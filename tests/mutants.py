@@ -71,7 +71,11 @@ UNITS = {
     "gradrtl/steps/place.py": ("test_steps_place.py", "test_rtl_planning.py"),
     "quantize/frames.py": ("test_steps_frames.py", "test_quantize_graph.py"),
     "quantize/images.py": ("test_steps_frames.py", "test_quantize_integer_graph.py", "test_model_recordings.py"),
-    "quantize/integer_graph.py": ("test_quantize_integer_graph.py", "test_quantize_qat_network.py"),
+    "quantize/integer_graph.py": (
+        "test_quantize_integer_graph.py",
+        "test_quantize_qat_network.py",
+        "test_model_recordings.py",
+    ),
     "quantize/reals.py": ("test_quantize_integer_graph.py",),
     "quantize/imported_reals.py": ("test_quantize_imported_reals.py", "test_steps_tuning.py"),
     "gradrtl/steps/tuning.py": ("test_steps_tuning.py",),
