@@ -184,15 +184,16 @@ def hear(
     model = None if verilog is None else build(verilog, mapping, quick=few, sound=True, trusted=trusted)
     decisions, latencies, interval, compared = [], [], 0, []
     for sound in runs:
-        sums, times = _simulated(mapping, sound)
-        if verilog is not None:
+        if verilog is None:
+            sums, times = _simulated(mapping, sound)
+        else:
             done = verify(mapping, verilog, sound, stalls=stalls, model=model, trusted=trusted)
             compared.append(done)
             if not done.passed:
                 return Answers(ear, window, (), 0, tuple(compared))
             assert done.times is not None
-            times = done.times
-        decisions.append(_decisions(sums, window))
+            sums, times = engine.run(mapping.network, sound.counts).counts, done.times
+        decisions.append(_decisions(sums[:, : network.classes], window))
         latencies.append(times.result - times.last_beat)
         interval = max(interval, *np.diff(times.first_beat), 0)
         progress(len(paths) if together else 1)
@@ -214,11 +215,11 @@ def _filled(samples: np.ndarray, step: int, window: int, pause: int | None) -> n
 
 
 def _simulated(mapping: Mapping, sound: Sound) -> tuple[np.ndarray, Cycles]:
-    """Sums of the first read-out, and the times of all steps."""
+    """Sums of the read-outs, and the times of all steps, as the timing model has them."""
     found = engine.run(mapping.network, sound.counts, trace="spikes")
     assert found.trace is not None
     times = predict_sound(mapping, sound, events_of(mapping, (sound.counts,), found.trace))
-    return found.counts[:, : mapping.network.classes], times
+    return found.counts, times
 
 
 def _decisions(sums: np.ndarray, window: int) -> np.ndarray:
