@@ -125,6 +125,19 @@ async def offer(ctx, dut: Accelerator | Microphone, beats: list[Beat]) -> None:
     ctx.set(dut.s_axis_tvalid, 0)
 
 
+async def received(ctx, dut: Accelerator | Microphone) -> tuple[list[int], int]:
+    """Words of the next packet, and the flag of its last beat; ready stays as it is."""
+    words = []
+    while True:
+        _, _, valid, word, last, user = await ctx.tick().sample(
+            dut.m_axis_tvalid, dut.m_axis_tdata, dut.m_axis_tlast, dut.m_axis_tuser
+        )
+        if valid:
+            words.append(word)
+            if last:
+                return words, user
+
+
 async def lite_read(ctx, dut: Accelerator | Microphone, address: int) -> int:
     """What register `address` holds; it must answer OKAY."""
     ctx.set(dut.s_axil_araddr, address)

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from amaranth.sim import Simulator
 from random_networks import Options, network
-from rtl_bench import Bench, beats_of, lite_write, offer
+from rtl_bench import Bench, beats_of, lite_write, offer, received
 from test_quantize_first_spike import PLACEMENT, STEPS, frames
 from test_quantize_first_spike import network as small
 from test_rtl_top import addresses, check, in_simulator, packet
@@ -179,20 +178,14 @@ def test_a_soft_reset_among_cancelled_frames():
 
         async def receive(ctx, dut=dut, packets=packets):
             ctx.set(dut.m_axis_tready, 1)
-            words = []
-            for _ in range(500):
-                _, _, valid, word, last = await ctx.tick().sample(dut.m_axis_tvalid, dut.m_axis_tdata, dut.m_axis_tlast)
-                if valid:
-                    words.append(word)
-                    if last:
-                        packets.append(words)
-                        words = []
+            while True:
+                words, _ = await received(ctx, dut)
+                packets.append(words)
 
-        simulator = Simulator(dut)
-        simulator.add_clock(1e-6)
-        simulator.add_testbench(send, background=True)
-        simulator.add_testbench(receive)
-        simulator.run()
+        async def wait(ctx):
+            await ctx.tick().repeat(500)
+
+        in_simulator(dut, wait, background=(send, receive))
         assert packets[-2:] == mapping.output.packets(expected.decided, expected.counts).tolist()[2:], stop
 
 

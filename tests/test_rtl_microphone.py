@@ -6,11 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from amaranth.sim import Simulator
 from rtl_bench import Bench, lite_read, lite_write, offer
 from sounds import SETTINGS, hearing, placed
 from test_rtl_frontend import some_recordings
-from test_rtl_top import addresses
+from test_rtl_top import addresses, in_simulator
 from test_sim_frontend import random_samples
 
 from gradrtl.errors import UserError
@@ -101,11 +100,7 @@ def test_soft_reset(cycles, stalled):
                     found.append(packet)
                     packet = []
 
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(send)
-    simulator.add_testbench(receive)
-    simulator.run()
+    in_simulator(dut, send, receive)
     assert found[: -len(expected)] == old[: len(found) - len(expected)]
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from amaranth.sim import Simulator
 from dense_graphs import frames
 from graphs import recurrent
 from map_graphs import behind, late, read, residual, several, together
 from random_networks import frames as random_frames
-from rtl_bench import Bench, beats_of, lite_read, lite_write, offer
+from rtl_bench import Bench, beats_of, lite_read, lite_write, offer, received
 from streams import clipped, mapped, slow_to_fire, steps, stream
-from test_rtl_top import MARK, SHORT, addresses, check
+from test_rtl_top import MARK, SHORT, addresses, check, in_simulator
 
 from gradrtl.errors import UserError
 from gradrtl.quantize.network import QuantizedNetwork
@@ -114,32 +113,17 @@ def test_errors_are_flagged_in_their_own_step(name):
 
     async def receive(ctx):
         ctx.set(dut.m_axis_tready, 1)
-        packet: list[int] = []
         while len(found) < len(beats):
-            _, _, valid, word, last, user = await ctx.tick().sample(
-                dut.m_axis_tvalid, dut.m_axis_tdata, dut.m_axis_tlast, dut.m_axis_tuser
-            )
-            if valid:
-                packet.append(word)
-                if last:
-                    found.append(packet)
-                    flags.append(user)
-                    packet = []
+            packet, user = await received(ctx, dut)
+            found.append(packet)
+            flags.append(user)
         assert await lite_read(ctx, dut, at["errors"]) == SHORT
         assert await lite_read(ctx, dut, at["frames_in"]) == await lite_read(ctx, dut, at["frames_out"]) == 6
         assert await lite_read(ctx, dut, at["status"]) == 0
 
-    together(dut, send, receive)
+    in_simulator(dut, send, receive)
     assert found == mapping.output.packets(expected.decided, expected.counts).tolist()
     assert flags == [0, 0, 1, 0, 0, 0]
-
-
-def together(dut: Accelerator, *testbenches) -> None:
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-6)
-    for testbench in testbenches:
-        simulator.add_testbench(testbench)
-    simulator.run()
 
 
 @pytest.mark.parametrize("stalled", [False, True])
@@ -181,7 +165,7 @@ def test_soft_reset(cycles, stalled):
             if stalled:
                 await ctx.tick()
 
-    together(dut, send, receive)
+    in_simulator(dut, send, receive)
     assert found[-len(fresh) :] == expected
     assert found[: -len(fresh)] == before[: len(found) - len(fresh)]
 
@@ -208,18 +192,13 @@ def test_beats_that_wait_do_not_outlive_a_reset():
             await offer(ctx, dut, beats_of(mapping, step))
 
     async def receive(ctx):
-        packet: list[int] = []
         await ctx.tick().until(dut.abort)
         ctx.set(dut.m_axis_tready, 1)
         while not found or found[-1][0] != len(fresh) - 1:
-            _, _, valid, word, last = await ctx.tick().sample(dut.m_axis_tvalid, dut.m_axis_tdata, dut.m_axis_tlast)
-            if valid:
-                packet.append(word)
-                if last:
-                    found.append(packet)
-                    packet = []
+            packet, _ = await received(ctx, dut)
+            found.append(packet)
 
-    together(dut, send, receive)
+    in_simulator(dut, send, receive)
     assert found[-len(fresh) :] == expected
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from amaranth.lib.wiring import Component
 from amaranth.sim import Simulator
 from random_networks import Options, frames, network
 from rtl_bench import Beat, Bench, beats_of, lite_read, lite_write, offer
@@ -169,10 +170,12 @@ def addresses(mapping: Mapping) -> dict[str, int]:
     return {register.name: register.address for register in registers(len(mapping.layers))}
 
 
-def in_simulator(dut: Accelerator, testbench) -> None:
+def in_simulator(dut: Component, *testbenches, background=()) -> None:
+    """Runs until the `testbenches` end; those in the `background` may go on."""
     simulator = Simulator(dut)
     simulator.add_clock(1e-6)
-    simulator.add_testbench(testbench)
+    for testbench in (*background, *testbenches):
+        simulator.add_testbench(testbench, background=testbench in background)
     simulator.run()
 
 
