@@ -11,6 +11,8 @@ from torch.nn import functional
 
 from .recordings import LARGEST_COUNT
 
+SMOOTHED = 4  # pixels: deviation of the Gaussian that smooths elastic displacements, and the distance between them
+
 
 @dataclass(frozen=True)
 class Augment:
@@ -42,6 +44,64 @@ class Augment:
         grid[..., 0], grid[..., 1] = source_x, source_y
         moved = functional.grid_sample(images.float(), grid, align_corners=False)
         return moved.round_().to(torch.uint8)
+
+
+@dataclass(frozen=True)
+class Warp:
+    """Each image turned, shifted, scaled and elastically deformed by amounts of its own; black outside.
+
+    uint8 `[batch, channels, height, width]` -> the same, between pixels bilinear. The elastic deformation is that of
+    Simard, Steinkraus, Platt (ICDAR 2003): random displacements, smoothed over `SMOOTHED` pixels.
+
+    rotation
+        Largest angle in degrees.
+    shift
+        Largest shift down and across, in pixels.
+    scaling
+        Largest change of the size, as a fraction; height and width change by fractions of their own.
+    elastic
+        Standard deviation of a pixel's displacement down and across, in pixels.
+    """
+
+    rotation: float = 0.0
+    shift: float = 0.0
+    scaling: float = 0.0
+    elastic: float = 0.0
+
+    @property
+    def by_pixels(self) -> bool:
+        """Whether nothing but whole pixels may be asked for: `Moves` shifts without sampling."""
+        return self.rotation == 0 and self.scaling == 0 and self.elastic == 0
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        batch, _, height, width = images.shape
+        device = images.device
+        draws = (torch.rand((5, batch, 1, 1), generator=generator) * 2 - 1).to(device)
+        angle, down, across, taller, wider = draws
+        angle = math.radians(self.rotation) * angle
+        y = (torch.arange(height, device=device) - (height - 1) / 2).reshape(1, height, 1) * (1 + self.scaling * taller)
+        x = (torch.arange(width, device=device) - (width - 1) / 2).reshape(1, 1, width) * (1 + self.scaling * wider)
+        cosine, sine = torch.cos(angle), torch.sin(angle)
+        grid = torch.empty((batch, height, width, 2), device=device)  # where each pixel comes from, in pixels
+        grid[..., 0] = cosine * x - sine * y + self.shift * across
+        grid[..., 1] = sine * x + cosine * y + self.shift * down
+        if self.elastic:
+            rows, columns = _smoothing(height, device), _smoothing(width, device)
+            noise = torch.randn((batch, 2, rows.shape[1], columns.shape[1]), generator=generator).to(device)
+            grid += self.elastic * (rows @ noise @ columns.T).permute(0, 2, 3, 1)
+        grid *= torch.tensor([2 / width, 2 / height], device=device)
+        moved = functional.grid_sample(images.float(), grid, align_corners=False)
+        return moved.round_().to(torch.uint8)
+
+
+def _smoothing(size: int, device: torch.device) -> Tensor:
+    """Weights of independent displacements, at every `SMOOTHED`-th place, in that of each pixel: `[size, places]`.
+
+    They are Gaussian with the deviation `SMOOTHED`. If the former have variance 1, so have the latter.
+    """
+    places = torch.arange(-1, math.ceil(size / SMOOTHED) + 2, device=device) * SMOOTHED
+    near = torch.exp(-((torch.arange(size, device=device)[:, None] - places) ** 2) / (2 * SMOOTHED**2))
+    return near / near.square().sum(dim=1, keepdim=True).sqrt()
 
 
 @dataclass(frozen=True)
@@ -127,6 +187,7 @@ class Moves:
     """Shifts by whole pixels, mirroring and a black square, drawn for n images at once: an epoch's in one transfer.
 
     `down` and `across`: int64 `[n]`, 0 to `2 * pixels`. `mirrored`: bool `[n]`. `centre`: `[2, n]`, 0 to 1 of the side.
+    `still`: nothing moves.
     """
 
     pixels: int
@@ -135,6 +196,7 @@ class Moves:
     across: Tensor
     mirrored: Tensor
     centre: Tensor
+    still: bool
 
     @staticmethod
     def draw(
@@ -145,13 +207,16 @@ class Moves:
         mirrored = torch.rand(count, generator=generator) < (0.5 if flip else 0.0)
         centre = torch.rand((2, count), generator=generator)
         down, across = shifts.to(device)
-        return Moves(pixels, cutout, down, across, mirrored.to(device), centre.to(device))
+        still = pixels == 0 and cutout == 0 and not flip
+        return Moves(pixels, cutout, down, across, mirrored.to(device), centre.to(device), still)
 
     def __call__(self, images: Tensor, first: int) -> Tensor:
         """Move uint8 images `[batch, channels, height, width]` as drawn for `first` and those behind it.
 
         Outside of an image it is black.
         """
+        if self.still:
+            return images
         batch, _, height, width = images.shape
         mine = slice(first, first + batch)
         rows, columns = (torch.arange(size, device=images.device) for size in (height, width))

@@ -26,6 +26,7 @@ SURROGATES = {
     "membrane": "1 / threshold for neurons that fire in this frame; membranes carry no gradient",
 }
 NO_TARGET = ("gradr", "dense")  # recipes without a target connectivity
+NEURONS = ("gradr-quota", "magnitude")  # recipes that can have a quota of neurons
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,9 @@ class TrainConfig:
         at_least(0),
     )
     hidden: float = setting(
-        1.0, "gradr-quota: fraction of each hidden layer's neurons (channels of a convolution) kept.", above(0, 1)
+        1.0,
+        "gradr-quota, magnitude: fraction of each hidden layer's neurons (channels of a convolution) kept.",
+        above(0, 1),
     )
     spike_cost: float = setting(
         0.0, "Factor on the mean squared firing rate of hidden neurons, added to the loss.", at_least(0)
@@ -135,7 +138,7 @@ class TrainConfig:
             require(self.connectivity is None, "connectivity", self.connectivity, f"None for the recipe {self.recipe}")
         apart = f"at most rewire = {self.rewire}, with an epoch between them"
         require(self.sparse_from < self.frozen_from, "dense", self.dense, apart)
-        kept = self.hidden == 1 or self.recipe == "gradr-quota"
+        kept = self.hidden == 1 or self.recipe in NEURONS
         require(kept, "hidden", self.hidden, f"1 for the recipe {self.recipe}")
 
     @property

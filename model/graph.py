@@ -379,6 +379,17 @@ class Graph:
         group = next(group for group in self.components if name in group)
         return len(group) > 1 or any(name in connection.sources for connection in self[name].inputs)
 
+    @property
+    def is_chain(self) -> bool:
+        """Whether each population hears the one before it alone, within the step."""
+        known = {part.name for part in self.inputs}
+        for population in self.populations:
+            connection, *others = population.inputs
+            if others or connection.delay or len(connection.sources) > 1 or connection.sources[0] not in known:
+                return False
+            known = {population.name}
+        return True
+
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of each input at a step, and of each population: that of its connections, which must agree."""

@@ -74,8 +74,8 @@ class Recipe:
     """
 
     def __init__(self, network: SpikingNetwork | GraphNetwork | ReluNetwork, config: TrainConfig) -> None:
-        is_chain = isinstance(network, SpikingNetwork)
-        require(is_chain or config.hidden == 1, "hidden", config.hidden, "1 for a network that is a graph")
+        in_order = isinstance(network, SpikingNetwork) or network.description.is_chain
+        require(in_order or config.hidden == 1, "hidden", config.hidden, "1 for a graph that is no chain")
         self.config = config
         self.synapses: list[Any] = [synapses for _, synapses, _ in network.weighted]
         self.to_outputs = [to_outputs for _, _, to_outputs in network.weighted]
@@ -102,6 +102,10 @@ class Recipe:
                 parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
             layer.weight = nn.Parameter(weight)
             parametrize.register_parametrization(layer, "weight", Masked((weight != 0).to(weight.dtype)), unsafe=True)
+
+    def pairs(self, tensors: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
+        """Each layer's tensor with that of the next layer, where neurons have a quota; else none."""
+        return list(pairwise(tensors)) if self.config.hidden < 1 else []
 
     def state(self) -> dict[str, float]:
         """State that a resumed run needs and that neither the network nor the optimiser has."""
@@ -158,35 +162,42 @@ class GradRQuota(GradRAlone):
     """Grad R plus a quota: at intervals, the smallest positive `theta` are set to `-margin * lr`. They may regrow.
 
     If they were set to zero, half of them would regrow in the noise of the next steps. Hidden neurons can have a quota
-    as well: those with the least weight lose all connections permanently, so that the others get more.
+    as well, here and in `Magnitude`: those with the least weight lose all connections permanently, so that the others
+    get more.
     """
 
     def after_step(self, step: int, of: int) -> None:
         super().after_step(step, of)
         if step % QUOTA_INTERVAL == 0 or step == of:
-            if self.config.hidden < 1:
-                for layer, following in pairwise(self.synapses):
-                    close_weakest(layer, following, cubic(step / of, self.config.hidden))
+            for inward, outward in self.pairs([theta_of(layer).detach() for layer in self.synapses]):
+                closed = weakest(inward.relu(), outward.relu(), cubic(step / of, self.config.hidden))
+                close(inward, outward, closed, CLOSED)
             below = self.config.margin * self.config.lr
             for layer, density in zip(self.synapses, self.densities, strict=True):
                 theta = theta_of(layer).detach()
                 theta.masked_fill_((theta > 0) & (theta < _cutoff(theta, cubic(step / of, density))), -below)
 
 
-def close_weakest(layer: Any, following: Any, kept: float) -> None:
-    """Prune the neurons of `layer` permanently, except the fraction `kept` with the largest weight.
+def weakest(inward: Tensor, outward: Tensor, kept: float) -> Tensor:
+    """The neurons of a layer with the least weight, all but the fraction `kept`: int64 `[neurons]`.
 
-    `following` is the next layer; both are rewired. The weight of a neuron is the sum over its inputs times the sum
-    over its outputs. In a convolution, a channel counts as one neuron.
+    `inward` and `outward` are the sizes of the weights of this layer and the next. The weight of a neuron is the sum
+    over its inputs times the sum over its outputs. In a convolution, a channel counts as one neuron.
     """
-    inward, outward = theta_of(layer).detach(), theta_of(following).detach()
     neurons = len(inward)
-    if outward.dim() == 2:
-        outward = outward.unflatten(1, (neurons, -1))
-    weight = inward.relu().flatten(1).sum(dim=1) * outward.relu().flatten(2).sum(dim=(0, 2))
-    closed = weight.argsort()[: neurons - max(1, round(kept * neurons))]
-    inward[closed] = CLOSED
-    outward[:, closed] = CLOSED
+    weight = inward.flatten(1).sum(dim=1) * _by_source(outward, neurons).flatten(2).sum(dim=(0, 2))
+    return weight.argsort()[: neurons - max(1, round(kept * neurons))]
+
+
+def close(inward: Tensor, outward: Tensor, neurons: Tensor, value: float) -> None:
+    """Write `value` to all connections to and from some `neurons`, in place."""
+    inward[neurons] = value
+    _by_source(outward, len(inward))[:, neurons] = value
+
+
+def _by_source(outward: Tensor, neurons: int) -> Tensor:
+    """`[outputs, neurons, ...]`, a view: a dense layer hears all positions of a map, one map behind the other."""
+    return outward.unflatten(1, (neurons, -1)) if outward.dim() == 2 else outward
 
 
 class Magnitude(Recipe):
@@ -198,9 +209,14 @@ class Magnitude(Recipe):
 
     def after_step(self, step: int, of: int) -> None:
         if step % QUOTA_INTERVAL == 0 or step == of:
-            for layer, density in zip(self.synapses, self.densities, strict=True):
-                size = layer.weight.detach().abs()
-                layer.parametrizations.weight[0].mask.masked_fill_(size < _cutoff(size, cubic(step / of, density)), 0.0)
+            masks = [layer.parametrizations.weight[0].mask for layer in self.synapses]
+            sizes = [layer.weight.detach().abs() for layer in self.synapses]
+            for (mask, following), (inward, outward) in zip(self.pairs(masks), self.pairs(sizes), strict=True):
+                closed = weakest(inward, outward, cubic(step / of, self.config.hidden))
+                close(mask, following, closed, 0.0)
+                close(inward, outward, closed, 0.0)
+            for mask, size, density in zip(masks, sizes, self.densities, strict=True):
+                mask.masked_fill_(size < _cutoff(size, cubic(step / of, density)), 0.0)
 
 
 def _cutoff(values: Tensor, density: float) -> Tensor:

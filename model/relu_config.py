@@ -37,8 +37,18 @@ class ReluConfig:
     smoothing: float = setting(0.1, "Label smoothing of the cross-entropy.", below(1, 0))
     margin: float = like(TrainConfig, "margin", default=0.05)
     alpha: float = like(TrainConfig, "alpha")
+    hidden: float = like(TrainConfig, "hidden")
     spread: float = like(TrainConfig, "spread")
-    shift: int = setting(0, "Augmentation: largest shift, in pixels.", between(0, 16))
+    shift: int = setting(
+        0, "Augmentation: largest shift, in pixels; by fractions of one with any of the next three.", between(0, 16)
+    )
+    rotation: float = like(TrainConfig, "rotation", default=0.0)
+    scaling: float = setting(0.0, "Augmentation: largest change of size, as a fraction.", below(1, 0))
+    elastic: float = setting(
+        0.0,
+        "Augmentation: elastic deformation, the standard deviation of a pixel's shift, in pixels.",
+        between(0, 8),
+    )
     flip: bool = like(TrainConfig, "flip")
     cutout: int = setting(0, "Augmentation: side of a square that is blacked out, in pixels.", between(0, 64))
     threshold: float = setting(2.0, "shift: threshold at the start.", above(0))
@@ -77,6 +87,7 @@ class ReluConfig:
             lr=self.lr,
             margin=self.margin,
             alpha=self.alpha,
+            hidden=self.hidden,
             spread=self.spread,
             network=self.network,
             batch=self.batch,

@@ -24,7 +24,7 @@ from ..bits import signed_range
 from ..errors import require
 from ..locks import hold
 from . import resume
-from .augment import Moves
+from .augment import Moves, Warp
 from .checkpoint import Checkpoint
 from .data import Dataset, split
 from .distillation import soft_loss
@@ -101,10 +101,13 @@ def batches(images: Tensor, labels: Tensor, config: ReluConfig, epoch: int) -> I
     """One epoch of shuffled, augmented batches, from tensors on one device; all randomness from `(seed, epoch)`."""
     generator = torch.Generator().manual_seed(config.seed * 100_003 + epoch)
     order = torch.randperm(len(images), generator=generator).to(images.device)
-    moves = Moves.draw(len(images), config.shift, config.flip, config.cutout, generator, images.device)
+    warp = Warp(config.rotation, float(config.shift), config.scaling, config.elastic)
+    pixels = config.shift if warp.by_pixels else 0
+    moves = Moves.draw(len(images), pixels, config.flip, config.cutout, generator, images.device)
     for start in range(0, len(images) - config.batch + 1, config.batch):
         chosen = order[start : start + config.batch]
-        yield moves(images[chosen], start), labels[chosen]
+        some = images[chosen] if warp.by_pixels else warp(images[chosen], generator)
+        yield moves(some, start), labels[chosen]
 
 
 def distilled(outputs: Tensor, labels: Tensor, taught: Tensor | None, config: ReluConfig) -> Tensor:

@@ -1799,9 +1799,23 @@ MUTANTS = (
     Mutant(
         "closed neurons are heard",
         "model/recipes.py",
-        "    outward[:, closed] = CLOSED\n",
+        "    _by_source(outward, len(inward))[:, neurons] = value\n",
         "",
         "the next layer keeps its connections from closed neurons",
+    ),
+    Mutant(
+        "magnitude forgets closed neurons",
+        "model/recipes.py",
+        "close(inward, outward, closed, 0.0)",
+        "pass",
+        "what the quota of neurons closes still counts as the largest weights",
+    ),
+    Mutant(
+        "chain without looking",
+        "model/graph.py",
+        " or connection.sources[0] not in known:",
+        ":",
+        "a population that hears another than the one before it passes for a chain",
     ),
     Mutant(
         "magnitude prunes the largest",
@@ -1834,8 +1848,8 @@ MUTANTS = (
     Mutant(
         "quota every step",
         "model/recipes.py",
-        "if step % QUOTA_INTERVAL == 0 or step == of:\n            if self.config.hidden",
-        "if True:\n            if self.config.hidden",
+        "if step % QUOTA_INTERVAL == 0 or step == of:\n            for inward, outward",
+        "if True:\n            for inward, outward",
         "the quota is enforced after each step",
     ),
     Mutant(
@@ -1963,6 +1977,20 @@ MUTANTS = (
         "cosine * y + 2 * self.shift * dy",
         "cosine * y + 2 * self.shift * dx",
         "images move along the diagonal alone",
+    ),
+    Mutant(
+        "deformation of one pixel",
+        "model/augment.py",
+        "/ near.square().sum(dim=1, keepdim=True).sqrt()",
+        "/ near.sum(dim=1, keepdim=True)",
+        "smoothed displacements are smaller than asked for",
+    ),
+    Mutant(
+        "warp about a corner",
+        "model/augment.py",
+        "(torch.arange(width, device=device) - (width - 1) / 2)",
+        "(torch.arange(width, device=device) - width / 2)",
+        "images turn about a point beside their middle",
     ),
     Mutant(
         "degrees taken for radians",

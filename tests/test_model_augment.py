@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from gradrtl.model.augment import Augment, Moves
+from gradrtl.model.augment import SMOOTHED, Augment, Moves, Warp
 
 
 @pytest.mark.parametrize("flip", [False, True])
@@ -57,3 +57,53 @@ def test_moves_of_nothing_leave_the_images() -> None:
     images = torch.randint(0, 256, (4, 1, 5, 5), dtype=torch.uint8)
     still = Moves.draw(4, 0, False, 0, torch.Generator(), torch.device("cpu"))
     assert torch.equal(still(images, 0), images)
+
+
+def at(x: float, y: float, image: torch.Tensor) -> float:
+    """The pixel at `(x, y)`, between pixels bilinear, 0 outside."""
+    left, top = math.floor(x), math.floor(y)
+    total = 0.0
+    for row, column in ((top, left), (top, left + 1), (top + 1, left), (top + 1, left + 1)):
+        if 0 <= row < image.shape[0] and 0 <= column < image.shape[1]:
+            total += (1 - abs(x - column)) * (1 - abs(y - row)) * float(image[row, column])
+    return total
+
+
+def test_a_warp_turns_shifts_and_scales_each_image_by_its_own_amounts() -> None:
+    """A pixel comes from its place about the middle, scaled, turned, then shifted; all in pixels."""
+    images = torch.randint(0, 256, (3, 1, 6, 7), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    found = Warp(25.0, 2.0, 0.3)(images, torch.Generator().manual_seed(3))
+    draws = torch.rand((5, 3, 1, 1), generator=torch.Generator().manual_seed(3)) * 2 - 1
+    for image in range(3):
+        turn, down, across, taller, wider = (float(draw) for draw in draws[:, image, 0, 0])
+        turn = math.radians(25.0 * turn)
+        for row in range(6):
+            for column in range(7):
+                y, x = (row - 2.5) * (1 + 0.3 * taller), (column - 3.0) * (1 + 0.3 * wider)
+                from_x = math.cos(turn) * x - math.sin(turn) * y + 2 * across + 3.0
+                from_y = math.sin(turn) * x + math.cos(turn) * y + 2 * down + 2.5
+                assert float(found[image, 0, row, column]) == pytest.approx(
+                    at(from_x, from_y, images[image, 0]), abs=0.6
+                )
+
+
+def test_an_elastic_deformation_is_smooth_and_of_the_size_that_is_asked_for() -> None:
+    """Images whose pixels grow with their column, then with their row, show the displacements."""
+    side, count, slope = 48, 40, 4
+    ramp = torch.arange(side, dtype=torch.uint8).mul(slope).expand(count, 1, side, side)
+    inner = slice(10, side - 10)
+    for images in (ramp, ramp.transpose(2, 3)):
+        moved = Warp(elastic=1.5)(images.contiguous(), torch.Generator().manual_seed(0))
+        displaced = ((moved.float() - images.float()) / slope)[:, 0, inner, inner]
+        assert float(displaced.std()) == pytest.approx(1.5, rel=0.1)
+        assert abs(float(displaced.mean())) < 0.2
+        for lag in (1, SMOOTHED):  # the correlation of white noise that was smoothed by a Gaussian
+            together = float((displaced[:, :, lag:] * displaced[:, :, :-lag]).mean() / displaced.square().mean())
+            assert together == pytest.approx(math.exp(-(lag**2) / (4 * SMOOTHED**2)), abs=0.08)
+
+
+def test_a_warp_of_nothing_leaves_the_images() -> None:
+    images = torch.randint(0, 256, (4, 1, 5, 6), dtype=torch.uint8)
+    assert torch.equal(Warp()(images, torch.Generator()), images)
+    assert Warp(shift=2.0).by_pixels
+    assert not any(Warp(**{name: 0.1}).by_pixels for name in ("rotation", "scaling", "elastic"))

@@ -73,6 +73,21 @@ def test_json_may_leave_out_what_has_a_default() -> None:
     assert found == replace(graph(PopulationSpec("a", (heard("rows"),))), name="short")
 
 
+def test_a_chain_hears_one_population_after_the_other() -> None:
+    first, second = PopulationSpec("first", (heard("rows"),)), PopulationSpec("second", (heard("first"),))
+    assert graph(first).is_chain
+    assert graph(first, second).is_chain
+    for other in (
+        graph(first, replace(second, inputs=(heard("first"), heard("rows")))),
+        graph(first, replace(second, inputs=(heard("first", delay=1),))),
+        graph(first, PopulationSpec("again", (heard("first"), heard("again", delay=1)))),
+        Graph("turned round", (ROWS,), (second, first), ReadoutSpec("second"), steps=6),
+        RECURRENT,
+        RESIDUAL,
+    ):
+        assert not other.is_chain
+
+
 def test_shapes_and_order() -> None:
     assert RECURRENT.components == (("hidden", "back"), ("out of all",))
     assert RECURRENT.shapes == {"rows": (1, 1, 5), "hidden": (4,), "back": (4,), "out of all": (3,)}

@@ -345,9 +345,10 @@ def test_recipes_reach_every_connection(recipe: str) -> None:
         assert not synapses.weight[weight == 0].any()
 
 
-def test_no_quota_of_neurons_for_a_graph() -> None:
-    with pytest.raises(UserError, match=r"hidden is 0\.5, expected 1 for a network that is a graph"):
-        KINDS["gradr-quota"](module_of(described("6-R4-5")((1, 7, 6))), TrainConfig(hidden=0.5))
+@pytest.mark.parametrize("recipe", ["gradr-quota", "magnitude"])
+def test_no_quota_of_neurons_for_a_graph_that_is_no_chain(recipe: str) -> None:
+    with pytest.raises(UserError, match=r"hidden is 0\.5, expected 1 for a graph that is no chain"):
+        KINDS[recipe](module_of(described("6-R4-5")((1, 7, 6))), TrainConfig(recipe=recipe, hidden=0.5))
 
 
 def some_images(count: int) -> Dataset:

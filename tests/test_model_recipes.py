@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 
@@ -9,11 +10,14 @@ import pytest
 import torch
 
 from gradrtl.errors import UserError
+from gradrtl.model.architecture import described
 from gradrtl.model.config import TrainConfig
 from gradrtl.model.description import preset
 from gradrtl.model.gradr import theta_of
 from gradrtl.model.networks import SpikingNetwork
 from gradrtl.model.recipes import KINDS, RAMP, cubic, densities
+from gradrtl.model.relu import ReluNetwork
+from gradrtl.model.relu_graph import relu_graph
 
 SIZES = [627_200, 8_000]
 
@@ -78,12 +82,28 @@ def test_a_frozen_mask_stays(recipe_name: str) -> None:
         assert layer.synapses.weight.shape == mask.shape
 
 
-@pytest.mark.parametrize("name", ["mnist-mlp", "mnist-conv"])
-def test_a_quota_of_neurons_closes_the_weakest_for_good(name: str) -> None:
+def relu_chain(layers: str) -> ReluNetwork:
+    return ReluNetwork(relu_graph(described(layers)((1, 28, 28))), "shift")
+
+
+@pytest.mark.parametrize("recipe_name", ["gradr-quota", "magnitude"])
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda: SpikingNetwork(preset("mnist-mlp")),
+        lambda: SpikingNetwork(preset("mnist-conv")),
+        lambda: relu_chain("784-800-10"),
+        lambda: relu_chain("16C3-AP2-32C3-AP2-10"),
+    ],
+    ids=["mnist-mlp", "mnist-conv", "relu-mlp", "relu-conv"],
+)
+def test_a_quota_of_neurons_closes_the_weakest_for_good(
+    made: Callable[[], SpikingNetwork | ReluNetwork], recipe_name: str
+) -> None:
     torch.manual_seed(0)
-    config = TrainConfig(network=name, recipe="gradr-quota", connectivity=0.5, hidden=0.25, alpha=0.0)
-    network = SpikingNetwork(preset(name))
-    recipe = KINDS["gradr-quota"](network, config)
+    config = TrainConfig(recipe=recipe_name, connectivity=0.5, hidden=0.25, alpha=0.0)
+    network = made()
+    recipe = KINDS[recipe_name](network, config)
     optimizer = torch.optim.Adam(network.parameters(), lr=0.1)
     recipe.attach(optimizer)
     weights = [layer.weight.detach() for layer in recipe.synapses]
@@ -106,9 +126,23 @@ def test_a_quota_of_neurons_closes_the_weakest_for_good(name: str) -> None:
     assert torch.equal(recipe.synapses[0].weight.detach().flatten(1).any(dim=1), alive)
 
 
-def test_only_the_quota_recipe_has_a_quota_of_neurons() -> None:
-    with pytest.raises(UserError, match="hidden"):
-        TrainConfig(recipe="magnitude", hidden=0.5)
+def test_the_quota_of_connections_holds_beside_that_of_neurons() -> None:
+    torch.manual_seed(0)
+    network = relu_chain("784-80-10")
+    recipe = KINDS["magnitude"](network, TrainConfig(recipe="magnitude", connectivity=0.1, hidden=0.5, spread=0.0))
+    sizes = [layer.weight.detach().abs() for layer in recipe.synapses]
+    recipe.after_step(150, 150)
+    assert recipe.connectivity == pytest.approx(0.1, abs=1e-3)
+    alive = recipe.synapses[0].weight.detach().any(dim=1)
+    kept = recipe.synapses[0].weight.detach() != 0
+    assert sizes[0][alive][~kept[alive]].max() < sizes[0][kept].min(), "the largest of the neurons that are left"
+
+
+def test_only_two_recipes_have_a_quota_of_neurons() -> None:
+    for name in ("gradr", "gradr-alpha", "dense"):
+        wanted = 0.05 if name == "gradr-alpha" else None
+        with pytest.raises(UserError, match=f"hidden is 0.5, expected 1 for the recipe {name}"):
+            TrainConfig(recipe=name, connectivity=wanted, hidden=0.5)
     with pytest.raises(UserError, match="hidden"):
         TrainConfig(hidden=0.0)
 
