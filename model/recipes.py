@@ -6,7 +6,6 @@ mask at the end of this phase. If there is a target connectivity, `densities` di
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise
 from typing import Any
 
@@ -24,7 +23,7 @@ from .relu import ReluNetwork
 
 QUOTA_INTERVAL = 150  # steps between two enforcements of a quota
 CONTROL_INTERVAL = 20  # steps between two corrections of alpha
-CLOSED = -math.inf  # theta of a connection that is pruned permanently
+CLOSED = -1e30  # theta of a connection that is pruned permanently; finite, as weight decay multiplies it
 RAMP = 0.8  # fraction of the rewiring phase after which the target connectivity is reached
 
 

@@ -88,6 +88,17 @@ def test_a_run_goes_on_where_it_ended(recipe: str, tmp_path: Path) -> None:
         train_relu(replace(config, seed=1), data(), tmp_path)
 
 
+@pytest.mark.parametrize("recipe", ["magnitude", "gradr-quota"])
+def test_neurons_that_a_quota_closes_stay_closed_under_weight_decay(recipe: str) -> None:
+    config = replace(CONFIG, network="36-12-3", recipe=recipe, hidden=0.25, connectivity=0.2, weight_decay=0.01)
+    first, last = weights(train_relu(config, data()))
+    assert np.isfinite(first).all()
+    assert np.isfinite(last).all()
+    heard = first.any(axis=1)
+    assert heard.sum() == 3
+    assert not last[:, ~heard].any()
+
+
 def test_tuning_keeps_the_mask_and_its_statistics(trained: Trained) -> None:
     start = convert(trained, CONFIG)
     config = ReluConfig(network="4C3-AP2-3", epochs=0, rewire=0, tune=2, steps=2, batch=20, weight_bits=3, held_out=20)
