@@ -7,7 +7,6 @@ module that maps uint8 images to firing rates, so quantisation-aware training us
 from __future__ import annotations
 
 import math
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -39,7 +38,7 @@ from .recipes import KINDS, Recipe
 from .recordings import AnyData, Recordings, fit, split
 from .start import Start
 from .surrogates import Surrogate
-from .workers import join
+from .workers import join, leads
 
 Row = dict[str, Any]
 RESUME_FILE = "resume.pt"
@@ -242,7 +241,7 @@ def train(
         The data or the teacher do not fit the network; `out` cannot be written, is in use, or holds the state of
         another run: other settings, data, sources or versions.
     """
-    if out is None or int(os.environ.get("RANK", "0")):
+    if out is None or not leads():
         return _train(config, data, out, on_epoch, progress, command, device, on_resume, start, teacher)
     with hold(out):
         return _train(config, data, out, on_epoch, progress, command, device, on_resume, start, teacher)

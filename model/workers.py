@@ -12,6 +12,11 @@ from torch.nn.parallel import DistributedDataParallel
 from ..errors import require
 
 
+def leads() -> bool:
+    """Whether this process writes files and shows progress: the first of those that `torchrun` has started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 @dataclass(frozen=True)
 class Workers:
     """This process, `rank` of `size`, and its device."""
@@ -31,6 +36,18 @@ class Workers:
             return network
         return DistributedDataParallel(network, [self.device] if self.device.type == "cuda" else None)
 
+    def average(self, network: nn.Module) -> None:
+        """Average the gradients of `network` over the processes, in place of `wrap` where its parameters change."""
+        found = [one.grad for one in network.parameters() if one.grad is not None] if self.size > 1 else []
+        for gradient in found:
+            distributed.all_reduce(gradient)
+            gradient /= self.size
+
+    def agree(self, network: nn.Module) -> None:
+        """Give the buffers of the first process, such as running means, to all."""
+        for buffer in network.buffers() if self.size > 1 else ():
+            distributed.broadcast(buffer, 0)
+
     def share(self, batch: Tensor) -> Tensor:
         """The part of a batch for this process."""
         return batch[self.rank :: self.size]
@@ -49,3 +66,9 @@ def join(device: str = "cpu") -> Workers:
         distributed.init_process_group("nccl" if kind == "cuda" else "gloo")
     place = torch.device(kind, int(os.environ["LOCAL_RANK"])) if kind == "cuda" else torch.device(kind)
     return Workers(place, distributed.get_rank(), size)
+
+
+def part() -> None:
+    """Leave the other processes, if `join` has joined any."""
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()

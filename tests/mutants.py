@@ -263,6 +263,7 @@ UNITS = {
     "model/resume.py": ("test_model_resume.py",),
     "model/data.py": ("test_model_data.py",),
     "model/augment.py": ("test_model_augment.py", "test_model_recordings.py"),
+    "model/workers.py": ("test_model_workers.py",),
     "model/relu.py": ("test_model_relu.py", "test_model_conversion.py", "test_model_relu_start.py"),
     "model/distillation.py": ("test_model_distillation.py",),
     "model/relu_modules.py": ("test_model_relu_modules.py",),

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from gradrtl.errors import UserError
-from gradrtl.model import data
+from gradrtl.model import data, relu_train
 from gradrtl.model.checkpoint import Checkpoint
 from gradrtl.model.config import TrainConfig
+from gradrtl.model.relu_config import ReluConfig
 from gradrtl.model.train import train
-from gradrtl.model.workers import join
+from gradrtl.model.workers import Workers, join
 
 MNIST = Path(__file__).parent.parent / "data" / "mnist"
 CONFIG = TrainConfig(recipe="magnitude", connectivity=0.1, epochs=2, batch=50, held_out=100, images=200)
@@ -55,6 +59,45 @@ def test_two_processes_make_what_one_makes(tmp_path: Path) -> None:
         assert row_of_two["loss"] == pytest.approx(row_of_one["loss"], rel=0.3)  # rank 0 sees half of the loss
     weights = np.concatenate([w.ravel() for w in one.weights]), np.concatenate([w.ravel() for w in two.weights])
     assert np.corrcoef(*weights)[0, 1] > 0.99
+
+
+@pytest.mark.parametrize("command", ["convert", "train"])
+def test_commands_run_under_torchrun(command: str, tmp_path: Path) -> None:
+    """One process writes the files, which are those of a single process but for the order of sums."""
+    options = [
+        "--layers",
+        "784-20-10",
+        "--epochs",
+        "2",
+        "--images",
+        "400",
+        "--held-out",
+        "100",
+        "--batch",
+        "50",
+        "--lr",
+        "0.05",
+    ]
+    options += ["--recipe", "magnitude", "--connectivity", "0.3", "--steps", "2", "--data", str(MNIST), "--json"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    found = []
+    for name, processes in (("one", 1), ("two", 2)):
+        launched = (
+            ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
+        )
+        words = [sys.executable, *launched, "-m", "gradrtl", command, *options, "--out", str(tmp_path / name)]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=300, env=environment)
+        assert done.returncode == 0, done.stderr
+        assert len(json.loads(done.stdout)["history"]) == 2, "printed once"
+        found.append(np.concatenate([w.ravel() for w in Checkpoint.load(tmp_path / name / "checkpoint.npz").weights]))
+    assert np.corrcoef(*found)[0, 1] > 0.99
+
+
+def test_a_batch_that_processes_cannot_share_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    two = Workers(torch.device("cpu"), 0, 2)
+    monkeypatch.setattr(relu_train, "join", lambda device: two)
+    with pytest.raises(UserError, match="batch is 25, expected a multiple of the 2 processes"):
+        relu_train.train_relu(ReluConfig(network="784-10", batch=25), data.load_idx(MNIST)[0][:300])
 
 
 def test_devices() -> None:

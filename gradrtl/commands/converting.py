@@ -57,6 +57,7 @@ def convert(network, layers, source, framework, changes, start, teacher, device,
     from ..model.architecture import described, read_description
     from ..model.checkpoint import Checkpoint
     from ..model.data import load
+    from ..model.workers import leads, part
     from ..steps.convert import ACCURACY, ERRORS, RATES, accuracy_of, start_from, table, write
     from ..steps.convert import convert as run
     from ..steps.results import judgement
@@ -80,7 +81,7 @@ def convert(network, layers, source, framework, changes, start, teacher, device,
         given["epochs"] = 0 if given["epochs"] is None else given["epochs"]
     config = ReluConfig(**given_only(given | {"network": described_as}))
     total = config.epochs + config.tune
-    if source is not None and first is not None:
+    if source is not None and first is not None and leads():
         click.echo(f"starts from {source}, held-out accuracy {100 * accuracy_of(first, config, training):.2f} %")
 
     def resumed(epochs: int) -> None:
@@ -88,6 +89,9 @@ def convert(network, layers, source, framework, changes, start, teacher, device,
 
     measured = source is not None
     made = run(config, training, out, show_epoch, whole_command(), device, first, taught, resumed, measured)
+    part()
+    if not leads():
+        return
     made.checkpoint.save(out / CHECKPOINT)
     write(made.closeness, out)
     found = made.closeness

@@ -71,6 +71,7 @@ def train(
     from ..model.architecture import read_description
     from ..model.checkpoint import Checkpoint
     from ..model.sets import load
+    from ..model.workers import leads, part
     from ..steps.results import judgement
     from ..steps.train import accuracy_of, start_of
     from ..steps.train import train as run
@@ -88,7 +89,8 @@ def train(
         if start.is_import:
             given["steps"] = None  # they are those of its network now
         network = start.network
-        click.echo(f"starts from {source}, test accuracy {100 * accuracy_of(start, data[1]):.2f} %")
+        if leads():
+            click.echo(f"starts from {source}, test accuracy {100 * accuracy_of(start, data[1]):.2f} %")
     if isinstance(network, str) and network.endswith(".json"):
         network = read_description(network, data[0].shape)
     given = given_only(given | {"network": layers if network is None else network})
@@ -106,6 +108,9 @@ def train(
     checkpoint, found, test = run(
         config, data, out, show_epoch, whole_command(), device, resumed, start=start, teacher=taught
     )
+    part()
+    if not leads():
+        return
     checkpoint.save(out / CHECKPOINT)
     told = {
         "checkpoint": out / CHECKPOINT,
