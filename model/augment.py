@@ -1,4 +1,5 @@
-"""Random changes of a batch: rotation, shift, mirroring and black squares of images; what befalls events in time."""
+"""Random changes of a batch: rotation, shift, mirroring, black squares and pieces of other images; what befalls events
+in time."""
 
 from __future__ import annotations
 
@@ -230,3 +231,35 @@ class Moves:
             beside = (columns - self.centre[1, mine, None] * width).abs() <= self.cutout / 2
             images = images.masked_fill((below[:, :, None] & beside[:, None, :])[:, None], 0)
         return images
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """CutMix (Yun et al. 2019): a rectangle of another image in place of an image's own, drawn for n images at once.
+
+    `side`: `[n]`, of the rectangle as a part of the image's, 0 for images that stay. `centre`: `[2, n]`, 0 to 1.
+    """
+
+    side: Tensor
+    centre: Tensor
+
+    @staticmethod
+    def draw(count: int, part: float, generator: torch.Generator, device: torch.device) -> Cuts:
+        """For `count` images, of which `part` change: the area of a rectangle is uniform before the image cuts it."""
+        chosen, area, down, across = torch.rand((4, count), generator=generator)
+        side = torch.where(chosen < part, area.sqrt(), torch.zeros(()))
+        return Cuts(side.to(device), torch.stack([down, across]).to(device))
+
+    def __call__(self, images: Tensor, shares: Tensor, first: int) -> tuple[Tensor, Tensor]:
+        """Images `[batch, channels, height, width]` and the share of each class in them, `[batch, classes]`, changed as
+        drawn for `first` and those behind it; the other image is the one before in the batch."""
+        batch, _, height, width = images.shape
+        mine = slice(first, first + batch)
+        within = []
+        for size, centre in zip((height, width), self.centre[:, mine], strict=True):
+            places = (torch.arange(size, device=images.device) + 0.5) / size
+            within.append((places - centre[:, None]).abs() < self.side[mine, None] / 2)
+        cut = within[0][:, :, None] & within[1][:, None, :]
+        other = cut.float().mean(dim=(1, 2))[:, None]
+        mixed = torch.where(cut[:, None], images.roll(1, 0), images)
+        return mixed, shares * (1 - other) + shares.roll(1, 0) * other

@@ -14,6 +14,8 @@ Populations whose outputs are added by one connection share their threshold, as 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -32,6 +34,7 @@ FOLLOWED = 0.1  # fraction of the new largest activation in the running one
 SMALLEST = 1e-6  # threshold
 ODDS = 10.0  # logarithm of the odds at which a threshold is the largest activation: the first stage of `rate-norm`
 UNIT = FloatNeuron("if", threshold=1.0, reset="soft")
+VARIANTS = 128  # of a compiled function at most: shapes of populations by phases of a training
 
 
 class _Shifted(torch.autograd.Function):
@@ -74,7 +77,7 @@ class Activation(nn.Module):
         if self.learnt is not None:
             return self.learnt.clamp(min=SMALLEST)
         if self.log_odds is not None:
-            return self.largest * torch.sigmoid(self.log_odds) + SMALLEST
+            return self.largest.clone() * torch.sigmoid(self.log_odds) + SMALLEST  # it changes before the gradient
         return self.largest.clamp(min=SMALLEST)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -137,14 +140,18 @@ class ReluNetwork(nn.Module):
         outputs, rates = self._pixels(images), dict[str, Tensor]()
         for (name,) in graph.components:
             population = self.all[self.index[name]]
-            total = population.finish(summed(population, outputs))
+            total = summed(population, outputs)
             if name == graph.readout.source:
-                outputs[name] = total
+                outputs[name] = population.finish(total)
                 continue
             of = self.activation_of(name)
             if observe:
+                total = population.finish(total)
                 of.observe(total, exact=True)
-            outputs[name] = torch.relu(total) if observe else of(total)
+                outputs[name] = torch.relu(total)
+            else:
+                run = _compiled(_activated) if _compiles(total) else _activated
+                outputs[name] = run(population, of, total)
             if layer_rates:
                 rates[name] = outputs[name] / of.threshold
         found = self._read(outputs[graph.readout.source])
@@ -224,6 +231,35 @@ class ReluNetwork(nn.Module):
         self.train(was_training)
 
 
+def _activated(population: Population, of: Activation, total: Tensor) -> Tensor:
+    """What a population puts out for the sum of its connections."""
+    found: Tensor = of(population.finish(total))
+    return found
+
+
+def _pooled(x: Tensor, size: int) -> Tensor:
+    """`functional.avg_pool2d`, by operations that a compiler makes one of."""
+    rows, columns = (side // size for side in x.shape[2:])
+    x = x.permute(0, 2, 3, 1)[:, : rows * size, : columns * size]  # so that channels are last in the result as well
+    return x.unflatten(1, (rows, size)).unflatten(3, (columns, size)).mean(dim=(2, 4)).permute(0, 3, 1, 2)
+
+
+def _compiles(x: Tensor) -> bool:
+    """Whether compiled functions pay: in training on an accelerator.
+
+    There, each number of a population passes through memory a dozen times otherwise, and torch's average pools of maps
+    with channels last are slow.
+    """
+    return x.is_cuda and torch.is_grad_enabled()
+
+
+@cache
+def _compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """`function` and its gradient, each in a few operations; a variant for each shape."""
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, VARIANTS)
+    return torch.compile(function, dynamic=False)
+
+
 def _last(x: Tensor) -> Tensor:
     """Maps `[steps, batch, channels, height, width]` with their channels last; others as they are."""
     return x.permute(0, 1, 3, 4, 2) if x.dim() == 5 else x
@@ -242,7 +278,8 @@ def summed(population: Population, outputs: dict[str, Tensor]) -> Tensor:
         for source in connection.sources:
             x = outputs[source]
             if connection.pool is not None:
-                x = functional.avg_pool2d(x, connection.pool.size)
+                pool = _compiled(_pooled) if _compiles(x) else functional.avg_pool2d
+                x = pool(x, connection.pool.size)
             seen = x if seen is None else seen + x
         assert seen is not None
         current = population.synapse(index, seen)

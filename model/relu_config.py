@@ -51,6 +51,7 @@ class ReluConfig:
     )
     flip: bool = like(TrainConfig, "flip")
     cutout: int = setting(0, "Augmentation: side of a square that is blacked out, in pixels.", between(0, 64))
+    cutmix: float = setting(0.0, "Augmentation: part of the images that get a rectangle of another one.", between(0, 1))
     threshold: float = setting(2.0, "shift: threshold at the start.", above(0))
     threshold_epochs: int = setting(0, "rate-norm: epochs of the second stage, for thresholds alone.", at_least(0))
     threshold_lr: float = setting(1e-3, "rate-norm: learning rate of the second stage.", above(0))

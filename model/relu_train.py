@@ -24,7 +24,7 @@ from ..bits import signed_range
 from ..errors import require
 from ..locks import hold
 from . import resume
-from .augment import Moves, Warp
+from .augment import Cuts, Moves, Warp
 from .checkpoint import Checkpoint
 from .data import Dataset, split
 from .distillation import soft_loss
@@ -32,7 +32,7 @@ from .memory import keep_freed_memory
 from .recipes import KINDS, Recipe
 from .relu import ODDS, Activation, ReluNetwork, network_from
 from .relu_config import ReluConfig
-from .workers import join
+from .workers import join, leads
 
 Row = dict[str, Any]
 RESUME_FILE = "relu.pt"
@@ -73,7 +73,20 @@ class Rounded(nn.Module):
         return torch.round(weight / scale).clamp(-self.high, self.high) * scale
 
     def forward(self, weight: Tensor) -> Tensor:
-        return weight + (self._at(weight, self.scale) - weight).detach()
+        found: Tensor = _Straight.apply(weight, self._at(weight.detach(), self.scale))
+        return found
+
+
+class _Straight(torch.autograd.Function):
+    """What weights are rounded to, with the gradient of the weights."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, rounded: Tensor) -> Tensor:
+        return rounded
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient, None
 
 
 @dataclass(frozen=True)
@@ -98,20 +111,28 @@ def one_cycle(step: int, total: int) -> float:
 
 
 def batches(images: Tensor, labels: Tensor, config: ReluConfig, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """One epoch of shuffled, augmented batches, from tensors on one device; all randomness from `(seed, epoch)`."""
+    """One epoch of shuffled, augmented batches, from tensors on one device; all randomness from `(seed, epoch)`.
+
+    `labels` are classes, or with `cutmix` the share of each class.
+    """
     generator = torch.Generator().manual_seed(config.seed * 100_003 + epoch)
     order = torch.randperm(len(images), generator=generator).to(images.device)
     warp = Warp(config.rotation, float(config.shift), config.scaling, config.elastic)
     pixels = config.shift if warp.by_pixels else 0
     moves = Moves.draw(len(images), pixels, config.flip, config.cutout, generator, images.device)
+    cuts = Cuts.draw(len(images), config.cutmix, generator, images.device) if config.cutmix else None
     for start in range(0, len(images) - config.batch + 1, config.batch):
         chosen = order[start : start + config.batch]
         some = images[chosen] if warp.by_pixels else warp(images[chosen], generator)
-        yield moves(some, start), labels[chosen]
+        drawn = moves(some, start), labels[chosen]
+        yield drawn if cuts is None else cuts(*drawn, start)
 
 
 def distilled(outputs: Tensor, labels: Tensor, taught: Tensor | None, config: ReluConfig) -> Tensor:
-    """Cross-entropy with smoothed labels, and a part `distil` from the answers of a teacher (Hinton et al. 2015)."""
+    """Cross-entropy with smoothed labels, and a part `distil` from the answers of a teacher (Hinton et al. 2015).
+
+    `labels`: int64 `[batch]`, or the share of each class, `[batch, classes]`.
+    """
     own = functional.cross_entropy(outputs, labels, label_smoothing=config.smoothing)
     if taught is None:
         return own
@@ -133,14 +154,15 @@ def train_relu(
 
     With `out`, the state is saved there after each epoch, and a run that finds one goes on from it. `start` and
     `teacher` are spiking networks converted from trained ones: the weights at the start, and what is distilled from.
-    If `measured`, thresholds start at the largest activations on the training images, not at those of `start`.
+    If `measured`, thresholds start at the largest activations on the training images, not at those of `start`. Under
+    `torchrun` each process works on its part of every batch.
 
     Raises
     ------
     UserError
         The data, `start` or `teacher` do not fit; `out` cannot be written, is in use or holds the state of another run.
     """
-    with nullcontext() if out is None else hold(out):
+    with nullcontext() if out is None or not leads() else hold(out):
         return _Run(config, data, out, device, start, teacher, measured).complete(on_epoch, on_resume)
 
 
@@ -157,7 +179,9 @@ class _Run:
         teacher: Checkpoint | None,
         measured: bool = False,
     ) -> None:
-        self.config, self.device = config, join(device).device
+        self.config, self.workers = config, join(device)
+        self.device, processes = self.workers.device, self.workers.size
+        require(config.batch % processes == 0, "batch", config.batch, f"a multiple of the {processes} processes")
         keep_freed_memory(self.device)
         if self.device.type == "cuda":
             torch.backends.cudnn.benchmark = True
@@ -173,6 +197,8 @@ class _Run:
         require(taught, "distil", config.distil, "0 without a teacher, above 0 with one")
         self.images = torch.from_numpy(training.images).to(self.device)
         self.labels = torch.from_numpy(training.labels).long().to(self.device)
+        if config.cutmix:
+            self.labels = functional.one_hot(self.labels, description.classes).float()
 
         torch.manual_seed(config.seed)
         self.network = ReluNetwork(description, config.method, config.levels, config.threshold)
@@ -183,7 +209,8 @@ class _Run:
             self.network.measure(list(self.images.split(500)))
         self.teacher: ReluNetwork | None = None
         if teacher is not None:
-            self.teacher = network_from(teacher, config.method, config.levels).to(self.device).eval()
+            made = {"method": config.method, "levels": config.levels} | teacher.figures.get("conversion", {})
+            self.teacher = network_from(teacher, made["method"], made["levels"]).to(self.device).eval()
         self.sparsity = config.sparsity()
         self.recipe = Recipe(self.network, self.sparsity)
         self.optimizer = _optimizer(self.network, config)
@@ -216,7 +243,7 @@ class _Run:
         total = config.epochs + config.tune
         if self.state_file is not None and self.state_file.exists():
             self._resume(total)
-            if on_resume is not None:
+            if on_resume is not None and self.workers.leads:
                 on_resume(len(self.history))
         for epoch in range(len(self.history), total):
             self.turn(epoch)
@@ -224,14 +251,15 @@ class _Run:
             steps = config.steps if epoch >= config.epochs else None
             figures = _figures(network, self.validation, self.device, steps)
             self.history.append({"epoch": epoch + 1, "loss": losses} | figures)
-            if on_epoch is not None:
+            if on_epoch is not None and self.workers.leads:
                 on_epoch(self.history[-1])
-            if self.state_file is not None:
+            if self.state_file is not None and self.workers.leads:
                 values = network.state_dict(), self.optimizer.state_dict(), self.history
                 resume.save(self.state_file, "relu", self.identity, dict(zip(STATE, values, strict=True)))
         _plain(network)
         if config.threshold_epochs:
-            _fit_thresholds(network, self.images, self.labels, config, on_epoch)
+            shown = on_epoch if self.workers.leads else None
+            _fit_thresholds(network, self.images, self.labels, config, shown)
         if config.method == "plain":
             network.measure(list(self.images.split(500)))
         made_from = {name: self.identity[name] for name in resume.MADE_FROM}
@@ -262,6 +290,7 @@ class _Run:
         losses = torch.zeros((), device=self.device)
         drawn = batches(self.images, self.labels, config, epoch)
         for number, (images, labels) in enumerate(drawn, start=epoch * self.per_epoch):
+            images, labels = self.workers.share(images), self.workers.share(labels)
             for group in self.optimizer.param_groups:
                 group["lr"] = self._rate(number)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
@@ -271,10 +300,12 @@ class _Run:
             loss = distilled(outputs, labels, taught, config)
             self.optimizer.zero_grad()
             loss.backward()
+            self.workers.average(network)
             self.optimizer.step()
             if changes:
                 self.recipe.after_step(number + 1 - first, last - first)
             losses += loss.detach()
+        self.workers.agree(network)
         return float(losses) / self.per_epoch
 
     def _rate(self, step: int) -> float:
@@ -395,5 +426,6 @@ def _optimizer(network: ReluNetwork, config: ReluConfig) -> torch.optim.SGD:
     free = [p for p in network.parameters() if p.dim() <= 1]
     groups: list[dict[str, Any]] = [{"params": decayed}, {"params": free, "weight_decay": 0.0}]
     return torch.optim.SGD(
-        groups, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay, nesterov=True
-    )
+        groups, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay, nesterov=True,
+        fused=decayed[0].is_cuda,
+    )  # fmt: skip

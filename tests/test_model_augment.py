@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from gradrtl.model.augment import SMOOTHED, Augment, Moves, Warp
+from gradrtl.model.augment import SMOOTHED, Augment, Cuts, Moves, Warp
 
 
 @pytest.mark.parametrize("flip", [False, True])
@@ -57,6 +57,31 @@ def test_moves_of_nothing_leave_the_images() -> None:
     images = torch.randint(0, 256, (4, 1, 5, 5), dtype=torch.uint8)
     still = Moves.draw(4, 0, False, 0, torch.Generator(), torch.device("cpu"))
     assert torch.equal(still(images, 0), images)
+
+
+def test_cutmix_gives_an_image_a_rectangle_of_the_one_before_and_as_much_of_its_class() -> None:
+    generator = torch.Generator().manual_seed(5)
+    images = torch.randint(0, 256, (8, 2, 5, 6), dtype=torch.uint8, generator=generator)
+    shares = torch.eye(8)
+    cuts = Cuts.draw(11, 0.5, generator, torch.device("cpu"))
+    assert (cuts.side == 0).any()
+    found, mixed = cuts(images, shares, 3)
+    changed = 0
+    for image in range(8):
+        of, cut = image + 3, 0
+        for y in range(5):
+            for x in range(6):
+                down = abs((y + 0.5) / 5 - float(cuts.centre[0, of]))
+                across = abs((x + 0.5) / 6 - float(cuts.centre[1, of]))
+                other = max(down, across) < float(cuts.side[of]) / 2
+                cut += other
+                expected = images[image - 1 if other else image, :, y, x]
+                assert found[image, :, y, x].tolist() == expected.tolist()
+        wanted = torch.zeros(8)
+        wanted[image], wanted[image - 1] = 1 - cut / 30, cut / 30
+        assert torch.allclose(mixed[image], wanted, atol=1e-6)
+        changed += 0 < cut < 30
+    assert changed >= 2
 
 
 def at(x: float, y: float, image: torch.Tensor) -> float:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from gradrtl.errors import UserError
+from gradrtl.model import relu
 from gradrtl.model.architecture import described
 from gradrtl.model.description import ConvSpec, DenseSpec, LayerSpec, Network
 from gradrtl.model.graph import ConnectionSpec, Graph, InputSpec, PopulationSpec, ReadoutSpec
@@ -98,6 +102,44 @@ def test_the_rate_norm_follows_the_largest_activation_in_training_alone() -> Non
     activation.eval()
     assert activation(torch.tensor([100.0])).item() == pytest.approx(float(largest), rel=1e-3)
     assert activation.largest == largest
+
+
+@pytest.mark.filterwarnings("ignore")  # those of torch's tracer in its own code
+@pytest.mark.parametrize("method", ["shift", "rate-norm", "plain"])
+def test_what_an_accelerator_compiles_has_the_same_results(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The functions that are compiled there, traced whole here: outputs, gradients and running statistics."""
+
+    def run(network: ReluNetwork) -> list[torch.Tensor]:
+        outputs = network(images(6))
+        outputs.square().sum().backward()
+        gradients = [p.grad for p in network.parameters() if p.grad is not None]
+        return [outputs, *gradients, *network.buffers()]
+
+    torch.manual_seed(3)
+    network = ReluNetwork(residual(), method)
+    other = ReluNetwork(residual(), method)
+    other.load_state_dict(network.state_dict())
+    expected, traced = run(network), []
+
+    def compiled(function: Any) -> Any:
+        traced.append(function)
+        return torch.compile(function, backend="aot_eager", fullgraph=True, dynamic=False)
+
+    monkeypatch.setattr(relu, "_compiled", compiled)
+    monkeypatch.setattr(relu, "_compiles", lambda x: True)
+    found = run(other)
+    assert {function.__name__ for function in traced} == {"_activated", "_pooled"}
+    assert len(found) == len(expected)
+    for a, b in zip(found, expected, strict=True):
+        assert torch.allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("shape", "size"), [((2, 3, 8, 8), 2), ((2, 3, 9, 10), 4)])
+def test_pools_to_compile_are_those_of_torch_with_channels_last(shape: tuple[int, ...], size: int) -> None:
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(memory_format=torch.channels_last)
+    found, expected = relu._pooled(x, size), functional.avg_pool2d(x, size)
+    assert torch.allclose(found, expected, atol=1e-6)
+    assert found.stride() == expected.stride()
 
 
 def test_populations_that_are_added_share_a_threshold() -> None:

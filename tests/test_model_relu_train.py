@@ -11,8 +11,10 @@ import torch
 from torch.nn import functional
 
 from gradrtl.errors import UserError
+from gradrtl.model import relu_train
 from gradrtl.model.conversion import convert
 from gradrtl.model.data import Dataset
+from gradrtl.model.relu import network_from
 from gradrtl.model.relu_config import ReluConfig
 from gradrtl.model.relu_train import Rounded, Trained, distilled, one_cycle, rate_inference_loss, train_relu
 
@@ -133,6 +135,27 @@ def test_distillation_needs_a_teacher_and_a_weight(trained: Trained) -> None:
     with pytest.raises(UserError, match=r"distil is 0\.0, expected 0 without a teacher, above 0 with one"):
         train_relu(CONFIG, data(), teacher=teacher)
     assert train_relu(replace(CONFIG, distil=1.0), data(), teacher=teacher).history != trained.history
+
+
+def test_a_teacher_answers_with_the_activations_that_it_was_trained_with(trained: Trained) -> None:
+    """Its thresholds are largest activations: with the four levels of the network it would answer something else."""
+    plain = replace(CONFIG, method="plain", weight_bits=None)
+    teacher = convert(train_relu(plain, data()), plain)
+    run = relu_train._Run(replace(CONFIG, distil=0.5), data(), None, "cpu", None, teacher)
+    images = torch.from_numpy(data().images)
+    assert run.teacher is not None
+    assert torch.allclose(run.teacher(images), network_from(teacher, "plain", 1).eval()(images))
+    assert not torch.allclose(run.teacher(images), network_from(teacher, "shift", 4).eval()(images))
+
+
+def test_images_with_pieces_of_others_are_learnt_with_their_shares() -> None:
+    config = replace(CONFIG, cutmix=1.0, epochs=1, recipe="dense", connectivity=None, weight_bits=None)
+    run = relu_train._Run(config, data(), None, "cpu", None, None)
+    for images, labels in relu_train.batches(run.images, run.labels, config, 0):
+        assert labels.shape == (len(images), 3)
+        assert torch.allclose(labels.sum(dim=1), torch.ones(len(images)))
+        assert (labels.max(dim=1).values < 1).any()
+    assert train_relu(config, data()).history[0]["loss"] > 0
 
 
 def test_what_is_distilled_is_the_divergence_from_the_teacher() -> None:
