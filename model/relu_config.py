@@ -35,8 +35,8 @@ class ReluConfig:
     momentum: float = setting(0.9, "Of the gradient.", below(1, 0))
     weight_decay: float = setting(5e-4, "Factor on the weights in their gradient.", at_least(0))
     smoothing: float = setting(0.1, "Label smoothing of the cross-entropy.", below(1, 0))
-    margin: float = like(TrainConfig, "margin", default=0.05)
-    alpha: float = like(TrainConfig, "alpha")
+    margin: float = like(TrainConfig, "margin", default=0.5)
+    alpha: float = like(TrainConfig, "alpha", default=1e-4)
     hidden: float = like(TrainConfig, "hidden")
     spread: float = like(TrainConfig, "spread")
     shift: int = setting(
@@ -52,6 +52,12 @@ class ReluConfig:
     flip: bool = like(TrainConfig, "flip")
     cutout: int = setting(0, "Augmentation: side of a square that is blacked out, in pixels.", between(0, 64))
     cutmix: float = setting(0.0, "Augmentation: part of the images that get a rectangle of another one.", between(0, 1))
+    copies: int = setting(
+        0,
+        "Augmented copies of the images, made once and seen in turn, for each of which a teacher answers once; 0: new "
+        "ones in every epoch.",
+        between(0, 1000),
+    )
     threshold: float = setting(2.0, "shift: threshold at the start.", above(0))
     threshold_epochs: int = setting(0, "rate-norm: epochs of the second stage, for thresholds alone.", at_least(0))
     threshold_lr: float = setting(1e-3, "rate-norm: learning rate of the second stage.", above(0))

@@ -215,6 +215,7 @@ class _Run:
         self.recipe = Recipe(self.network, self.sparsity)
         self.optimizer = _optimizer(self.network, config)
         self.history: list[Row] = []
+        self.copies: dict[int, tuple[Tensor, Tensor, Tensor | None]] = {}
         self.state_file = None if out is None else out / RESUME_FILE
         given = {"start": start, "teacher": teacher}
         others: dict[str, Any] = {name: one.weights_digest for name, one in given.items() if one is not None}
@@ -288,14 +289,10 @@ class _Run:
         changes = sparsity.wants_connectivity and sparsity.sparse_from <= epoch < sparsity.frozen_from
         first, last = sparsity.sparse_from * self.per_epoch, sparsity.frozen_from * self.per_epoch
         losses = torch.zeros((), device=self.device)
-        drawn = batches(self.images, self.labels, config, epoch)
-        for number, (images, labels) in enumerate(drawn, start=epoch * self.per_epoch):
-            images, labels = self.workers.share(images), self.workers.share(labels)
+        for number, (images, labels, taught) in enumerate(self._drawn(epoch), start=epoch * self.per_epoch):
             for group in self.optimizer.param_groups:
                 group["lr"] = self._rate(number)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-                with torch.no_grad():
-                    taught = None if self.teacher is None else self.teacher(images)
                 outputs = network.spiking(images, config.steps) if spikes else network(images)
             loss = distilled(outputs, labels, taught, config)
             self.optimizer.zero_grad()
@@ -307,6 +304,30 @@ class _Run:
             losses += loss.detach()
         self.workers.agree(network)
         return float(losses) / self.per_epoch
+
+    def _drawn(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+        """This process's part of the batches of an epoch, and the teacher's answers, if there is one."""
+        config, share = self.config, self.workers.share
+        if config.copies == 0:
+            for images, labels in batches(self.images, self.labels, config, epoch):
+                mine = share(images)
+                yield mine, share(labels), self._answers(mine)
+            return
+        number = epoch % config.copies
+        if number not in self.copies:
+            made = list(batches(self.images, self.labels, config, number))
+            answers = [one for images, _ in made if (one := self._answers(images)) is not None]
+            images, labels = (torch.cat(parts) for parts in zip(*made, strict=True))
+            self.copies[number] = images, labels, torch.cat(answers) if answers else None
+        images, labels, taught = self.copies[number]
+        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(config.seed * 100_003 + epoch))
+        for chosen in order.to(self.device).split(config.batch):
+            yield share(images[chosen]), share(labels[chosen]), None if taught is None else share(taught[chosen])
+
+    @torch.no_grad()
+    def _answers(self, images: Tensor) -> Tensor | None:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
+            return None if self.teacher is None else self.teacher(images)
 
     def _rate(self, step: int) -> float:
         """Learning rate at `step`, of both parts of the training."""

@@ -14,9 +14,9 @@ from gradrtl.errors import UserError
 from gradrtl.model import relu_train
 from gradrtl.model.conversion import convert
 from gradrtl.model.data import Dataset
-from gradrtl.model.relu import network_from
+from gradrtl.model.relu import ReluNetwork, network_from
 from gradrtl.model.relu_config import ReluConfig
-from gradrtl.model.relu_train import Rounded, Trained, distilled, one_cycle, rate_inference_loss, train_relu
+from gradrtl.model.relu_train import Rounded, Trained, _Run, distilled, one_cycle, rate_inference_loss, train_relu
 
 CONFIG = ReluConfig(
     network="4C3-AP2-3", recipe="magnitude", connectivity=0.5, epochs=5, dense=0.2, rewire=0.6, batch=20, lr=0.05,
@@ -156,6 +156,43 @@ def test_images_with_pieces_of_others_are_learnt_with_their_shares() -> None:
         assert torch.allclose(labels.sum(dim=1), torch.ones(len(images)))
         assert (labels.max(dim=1).values < 1).any()
     assert train_relu(config, data()).history[0]["loss"] > 0
+
+
+def test_copies_are_made_once_and_seen_in_turn(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    teacher = convert(trained, CONFIG)
+    asked: list[int] = []
+    seen: list[list[bytes]] = [[]]
+    forward = ReluNetwork.forward
+
+    def watched(self: ReluNetwork, images: torch.Tensor, *more: bool) -> torch.Tensor:
+        if self.training:
+            seen[-1] += [image.numpy().tobytes() for image in images]
+        elif not torch.is_grad_enabled() and images.shape[0] == CONFIG.batch:
+            asked.append(len(images))
+        return forward(self, images, *more)
+
+    monkeypatch.setattr(ReluNetwork, "forward", watched)
+    config = replace(CONFIG, shift=1, rotation=10.0, copies=2, distil=0.5, held_out=19, images=120)
+    found = train_relu(config, data(), teacher=teacher, on_epoch=lambda row: seen.append([]))
+    assert len(asked) == 2 * 6, "the teacher answers for each copy once"
+    epochs = [set(one) for one in seen[:5]]
+    assert epochs[0] == epochs[2] == epochs[4]
+    assert epochs[1] == epochs[3]
+    assert not epochs[0] & epochs[1]
+    assert seen[0] != seen[2], "each epoch has its own order"
+    monkeypatch.undo()
+    assert train_relu(replace(config, copies=5), data(), teacher=teacher).history != found.history
+
+
+def test_answers_for_a_copy_are_those_for_its_images(trained: Trained) -> None:
+    teacher = convert(trained, CONFIG)
+    run = _Run(replace(CONFIG, copies=1, distil=0.5), data(), None, "cpu", None, teacher)
+    for images, labels, taught in run._drawn(3):
+        assert taught is not None
+        assert run.teacher is not None
+        assert torch.allclose(taught, run.teacher(images))
+        bright = images.float().mean(dim=(1, 3)).unflatten(1, (3, 2)).mean(dim=2).argmax(dim=1)
+        assert torch.equal(bright, labels)
 
 
 def test_what_is_distilled_is_the_divergence_from_the_teacher() -> None:
