@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import require
 from . import dynamics
 from .checkpoint import Checkpoint
 from .data import Dataset
@@ -21,10 +22,8 @@ from .graph import NeuronSpec, weight_name
 from .graph_network import NORM_ARRAYS, GraphNetwork
 from .networks import network_of
 from .relu import ReluNetwork, summed
-from .relu_config import ReluConfig
+from .relu_config import LONGEST, ReluConfig
 from .relu_train import Trained
-
-DOUBLINGS = (1, 2, 4, 8, 16, 32, 64)  # steps at which errors and accuracies are told
 
 
 def convert(trained: Trained, config: ReluConfig, command: str = "") -> Checkpoint:
@@ -59,6 +58,15 @@ def convert(trained: Trained, config: ReluConfig, command: str = "") -> Checkpoi
         command,
         trained.made_from,
     )
+
+
+def powers(longest: int) -> tuple[int, ...]:
+    """Numbers of steps at which errors and accuracies are told: the powers of two up to `longest`.
+
+    `UserError` if it is not 1 to `LONGEST`.
+    """
+    require(1 <= longest <= LONGEST, "longest", longest, f"1 to {LONGEST}")
+    return tuple(2**power for power in range(longest.bit_length()))
 
 
 def over_steps(network: GraphNetwork, images: Tensor, steps: int) -> Iterator[dict[str, Tensor]]:
@@ -120,7 +128,7 @@ def closeness(
     network: ReluNetwork,
     converted: Checkpoint,
     data: Dataset,
-    steps: tuple[int, ...] = DOUBLINGS,
+    steps: tuple[int, ...],
     batch: int = 100,
     pairs: int = 2000,
     device: torch.device | str = "cpu",

@@ -15,6 +15,7 @@ from .held_out import usually_held_out
 from .relu_graph import METHODS, relu_graph
 from .settings import above, at_least, below, between, check, like, one_of, setting
 
+LONGEST = 64  # steps at which a conversion is compared with its activations
 RECIPES = ("dense", "magnitude", "gradr-quota")
 
 

@@ -8,7 +8,7 @@ import click
 
 from ..errors import require
 from ..files import check_writable
-from ..model.relu_config import ReluConfig
+from ..model.relu_config import LONGEST, ReluConfig
 from .options import (
     convention_options,
     data_option,
@@ -39,6 +39,11 @@ from .training import CHECKPOINT
 @setting_options(ReluConfig, leave_out=("network",))
 @click.option("--start", type=click.Path(path_type=Path), help="Weights and thresholds of a converted checkpoint.")
 @click.option("--teacher", type=click.Path(path_type=Path), help="Converted checkpoint to distil from; see --distil.")
+@click.option(
+    "--longest",
+    default=LONGEST,
+    help=f"Steps at the end of the table, which has the powers of two: 1 to {LONGEST}.",
+)
 @training_device_option
 @data_option
 @report_option
@@ -48,7 +53,9 @@ from .training import CHECKPOINT
     type=click.Path(path_type=Path),
     help="Folder of the run. An interrupted run resumes.",
 )
-def convert(network, layers, source, framework, changes, start, teacher, device, folder, report, out, **given) -> None:
+def convert(
+    network, layers, source, framework, changes, start, teacher, longest, device, folder, report, out, **given
+) -> None:
     """Train a network of activations and convert it to integrate-and-fire neurons; writes OUT/checkpoint.npz.
 
     With --from the network is one that was trained elsewhere; its thresholds start at its largest activations. Held-out
@@ -56,6 +63,7 @@ def convert(network, layers, source, framework, changes, start, teacher, device,
     """
     from ..model.architecture import described, read_description
     from ..model.checkpoint import Checkpoint
+    from ..model.conversion import powers
     from ..model.data import load
     from ..model.workers import leads, part
     from ..steps.convert import ACCURACY, ERRORS, RATES, accuracy_of, start_from, table, write
@@ -63,6 +71,7 @@ def convert(network, layers, source, framework, changes, start, teacher, device,
     from ..steps.results import judgement
 
     require(network is None or layers is None, "layers", layers, "not given beside --network")
+    powers(longest)
     check_writable(out / CHECKPOINT)
     training, _ = load(folder)
     if network is not None and network.endswith(".json"):
@@ -88,7 +97,7 @@ def convert(network, layers, source, framework, changes, start, teacher, device,
         click.echo(f"resumes after epoch {epochs} of {total}", err=True)
 
     measured = source is not None
-    made = run(config, training, out, show_epoch, whole_command(), device, first, taught, resumed, measured)
+    made = run(config, training, out, show_epoch, whole_command(), device, first, taught, resumed, measured, longest)
     part()
     if not leads():
         return

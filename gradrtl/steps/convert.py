@@ -15,7 +15,7 @@ from ..model.conversion import Closeness
 from ..model.data import Dataset, split
 from ..model.description import Network
 from ..model.graph import Graph
-from ..model.relu_config import ReluConfig
+from ..model.relu_config import LONGEST, ReluConfig
 from ..quantize.plots import draw
 from .train import CHECKPOINTS, start_of
 
@@ -46,12 +46,14 @@ def convert(
     teacher: Checkpoint | None = None,
     on_resume: Callable[[int], None] | None = None,
     measured: bool = False,
+    longest: int = LONGEST,
 ) -> Converted:
     """Train as `config` says on the training set, and convert.
 
-    The other arguments are those of `train_relu`. Closeness is measured on the images that `config` holds out.
+    The other arguments are those of `train_relu`. Closeness is measured on the images that `config` holds out, at the
+    powers of two up to `longest` steps.
     """
-    from ..model.conversion import closeness
+    from ..model.conversion import closeness, powers
     from ..model.conversion import convert as converted
     from ..model.relu_train import train_relu
 
@@ -59,7 +61,7 @@ def convert(
     made = converted(trained, config, command)
     held_out = split(training, config.held(len(training)))[1]
     where = next(trained.network.parameters()).device
-    found = closeness(trained.network, made, held_out, batch=BATCHES[where.type], device=where)
+    found = closeness(trained.network, made, held_out, powers(longest), batch=BATCHES[where.type], device=where)
     return Converted(made, found, held_out)
 
 
