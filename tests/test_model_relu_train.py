@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from gradrtl.errors import UserError
 from gradrtl.model import relu_train
+from gradrtl.model import recipes
 from gradrtl.model.conversion import convert
 from gradrtl.model.data import Dataset
 from gradrtl.model.relu import ReluNetwork, network_from
@@ -91,7 +92,10 @@ def test_a_run_goes_on_where_it_ended(recipe: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("recipe", ["magnitude", "gradr-quota"])
-def test_neurons_that_a_quota_closes_stay_closed_under_weight_decay(recipe: str) -> None:
+def test_neurons_that_a_quota_closes_stay_closed_under_weight_decay(
+    recipe: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recipes, "QUOTA_INTERVAL", 2)  # so that steps follow
     config = replace(CONFIG, network="36-12-3", recipe=recipe, hidden=0.25, connectivity=0.2, weight_decay=0.01)
     first, last = weights(train_relu(config, data()))
     assert np.isfinite(first).all()
