@@ -11,8 +11,7 @@ import torch
 from torch.nn import functional
 
 from gradrtl.errors import UserError
-from gradrtl.model import relu_train
-from gradrtl.model import recipes
+from gradrtl.model import recipes, relu_train
 from gradrtl.model.conversion import convert
 from gradrtl.model.data import Dataset
 from gradrtl.model.relu import ReluNetwork, network_from
