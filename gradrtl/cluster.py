@@ -129,7 +129,7 @@ def run(
     pending = _Pending(todo, store, keep, batch, deadline)
     if not pending.waiting:
         return
-    pace = _Pace(len(pending.waiting), say)
+    pace = Pace(len(pending.waiting), say)
     running = 0
     with ExitStack() as stack:
         workers: _Workers = _Here(work) if cluster.here else stack.enter_context(_dask(work, cluster, code))
@@ -271,18 +271,18 @@ class _Here:
         return keys, self._work(arguments)
 
 
-class _Pace:
-    """How far a run is: done of all, how many a minute, minutes left."""
+class Pace:
+    """How far a run is: done of all, how many a minute, minutes left. `say` is told now and then."""
 
     def __init__(self, total: int, say: Callable[[str], None] | None) -> None:
         self.total, self.say = total, say
         self.done = 0
         self.began = self.told = time.monotonic()
 
-    def add(self) -> None:
-        self.done += 1
+    def add(self, count: int = 1) -> None:
+        self.done += count
 
-    def tell(self, workers: int, at_once: bool = False) -> None:
+    def tell(self, workers: int = 0, at_once: bool = False) -> None:
         now = time.monotonic()
         if self.say is None or now - (self.began if at_once else self.told) < TOLD:
             return

@@ -260,7 +260,7 @@ class _Run:
         _plain(network)
         if config.threshold_epochs:
             shown = on_epoch if self.workers.leads else None
-            _fit_thresholds(network, self.images, self.labels, config, shown)
+            _fit_thresholds(network, self.images, self.labels, self.validation, config, shown)
         if config.method == "plain":
             network.measure(list(self.images.split(500)))
         made_from = {name: self.identity[name] for name in resume.MADE_FROM}
@@ -338,7 +338,12 @@ class _Run:
 
 
 def _fit_thresholds(
-    network: ReluNetwork, images: Tensor, labels: Tensor, config: ReluConfig, on_epoch: Callable[[Row], None] | None
+    network: ReluNetwork,
+    images: Tensor,
+    labels: Tensor,
+    validation: Dataset,
+    config: ReluConfig,
+    on_epoch: Callable[[Row], None] | None,
 ) -> None:
     """The second stage of Ding et al. (2021): one `log_odds` a threshold, by the rate inference loss.
 
@@ -350,9 +355,10 @@ def _fit_thresholds(
     found = [parameter for parameter in odds if parameter is not None]
     optimizer = torch.optim.Adam(found, lr=config.threshold_lr)
     _set(found, [torch.full_like(one, SECOND_ODDS) for one in found])
+    before = config.epochs + config.tune
     for epoch in range(config.threshold_epochs):
         losses, count = 0.0, 0
-        for some, _ in batches(images, labels, config, config.epochs + epoch):
+        for some, _ in batches(images, labels, config, before + epoch):
             learnt = [one.detach().clone() for one in found]
             _set(found, [torch.full_like(one, ODDS) for one in found])
             with torch.no_grad():
@@ -365,7 +371,8 @@ def _fit_thresholds(
             optimizer.step()
             losses, count = losses + float(loss.detach()), count + 1
         if on_epoch is not None:
-            on_epoch({"epoch": config.epochs + epoch + 1, "loss": losses / count})
+            row: Row = {"epoch": before + epoch + 1, "loss": losses / count}
+            on_epoch(row | _figures(network, validation, images.device, None))
 
 
 @torch.no_grad()

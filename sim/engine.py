@@ -107,6 +107,12 @@ def _joined(frames: list[np.ndarray], count: int) -> np.ndarray:
     return np.ascontiguousarray(frames[0] if len(frames) == 1 else np.concatenate(frames, axis=2))
 
 
+def block_size(network: QuantizedNetwork, trace: Tracing) -> int:
+    """Frames whose trace fits `BLOCK_BYTES`, `LANES` at least."""
+    width = {False: 0, "spikes": 1, True: 5}[trace] * sum(population.neurons for population in network.populations)
+    return max(1, BLOCK_BYTES // (max(1, network.steps * width) * kernels.LANES)) * kernels.LANES
+
+
 def blocks(
     network: QuantizedNetwork,
     frames: Frames,
@@ -121,9 +127,7 @@ def blocks(
     """
     given = check(network, frames)
     stream = Stream(network, trace=trace) if network.stream else None
-    if size is None:
-        width = {False: 0, "spikes": 1, True: 5}[trace] * sum(population.neurons for population in network.populations)
-        size = max(1, BLOCK_BYTES // (max(1, network.steps * width) * kernels.LANES)) * kernels.LANES
+    size = size or block_size(network, trace)
     for begin in range(0, len(given[0]), size):
         part = slice(begin, min(begin + size, len(given[0])))
         block = tuple(values[part] for values in given)

@@ -6,8 +6,9 @@ import functools
 import operator
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,11 +25,14 @@ from .confinement import missing_walls
 from .driving import PATIENCE, RtlOutcome, Run, Stalls, Verdict
 from .events import Events, events_of
 from .frames import Frames, check
-from .outcome import Outcome
+from .outcome import Outcome, Trace
+from .pieces import FRAMES, TIMES, Log, Piece
 from .sound import Sound
 from .timing.microphone import predict_sound
 from .timing.predict import Cycles, predict
 from .verilated import BLOCK, Model, build, text_of
+
+FED_BYTES = 1 << 25  # handed to a driver at a time
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,14 @@ class _Part:
         return self.difference is not None or self.fault is not None
 
     @property
+    def piece(self) -> Piece:
+        verdict, cycles = self.verdict, self.outcome.cycles
+        return Piece(
+            self.begin, verdict.spikes, verdict.membranes, self.predicted, verdict.cycles, verdict.walls,
+            self.outcome.classes, *(getattr(cycles, name) for name in TIMES),
+        )  # fmt: skip
+
+    @property
     def seen(self) -> Moment | None:
         """When the difference or the fault showed: with the update of a neuron, with a packet, or in between."""
         found = self.difference
@@ -139,6 +151,8 @@ def verify(
     quick: bool = False,
     model: Model | None = None,
     progress: Callable[[int], None] | None = None,
+    resumed: Callable[[int], None] | None = None,
+    log: Path | None = None,
     trusted: bool = False,
 ) -> Verification:
     """Run `frames` through compiled `verilog` (text or path) and through the engine, and compare everything.
@@ -162,12 +176,18 @@ def verify(
         `verilog`, already compiled.
     progress
         Called with the number of frames sent since the call before; from any thread, one at a time.
+    log
+        Compare pieces of `pieces.FRAMES` frames, each from reset, and keep what they give in this file. Pieces that it
+        holds already are not compared again; `resumed` is called with the number of their frames, if there are any.
+        Not for streams, whose state goes on from step to step.
     trusted
         The Verilog may run commands and access files, and is not confined (docs/security.md).
 
     Raises `UserError` for frames that do not fit, a digest of another network, or Verilog that Verilator refuses.
     """
     require(jobs >= 1, "jobs", jobs, "at least 1")
+    stream = mapping.network.stream
+    require(log is None or not stream, "log", log, "left out for a stream, which cannot be cut into pieces")
     sound = frames if isinstance(frames, Sound) else None
     given = check(mapping.network, frames.counts if isinstance(frames, Sound) else frames)
     count = len(given[0])
@@ -180,19 +200,39 @@ def verify(
     build_seconds = time.perf_counter() - start
     if not model.traced:
         notes += ("the Verilog has no trace wires (core<l>.fire_*): results alone are compared",)
-    drivers = 1 if mapping.network.stream else jobs
-    shares = [share for share in np.array_split(np.arange(count), drivers) if len(share)]
-    task = _Task(model, given, stalls or Stalls(), apart, patience, ours, progress, sound)
-    with ThreadPoolExecutor(max(1, len(shares))) as pool:
+    stalls = stalls or Stalls()
+    if log is None:
+        cuts = np.array_split(np.arange(count), 1 if stream else jobs)
+        shares = [slice(int(cut[0]), int(cut[-1]) + 1) for cut in cuts if len(cut)]
+    else:
+        shares = [slice(begin, min(begin + FRAMES, count)) for begin in range(0, count, FRAMES)]
+    known: dict[int, Piece] = {}
+    with ExitStack() as stack:
+        kept = None
+        if log is not None:
+            made_from = {"verilog": text, "mapping": mapping.digest, "stalls": repr(stalls), "apart": apart}
+            kept = stack.enter_context(Log(log, made_from | {"trusted": model.trusted, "traced": model.traced}))
+            found = {number: kept.find(given, share.start, share.stop) for number, share in enumerate(shares)}
+            known = {number: piece for number, piece in found.items() if piece is not None}
+        if frames_known := sum(len(piece.classes) for piece in known.values()):
+            notes += (f"{frames_known} frames were compared by earlier runs, whose results are in {log}",)
+            if resumed is not None:
+                resumed(frames_known)
+        task = _Task(model, given, stalls, apart, patience, ours, progress, sound, kept)
+        todo = [number for number in range(len(shares)) if number not in known]
+        pool = stack.enter_context(ThreadPoolExecutor(max(1, min(jobs, len(todo)))))
         try:
-            parts = list(pool.map(task.run, range(len(shares)), shares))
+            parts = list(pool.map(task.run, todo, [shares[number] for number in todo]))
         finally:
             task.first_failed = min(task.first_failed, -1)  # after an error or an interruption, the others stop
     done = [part for part in parts if part is not None]
+    known |= {part.number: part.piece for part in done}
+    pieces = [known[number] for number in sorted(known)]
     if not model.trusted:
-        walls = functools.reduce(operator.and_, (part.verdict.walls for part in done if part.verdict.walls), ~0)
+        walls = functools.reduce(operator.and_, (piece.walls for piece in pieces if piece.walls), ~0)
         notes += missing_walls(walls)
-    return _merged(done, count, notes, time.perf_counter() - start, build_seconds)
+    failed = next((part for part in done if part.failed), None)
+    return _merged(pieces, failed, count, notes, time.perf_counter() - start, build_seconds)
 
 
 class _Task:
@@ -208,7 +248,9 @@ class _Task:
         timed: bool,
         progress: Callable[[int], None] | None,
         sound: Sound | None,
+        log: Log | None,
     ):
+        self.log = log
         self.sound = sound
         self.model = model
         self.frames = frames
@@ -220,37 +262,36 @@ class _Task:
         self.lock = threading.Lock()
         self.first_failed = len(frames[0])
 
-    def run(self, number: int, share: np.ndarray) -> _Part | None:
-        """Drive the frames `share` (consecutive numbers), the engine a block ahead; None if stopped early."""
-        model, begin = self.model, int(share[0])
-        frames = tuple(values[begin : share[-1] + 1] for values in self.frames)
+    def run(self, number: int, share: slice) -> _Part | None:
+        """Drive the frames `share`, the engine a block ahead; None if stopped early."""
+        network, begin = self.model.mapping.network, share.start
+        frames = tuple(values[share] for values in self.frames)
         stalls = replace(self.stalls, seed=self.stalls.seed + number)
+        size = min(BLOCK, engine.block_size(network, True))
         results: list[Outcome] = []
         events: list[tuple[Events, ...]] = []
         with Run(
-            model,
-            len(share),
+            self.model,
+            share.stop - begin,
             first=begin,
-            compare=model.traced,
+            compare=self.model.traced,
             handshakes=self.timed and not stalls.none,
             beats=None if self.sound is None else self.sound.settings.step,
             stalls=stalls,
             apart=self.apart,
             patience=self.patience,
         ) as run:
-            for part, outcome in engine.blocks(model.mapping.network, frames, size=BLOCK, threads=1):
-                if self.first_failed < number:
-                    return None
+            for part, outcome in engine.blocks(network, frames, size=size, threads=1):
                 block = tuple(values[part] for values in frames)
-                if not self._feed(run, block, part, outcome):
+                if not self._feed(run, block, part, outcome, number):
+                    if self.first_failed < number:
+                        return None
                     break
                 results.append(Outcome(outcome.decided, outcome.counts))
-                with self.lock:
-                    if self.timed:
-                        assert outcome.trace is not None
-                        events.append(events_of(model.mapping, block, outcome.trace))
-                    if self.progress is not None:
-                        self.progress(part.stop - part.start)
+                if self.timed:
+                    assert outcome.trace is not None
+                    with self.lock:
+                        events.append(events_of(self.model.mapping, block, outcome.trace))
             verdict = run.finish()
             part_done = _Part(run.outcome(), verdict, begin, number)
         got = part_done.outcome
@@ -263,11 +304,31 @@ class _Task:
             part_done = self._compare_cycles(part_done, events, begin)
         if part_done.failed:
             self.first_failed = min(self.first_failed, number)
+        elif self.log is not None and len(got.classes) == share.stop - begin:
+            self.log.add(self.frames, part_done.piece)
         return part_done
 
-    def _feed(self, run: Run, block: tuple[np.ndarray, ...], part: slice, outcome: Outcome) -> bool:
-        """Send the frames of `block`, or the samples of its steps; see `Run.feed`."""
-        return run.feed(block, outcome) if self.sound is None else run.feed_sound(self.sound.words[part], outcome)
+    def _feed(self, run: Run, block: tuple[np.ndarray, ...], part: slice, outcome: Outcome, number: int) -> bool:
+        """Send the frames of `block`, or the samples of its steps, a few at a time; False: the run is over."""
+        assert outcome.trace is not None
+        count = len(block[0])
+        bytes_each = 5 * sum(spikes[0].size for spikes in outcome.trace.spikes)
+        few = max(1, FED_BYTES // max(1, bytes_each))
+        for begin in range(0, count, few):
+            if self.first_failed < number:
+                return False
+            some = slice(begin, min(begin + few, count))
+            expected = _some(outcome, some)
+            if self.sound is None:
+                going = run.feed(tuple(values[some] for values in block), expected)
+            else:
+                going = run.feed_sound(self.sound.words[part][some], expected)
+            if not going:
+                return False
+            if self.progress is not None:
+                with self.lock:
+                    self.progress(some.stop - some.start)
+        return True
 
     def _compare_cycles(self, part: _Part, events: list[tuple[Events, ...]], begin: int) -> _Part:
         handshakes = part.outcome.handshakes
@@ -309,41 +370,48 @@ def _number_difference(got: np.ndarray) -> Difference | None:
     return Difference(frame, "number", int(expected[frame]), int(got[frame])) if unequal.any() else None
 
 
+def _some(outcome: Outcome, frames: slice) -> Outcome:
+    """`frames` of a traced outcome."""
+    assert outcome.trace is not None
+    spikes, membranes = outcome.trace.spikes, outcome.trace.membranes
+    trace = Trace(tuple(values[frames] for values in spikes), tuple(values[frames] for values in membranes))
+    return Outcome(outcome.decided[frames], outcome.counts[frames], trace)
+
+
 def _joined(blocks: tuple[Events, ...]) -> Events:
     """Events of consecutive blocks of frames."""
     return Events(np.concatenate([b.counts for b in blocks]), np.concatenate([b.addresses for b in blocks]))
 
 
 def _merged(
-    parts: list[_Part], asked: int, notes: tuple[str, ...], seconds: float, build_seconds: float
+    pieces: list[Piece], failed: _Part | None, asked: int, notes: tuple[str, ...], seconds: float, build_seconds: float
 ) -> Verification:
-    """The result of all shares; the difference is that of the earliest frame."""
-    failed = next((part for part in parts if part.failed), None)
-    outcomes = [part.outcome for part in parts]
-    frames = sum(len(outcome.classes) for outcome in outcomes)
+    """The result of all pieces. `failed`: the earliest one with a difference or a fault."""
+    frames = sum(len(piece.classes) for piece in pieces)
     fault = failed.fault if failed and failed.difference is None else None
     if failed is None and frames != asked:
         fault = f"{frames} of {asked} frames came back"
+    nothing = np.zeros(0, np.int64)
+    times = [Cycles(*(getattr(piece, name) for name in TIMES)) for piece in pieces]
+
+    def joined(arrays: Iterable[np.ndarray]) -> np.ndarray:
+        return np.concatenate([nothing, *arrays])
+
     return Verification(
         frames=frames,
-        spikes=sum(part.verdict.spikes for part in parts),
-        membranes=sum(part.verdict.membranes for part in parts),
-        predicted=sum(part.predicted for part in parts),
-        cycles=sum(part.verdict.cycles for part in parts),
+        spikes=sum(piece.spikes for piece in pieces),
+        membranes=sum(piece.membranes for piece in pieces),
+        predicted=sum(piece.predicted for piece in pieces),
+        cycles=sum(piece.cycles for piece in pieces),
         seconds=seconds,
         build_seconds=build_seconds,
-        classes=np.concatenate([np.zeros(0, np.int64), *(outcome.classes for outcome in outcomes)]),
-        latency=np.concatenate([np.zeros(0, np.int64), *(outcome.cycles.latency for outcome in outcomes)]),
-        interval=np.concatenate([np.zeros(0, np.int64), *(outcome.cycles.interval for outcome in outcomes)]),
+        classes=joined(piece.classes for piece in pieces),
+        latency=joined(each.latency for each in times),
+        interval=joined(each.interval for each in times),
         notes=notes,
         difference=failed.difference if failed else None,
         fault=fault,
         seen=failed.seen if failed else None,
-        shares=tuple(part.begin for part in parts),
-        times=Cycles(
-            *(
-                np.concatenate([np.zeros(0, np.int64), *(getattr(outcome.cycles, name) for outcome in outcomes)])
-                for name in ("first_beat", "last_beat", "result")
-            )
-        ),
+        shares=tuple(piece.begin for piece in pieces),
+        times=Cycles(*(joined(getattr(each, name) for each in times) for name in TIMES)),
     )

@@ -243,4 +243,11 @@ CONVERSION = (
         "by_loss if True else teaches.beside",
         "the teacher has no effect",
     ),
+    Mutant(
+        "second stage untold",
+        "model/relu_train.py",
+        "on_epoch(row | _figures(network, validation, images.device, None))",
+        "on_epoch(row)",
+        "--threshold-epochs ends in a traceback",
+    ),
 )

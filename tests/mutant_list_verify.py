@@ -197,6 +197,24 @@ _FAULTS = {
         ("flags uncompared", "part.outcome.flagged.any()", "False", "a frame called malformed counts as right"),
         ("digests uncompared", "    header.check(found, mapping, front_end)\n", "", "another network's Verilog"),
         ("frame of a share", "frame=results.frame + begin)", "frame=results.frame)", "the wrong frame is named"),
+        ("nothing is kept", "self.log.add(self.frames, part_done.piece)", "pass", "an interrupted run begins anew"),
+        (
+            "known pieces are left out",
+            "    known |= {part.number: part.piece for part in done}\n",
+            "    known = {part.number: part.piece for part in done}\n",
+            "frames of earlier runs are missing in the result",
+        ),
+        (
+            "stalls do not count",
+            '"mapping": mapping.digest, "stalls": repr(stalls), "apart": apart}',
+            '"mapping": mapping.digest}',
+            "results with other stalls, or of frames sent apart, are taken",
+        ),
+        ("Verilog does not count", 'made_from = {"verilog": text, ', "made_from = {", "results of another text"),
+    ),
+    "sim/pieces.py": (
+        ("frames by number", 'return f"{begin} {sha.hexdigest()}"', 'return f"{begin}"', "results of other frames"),
+        ("sources do not count", '"sources": sources(*GENERATOR, "gradrtl.sim")', '"sources": 0', "stale results"),
     ),
     "sim/compare.py": (
         ("classes uncompared", "unequal = sums.any(axis=1) | classes", "unequal = sums.any(axis=1)", "sums alone"),

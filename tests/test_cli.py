@@ -133,7 +133,11 @@ def test_generate_then_verify(tmp_path):
     assert f"// command: gradrtl generate {NETWORK} --pe 4,4 --queue-depth 4\n" in first
     verify = ["verify", NETWORK, str(path), *DATA, "--images", "3", "--jobs", "1"]
     assert "equal: 3 frames" in gradrtl(*verify).output, "the file says how it was placed"
-    assert "equal: 3 frames" in gradrtl(*verify, *settings).output
+    log = ["--log", str(tmp_path / "log.jsonl")]
+    assert "equal: 3 frames" in gradrtl(*verify, *settings, *log).output
+    again = gradrtl(*verify, *settings, *log)
+    assert "resumes after 3 of 3" in again.stderr
+    assert "note: 3 frames were compared by earlier runs" in again.output
     message = gradrtl(*verify, "--pe", "4,5", code=2).stderr
     assert "pes is 4,4 in the file, 4,5 is asked for; queue_depth is 4 in the file, 16 is asked for" in message
     other = str(ROOT / "networks/mnist-2pct.npz")

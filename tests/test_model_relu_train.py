@@ -242,7 +242,8 @@ def test_thresholds_of_the_rate_norm_are_trained_in_a_second_stage() -> None:
     assert activation.log_odds is not None
     assert 2.0 < activation.log_odds.item() < 3.0
     assert activation.threshold.item() < activation.largest.item()
-    assert len(rows) == 6
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert all(0 <= row["validation"] <= 1 for row in rows)
     outputs = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
     assert float(rate_inference_loss(outputs, 2 * outputs, [torch.zeros(2, 3)])) == pytest.approx(0)
     loss = rate_inference_loss(outputs, -outputs, [torch.full((2, 4), 0.5)])

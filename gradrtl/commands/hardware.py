@@ -21,6 +21,7 @@ from .options import (
     memories_option,
     network_argument,
     output_file,
+    paced,
     placed,
     placement_options,
     report_option,
@@ -138,6 +139,11 @@ def generate(network: Path, output: Path, header: Path | None, memories: str, so
 )
 @click.option("--seed", default=0, type=int, help="Seed of the stalls.")
 @click.option("--jobs", type=int, callback=at_least(1), help="Parallel drivers. [default: one per core]")
+@click.option(
+    "--log",
+    type=click.Path(path_type=Path),
+    help="Compare in pieces of 20 frames, and keep their results in this file: an interrupted run resumes.",
+)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Also write the result to this JSON file.")
 @click.option(
     "--wave",
@@ -157,6 +163,7 @@ def verify(
     stalls: float,
     seed: int,
     jobs: int | None,
+    log: Path | None,
     output: Path | None,
     wave: Path | None,
     wave_frame: int | None,
@@ -195,8 +202,8 @@ def verify(
     mapping = placed(found, wanted) if text is None else mapping_of(found, text, wanted)
     frames, labels = chosen_frames(found, replace(chosen, usual=None) if every else chosen, mapping.network.stream)
     require_labels(found, labels)
-    with bar("compiling, comparing", number_of(frames)) as advance:
-        result = compare(mapping, text, frames, stalled, jobs, advance, trusted)
+    with paced("compiling, comparing", number_of(frames)) as (further, resumed):
+        result = compare(mapping, text, frames, stalled, jobs, further, trusted, log, resumed)
     for note in result.notes:
         click.echo(f"note: {note}")
     waves: tuple[Path, ...] = ()

@@ -381,6 +381,31 @@ def progress_lines() -> Callable[[str], None] | None:
 
 
 @contextmanager
+def paced(what: str, total: int) -> Iterator[tuple[Callable[[int], None], Callable[[int], None]]]:
+    """A progress bar, or now and then a line of progress on stderr where that is no terminal.
+
+    Yields two functions of a number: one that advances it, and one for what earlier runs have done.
+    """
+    from ..cluster import Pace
+
+    with bar(what, total) as advance:
+        pace = Pace(total, progress_lines())
+
+        def further(count: int) -> None:
+            advance(count)
+            pace.add(count)
+            pace.tell()
+
+        def resumed(count: int) -> None:
+            if not is_quiet():
+                click.echo(f"resumes after {count} of {total}", err=True)
+            advance(count)
+            pace.total -= count
+
+        yield further, resumed
+
+
+@contextmanager
 def search_bar() -> Iterator[Callable[[int, int], None]]:
     """The progress bar of a search; yields a function of the number of trials done and of all of them."""
     with bar("search", 100) as advance:

@@ -66,16 +66,22 @@ def verify(
     jobs: int | None = None,
     progress: Callable[[int], None] | None = None,
     trusted: bool = False,
+    log: Path | None = None,
+    resumed: Callable[[int], None] | None = None,
 ) -> proof.Verification:
     """Compare every spike, membrane, sum and cycle of `frames`.
 
     `verilog`: a text; None: freshly generated. `jobs`: parallel drivers; None: one per core. `trusted`: the Verilog may
-    run commands and access files, and is not confined (docs/security.md).
+    run commands and access files, and is not confined (docs/security.md). `log`: a file that keeps the results of
+    pieces, so that an interrupted run resumes; `resumed`: see `sim.verify`.
     """
     require(jobs is None or jobs >= 1, "jobs", jobs, "at least 1")
     text = _text(mapping, verilog)
     jobs = jobs or len(os.sched_getaffinity(0))
-    return proof.verify(mapping, text, frames, stalls=stalls or Stalls(), jobs=jobs, progress=progress, trusted=trusted)
+    return proof.verify(
+        mapping, text, frames, stalls=stalls or Stalls(), jobs=jobs, progress=progress, resumed=resumed, log=log,
+        trusted=trusted,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
