@@ -48,7 +48,10 @@ class Piece:
     @classmethod
     def of(cls, values: dict[str, Any]) -> Piece:
         """Inverse of `values`."""
-        return cls(**{name: np.array(v, np.int64) if isinstance(v, list) else v for name, v in values.items()})
+        found: dict[str, Any] = {
+            name: np.array(value, np.int64) if isinstance(value, list) else value for name, value in values.items()
+        }
+        return cls(**found)
 
 
 class Log:
