@@ -13,6 +13,13 @@ CONVERSION = (
         "the shift activation lacks its half level",
     ),
     Mutant(
+        "compiled activation without a gradient where it clips at a level",
+        "model/relu.py",
+        "inside = (level >= 0) & (level <= levels)\n    return (",
+        "inside = (level > 0) & (level < levels)\n    return (",
+        "a training on an accelerator differs from that on a processor",
+    ),
+    Mutant(
         "no gradient of the threshold where it clips",
         "model/relu.py",
         "(gradient * level.clamp(0, levels) - to_x * scaled)",

@@ -92,6 +92,24 @@ def test_gradients_of_the_shift_activation_are_those_of_the_definition() -> None
     assert torch.allclose(activation.learnt.grad, threshold.grad, rtol=1e-4)
 
 
+def test_the_formula_for_compilers_is_the_activation() -> None:
+    x = torch.randn(2000, generator=torch.Generator().manual_seed(0)).mul_(2).requires_grad_()
+    grown = torch.randn(2000, generator=torch.Generator().manual_seed(1))
+    threshold = torch.tensor(1.7, requires_grad=True)
+    found = []
+    for activation in (relu._shifted, relu._Shifted.apply):
+        x.grad = threshold.grad = None
+        y = activation(x, threshold, 4)
+        (y * grown).sum().backward()
+        assert x.grad is not None
+        assert threshold.grad is not None
+        found.append((y.detach(), x.grad.clone(), threshold.grad.clone()))
+    (y, to_x, to_threshold), (expected, expected_x, expected_threshold) = found
+    assert torch.equal(y, expected)
+    assert torch.equal(to_x, expected_x)
+    assert torch.allclose(to_threshold, expected_threshold, rtol=1e-4)
+
+
 def test_the_rate_norm_follows_the_largest_activation_in_training_alone() -> None:
     activation = Activation("rate-norm", 4, 2.0)
     activation(torch.tensor([-3.0, 8.0]))
