@@ -127,14 +127,20 @@ def device_pes(
     lead = 0 if network.is_chain else max(range(len(loads)), key=lambda index: loads[index].synaptic)
     most = range(1, min(MOST_PES, loads[lead].neurons) + 1)
     plans = {tuple(balanced_pes(network, loads, beats, given, spare, lead)) for given in most for spare in SPARES}
-    mappings = [mapped(list(pes)) for pes in sorted(plans)]
-    fitting = [m for m in mappings if fits(m, device, device.share)] or [m for m in mappings if fits(m, device)]
-    if not fitting:
+    costs: list[tuple[float, list[int]]] = []
+    tight: list[list[int]] = []  # plans that fit, but not into the share; a mapping is not kept, it may be large
+    for pes in map(list, sorted(plans)):
+        mapping = mapped(pes)
+        if fits(mapping, device, device.share):
+            costs.append((cycles(mapping), pes))
+        elif fits(mapping, device):
+            tight.append(pes)
+    costs = costs or [(cycles(mapped(pes)), pes) for pes in tight]
+    if not costs:
         raise UserError(
             f"device is {device.name}: its block RAMs, multipliers and LUTs do not hold the network with any number of "
             "PEs; lower the connectivity or the weight bits, or take a larger device"
         )
-    costs = [(cycles(mapping), [layer.pes for layer in mapping.layers]) for mapping in fitting]
     enough = min(cost for cost, _ in costs) * (1 + NEARLY)
     _, _, pes = min((sum(pes), cost, pes) for cost, pes in costs if cost <= enough)
     return pes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -116,6 +117,24 @@ def test_no_plan_with_fewer_elements_is_nearly_as_fast(network):
     found = planned(network, device)
     assert busiest(found) <= enough
     assert elements(found) == min(elements(mapping) for mapping in fitting if busiest(mapping) <= enough)
+
+
+def test_plans_are_compared_without_keeping_their_mappings(network):
+    """That of a large network takes tens of megabytes, and there are some hundred plans."""
+    made, alive = [], []
+
+    def mapped(pes):
+        mapping = map_network(network, pes)
+        made.append(weakref.ref(mapping))
+        return mapping
+
+    def cost(mapping):
+        alive.append(sum(ref() is not None for ref in made))
+        return busiest(mapping)
+
+    device_pes(network, LOADS, BEATS, DEVICES["ecp5-85"], mapped, cost)
+    assert len(alive) > 10
+    assert max(alive) <= 2, "the one at hand, and the one before until its name is taken"
 
 
 def test_spare_elements_are_for_bursts_in_later_layers(network):
