@@ -47,12 +47,13 @@ WAVES_OPTIONS = ("--trace-vcd", "--trace-max-width", "65536", "--trace-max-array
 HOT, COLD = "-O1", "-O0"  # -O2 takes twice as long to compile and runs 7 % faster
 # Warnings of a design are ignored. Those of the harness are errors: they mean that a port does not fit.
 WAIVERS = '`verilator_config\nlint_off -file "*design.v"\n'
-# Merging conditionals takes Verilator longer than everything else together, and saves little.
+# Merging conditionals takes Verilator longer than everything else together, and makes a large model a seventh faster.
+UNMERGED = "-fno-merge-cond"  # for all but a long run
 OPTIONS = (
     "--no-timing",
     "--noassert",
     "-O3",
-    "-fno-merge-cond",
+    UNMERGED,
     "--x-assign",
     "fast",
     "--x-initial",
@@ -96,15 +97,17 @@ def environment() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class _Style:
-    """How a model is compiled: the optimisation of its hot part, and whether it can record `waves`."""
+    """How a model is compiled: the optimisation of its hot part; whether it records `waves`, or is for a `long` run."""
 
     level: str
     waves: bool = False
+    long: bool = False
 
     @property
     def options(self) -> tuple[str, ...]:
         """Options of Verilator."""
-        return (*OPTIONS, *(FEWER if self.level == COLD else ()), *(WAVES_OPTIONS if self.waves else ()))
+        options = tuple(option for option in OPTIONS if not (self.long and option == UNMERGED))
+        return (*options, *(FEWER if self.level == COLD else ()), *(WAVES_OPTIONS if self.waves else ()))
 
     @property
     def runtime(self) -> tuple[str, ...]:
@@ -131,6 +134,7 @@ def build(
     cache: str | Path | None = None,
     jobs: int | None = None,
     quick: bool = False,
+    long: bool = False,
     trusted: bool = False,
     waves: bool = False,
 ) -> Path:
@@ -149,6 +153,8 @@ def build(
         Compiler processes, default one per core.
     quick
         The run will be short: a third of the compile time, but a slower model.
+    long
+        The run will take many minutes: a longer compile time, and a faster model.
     trusted
         The design may run commands and access files (see `sim/screening.py`), and the tools run without limits.
     waves
@@ -162,7 +168,7 @@ def build(
     limits = None if trusted else TOOLS
     driver = {**driver, **{name: template(name) for name in COMMON}}
     texts = {"harness.v": harness, "waivers.vlt": WAIVERS, **binding}
-    style = _Style(COLD if quick else HOT, waves)
+    style = _Style(COLD if quick else HOT, waves, long)
     runtime = _runtime(cache, driver, style, jobs)
     sources = [name for name in binding if name.endswith(".cpp")]
 

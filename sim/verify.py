@@ -178,7 +178,8 @@ def verify(
         Called with the number of frames sent since the call before; from any thread, one at a time.
     log
         Compare pieces of `pieces.FRAMES` frames, each from reset, and keep what they give in this file. Pieces that it
-        holds already are not compared again; `resumed` is called with the number of their frames, if there are any.
+        holds already are not compared again; `resumed` is called with the number of their frames, if there are any. The
+        model is compiled for a long run.
         Not for streams, whose state goes on from step to step.
     trusted
         The Verilog may run commands and access files, and is not confined (docs/security.md).
@@ -196,7 +197,8 @@ def verify(
     notes = check_header(text, mapping, None if sound is None else sound.settings)
     ours = not notes
     start = time.perf_counter()
-    model = model or build(text, mapping, cache=cache, quick=quick, trusted=trusted, sound=sound is not None)
+    long = log is not None and not quick
+    model = model or build(text, mapping, cache=cache, quick=quick, long=long, trusted=trusted, sound=sound is not None)
     build_seconds = time.perf_counter() - start
     if not model.traced:
         notes += ("the Verilog has no trace wires (core<l>.fire_*): results alone are compared",)

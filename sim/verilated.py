@@ -88,13 +88,14 @@ def build(
     cache: str | Path | None = None,
     jobs: int | None = None,
     quick: bool = False,
+    long: bool = False,
     trusted: bool = False,
     waves: bool = False,
     sound: bool = False,
 ) -> Model:
     """Compile `verilog` (its text, or the path of a file) for the network and placement of `mapping`.
 
-    `quick`: for a short run. `trusted`: the Verilog may run commands and access files, and is not confined.
+    `quick`, `long`: for such a run. `trusted`: the Verilog may run commands and access files, and is not confined.
     `waves`: the model can record waves. `sound`: it takes samples, for `Run.feed_sound`. A design without trace wires
     gives a model with `traced` False.
     Raises `ToolError` (a `UserError`) with Verilator's first error.
@@ -114,6 +115,7 @@ def build(
             cache=cache,
             jobs=jobs,
             quick=quick,
+            long=long,
             trusted=trusted,
             waves=waves,
         )

@@ -197,6 +197,7 @@ _FAULTS = {
         ("flags uncompared", "part.outcome.flagged.any()", "False", "a frame called malformed counts as right"),
         ("digests uncompared", "    header.check(found, mapping, front_end)\n", "", "another network's Verilog"),
         ("frame of a share", "frame=results.frame + begin)", "frame=results.frame)", "the wrong frame is named"),
+        ("long runs as others", "long = log is not None and not quick", "long = False", "many minutes more"),
         ("nothing is kept", "self.log.add(self.frames, part_done.piece)", "pass", "an interrupted run begins anew"),
         (
             "known pieces are left out",

@@ -13,7 +13,8 @@ from gradrtl.errors import UserError
 from gradrtl.quantize.network import QuantizedNetwork
 from gradrtl.quantize.placement import Placement
 from gradrtl.rtl.mapping import map_network
-from gradrtl.sim import pieces, verilated
+from gradrtl.sim import pieces, toolchain, verilated
+from gradrtl.sim import verify as comparison
 from gradrtl.sim.driving import Stalls
 from gradrtl.sim.pieces import FRAMES, Log, Piece
 from gradrtl.sim.verify import verify
@@ -124,6 +125,28 @@ def test_a_piece_with_a_difference_is_not_kept(model, tmp_path):
         kept = (tmp_path / "log.jsonl").read_text()
         assert f'"piece": "{FRAMES} ' not in kept
         assert '"piece": "0 ' in kept
+
+
+def test_a_long_run_has_a_faster_model(tmp_path, monkeypatch):
+    class Built(Exception):
+        pass
+
+    def build(*_, **options):
+        asked.append(options["long"])
+        raise Built
+
+    asked: list[bool] = []
+    monkeypatch.setattr(comparison, "build", build)
+    for log, quick in ((None, False), (tmp_path / "log.jsonl", False), (tmp_path / "log.jsonl", True)):
+        with pytest.raises(Built):
+            verify(MAPPING, TEXT, IMAGES, log=log, quick=quick)
+    assert asked == [False, True, False]
+    calls: list[tuple[str, ...]] = []
+    monkeypatch.setattr(toolchain, "_verilate", lambda folder, prefix, style, *_: calls.append(style.options))
+    monkeypatch.setattr(toolchain, "_compile", lambda folder, *_: (folder / "model").write_text(""))
+    for long in (False, True):
+        verilated.build(TEXT, MAPPING, cache=tmp_path / "cache", quick=True, long=long)
+    assert [toolchain.UNMERGED in options for options in calls] == [True, False]
 
 
 def test_a_stream_is_not_cut(tmp_path):
