@@ -28,7 +28,11 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/networks.md"
 BEGIN, END = "<!-- commands: begin -->", "<!-- commands: end -->"
 # Made by several commands.
-ELSEWHERE = {"cifar10-50k": "conversion.md#cifar-10", "mnist-first-spike": "first-spike.md#a-network"}
+ELSEWHERE = {
+    "cifar10-150k": "conversion.md#cifar-10",
+    "cifar10-50k": "conversion.md#cifar-10",
+    "mnist-first-spike": "first-spike.md#a-network",
+}
 DATA = {"cifar10-small-20-s0": "build/cifar10", "spoken-10-s0": "build/spoken/all.npz"}  # of what is not MNIST
 
 

@@ -28,6 +28,7 @@ NETWORKS = sorted((ROOT / "networks").glob("*.npz"))
 STATED = dict(re.findall(r"^\| `([\w-]+)` \| `(gradrtl [^`]*)` \|$", PAGE, re.MULTILINE))
 # Networks of several commands: the page that has them, and how many there are.
 SEVERAL = {
+    "cifar10-150k": (ROOT / "docs/conversion.md", 6),
     "cifar10-50k": (ROOT / "docs/conversion.md", 6),
     "mnist-first-spike": (ROOT / "docs/first-spike.md", 4),
 }
