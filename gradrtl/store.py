@@ -50,6 +50,9 @@ class Store:
             raise UserError(f"{path} cannot be written: {error.strerror}") from error
         try:
             self.refresh()
+        except OSError as error:  # a pipe
+            self.close()
+            raise UserError(f"{path} cannot be read: {error.strerror}") from error
         except BaseException:
             self.close()
             raise
@@ -118,20 +121,27 @@ class Store:
         size = os.fstat(self._file).st_size
         text = os.pread(self._file, max(0, size - self._end), self._end)
         whole = text[: text.rfind(b"\n") + 1]
-        if whole != text:  # of a process that was killed while it wrote
-            os.ftruncate(self._file, self._end + len(whole))
         for line in whole.splitlines():
             try:
                 found = json.loads(line)
                 key, sources = found[self.by], found[SOURCES]
+                is_known = key in self.lines
             except (ValueError, KeyError, TypeError):
-                raise UserError.of(f"line of {self.path}", line.decode(errors="replace"), "a result") from None
+                raise self._foreign(line) from None
             if sources != self.sources:
                 self.others.append(found)
-            elif key not in self.lines:
+            elif not is_known:
                 self.lines[key] = found
                 self._news.append(found)
+        if half := text[len(whole) :]:  # of a process that was killed while it wrote, or no line of ours
+            begins = f"{{{json.dumps(self.by)}: ".encode()
+            if half[: len(begins)] != begins[: len(half)]:
+                raise self._foreign(half)
+            os.ftruncate(self._file, self._end + len(whole))
         self._end += len(whole)
+
+    def _foreign(self, line: bytes) -> UserError:
+        return UserError.of(f"line of {self.path}", line.decode(errors="replace"), "a result")
 
 
 def _place(key: Key) -> int:

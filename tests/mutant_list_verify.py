@@ -50,6 +50,7 @@ _FAULTS = {
             "a result is kept twice",
         ),
         ("half a line stays", "os.ftruncate(self._file, self._end + len(whole))", "pass", "a line in two halves"),
+        ("another file cut", "if half[: len(begins)] != begins[: len(half)]:", "if False:", "a file loses its last line"),
         ("results of any sources", "if sources != self.sources:", "if False:", "results of older sources count"),
         (
             "claims of the process",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -75,8 +76,31 @@ def test_a_foreign_file_is_refused(tmp_path):
     path.write_text("[1]\n")
     with pytest.raises(UserError, match="is \\[1\\]"):
         Store(path, "seed", "s")
+    path.write_text('{"seed": ["a list"], "sources": "s"}\n')
+    with pytest.raises(UserError, match="a list.*expected a result"):
+        Store(path, "seed", "s")
     with pytest.raises(UserError, match="cannot be written"):
         Store(path / "below", "seed", "s")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="pipe cannot be read"):
+        Store(tmp_path / "pipe", "seed", "s")
+
+
+@pytest.mark.parametrize("content", ['{"passed": true}', "a table\n1", "1"])
+def test_a_foreign_file_without_a_newline_at_its_end_is_not_cut(content, tmp_path):
+    path = tmp_path / "found.jsonl"
+    path.write_text(content)
+    with pytest.raises(UserError, match="expected a result"):
+        Store(path, "seed", "s")
+    assert path.read_text() == content
+
+
+@pytest.mark.parametrize("half", ["{", '{"seed"', '{"seed": 1, "sources"'])
+def test_any_beginning_of_a_line_is_half_a_line(half, tmp_path):
+    path = tmp_path / "found.jsonl"
+    path.write_text(half)
+    with Store(path, "seed", "s"):
+        assert path.read_text() == ""
 
 
 def test_a_claim_is_of_one_until_it_is_given_up(tmp_path):
