@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 
 from ..cache import sources
+from ..checks import fields, whole, wholes
 from ..store import Store
 from .generated import GENERATOR
 from .toolchain import versions
 
 FRAMES = 20  # of a piece; fewer would wait for the pipeline to fill more often
+LARGEST = (1 << 63) - 1  # number in a file of pieces
 TIMES = ("first_beat", "last_beat", "result")
 
 
@@ -46,10 +48,15 @@ class Piece:
         return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in vars(self).items()}
 
     @classmethod
-    def of(cls, values: dict[str, Any]) -> Piece:
-        """Inverse of `values`."""
+    def of(cls, field: str, values: dict[str, Any], begin: int, end: int) -> Piece:
+        """Inverse of `values`, of the frames `begin` to `end`. `UserError` if they are not those of such a piece."""
+        given = fields(field, values, cls.__dataclass_fields__)
+        whole(f"{field} begin", given["begin"], begin, begin)
         found: dict[str, Any] = {
-            name: np.array(value, np.int64) if isinstance(value, list) else value for name, value in values.items()
+            name: np.array(wholes(f"{field} {name}", value, 0, LARGEST, end - begin), np.int64)
+            if name in ("classes", *TIMES)
+            else whole(f"{field} {name}", value, 0, LARGEST)
+            for name, value in given.items()
         }
         return cls(**found)
 
@@ -73,9 +80,10 @@ class Log:
         self._store.close()
 
     def find(self, frames: Sequence[np.ndarray], begin: int, end: int) -> Piece | None:
-        """The piece of the frames `begin` to `end`, if it is there."""
+        """The piece of the frames `begin` to `end`, if it is there. `UserError` if its line is damaged."""
         line = self._store.lines.get(_key(frames, begin, end))
-        return None if line is None else Piece.of(self._store.value(line))
+        field = f"piece {begin} of {self._store.path}"
+        return None if line is None else Piece.of(field, self._store.value(line), begin, end)
 
     def add(self, frames: Sequence[np.ndarray], piece: Piece) -> None:
         """Keep `piece`."""

@@ -56,7 +56,7 @@ class Verification:
     `interval`: measured in the RTL, in cycles (latency includes waiting for earlier frames). `notes`: what was not
     checked, and why. `fault`: the accelerator violated its protocol or hung. `seen`: when the difference or the fault
     showed, None if that is not known. `shares`: of each driver the number of its first frame. `times`: of the frames,
-    in cycles of their driver.
+    in cycles of their driver. Nothing counts that is behind the share with a difference or a fault.
     """
 
     frames: int
@@ -196,12 +196,6 @@ def verify(
     text = text_of(verilog)
     notes = check_header(text, mapping, None if sound is None else sound.settings)
     ours = not notes
-    start = time.perf_counter()
-    long = log is not None and not quick
-    model = model or build(text, mapping, cache=cache, quick=quick, long=long, trusted=trusted, sound=sound is not None)
-    build_seconds = time.perf_counter() - start
-    if not model.traced:
-        notes += ("the Verilog has no trace wires (core<l>.fire_*): results alone are compared",)
     stalls = stalls or Stalls()
     if log is None:
         cuts = np.array_split(np.arange(count), 1 if stream else jobs)
@@ -209,17 +203,27 @@ def verify(
     else:
         shares = [slice(begin, min(begin + FRAMES, count)) for begin in range(0, count, FRAMES)]
     known: dict[int, Piece] = {}
+    start = time.perf_counter()
     with ExitStack() as stack:
         kept = None
-        if log is not None:
+        if log is not None:  # before the build, which takes longer
             made_from = {"verilog": text, "mapping": mapping.digest, "stalls": repr(stalls), "apart": apart}
-            kept = stack.enter_context(Log(log, made_from | {"trusted": model.trusted, "traced": model.traced}))
+            made_from["trusted"] = trusted if model is None else model.trusted
+            kept = stack.enter_context(Log(log, made_from))
             found = {number: kept.find(given, share.start, share.stop) for number, share in enumerate(shares)}
             known = {number: piece for number, piece in found.items() if piece is not None}
         if frames_known := sum(len(piece.classes) for piece in known.values()):
             notes += (f"{frames_known} frames were compared by earlier runs, whose results are in {log}",)
             if resumed is not None:
                 resumed(frames_known)
+        began = time.perf_counter()
+        long = log is not None and not quick
+        model = model or build(
+            text, mapping, cache=cache, quick=quick, long=long, trusted=trusted, sound=sound is not None
+        )
+        build_seconds = time.perf_counter() - began
+        if not model.traced:
+            notes += ("the Verilog has no trace wires (core<l>.fire_*): results alone are compared",)
         task = _Task(model, given, stalls, apart, patience, ours, progress, sound, kept)
         todo = [number for number in range(len(shares)) if number not in known]
         pool = stack.enter_context(ThreadPoolExecutor(max(1, min(jobs, len(todo)))))
@@ -229,12 +233,14 @@ def verify(
             task.first_failed = min(task.first_failed, -1)  # after an error or an interruption, the others stop
     done = [part for part in parts if part is not None]
     known |= {part.number: part.piece for part in done}
-    pieces = [known[number] for number in sorted(known)]
+    failed = next((part for part in done if part.failed), None)
+    last = len(shares) if failed is None else failed.number  # of others, later frames came back or did not by chance
+    pieces = [known[number] for number in sorted(known) if number <= last]
     if not model.trusted:
         walls = functools.reduce(operator.and_, (piece.walls for piece in pieces if piece.walls), ~0)
         notes += missing_walls(walls)
-    failed = next((part for part in done if part.failed), None)
-    return _merged(pieces, failed, count, notes, time.perf_counter() - start, build_seconds)
+    begins = tuple(share.start for share in shares)
+    return _merged(pieces, failed, count, begins, notes, time.perf_counter() - start, build_seconds)
 
 
 class _Task:
@@ -266,6 +272,8 @@ class _Task:
 
     def run(self, number: int, share: slice) -> _Part | None:
         """Drive the frames `share`, the engine a block ahead; None if stopped early."""
+        if self.first_failed < number:
+            return None
         network, begin = self.model.mapping.network, share.start
         frames = tuple(values[share] for values in self.frames)
         stalls = replace(self.stalls, seed=self.stalls.seed + number)
@@ -386,9 +394,15 @@ def _joined(blocks: tuple[Events, ...]) -> Events:
 
 
 def _merged(
-    pieces: list[Piece], failed: _Part | None, asked: int, notes: tuple[str, ...], seconds: float, build_seconds: float
+    pieces: list[Piece],
+    failed: _Part | None,
+    asked: int,
+    begins: tuple[int, ...],
+    notes: tuple[str, ...],
+    seconds: float,
+    build_seconds: float,
 ) -> Verification:
-    """The result of all pieces. `failed`: the earliest one with a difference or a fault."""
+    """The result of all pieces up to `failed`, the earliest one with a difference or a fault."""
     frames = sum(len(piece.classes) for piece in pieces)
     fault = failed.fault if failed and failed.difference is None else None
     if failed is None and frames != asked:
@@ -414,6 +428,6 @@ def _merged(
         difference=failed.difference if failed else None,
         fault=fault,
         seen=failed.seen if failed else None,
-        shares=tuple(piece.begin for piece in pieces),
+        shares=begins,
         times=Cycles(*(joined(getattr(each, name) for each in times) for name in TIMES)),
     )

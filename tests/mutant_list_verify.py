@@ -50,7 +50,7 @@ _FAULTS = {
             "a result is kept twice",
         ),
         ("half a line stays", "os.ftruncate(self._file, self._end + len(whole))", "pass", "a line in two halves"),
-        ("another file cut", "if half[: len(begins)] != begins[: len(half)]:", "if False:", "a file loses its last line"),
+        ("another file cut", "if half[: len(begins)] != begins[: len(half)]:", "if False:", "a file is cut"),
         ("results of any sources", "if sources != self.sources:", "if False:", "results of older sources count"),
         (
             "claims of the process",
@@ -212,10 +212,19 @@ _FAULTS = {
             '"mapping": mapping.digest}',
             "results with other stalls, or of frames sent apart, are taken",
         ),
+        ("frames behind a difference", "if number <= last]", "if True]", "classes of later frames stand in for others"),
+        (
+            "pieces behind a difference",
+            "        if self.first_failed < number:\n            return None\n        network",
+            "        network",
+            "every later piece is simulated before it stops",
+        ),
         ("Verilog does not count", 'made_from = {"verilog": text, ', "made_from = {", "results of another text"),
     ),
     "sim/pieces.py": (
         ("frames by number", 'return f"{begin} {sha.hexdigest()}"', 'return f"{begin}"', "results of other frames"),
+        ("any length", "value, 0, LARGEST, end - begin)", "value, 0, LARGEST)", "a damaged piece counts"),
+        ("any frames", 'given["begin"], begin, begin)', 'given["begin"], 0, LARGEST)', "a piece of others counts"),
         ("sources do not count", '"sources": sources(*GENERATOR, "gradrtl.sim")', '"sources": 0', "stale results"),
     ),
     "sim/compare.py": (

@@ -251,6 +251,8 @@ def test_demo_leaves_everything_in_one_folder_and_does_not_repeat_itself(tmp_pat
             ["verify", NETWORK, *DATA, "--stalls", "0.999999"],
             "0 to 0.99: with more, a slow design looks like one that hangs",
         ),
+        (["verify", NETWORK, *DATA, "--log", "r.json", "-o", "./r.json"], "log is r.json, expected another file than"),
+        (["verify", NETWORK, *DATA, "--log", str(ROOT)], "cannot be written: it is a folder"),
         (["verify", NETWORK, "--images", "-1"], "images is -1, expected 1 to"),
         (["verify", NETWORK, "--frames", "f.npy"], "frames file is f.npy, expected a file that exists"),
         (["simulate", NETWORK, "--labels", "l.npy"], "labels is l.npy, expected given together with --frames"),

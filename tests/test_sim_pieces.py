@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from gradrtl.errors import UserError
 from gradrtl.quantize.network import QuantizedNetwork
 from gradrtl.quantize.placement import Placement
 from gradrtl.rtl.mapping import map_network
-from gradrtl.sim import pieces, toolchain, verilated
+from gradrtl.sim import engine, pieces, toolchain, verilated
 from gradrtl.sim import verify as comparison
 from gradrtl.sim.driving import Stalls
 from gradrtl.sim.pieces import FRAMES, Log, Piece
@@ -59,6 +60,10 @@ def test_pieces_give_what_one_run_gives(model, tmp_path):
     assert (found.classes == whole.classes).all()
     assert found.shares == (0, FRAMES, 2 * FRAMES)
     assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 3
+
+
+def test_the_size_of_a_piece_is_documented():
+    assert f"each piece of {FRAMES} frames" in (ROOT / "docs/verification.md").read_text()
 
 
 def test_an_interrupted_run_goes_on(model, tmp_path):
@@ -147,6 +152,60 @@ def test_a_long_run_has_a_faster_model(tmp_path, monkeypatch):
     for long in (False, True):
         verilated.build(TEXT, MAPPING, cache=tmp_path / "cache", quick=True, long=long)
     assert [toolchain.UNMERGED in options for options in calls] == [True, False]
+
+
+def test_what_is_known_behind_a_difference_does_not_count(model, tmp_path):
+    """`classes` and `times` have a place for each frame from the first on; `shares` are those of all drivers."""
+    compared(model, tmp_path / "log.jsonl")
+    found, _, known = compared(model, tmp_path / "log.jsonl", faulty(IMAGES, "wrong class", FRAMES + 2))
+    assert known == COUNT - FRAMES
+    assert found.difference.frame == FRAMES + 2
+    assert found.shares == (0, FRAMES, 2 * FRAMES)
+    assert len(found.classes) == found.frames <= 2 * FRAMES
+
+
+def test_pieces_behind_a_difference_are_not_begun(model, monkeypatch, tmp_path):
+    def counted(*given, **options):
+        begun.append(len(given[1][0]))
+        return blocks(*given, **options)
+
+    begun, blocks = [], engine.blocks
+    monkeypatch.setattr(engine, "blocks", counted)
+    compared(model, tmp_path / "log.jsonl", faulty(IMAGES, "wrong class", 2))
+    assert begun == [FRAMES]
+
+
+def test_a_file_of_something_else_is_told_before_the_build(tmp_path, monkeypatch):
+    def build(*given, **options):
+        raise AssertionError("built")
+
+    monkeypatch.setattr(comparison, "build", build)
+    (tmp_path / "log").write_text('{"passed": true}')
+    with pytest.raises(UserError, match=r'line of .*log is \{"passed": true\}, expected a result'):
+        verify(MAPPING, TEXT, IMAGES, log=tmp_path / "log")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "told"),
+    [
+        ("spikes", None, "is incomplete: spikes is missing"),
+        ("spikes", -5, "spikes is -5, expected 0 to"),
+        ("spikes", 1.5, "spikes is 1.5, expected a whole number"),
+        ("classes", [0], r"classes is \[0\], expected 2 whole numbers"),
+        ("result", ["a", "b"], "result is .*, expected 2 whole numbers"),
+        ("begin", 0, "begin is 0, expected 20"),
+    ],
+)
+def test_a_damaged_piece_is_refused(field, value, told, tmp_path):
+    piece = Piece(20, 6, 6, 2, 100, 7, *(np.arange(n, n + 2) for n in range(4)))
+    frames = (np.arange(44, dtype=np.uint8).reshape(22, 2),)
+    with Log(tmp_path / "log", {}) as log:
+        log.add(frames, piece)
+    line = json.loads((tmp_path / "log").read_text())
+    line = {name: kept for name, kept in (line | {field: value}).items() if kept is not None}
+    (tmp_path / "log").write_text(json.dumps(line) + "\n")
+    with Log(tmp_path / "log", {}) as log, pytest.raises(UserError, match=f"piece 20 of .*log {told}"):
+        log.find(frames, 20, 22)
 
 
 def test_a_stream_is_not_cut(tmp_path):

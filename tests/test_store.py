@@ -77,7 +77,7 @@ def test_a_foreign_file_is_refused(tmp_path):
     with pytest.raises(UserError, match="is \\[1\\]"):
         Store(path, "seed", "s")
     path.write_text('{"seed": ["a list"], "sources": "s"}\n')
-    with pytest.raises(UserError, match="a list.*expected a result"):
+    with pytest.raises(UserError, match=r"a list.*expected a result"):
         Store(path, "seed", "s")
     with pytest.raises(UserError, match="cannot be written"):
         Store(path / "below", "seed", "s")

@@ -142,7 +142,7 @@ def generate(network: Path, output: Path, header: Path | None, memories: str, so
 @click.option(
     "--log",
     type=click.Path(path_type=Path),
-    help="Compare in pieces of 20 frames, and keep their results in this file: an interrupted run resumes.",
+    help="Compare in pieces, and keep the results of each in this file: an interrupted run resumes.",
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Also write the result to this JSON file.")
 @click.option(
@@ -191,9 +191,11 @@ def verify(
     require(
         wave_cycles is None or wave_frame is None, "wave-cycles", wave_cycles, "not given together with --wave-frame"
     )
-    for path in (output, wave):
+    for path in (output, wave, log):
         if path is not None:
             check_writable(path)
+    apart = log is None or output is None or log.resolve() != output.resolve()
+    require(apart, "log", log, "another file than --output")
     if wave is not None:
         check_suffix(wave)
     stalled = Stalls(stalls, stalls, seed)
