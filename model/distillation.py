@@ -35,6 +35,15 @@ def counts_spikes(description: Network | Graph) -> bool:
     return isinstance(description, Network) or description.readout.kind == "count"
 
 
+def require_same_task(teacher: Network | Graph, description: Network | Graph) -> None:
+    """`UserError` if a teacher has other images or classes than a network with `description`."""
+    for what, found, wanted in (
+        ("image shape", teacher.input_shape, description.input_shape),
+        ("classes", teacher.classes, description.classes),
+    ):
+        require(found == wanted, f"{what} of the teacher", found, f"{wanted}, as the network has")
+
+
 class Teacher:
     """The trained network of `checkpoint`, for a network with `description` to learn from.
 
@@ -50,11 +59,7 @@ class Teacher:
         self, checkpoint: Checkpoint, description: Network | Graph, device: torch.device, sharpness: float = 1
     ) -> None:
         own = checkpoint.network
-        for what, found, wanted in (
-            ("image shape", own.input_shape, description.input_shape),
-            ("classes", own.classes, description.classes),
-        ):
-            require(found == wanted, f"{what} of the teacher", found, f"{wanted}, as the network has")
+        require_same_task(own, description)
         self.counts, self.sharpness = counts_spikes(own), sharpness
         kind = "spikes" if counts_spikes(description) else "membranes"
         same = self.counts == counts_spikes(description)

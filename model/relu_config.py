@@ -81,6 +81,8 @@ class ReluConfig:
         second = self.threshold_epochs == 0 or self.method == "rate-norm"
         require(second, "threshold_epochs", self.threshold_epochs, f"0 for the method {self.method}")
 
+        mixed = self.cutmix == 0 or self.batch > 1
+        require(mixed, "batch", self.batch, "2 or above with cutmix, which takes from another image of the batch")
         spiking = self.tune == 0 or self.method == "shift"
         require(spiking, "tune", self.tune, f"0 for the method {self.method}: its neurons would start elsewhere")
 

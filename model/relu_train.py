@@ -21,13 +21,13 @@ from torch.nn.utils import parametrize
 
 from ..arrays import connectivity
 from ..bits import signed_range
-from ..errors import require
+from ..errors import UserError, require
 from ..locks import hold
 from . import resume
 from .augment import Cuts, Moves, Warp
 from .checkpoint import Checkpoint
 from .data import Dataset, split
-from .distillation import soft_loss
+from .distillation import require_same_task, soft_loss
 from .memory import keep_freed_memory
 from .recipes import KINDS, Recipe
 from .relu import ODDS, Activation, ReluNetwork, network_from
@@ -209,7 +209,10 @@ class _Run:
             self.network.measure(list(self.images.split(500)))
         self.teacher: ReluNetwork | None = None
         if teacher is not None:
-            made = {"method": config.method, "levels": config.levels} | teacher.figures.get("conversion", {})
+            made = teacher.figures.get("conversion")
+            if not isinstance(made, dict) or not {"method", "levels"} <= made.keys():
+                raise UserError.of("teacher", teacher.network.name, "one that gradrtl convert has written")
+            require_same_task(teacher.network, description)
             self.teacher = network_from(teacher, made["method"], made["levels"]).to(self.device).eval()
         self.sparsity = config.sparsity()
         self.recipe = Recipe(self.network, self.sparsity)

@@ -127,9 +127,23 @@ CONVERSION = (
     Mutant(
         "a teacher with the activations of the network",
         "model/relu_train.py",
-        ' | teacher.figures.get("conversion", {})',
-        "",
+        'network_from(teacher, made["method"], made["levels"])',
+        "network_from(teacher, config.method, config.levels)",
         "a teacher that was trained otherwise answers at random",
+    ),
+    Mutant(
+        "a teacher of something else",
+        "model/relu_train.py",
+        "            require_same_task(teacher.network, description)\n",
+        "",
+        "a teacher with one class answers for all",
+    ),
+    Mutant(
+        "a rank without processes",
+        "model/workers.py",
+        'return _processes() == 1 or os.environ.get("RANK", "0") == "0"',
+        'return os.environ.get("RANK", "0") == "0"',
+        "in a job of a batch system that sets RANK, nothing is written",
     ),
     Mutant(
         "pieces of other images without their class",

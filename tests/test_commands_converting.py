@@ -128,6 +128,14 @@ def test_a_nir_file_of_neurons_that_integrate_and_fire(data: Path, tmp_path: Pat
     assert "population if reset is hard, expected soft" in hard.output
 
 
+def test_a_network_without_hidden_layers_has_no_rates_to_draw(data: Path, tmp_path: Path) -> None:
+    words = ("--layers", "36-4", "--batch", 20, "--epochs", 1, "--data", data, "--out", tmp_path)
+    result = gradrtl("convert", *words, "--report", tmp_path / "report.html")
+    assert "accuracy, %" in result.output
+    assert "error of" not in result.output
+    assert {path.name for path in tmp_path.glob("*.svg")} == {ACCURACY}
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -140,6 +140,23 @@ def test_distillation_needs_a_teacher_and_a_weight(trained: Trained) -> None:
     assert train_relu(replace(CONFIG, distil=1.0), data(), teacher=teacher).history != trained.history
 
 
+def test_a_teacher_is_a_conversion_for_the_same_images_and_classes(trained: Trained) -> None:
+    config = replace(CONFIG, distil=0.5)
+    teacher = convert(trained, CONFIG)
+    with pytest.raises(UserError, match=r"teacher is 4C3-AP2-3, expected one that gradrtl convert has written"):
+        train_relu(config, data(), teacher=replace(teacher, figures={}))
+    with pytest.raises(UserError, match="classes of the teacher is 3, expected 1, as the network has"):
+        train_relu(replace(config, network="4C3-AP2-1"), Dataset(data().images, 0 * data().labels), teacher=teacher)
+    wider = Dataset(np.pad(data().images, ((0, 0), (0, 0), (0, 2), (0, 2))), data().labels)
+    with pytest.raises(UserError, match=r"image shape of the teacher is \(1, 6, 6\), expected \(1, 8, 8\)"):
+        train_relu(config, wider, teacher=teacher)
+
+
+def test_an_image_alone_in_its_batch_has_no_other_for_cutmix() -> None:
+    with pytest.raises(UserError, match="batch is 1, expected 2 or above with cutmix"):
+        ReluConfig(network="36-3", cutmix=0.5, batch=1)
+
+
 def test_a_teacher_answers_with_the_activations_that_it_was_trained_with(trained: Trained) -> None:
     """Its thresholds are largest activations: with the four levels of the network it would answer something else."""
     plain = replace(CONFIG, method="plain", weight_bits=None)

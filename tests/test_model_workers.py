@@ -18,7 +18,7 @@ from gradrtl.model.checkpoint import Checkpoint
 from gradrtl.model.config import TrainConfig
 from gradrtl.model.relu_config import ReluConfig
 from gradrtl.model.train import train
-from gradrtl.model.workers import Workers, join
+from gradrtl.model.workers import Workers, join, leads
 
 MNIST = Path(__file__).parent.parent / "data" / "mnist"
 CONFIG = TrainConfig(recipe="magnitude", connectivity=0.1, epochs=2, batch=50, held_out=100, images=200)
@@ -98,6 +98,15 @@ def test_a_batch_that_processes_cannot_share_is_refused(monkeypatch: pytest.Monk
     monkeypatch.setattr(relu_train, "join", lambda device: two)
     with pytest.raises(UserError, match="batch is 25, expected a multiple of the 2 processes"):
         relu_train.train_relu(ReluConfig(network="784-10", batch=25), data.load_idx(MNIST)[0][:300])
+
+
+def test_the_first_process_leads_and_one_alone_whatever_its_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+    for rank, size, first in ((None, None, True), ("0", "2", True), ("1", "2", False), ("1", None, True)):
+        for name, value in (("RANK", rank), ("WORLD_SIZE", size)):
+            monkeypatch.delenv(name, raising=False)
+            if value is not None:
+                monkeypatch.setenv(name, value)
+        assert leads() == first
 
 
 def test_devices() -> None:

@@ -66,7 +66,7 @@ def convert(
     from ..model.conversion import powers
     from ..model.data import load
     from ..model.workers import leads, part
-    from ..steps.convert import ACCURACY, ERRORS, RATES, accuracy_of, start_from, table, write
+    from ..steps.convert import accuracy_of, start_from, table, write
     from ..steps.convert import convert as run
     from ..steps.results import judgement
 
@@ -102,7 +102,7 @@ def convert(
     if not leads():
         return
     made.checkpoint.save(out / CHECKPOINT)
-    write(made.closeness, out)
+    plots = write(made.closeness, out)
     found = made.closeness
     told = {
         "checkpoint": out / CHECKPOINT,
@@ -124,7 +124,6 @@ def convert(
         from ..report.page import write as write_report
         from ..report.runs import conversion
 
-        files = [(out / CHECKPOINT, "the spiking network"), (out / ACCURACY, "accuracy by steps")]
-        files += [(out / ERRORS, "errors by steps"), (out / RATES, "rates over activations")]
+        files = [(out / CHECKPOINT, "the spiking network"), *plots]
         write_report(report, conversion(report, plain(told), made.checkpoint, made.held_out, files))
         click.echo(f"wrote {report}")

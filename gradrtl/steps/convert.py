@@ -24,6 +24,7 @@ matplotlib.use("Agg")
 BATCHES = {"cpu": 100, "cuda": 500}  # images that run at once where closeness is measured
 STATE_DICTS = (".pt", ".pth")
 ACCURACY, ERRORS, RATES = "accuracy.svg", "errors.svg", "rates.svg"  # in the folder of a conversion
+PLOTS = {ACCURACY: "accuracy by steps", ERRORS: "errors by steps", RATES: "rates over activations"}
 
 
 @dataclass(frozen=True)
@@ -109,15 +110,21 @@ def table(found: Closeness) -> str:
     return "\n".join([*lines, f"network of activations: {100 * found.activations_accuracy:.2f} %"])
 
 
-def write(found: Closeness, out: Path) -> None:
-    """Write the plots of a conversion: accuracy and errors by step, and activations against firing rates by layer."""
+def write(found: Closeness, out: Path) -> list[tuple[Path, str]]:
+    """Write the plots of a conversion: accuracy and errors by step, and activations against firing rates by layer.
+
+    Returns their files, and what each shows. A network without hidden layers has accuracies alone.
+    """
     points = [(float(steps), 100 * a) for steps, a in zip(found.steps, found.accuracy, strict=True)]
     level = {"network of activations": 100 * found.activations_accuracy}
     draw({"integrate-and-fire neurons": points}, out / ACCURACY, xlabel="time steps T", ylabel="held-out images, %",
          levels=level, logarithmic=True)  # fmt: skip
+    if not found.errors:
+        return [(out / ACCURACY, PLOTS[ACCURACY])]
     curves = {name: list(zip(map(float, found.steps), errors, strict=True)) for name, errors in found.errors.items()}
     draw(curves, out / ERRORS, xlabel="time steps T", ylabel="mean |rate - activation|", logarithmic=True)
     _rates(found, out / RATES)
+    return [(out / name, shown) for name, shown in PLOTS.items()]
 
 
 def _rates(found: Closeness, path: Path) -> None:
