@@ -90,6 +90,13 @@ CONVERSION = (
         "weight decay with momentum makes NaN of closed neurons",
     ),
     Mutant(
+        "prior as strong as for Adam",
+        "model/relu_config.py",
+        'like(TrainConfig, "alpha", default=1e-4)',
+        'like(TrainConfig, "alpha")',
+        "with stochastic gradient descent the prior prunes more than the quota",
+    ),
+    Mutant(
         "quota of neurons left out of convert",
         "model/relu_config.py",
         "            hidden=self.hidden,\n",

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from gradrtl.errors import UserError
 from gradrtl.model import recipes, relu_train
+from gradrtl.model.config import TrainConfig
 from gradrtl.model.conversion import convert
 from gradrtl.model.data import Dataset
 from gradrtl.model.relu import ReluNetwork, network_from
@@ -88,6 +89,14 @@ def test_a_run_goes_on_where_it_ended(recipe: str, tmp_path: Path) -> None:
         assert np.array_equal(a, b)
     with pytest.raises(UserError, match=r"relu\.pt seed is 0, expected 1"):
         train_relu(replace(config, seed=1), data(), tmp_path)
+
+
+def test_the_quota_and_not_the_prior_decides_how_many_connections_are_left() -> None:
+    """A step of the prior is small against those of this optimiser, unlike with the strength that Adam takes."""
+    config = ReluConfig(network="36-12-3", recipe="gradr-quota", connectivity=0.9, epochs=40, rewire=0.8, batch=20)
+    own, of_adam = (train_relu(replace(config, alpha=a), data()) for a in (config.alpha, TrainConfig.alpha))
+    assert own.history[-1]["connectivity"] > 0.88
+    assert of_adam.history[-1]["connectivity"] < 0.75
 
 
 @pytest.mark.parametrize("recipe", ["magnitude", "gradr-quota"])
