@@ -41,7 +41,7 @@ class ReluConfig:
     hidden: float = like(TrainConfig, "hidden")
     spread: float = like(TrainConfig, "spread")
     shift: int = setting(
-        0, "Augmentation: largest shift, in pixels; by fractions of one with any of the next three.", between(0, 16)
+        0, "Augmentation: largest shift, in pixels; fractions of one with rotation, scaling or elastic.", between(0, 16)
     )
     rotation: float = like(TrainConfig, "rotation", default=0.0)
     scaling: float = setting(0.0, "Augmentation: largest change of size, as a fraction.", below(1, 0))
@@ -52,7 +52,7 @@ class ReluConfig:
     )
     flip: bool = like(TrainConfig, "flip")
     cutout: int = setting(0, "Augmentation: side of a square that is blacked out, in pixels.", between(0, 64))
-    cutmix: float = setting(0.0, "Augmentation: part of the images that get a rectangle of another one.", between(0, 1))
+    cutmix: float = setting(0.0, "Augmentation: fraction of the images that get a rectangle of another.", between(0, 1))
     copies: int = setting(
         0,
         "Augmented copies of the images, made once and seen in turn, for each of which a teacher answers once; 0: new "

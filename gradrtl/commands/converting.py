@@ -42,7 +42,7 @@ from .training import CHECKPOINT
 @click.option(
     "--longest",
     default=LONGEST,
-    help=f"Steps at the end of the table, which has the powers of two: 1 to {LONGEST}.",
+    help=f"Most steps of the table, which has powers of two; 1 to {LONGEST}.",
 )
 @training_device_option
 @data_option
