@@ -82,15 +82,18 @@ class Store:
         return {name: value for name, value in line.items() if name not in (self.by, SOURCES)}
 
     def add(self, key: Key, value: Line) -> bool:
-        """Keep the result `value` of `key`, unless there is one already: then False."""
+        """Keep the result `value` of `key`, unless there is one already: then False. `UserError` if the disk is full."""
         with self._writing():
             self._read()
             if key in self.lines:
                 return False
             line = {self.by: key, **value, SOURCES: self.sources}
             content = (json.dumps(line) + "\n").encode()
-            while content:
-                content = content[os.write(self._file, content) :]
+            try:
+                while content:
+                    content = content[os.write(self._file, content) :]
+            except OSError as error:
+                raise UserError(f"{self.path} cannot be written: {error.strerror}") from error
             self._end = os.fstat(self._file).st_size
             self.lines[key] = line
             return True

@@ -95,6 +95,14 @@ def test_a_foreign_file_without_a_newline_at_its_end_is_not_cut(content, tmp_pat
     assert path.read_text() == content
 
 
+def test_a_full_disk_is_told():
+    with (
+        Store(Path("/dev/full"), "seed", "s") as store,
+        pytest.raises(UserError, match="/dev/full cannot be written: No"),
+    ):
+        store.add(1, {})
+
+
 @pytest.mark.parametrize("half", ["{", '{"seed"', '{"seed": 1, "sources"'])
 def test_any_beginning_of_a_line_is_half_a_line(half, tmp_path):
     path = tmp_path / "found.jsonl"
