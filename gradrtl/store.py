@@ -82,7 +82,7 @@ class Store:
         return {name: value for name, value in line.items() if name not in (self.by, SOURCES)}
 
     def add(self, key: Key, value: Line) -> bool:
-        """Keep the result `value` of `key`, unless there is one already: then False. `UserError` if the disk is full."""
+        """Keep the result `value` of `key`, unless there is one already: then False. `UserError`: a full disk."""
         with self._writing():
             self._read()
             if key in self.lines:
