@@ -28,10 +28,13 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/networks.md"
 BEGIN, END = "<!-- commands: begin -->", "<!-- commands: end -->"
 # Made by several commands.
+CONVERTED_MLPS = "conversion.md#mnist-784-800-10-at-2-and-1-per-cent"
 ELSEWHERE = {
     "cifar10-150k": "conversion.md#cifar-10",
     "cifar10-50k": "conversion.md#cifar-10",
     "mnist-first-spike": "first-spike.md#a-network",
+    "mnist-mlp-1pct-converted": CONVERTED_MLPS,
+    "mnist-mlp-2pct-converted": CONVERTED_MLPS,
 }
 DATA = {"cifar10-small-20-s0": "build/cifar10", "spoken-10-s0": "build/spoken/all.npz"}  # of what is not MNIST
 

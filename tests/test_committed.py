@@ -31,6 +31,8 @@ SEVERAL = {
     "cifar10-150k": (ROOT / "docs/conversion.md", 6),
     "cifar10-50k": (ROOT / "docs/conversion.md", 6),
     "mnist-first-spike": (ROOT / "docs/first-spike.md", 4),
+    "mnist-mlp-1pct-converted": (ROOT / "docs/conversion.md", 5),
+    "mnist-mlp-2pct-converted": (ROOT / "docs/conversion.md", 5),
 }
 
 

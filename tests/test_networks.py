@@ -26,6 +26,11 @@ TEXT = (ROOT / "docs/quantisation.md").read_text()
 ROWS = re.search(r"\| `networks/(mnist-rows-20pct)\.npz` \| ([^\n]*) \|", TEXT)
 RESIDUAL = re.search(r"\| `networks/(mnist-residual-20pct)\.npz` \| ([^\n]*) \|", TEXT)
 NARROW = re.search(r"\| `networks/(mnist-residual20-40pct)\.npz` \| ([^\n]*) \|", TEXT)
+CONVERTED = dict(
+    re.findall(
+        r"\| `networks/(mnist-mlp-\dpct-converted)\.npz` \| ([^\n]*) \|", (ROOT / "docs/conversion.md").read_text()
+    )
+)
 STATED = dict(re.findall(r"\| `networks/(mnist-\dpct)\.npz` \| ([^\n]*) \|", TEXT))
 
 
@@ -46,6 +51,23 @@ def test_connectivity_and_accuracy_are_those_stated(path: Path, test_set: Datase
     cells = [cell.strip() for cell in STATED[path.stem].split("|")]
     assert cells == [f"{100 * kept / places:.2f} %", f"{kept:,}", f"{100 * accuracy:.2f} %", network.digest[:16]]
     assert {layer.weight_bits for layer in network.layers} == {4}
+
+
+@pytest.mark.parametrize("percent", [2, 1])
+def test_a_converted_network_is_as_stated(percent: int, test_set: Dataset) -> None:
+    """It also has at most the connectivity that it was pruned to, and beats what was trained directly."""
+    network = QuantizedNetwork.load(ROOT / f"networks/mnist-mlp-{percent}pct-converted.npz")
+    direct = QuantizedNetwork.load(ROOT / f"networks/mnist-{percent}pct.npz")
+    classes, directly = (engine.run(n, frames_for(n, test_set), threads=1).classes for n in (network, direct))
+    accuracy = (classes == test_set.labels).mean()
+    cells = [cell.strip() for cell in CONVERTED[f"mnist-mlp-{percent}pct-converted"].split("|")]
+    connectivity = network.connected / network.possible
+    assert cells == [
+        f"{100 * connectivity:.2f} %", f"{network.connected:,}", f"{100 * accuracy:.2f} %", network.digest[:16]
+    ]  # fmt: skip
+    assert {edge.connection.weight_bits for edge in network.edges} == {4}
+    assert connectivity <= {2: 0.0225, 1: 0.01}[percent]
+    assert accuracy > (directly == test_set.labels).mean()
 
 
 def test_the_network_that_reads_row_by_row_is_as_stated(test_set: Dataset) -> None:
