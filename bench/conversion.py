@@ -1,19 +1,22 @@
 """`python -m bench.conversion`: what a step of the training before a conversion costs, and where its time goes.
 
 The images are random. Operations are those of the convolutions and products of a step, forwards and backwards; the peak
-is that of one large product of matrices on the same machine, in the same precision and with as many threads.
+is that of a large product of matrices or of a large convolution, whichever is faster, on the same machine, in the same
+precision and with as many threads.
 """
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import click
 import numpy as np
 import torch
 from torch.autograd import DeviceType
+from torch.nn import functional
 from torch.profiler import ProfilerActivity, profile
 
 from gradrtl.model.data import Dataset
@@ -62,17 +65,23 @@ def operations(graph: Graph, batch: int) -> float:
 
 
 def peak(device: str, precision: str) -> float:
-    """Operations a second of the fastest of some products of two large matrices."""
-    side = SIDES[device]
+    """Operations a second of the fastest of some products of two large matrices, and convolutions of large maps."""
+    side, maps = SIDES[device], SIDES[device] // 8
     kind = torch.bfloat16 if precision == "bfloat16" else torch.float32
     a, b = torch.randn((2, side, side), device=device).to(kind)
-    best = float("inf")
-    for _ in range(ROUNDS):
-        began = time.perf_counter()
-        c = a @ b
-        float(c[0, 0])  # waits for an accelerator
-        best = min(best, time.perf_counter() - began)
-    return 2 * side**3 / best
+    x = torch.randn((8, maps, 32, 32), device=device).to(kind).contiguous(memory_format=torch.channels_last)
+    w = torch.randn((maps, maps, 3, 3), device=device).to(kind).contiguous(memory_format=torch.channels_last)
+
+    def fastest(work: Callable[[], torch.Tensor]) -> float:
+        best = float("inf")
+        for _ in range(ROUNDS):
+            began = time.perf_counter()
+            float(work().flatten()[0])  # waits for an accelerator
+            best = min(best, time.perf_counter() - began)
+        return best
+
+    product, convolution = fastest(lambda: a @ b), fastest(lambda: functional.conv2d(x, w, padding=1))
+    return max(2 * side**3 / product, 2 * x.numel() * maps * 9 / convolution)
 
 
 def measure(config: ReluConfig, shape: tuple[int, ...], classes: int, steps: int, device: str) -> Cost:
