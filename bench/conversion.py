@@ -11,6 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 
 import click
 import numpy as np
@@ -21,7 +22,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from gradrtl.model.data import Dataset
 from gradrtl.model.description import DenseSpec
-from gradrtl.model.graph import Graph
+from gradrtl.model.graph import Graph, weight_name
 from gradrtl.model.relu_config import ReluConfig
 from gradrtl.model.relu_train import train_relu
 
@@ -30,7 +31,6 @@ ROUNDS = 5
 KINDS = (  # the first that is part of an operation's name tells its kind
     ("convolution", "convolutions and products"),
     ("mkldnn", "convolutions and products"),
-    ("addmm", "convolutions and products"),
     ("mm", "convolutions and products"),
     ("pool", "pools"),
     ("batch_norm", "normalisation"),
@@ -54,13 +54,13 @@ class Cost:
 def operations(graph: Graph, batch: int) -> float:
     """Multiplications and additions of a step: forwards, and backwards to weights and, but for pixels, to sources."""
     total, pixels = 0, {part.name for part in graph.inputs}
-    for name, shape in graph.weight_shapes.items():
-        number, index = (int("".join(filter(str.isdigit, part))) for part in name.split(".")[:2])
-        population = graph.populations[number]
-        connection = population.inputs[index]
-        places = 1 if isinstance(connection.synapses, DenseSpec) else int(np.prod(graph.shapes[population.name][1:]))
-        passes = 2 if set(connection.sources) <= pixels else 3
-        total += 2 * passes * int(np.prod(shape)) * places
+    for number, population in enumerate(graph.populations):
+        for index, connection in enumerate(population.inputs):
+            weights = prod(graph.weight_shapes[weight_name(number, index)])
+            is_dense = isinstance(connection.synapses, DenseSpec)
+            places = 1 if is_dense else prod(graph.shapes[population.name][1:])
+            passes = 2 if set(connection.sources) <= pixels else 3
+            total += 2 * passes * weights * places
     return float(total * batch)
 
 

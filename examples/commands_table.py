@@ -27,9 +27,8 @@ from gradrtl.steps.quantise import default_method
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/networks.md"
 BEGIN, END = "<!-- commands: begin -->", "<!-- commands: end -->"
-# Made by several commands.
 CONVERTED_MLPS = "conversion.md#mnist-784-800-10-at-2-and-1-per-cent"
-ELSEWHERE = {
+ELSEWHERE = {  # made by several commands
     "cifar10-150k": "conversion.md#cifar-10",
     "cifar10-50k": "conversion.md#cifar-10",
     "mnist-first-spike": "first-spike.md#a-network",

@@ -53,7 +53,6 @@ OPTIONS = (
     "--no-timing",
     "--noassert",
     "-O3",
-    UNMERGED,
     "--x-assign",
     "fast",
     "--x-initial",
@@ -106,8 +105,8 @@ class _Style:
     @property
     def options(self) -> tuple[str, ...]:
         """Options of Verilator."""
-        options = tuple(option for option in OPTIONS if not (self.long and option == UNMERGED))
-        return (*options, *(FEWER if self.level == COLD else ()), *(WAVES_OPTIONS if self.waves else ()))
+        merging = () if self.long else (UNMERGED,)
+        return (*OPTIONS, *merging, *(FEWER if self.level == COLD else ()), *(WAVES_OPTIONS if self.waves else ()))
 
     @property
     def runtime(self) -> tuple[str, ...]:

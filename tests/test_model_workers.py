@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,11 @@ from gradrtl.model.workers import Workers, join, leads
 
 MNIST = Path(__file__).parent.parent / "data" / "mnist"
 CONFIG = TrainConfig(recipe="magnitude", connectivity=0.1, epochs=2, batch=50, held_out=100, images=200)
+
+OPTIONS = (
+    "--layers 784-20-10 --epochs 2 --images 400 --held-out 100 --batch 50 --lr 0.05 --steps 2 --json "
+    "--recipe magnitude --connectivity 0.3"
+)
 
 SCRIPT = """
 import sys
@@ -64,21 +70,7 @@ def test_two_processes_make_what_one_makes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", ["convert", "train"])
 def test_commands_run_under_torchrun(command: str, tmp_path: Path) -> None:
     """One process writes the files, which are those of a single process but for the order of sums."""
-    options = [
-        "--layers",
-        "784-20-10",
-        "--epochs",
-        "2",
-        "--images",
-        "400",
-        "--held-out",
-        "100",
-        "--batch",
-        "50",
-        "--lr",
-        "0.05",
-    ]
-    options += ["--recipe", "magnitude", "--connectivity", "0.3", "--steps", "2", "--data", str(MNIST), "--json"]
+    options = shlex.split(f"{OPTIONS} --data {MNIST}")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     found = []
     for name, processes in (("one", 1), ("two", 2)):
