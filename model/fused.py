@@ -49,7 +49,14 @@ def _statistics(x: Tensor, norm: Norm) -> tuple[Tensor, Tensor]:
     base = images[0, 0, 0].to(norm.weight.dtype)
     sums = np.empty((len(images), 2, x.shape[-1]))
     kernels.in_parts(kernels.moments, len(images), x.numel(), _array(images), base.unsqueeze(0).numpy(), sums)
-    over, squares = torch.from_numpy(sums.sum(axis=0)) / (count := x[..., 0].numel())
+    count = x[..., 0].numel()
+    return followed(norm, base, torch.from_numpy(sums.sum(axis=0)) / count, count)
+
+
+def followed(norm: Norm, base: Tensor, moments: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Mean and variance of each channel, which the running ones follow, from `moments`, `[2, channels]`: means of what
+    exceeds `base` and of its square, over `count` numbers."""
+    over, squares = moments
     mean, variance = (base + over).to(base.dtype), (squares - over.square()).clamp(min=0).to(base.dtype)
     assert norm.running_mean is not None
     assert norm.running_var is not None

@@ -18,6 +18,7 @@ from ..errors import require
 from .config import TrainConfig
 from .gradr import AlphaControl, Prior, rewire, theta_of
 from .graph_network import GraphNetwork
+from .masked import Masked
 from .networks import SpikingNetwork
 from .relu import ReluNetwork
 
@@ -25,19 +26,6 @@ QUOTA_INTERVAL = 150  # steps between two enforcements of a quota
 CONTROL_INTERVAL = 20  # steps between two corrections of alpha
 CLOSED = -1e30  # theta of a connection that is pruned permanently; finite, as weight decay multiplies it
 RAMP = 0.8  # fraction of the rewiring phase after which the target connectivity is reached
-
-
-class Masked(nn.Module):
-    """The parametrisation `w -> w * mask`: masked weights are zero and get no gradient."""
-
-    mask: Tensor
-
-    def __init__(self, mask: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("mask", mask)
-
-    def forward(self, weight: Tensor) -> Tensor:
-        return weight * self.mask
 
 
 def cubic(progress: float, target: float) -> float:

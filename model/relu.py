@@ -29,11 +29,13 @@ from .graph import Graph, weight_name
 from .graph_network import NORM_ARRAYS, Population
 from .neurons import fire
 from .relu_graph import METHODS, relu_graph
+from .sparse import SparsePart, fits
 
 FOLLOWED = 0.1  # fraction of the new largest activation in the running one
 SMALLEST = 1e-6  # threshold
 ODDS = 10.0  # logarithm of the odds at which a threshold is the largest activation: the first stage of `rate-norm`
 UNIT = FloatNeuron("if", threshold=1.0, reset="soft")
+TRIED = 40  # thresholds, of equal distance, when one is fitted
 VARIANTS = 128  # of a compiled function at most: shapes of populations by phases of a training
 
 
@@ -108,11 +110,25 @@ class Activation(nn.Module):
         followed = torch.maximum(self.largest, now) if exact else self.largest.lerp(now, FOLLOWED)
         self.largest.copy_(torch.where(first, now, followed))
 
+    @torch.no_grad()
+    def fit(self, x: Tensor) -> None:
+        """`shift`: take the threshold, of `TRIED` up to the largest of `x`, with the least squared error of a ReLU."""
+        assert self.learnt is not None
+        largest = x.max().float().clamp(min=SMALLEST)
+        tried = largest * torch.arange(1, TRIED + 1, device=x.device) / TRIED
+        wanted = torch.relu(x)
+        errors = [(_Shifted.apply(x, threshold, self.levels) - wanted).square().mean() for threshold in tried]
+        self.learnt.copy_(tried[torch.stack(errors).argmin()])
+
+
+Through = Callable[[Activation, Tensor], Tensor]
+
 
 class ReluNetwork(nn.Module):
     """uint8 images `[batch, channels, height, width]` -> outputs `[batch, classes]`: the class is the largest.
 
-    With `layer_rates=True` also the rates of each spiking population, `[batch, *shape]`, by name.
+    With `layer_rates=True` also the rates of each spiking population, `[batch, *shape]`, by name. `through` takes the
+    place of the activations.
     """
 
     def __init__(self, description: Graph, method: str, levels: int = 4, start: float = 2.0) -> None:
@@ -124,6 +140,7 @@ class ReluNetwork(nn.Module):
         self.group = _groups(description)
         made = sorted(set(self.group.values()))
         self.activations = nn.ModuleDict({str(number): Activation(method, levels, start) for number in made})
+        self.sparse_part = SparsePart(self) if fits(description, method) else None
 
     def activation_of(self, name: str) -> Activation:
         """The activation of a spiking population; those that are added share one."""
@@ -145,8 +162,13 @@ class ReluNetwork(nn.Module):
             for index, synapses in enumerate(population.synapses)
         ]
 
-    def forward(self, images: Tensor, layer_rates: bool = False, observe: bool = False) -> Any:
+    def forward(self, images: Tensor, layer_rates: bool = False, through: Through | None = None) -> Any:
         graph = self.description
+        if self.sparse_part is not None and not layer_rates and through is None:
+            seen = self.sparse_part(images)
+            if seen is not None:
+                last = self.all[-1]
+                return self._read(last.finish(last.synapse(0, seen)))
         outputs, rates = self._pixels(images), dict[str, Tensor]()
         for (name,) in graph.components:
             population = self.all[self.index[name]]
@@ -155,10 +177,8 @@ class ReluNetwork(nn.Module):
                 outputs[name] = population.finish(total)
                 continue
             of = self.activation_of(name)
-            if observe:
-                total = population.finish(total)
-                of.observe(total, exact=True)
-                outputs[name] = torch.relu(total)
+            if through is not None:
+                outputs[name] = through(of, population.finish(total))
             else:
                 run = _compiled(_activated) if _compiles(total) else _activated
                 outputs[name] = run(population, of, total)
@@ -234,11 +254,37 @@ class ReluNetwork(nn.Module):
         was_training = self.training
         self.eval()
         for images in batches:
-            self(images, observe=True)
+            self(images, through=_observed)
         for of in self.activations.values():
             if isinstance(of, Activation) and of.learnt is not None:
                 of.learnt.copy_(of.largest)
         self.train(was_training)
+
+    @torch.no_grad()
+    def fit_thresholds(self, images: Tensor) -> None:
+        """Choose for each activation of `shift` the threshold at which it differs least from a ReLU on `images`.
+
+        The error is squared. Populations see what those before them put out; of those that share a threshold, the first
+        decides. This is where a network starts that was trained with ReLUs.
+        """
+        done = set[Activation]()
+
+        def fit(of: Activation, total: Tensor) -> Tensor:
+            if of not in done:
+                of.fit(total)
+                done.add(of)
+            return of(total)
+
+        was_training = self.training
+        self.eval()
+        self(images, through=fit)
+        self.train(was_training)
+
+
+def _observed(of: Activation, total: Tensor) -> Tensor:
+    """A ReLU whose largest activation is taken into that of `of`."""
+    of.observe(total, exact=True)
+    return torch.relu(total)
 
 
 def _activated(population: Population, of: Activation, total: Tensor) -> Tensor:

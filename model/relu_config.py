@@ -62,6 +62,9 @@ class ReluConfig:
     threshold: float = setting(2.0, "shift: threshold at the start.", above(0))
     threshold_epochs: int = setting(0, "rate-norm: epochs of the second stage, for thresholds alone.", at_least(0))
     threshold_lr: float = setting(1e-3, "rate-norm: learning rate of the second stage.", above(0))
+    whiten: bool = setting(
+        False, "The first convolution starts with the principal components of patches of the images, in both signs."
+    )
     distil: float = like(TrainConfig, "distil")
     weight_bits: int | None = setting(
         None, "Bits to which weights are rounded in training once the mask is fixed; None: not.", between(2, 8)

@@ -32,6 +32,7 @@ from .memory import keep_freed_memory
 from .recipes import KINDS, Recipe
 from .relu import ODDS, Activation, ReluNetwork, network_from
 from .relu_config import ReluConfig
+from .whitening import whiten
 from .workers import join, leads
 
 Row = dict[str, Any]
@@ -39,6 +40,7 @@ RESUME_FILE = "relu.pt"
 STATE = ("network", "optimizer", "history")
 WARM, FIRST = 0.25, 25.0  # fraction of the steps in which the learning rate rises, and from which fraction of it
 SECOND_ODDS = 2.5  # `log_odds` at the start of the second stage
+FITTED = 1000  # training images by which thresholds are fitted
 CLIPS = 12  # scales tried for each output, from the one at which nothing is clipped down to a third of it
 
 
@@ -202,11 +204,15 @@ class _Run:
 
         torch.manual_seed(config.seed)
         self.network = ReluNetwork(description, config.method, config.levels, config.threshold)
+        if config.whiten:
+            whiten(self.network, self.images.cpu())
         if start is not None:
             self.network.load(start)
         self.network.to(self.device)
         if measured:
             self.network.measure(list(self.images.split(500)))
+        elif start is not None and config.method == "shift" and _method(start) not in (None, "shift"):
+            self.network.fit_thresholds(self.images[:FITTED])
         self.teacher: ReluNetwork | None = None
         if teacher is not None:
             made = teacher.figures.get("conversion")
@@ -338,6 +344,12 @@ class _Run:
         if step < turned:
             return config.lr * one_cycle(step, turned)
         return config.tune_lr * 0.5 * (1 + math.cos(math.pi * (step - turned) / (config.tune * self.per_epoch)))
+
+
+def _method(start: Checkpoint) -> str | None:
+    """What stood for the neurons in the training of `start`, if it tells."""
+    made = start.figures.get("conversion")
+    return made.get("method") if isinstance(made, dict) else None
 
 
 def _fit_thresholds(

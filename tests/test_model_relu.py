@@ -177,6 +177,32 @@ def test_a_plain_network_takes_the_largest_activation_as_threshold() -> None:
     assert rates["c"].max().item() == pytest.approx(1.0)
 
 
+def test_a_fitted_threshold_has_the_least_error_of_a_relu() -> None:
+    network = ReluNetwork(relu_graph(residual()), "shift", levels=4, start=9.0).eval()
+    for of in network.activations.values():
+        of.learnt.data.fill_(9.0)
+    network.fit_thresholds(images(20))
+    totals = dict[str, torch.Tensor]()
+
+    def seen(of: Activation, total: torch.Tensor) -> torch.Tensor:
+        name = next(name for name in network.group if network.activation_of(name) is of and name not in totals)
+        totals[name] = total
+        return of(total)
+
+    with torch.no_grad():
+        network(images(20), through=seen)
+        for name in ("a", "c"):  # b shares the threshold of a, which is the first
+            of, x = network.activation_of(name), totals[name]
+            best = float((of(x) - x.relu()).square().mean())
+            learnt = float(of.threshold)
+            assert learnt <= float(x.max())
+            for other in (0.5, 0.9, 1.1, 2.0):
+                of.learnt.fill_(other * learnt)
+                assert float((of(x) - x.relu()).square().mean()) > 0.999 * best, (name, other)
+            of.learnt.fill_(learnt)
+    assert network.activation_of("a") is network.activation_of("b")
+
+
 def test_spikes_come_close_to_a_fine_activation_over_many_steps() -> None:
     torch.manual_seed(1)
     network = ReluNetwork(relu_graph(described("2C3-AP2-5")(SHAPE)), "shift", levels=64).eval()

@@ -161,6 +161,19 @@ def test_a_teacher_is_a_conversion_for_the_same_images_and_classes(trained: Trai
         train_relu(config, wider, teacher=teacher)
 
 
+def test_a_start_of_relus_gets_fitted_thresholds() -> None:
+    plain = replace(CONFIG, method="plain", recipe="dense", connectivity=None, weight_bits=None, epochs=2)
+    start = convert(train_relu(plain, data()), plain)
+    largest = [spec.neuron.threshold for spec in start.network.populations[:-1]]
+    config = replace(plain, method="shift", epochs=0)
+    fitted = train_relu(config, data(), start=start).network
+    found = [float(fitted.activation_of(spec.name).threshold.detach()) for spec in start.network.populations[:-1]]
+    assert all(one < 0.9 * other for one, other in zip(found, largest, strict=True))
+    again = convert(train_relu(config, data(), start=start), config)
+    kept = train_relu(config, data(), start=again).network
+    assert [float(kept.activation_of(spec.name).threshold.detach()) for spec in start.network.populations[:-1]] == found
+
+
 def test_an_image_alone_in_its_batch_has_no_other_for_cutmix() -> None:
     with pytest.raises(UserError, match="batch is 1, expected 2 or above with cutmix"):
         ReluConfig(network="36-3", cutmix=0.5, batch=1)
