@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import click
 import numpy as np
@@ -22,13 +23,14 @@ from torch.profiler import ProfilerActivity, profile
 
 from gradrtl.model.data import Dataset
 from gradrtl.model.description import DenseSpec
-from gradrtl.model.graph import Graph, weight_name
+from gradrtl.model.graph import Graph
 from gradrtl.model.relu_config import ReluConfig
 from gradrtl.model.relu_train import train_relu
 
 SIDES = {"cpu": 2048, "cuda": 8192}  # of the matrices whose product tells the peak
 ROUNDS = 5
 KINDS = (  # the first that is part of an operation's name tells its kind
+    ("_Population", "sparse convolutions with all that follows"),
     ("convolution", "convolutions and products"),
     ("mkldnn", "convolutions and products"),
     ("mm", "convolutions and products"),
@@ -51,12 +53,15 @@ class Cost:
     shares: dict[str, float]
 
 
-def operations(graph: Graph, batch: int) -> float:
-    """Multiplications and additions of a step: forwards, and backwards to weights and, but for pixels, to sources."""
-    total, pixels = 0, {part.name for part in graph.inputs}
-    for number, population in enumerate(graph.populations):
-        for index, connection in enumerate(population.inputs):
-            weights = prod(graph.weight_shapes[weight_name(number, index)])
+def operations(graph: Graph, batch: int, weights_of: list[int]) -> float:
+    """Multiplications and additions of a step: forwards, and backwards to weights and, but for pixels, to sources.
+
+    `weights_of`: by connection, in the order of the description.
+    """
+    total, pixels, left = 0, {part.name for part in graph.inputs}, list(weights_of)
+    for population in graph.populations:
+        for connection in population.inputs:
+            weights = left.pop(0)
             is_dense = isinstance(connection.synapses, DenseSpec)
             places = 1 if is_dense else prod(graph.shapes[population.name][1:])
             passes = 2 if set(connection.sources) <= pixels else 3
@@ -110,7 +115,7 @@ def measure(config: ReluConfig, shape: tuple[int, ...], classes: int, steps: int
         shares[next((kind for part, kind in KINDS if part in event.key), OTHERS)] += spent
     total = sum(shares.values())
     found = {kind: spent / total for kind, spent in sorted(shares.items(), key=lambda item: -item[1])}
-    done = operations(trained.network.description, config.batch)
+    done = operations(trained.network.description, config.batch, trained.history[-1]["living"])
     return Cost((marks[1] - marks[0]) / steps, done, peak(device, config.precision), found)
 
 
@@ -122,11 +127,32 @@ def measure(config: ReluConfig, shape: tuple[int, ...], classes: int, steps: int
 @click.option("--precision", default="bfloat16", show_default=True)
 @click.option("--device", type=click.Choice(list(SIDES)), default="cpu", show_default=True)
 @click.option("--threads", default=2, show_default=True)
-def main(layers: str, side: int, batch: int, steps: int, precision: str, device: str, threads: int) -> None:
+@click.option("--connectivity", type=float, help="Of a sparse network; without: dense.")
+def main(
+    layers: str,
+    side: int,
+    batch: int,
+    steps: int,
+    precision: str,
+    device: str,
+    threads: int,
+    connectivity: float | None,
+) -> None:
     """Print the time of a step, its share of the peak, and where the time goes."""
     torch.set_num_threads(threads)
+    sparse: dict[str, Any] = {}
+    if connectivity is not None:  # pruned at the end of the first epoch
+        sparse = {"recipe": "magnitude", "connectivity": connectivity, "dense": 0.0, "rewire": 1 / 3}
     config = ReluConfig(
-        network=layers, epochs=3, batch=batch, precision=precision, shift=4, flip=True, cutout=8, held_out=batch
+        **sparse,
+        network=layers,
+        epochs=3,
+        batch=batch,
+        precision=precision,
+        shift=4,
+        flip=True,
+        cutout=8,
+        held_out=batch,
     )
     cost = measure(config, (3, side, side), 10, steps, device)
     reached = cost.operations / cost.seconds

@@ -113,3 +113,4 @@ def _discard() -> None:
 @click.version_option(__version__, prog_name="gradrtl")
 def main() -> None:
     """Sparse spiking neural networks, from Grad R training to proven Verilog."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # else torch's idle threads take the cores of compiled loops
