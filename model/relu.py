@@ -35,6 +35,7 @@ FOLLOWED = 0.1  # fraction of the new largest activation in the running one
 SMALLEST = 1e-6  # threshold
 ODDS = 10.0  # logarithm of the odds at which a threshold is the largest activation: the first stage of `rate-norm`
 UNIT = FloatNeuron("if", threshold=1.0, reset="soft")
+RANDOM_NORM = 3**-0.5  # of the random weights of a channel: they are uniform up to 1 over the root of their number
 TRIED = 40  # thresholds, of equal distance, when one is fitted
 VARIANTS = 128  # of a compiled function at most: shapes of populations by phases of a training
 
@@ -279,6 +280,60 @@ class ReluNetwork(nn.Module):
         self.eval()
         self(images, through=fit)
         self.train(was_training)
+
+    @torch.no_grad()
+    def normalise(self, images: Tensor, labels: Tensor) -> None:
+        """Give batch normalisation the statistics of `images`, and its weights the norms of random ones.
+
+        Gains and shifts change with them, so that answers in evaluation stay as they are. Outputs, which have another
+        unit in every network of integers, get the factor with the least cross-entropy to `labels`, int64.
+        """
+
+        def follow(norm: nn.Module, given: tuple[Tensor]) -> None:
+            assert isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d)
+            assert norm.running_mean is not None
+            assert norm.running_var is not None
+            x = given[0].transpose(0, 1).flatten(1)
+            scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+            shift = norm.bias - scale * norm.running_mean
+            mean, variance = x.mean(dim=1), x.var(dim=1, correction=0)
+            norm.running_mean.copy_(mean)
+            norm.running_var.copy_(variance)
+            norm.weight.copy_(scale * (variance + norm.eps).sqrt())
+            norm.bias.copy_(shift + scale * mean)
+
+        was_training = self.training
+        self.eval()
+        hooks = []
+        for population in self.all[:-1]:
+            if population.norm is not None:
+                _equalise(population)
+                hooks.append(population.norm.register_forward_pre_hook(follow))
+        outputs = self(images)
+        for hook in hooks:
+            hook.remove()
+        factors = 2 ** torch.arange(-8, 8, 0.25, device=outputs.device) / outputs.std().clamp(min=SMALLEST)
+        losses = [functional.cross_entropy(outputs * factor, labels) for factor in factors]
+        last = self.all[-1]
+        scaled = last.synapses if last.norm is None else last.norm
+        for parameter in [*scaled.parameters(), *([] if last.bias is None else [last.bias])]:
+            parameter.mul_(factors[torch.stack(losses).argmin()])
+        self.train(was_training)
+
+
+def _equalise(population: Population) -> None:
+    """Make the weights of each channel as large as random ones are at the start; its normalisation scales back."""
+    norm = population.norm
+    assert norm is not None
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    weights = [synapses.weight for synapses in population.synapses]
+    size = torch.cat([weight.flatten(1) for weight in weights], dim=1).norm(dim=1)  # type: ignore[operator]
+    by = RANDOM_NORM / size.clamp(min=SMALLEST)
+    for weight in weights:
+        weight.mul_(by.reshape(-1, *[1] * (weight.dim() - 1)))  # type: ignore[operator]
+    norm.running_mean.mul_(by)
+    norm.running_var.copy_(((norm.running_var + norm.eps) * by.square() - norm.eps).clamp(min=0))
 
 
 def _observed(of: Activation, total: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from ..errors import require
 from ..shapes import LARGEST_STEPS
@@ -16,6 +16,7 @@ from .relu_graph import METHODS, relu_graph
 from .settings import above, at_least, below, between, check, like, one_of, setting
 
 LONGEST = 64  # steps at which a conversion is compared with its activations
+First = Literal["given", "thresholds", "statistics"]  # measured before a training goes on: nothing, or which
 RECIPES = ("dense", "magnitude", "gradr-quota")
 
 

@@ -31,7 +31,7 @@ from .distillation import require_same_task, soft_loss
 from .memory import keep_freed_memory
 from .recipes import KINDS, Recipe
 from .relu import ODDS, Activation, ReluNetwork, network_from
-from .relu_config import ReluConfig
+from .relu_config import First, ReluConfig
 from .whitening import whiten
 from .workers import join, leads
 
@@ -40,7 +40,7 @@ RESUME_FILE = "relu.pt"
 STATE = ("network", "optimizer", "history")
 WARM, FIRST = 0.25, 25.0  # fraction of the steps in which the learning rate rises, and from which fraction of it
 SECOND_ODDS = 2.5  # `log_odds` at the start of the second stage
-FITTED = 1000  # training images by which thresholds are fitted
+FITTED = 1000  # training images by which thresholds are fitted, and statistics measured
 CLIPS = 12  # scales tried for each output, from the one at which nothing is clipped down to a third of it
 
 
@@ -150,14 +150,15 @@ def train_relu(
     start: Checkpoint | None = None,
     teacher: Checkpoint | None = None,
     on_resume: Callable[[int], None] | None = None,
-    measured: bool = False,
+    first: First = "given",
 ) -> Trained:
     """Train on `data`, the training set, of which the last images are held out for validation.
 
     With `out`, the state is saved there after each epoch, and a run that finds one goes on from it. `start` and
     `teacher` are spiking networks converted from trained ones: the weights at the start, and what is distilled from.
-    If `measured`, thresholds start at the largest activations on the training images, not at those of `start`. Under
-    `torchrun` each process works on its part of every batch.
+    `first` tells what is measured on training images before: `thresholds` start at the largest activations, not at
+    those of `start`; batch normalisation gets their `statistics`, and `start` keeps its function. Under `torchrun` each
+    process works on its part of every batch.
 
     Raises
     ------
@@ -165,7 +166,7 @@ def train_relu(
         The data, `start` or `teacher` do not fit; `out` cannot be written, is in use or holds the state of another run.
     """
     with nullcontext() if out is None or not leads() else hold(out):
-        return _Run(config, data, out, device, start, teacher, measured).complete(on_epoch, on_resume)
+        return _Run(config, data, out, device, start, teacher, first).complete(on_epoch, on_resume)
 
 
 class _Run:
@@ -179,7 +180,7 @@ class _Run:
         device: str,
         start: Checkpoint | None,
         teacher: Checkpoint | None,
-        measured: bool = False,
+        first: First = "given",
     ) -> None:
         self.config, self.workers = config, join(device)
         self.device, processes = self.workers.device, self.workers.size
@@ -209,8 +210,11 @@ class _Run:
         if start is not None:
             self.network.load(start)
         self.network.to(self.device)
-        if measured:
+        if first == "thresholds":
             self.network.measure(list(self.images.split(500)))
+        elif first == "statistics":
+            classes = torch.from_numpy(training.labels[:FITTED]).long().to(self.device)
+            self.network.normalise(self.images[:FITTED], classes)
         elif start is not None and config.method == "shift" and _method(start) not in (None, "shift"):
             self.network.fit_thresholds(self.images[:FITTED])
         self.teacher: ReluNetwork | None = None
@@ -228,7 +232,7 @@ class _Run:
         self.state_file = None if out is None else out / RESUME_FILE
         given = {"start": start, "teacher": teacher}
         others: dict[str, Any] = {name: one.weights_digest for name, one in given.items() if one is not None}
-        others |= {"measured": True} if measured else {}
+        others |= {"first": first} if first != "given" else {}
         self.identity = resume.identity(
             config.to_json(), data.digest, "gradrtl.model", description=description.to_json(), **others
         )

@@ -8,7 +8,7 @@ import click
 
 from ..errors import require
 from ..files import check_writable
-from ..model.relu_config import LONGEST, ReluConfig
+from ..model.relu_config import LONGEST, First, ReluConfig
 from .options import (
     convention_options,
     data_option,
@@ -66,7 +66,7 @@ def convert(
     from ..model.conversion import powers
     from ..model.data import load
     from ..model.workers import leads, part
-    from ..steps.convert import accuracy_of, start_from, table, write
+    from ..steps.convert import CHECKPOINTS, accuracy_of, start_from, table, write
     from ..steps.convert import convert as run
     from ..steps.results import judgement
 
@@ -78,6 +78,7 @@ def convert(
         network = read_description(network, training.shape)
     described_as = layers if network is None else network
     first, taught = (None if path is None else Checkpoint.load(path) for path in (start, teacher))
+    anew: First = "given" if source is None else "thresholds"
     if source is None:
         about = given_only({"framework": framework, **changes})
         require(not about, ", ".join(about), ", ".join(map(str, about.values())), "with --from, a NIR file")
@@ -85,6 +86,8 @@ def convert(
         require(start is None, "start", start, "not given beside --from")
         shape, steps = training.shape, ReluConfig.steps if given["steps"] is None else given["steps"]
         given_as = None if described_as is None else described(described_as)(shape)
+        if source.suffix == CHECKPOINTS and given_as is not None:
+            anew = "statistics"
         first = start_from(source, given_as, shape, framework, changes, steps)
         described_as = first.network
         given["epochs"] = 0 if given["epochs"] is None else given["epochs"]
@@ -96,8 +99,7 @@ def convert(
     def resumed(epochs: int) -> None:
         click.echo(f"resumes after epoch {epochs} of {total}", err=True)
 
-    measured = source is not None
-    made = run(config, training, out, show_epoch, whole_command(), device, first, taught, resumed, measured, longest)
+    made = run(config, training, out, show_epoch, whole_command(), device, first, taught, resumed, anew, longest)
     part()
     if not leads():
         return

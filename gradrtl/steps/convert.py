@@ -15,7 +15,8 @@ from ..model.conversion import Closeness
 from ..model.data import Dataset, split
 from ..model.description import Network
 from ..model.graph import Graph
-from ..model.relu_config import LONGEST, ReluConfig
+from ..model.relu_config import LONGEST, First, ReluConfig
+from ..quantize.network import QuantizedNetwork
 from ..quantize.plots import draw
 from .train import CHECKPOINTS, start_of
 
@@ -46,7 +47,7 @@ def convert(
     start: Checkpoint | None = None,
     teacher: Checkpoint | None = None,
     on_resume: Callable[[int], None] | None = None,
-    measured: bool = False,
+    first: First = "given",
     longest: int = LONGEST,
 ) -> Converted:
     """Train as `config` says on the training set, and convert.
@@ -58,7 +59,7 @@ def convert(
     from ..model.conversion import convert as converted
     from ..model.relu_train import train_relu
 
-    trained = train_relu(config, training, out, on_epoch, device, start, teacher, on_resume, measured)
+    trained = train_relu(config, training, out, on_epoch, device, start, teacher, on_resume, first)
     made = converted(trained, config, command)
     held_out = split(training, config.held(len(training)))[1]
     where = next(trained.network.parameters()).device
@@ -70,7 +71,8 @@ def start_from(
     path: Path, description: Network | Graph | None, shape: tuple[int, ...], framework: str | None,
     changes: dict[str, Any], steps: int,
 ) -> Checkpoint:  # fmt: skip
-    """The ReLU network in a file: a state dict with the weights of `description`, a NIR file or a checkpoint.
+    """The ReLU network in a file: a NIR file or a checkpoint, or with the layers of `description` a state dict or an
+    integer network.
 
     `shape`, `framework`, `changes` and `steps` are those of `steps.train.start_of`.
 
@@ -85,6 +87,10 @@ def start_from(
         if description is None:
             raise UserError.of("network", None, f"--network or --layers beside {path}, which has weights alone")
         return of_state_dict(path, description)
+    if path.suffix == CHECKPOINTS and description is not None:
+        from ..quantize.relus import relus_of
+
+        return relus_of(QuantizedNetwork.load(path), description)
     require(
         description is None, "network", getattr(description, "name", None), f"not given beside {path}, which has it"
     )

@@ -1,0 +1,76 @@
+"""The network of activations behind an integer network of integrate-and-fire neurons: where its training goes on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import prod
+
+import numpy as np
+
+from ..errors import require
+from ..model.checkpoint import NORM, Checkpoint
+from ..model.description import Network
+from ..model.graph import Graph, weight_name
+from ..model.relu_graph import relu_graph
+from .network import QuantizedNetwork
+from .population import Population
+from .reals import Reals, of_integers
+
+EPSILON = 1e-5  # of batch normalisation
+
+
+def relus_of(network: QuantizedNetwork, description: Network | Graph) -> Checkpoint:
+    """The weights of `network` in units of what a spike subtracts, the thresholds, which become 1, as those of
+    `description`.
+
+    Batch normalisation of `description` changes nothing yet: its mean is 0 and its variance 1.
+
+    Raises
+    ------
+    UserError
+        `description` has other layers, or neurons leak or do not subtract their threshold at a spike.
+    """
+    graph = relu_graph(description)
+    wanted, found = graph.weight_shapes, network.populations
+    told = f"{len(graph.populations)}, as {graph.name or 'the network'} has"
+    require(len(found) == len(graph.populations), "populations", len(found), told)
+    worths: list[list[float]] = [[] for _ in found]
+    for edge in network.edges:
+        pool = edge.connection.pool
+        area = prod((pool.size, pool.size)) if pool is not None and pool.kind == "average" else 1
+        worths[edge.population].append((1 / edge.largest if edge.held else 1.0) / area)
+    arrays: dict[str, np.ndarray] = {}
+    for number, (population, spec, reals) in enumerate(
+        zip(found, graph.populations, of_integers(network, [1.0] * len(found), worths), strict=True)
+    ):
+        is_read = spec.name == graph.readout.source
+        threshold = np.ones(1) if is_read else _threshold(population, reals)
+        require(
+            len(reals.weights) == len(spec.inputs),
+            f"{population.name} inputs",
+            len(reals.weights),
+            str(len(spec.inputs)),
+        )
+        for index, weight in enumerate(reals.weights):
+            name = weight_name(number, index)
+            require(weight.shape == wanted[name], f"{population.name} weight", weight.shape, str(wanted[name]))
+            arrays[name] = weight / threshold.reshape(-1, *[1] * (weight.ndim - 1))
+        where, bias = f"population{number}", np.broadcast_to(reals.bias / threshold, graph.channels(spec.name))
+        own = spec.bias or not spec.batch_norm
+        if own:
+            arrays[f"{where}.bias"] = bias
+        if spec.batch_norm:
+            ones = np.ones(len(bias))
+            values = ones, 0 * ones if own else bias, 0 * ones, ones - EPSILON
+            arrays |= {f"{where}.norm.{name}": value for name, value in zip(NORM, values, strict=True)}
+    given = {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
+    return Checkpoint(replace(graph, steps=network.steps), given)
+
+
+def _threshold(population: Population, reals: Reals) -> np.ndarray:
+    neuron, where = population.neuron, population.name
+    require(neuron.leak == "none", f"{where} leak", neuron.leak, "none: what integrates and fires stands for a ReLU")
+    apart = float(np.abs(reals.reset_amount - reals.threshold).max())  # of 1, by their roundings
+    same = neuron.reset == "soft" and apart <= 1
+    require(same, f"{where} reset", neuron.reset, "soft, by the threshold: the rate then follows the sum")
+    return reals.reset_amount
