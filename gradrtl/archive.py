@@ -87,6 +87,18 @@ def save(
     return str(envelope["digest"])
 
 
+def kind_of(path: str | Path) -> str:
+    """The kind of an archive, of which nothing else is checked; "" if the file is none."""
+    try:
+        with Path(path).open("rb") as file:
+            _check_directory(file)
+            with zipfile.ZipFile(file) as archive:
+                header = json.loads(_unpacked(archive, _members(archive)["header"]).tobytes())
+                return str(header["kind"])
+    except Exception:  # as in `load`, which tells the reason
+        return ""
+
+
 def load(
     path: str | Path, kind: str, read: Callable[[dict[str, Any], Claims], Read], newest: int = VERSION
 ) -> tuple[Read, dict[str, np.ndarray]]:

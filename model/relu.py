@@ -35,6 +35,7 @@ FOLLOWED = 0.1  # fraction of the new largest activation in the running one
 SMALLEST = 1e-6  # threshold
 ODDS = 10.0  # logarithm of the odds at which a threshold is the largest activation: the first stage of `rate-norm`
 UNIT = FloatNeuron("if", threshold=1.0, reset="soft")
+SMOOTHING = 0.1  # of the labels by which outputs are scaled: else, if all are right, no factor is too large
 RANDOM_NORM = 3**-0.5  # of the random weights of a channel: they are uniform up to 1 over the root of their number
 TRIED = 40  # thresholds, of equal distance, when one is fitted
 VARIANTS = 128  # of a compiled function at most: shapes of populations by phases of a training
@@ -286,7 +287,7 @@ class ReluNetwork(nn.Module):
         """Give batch normalisation the statistics of `images`, and its weights the norms of random ones.
 
         Gains and shifts change with them, so that answers in evaluation stay as they are. Outputs, which have another
-        unit in every network of integers, get the factor with the least cross-entropy to `labels`, int64.
+        unit in every network of integers, get the factor with the least cross-entropy to smoothed `labels`, int64.
         """
 
         def follow(norm: nn.Module, given: tuple[Tensor]) -> None:
@@ -313,7 +314,7 @@ class ReluNetwork(nn.Module):
         for hook in hooks:
             hook.remove()
         factors = 2 ** torch.arange(-8, 8, 0.25, device=outputs.device) / outputs.std().clamp(min=SMALLEST)
-        losses = [functional.cross_entropy(outputs * factor, labels) for factor in factors]
+        losses = [functional.cross_entropy(outputs * factor, labels, label_smoothing=SMOOTHING) for factor in factors]
         last = self.all[-1]
         scaled = last.synapses if last.norm is None else last.norm
         for parameter in [*scaled.parameters(), *([] if last.bias is None else [last.bias])]:

@@ -9,27 +9,29 @@ import numpy as np
 
 from ..errors import require
 from ..model.checkpoint import NORM, Checkpoint
-from ..model.description import Network
-from ..model.graph import Graph, weight_name
-from ..model.relu_graph import relu_graph
+from ..model.description import ConvSpec, DenseSpec, Network
+from ..model.graph import ConnectionSpec, Graph, InputSpec, PopulationSpec, ReadoutSpec, weight_name
+from ..model.relu_graph import INTEGRATES, READS, relu_graph
 from .network import QuantizedNetwork
 from .population import Population
 from .reals import Reals, of_integers
+from .synapses import Conv
 
 EPSILON = 1e-5  # of batch normalisation
 
 
-def relus_of(network: QuantizedNetwork, description: Network | Graph) -> Checkpoint:
-    """The weights of `network` in units of what a spike subtracts, the thresholds, which become 1, as those of
-    `description`.
+def relus_of(network: QuantizedNetwork, description: Network | Graph | None = None) -> Checkpoint:
+    """The weights of `network` in units of what a spike subtracts, the thresholds, which become 1.
 
-    Batch normalisation of `description` changes nothing yet: its mean is 0 and its variance 1.
+    They are those of `description`, which may leave out batch normalisation; without, all but the read-out have it. It
+    changes nothing yet: its mean is 0 and its variance 1.
 
     Raises
     ------
     UserError
         `description` has other layers, or neurons leak or do not subtract their threshold at a spike.
     """
+    description = _described(network) if description is None else description
     graph = relu_graph(description)
     wanted, found = graph.weight_shapes, network.populations
     told = f"{len(graph.populations)}, as {graph.name or 'the network'} has"
@@ -65,6 +67,27 @@ def relus_of(network: QuantizedNetwork, description: Network | Graph) -> Checkpo
             arrays |= {f"{where}.norm.{name}": value for name, value in zip(NORM, values, strict=True)}
     given = {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
     return Checkpoint(replace(graph, steps=network.steps), given)
+
+
+def _described(network: QuantizedNetwork) -> Graph:
+    require(len(network.readouts) == 1, "read-outs", len(network.readouts), "one")
+    source, populations = network.readouts[0].source, []
+    for population in network.populations:
+        heard = []
+        for connection in population.inputs:
+            synapses = connection.synapses
+            spec: ConvSpec | DenseSpec = DenseSpec(len(synapses.weight))
+            if isinstance(synapses, Conv):
+                way = synapses.geometry
+                spec = ConvSpec(len(synapses.weight), way.kernel, way.stride, way.padding)
+            heard.append(ConnectionSpec(connection.sources, spec, pool=connection.pool, delay=connection.delay))
+        is_read = population.name == source
+        populations.append(
+            PopulationSpec(population.name, tuple(heard), READS if is_read else INTEGRATES, is_read, not is_read)
+        )
+    inputs = tuple(InputSpec(one.name, one.shape, held=one.kind == "static") for one in network.inputs)
+    read = ReadoutSpec(source, "membrane", network.readouts[0].group)
+    return Graph("integers", inputs, tuple(populations), read, network.steps)
 
 
 def _threshold(population: Population, reals: Reals) -> np.ndarray:

@@ -1895,6 +1895,20 @@ MUTANTS = (
         "a network starts with the largest activations as thresholds, and loses all small ones",
     ),
     Mutant(
+        "integers behind pools",
+        "quantize/relus.py",
+        "1 / edge.largest if edge.held else 1.0) / area",
+        "1 / edge.largest if edge.held else 1.0)",
+        "weights behind average pools are too small by the window's area",
+    ),
+    Mutant(
+        "statistics without their gains",
+        "model/relu.py",
+        "norm.weight.copy_(scale * (variance + norm.eps).sqrt())",
+        "pass",
+        "a network that gets new statistics becomes another",
+    ),
+    Mutant(
         "alpha forgotten",
         "model/recipes.py",
         'self.prior.alpha = state["alpha"]',

@@ -72,6 +72,21 @@ def test_figures_are_json_and_a_second_stage_starts_from_the_first(converted: Pa
     assert found["connectivity"] <= Checkpoint.load(first).census.connectivity
 
 
+def test_training_goes_on_from_an_integer_network(converted: Path, data: Path, tmp_path: Path) -> None:
+    integers = tmp_path / "network.npz"
+    gradrtl("quantize", converted / "checkpoint.npz", "--bits", 4, "--per-channel", "--data", data, "-o", integers)
+    words = ("--from", integers, "--weight-bits", 4, "--rewire", 0, "--batch", 20, "--data", data, "--longest", 1)
+    result = gradrtl("convert", *words, "--epochs", 0, "--out", tmp_path / "kept", "--json")
+    kept = Checkpoint.load(tmp_path / "kept/checkpoint.npz")
+    told = f"starts from {integers}, held-out accuracy {100 * kept.figures['validation']:.2f} %"
+    assert told in result.output
+    assert [spec.batch_norm for spec in kept.network.populations] == [True, False]
+    gradrtl("convert", *words, "--layers", "4C3-AP2-4", "--epochs", 1, "--out", tmp_path / "further")
+    further = Checkpoint.load(tmp_path / "further/checkpoint.npz")
+    for ours, given in zip(further.weights, kept.weights, strict=True):
+        assert not (ours[given == 0] != 0).any()
+
+
 def relu_module() -> nn.Sequential:
     torch.manual_seed(0)
     return nn.Sequential(

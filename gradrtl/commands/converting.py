@@ -66,7 +66,7 @@ def convert(
     from ..model.conversion import powers
     from ..model.data import load
     from ..model.workers import leads, part
-    from ..steps.convert import CHECKPOINTS, accuracy_of, start_from, table, write
+    from ..steps.convert import accuracy_of, is_network, start_from, table, write
     from ..steps.convert import convert as run
     from ..steps.results import judgement
 
@@ -79,6 +79,7 @@ def convert(
     described_as = layers if network is None else network
     first, taught = (None if path is None else Checkpoint.load(path) for path in (start, teacher))
     anew: First = "given" if source is None else "thresholds"
+    before = "plain"  # thresholds and levels are still to be found
     if source is None:
         about = given_only({"framework": framework, **changes})
         require(not about, ", ".join(about), ", ".join(map(str, about.values())), "with --from, a NIR file")
@@ -86,15 +87,17 @@ def convert(
         require(start is None, "start", start, "not given beside --from")
         shape, steps = training.shape, ReluConfig.steps if given["steps"] is None else given["steps"]
         given_as = None if described_as is None else described(described_as)(shape)
-        if source.suffix == CHECKPOINTS and given_as is not None:
-            anew = "statistics"
+        if is_network(source):
+            anew, before = "statistics", "shift"
         first = start_from(source, given_as, shape, framework, changes, steps)
         described_as = first.network
         given["epochs"] = 0 if given["epochs"] is None else given["epochs"]
     config = ReluConfig(**given_only(given | {"network": described_as}))
     total = config.epochs + config.tune
     if source is not None and first is not None and leads():
-        click.echo(f"starts from {source}, held-out accuracy {100 * accuracy_of(first, config, training):.2f} %")
+        click.echo(
+            f"starts from {source}, held-out accuracy {100 * accuracy_of(first, before, config, training):.2f} %"
+        )
 
     def resumed(epochs: int) -> None:
         click.echo(f"resumes after epoch {epochs} of {total}", err=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 import matplotlib
 
+from ..archive import kind_of
 from ..errors import UserError, require
 from ..model.checkpoint import Checkpoint
 from ..model.conversion import Closeness
@@ -17,7 +18,9 @@ from ..model.description import Network
 from ..model.graph import Graph
 from ..model.relu_config import LONGEST, First, ReluConfig
 from ..quantize.network import QuantizedNetwork
+from ..quantize.network_file import KIND
 from ..quantize.plots import draw
+from ..quantize.relus import relus_of
 from .train import CHECKPOINTS, start_of
 
 matplotlib.use("Agg")
@@ -71,8 +74,8 @@ def start_from(
     path: Path, description: Network | Graph | None, shape: tuple[int, ...], framework: str | None,
     changes: dict[str, Any], steps: int,
 ) -> Checkpoint:  # fmt: skip
-    """The ReLU network in a file: a NIR file or a checkpoint, or with the layers of `description` a state dict or an
-    integer network.
+    """The network of activations in a file: a state dict with the weights of `description`, a NIR file, a checkpoint or
+    an integer network.
 
     `shape`, `framework`, `changes` and `steps` are those of `steps.train.start_of`.
 
@@ -87,9 +90,7 @@ def start_from(
         if description is None:
             raise UserError.of("network", None, f"--network or --layers beside {path}, which has weights alone")
         return of_state_dict(path, description)
-    if path.suffix == CHECKPOINTS and description is not None:
-        from ..quantize.relus import relus_of
-
+    if is_network(path):
         return relus_of(QuantizedNetwork.load(path), description)
     require(
         description is None, "network", getattr(description, "name", None), f"not given beside {path}, which has it"
@@ -99,12 +100,17 @@ def start_from(
     return started(start.network, start.arrays)
 
 
-def accuracy_of(start: Checkpoint, config: ReluConfig, training: Dataset) -> float:
-    """Of the ReLU network, before thresholds and levels: the fraction of held-out images that it classifies right."""
+def is_network(path: Path) -> bool:
+    """Whether a file has an integer network."""
+    return path.suffix == CHECKPOINTS and kind_of(path) == KIND
+
+
+def accuracy_of(start: Checkpoint, method: str, config: ReluConfig, training: Dataset) -> float:
+    """Of the network of activations of `method`: the fraction of held-out images that it classifies right."""
     from ..model.relu import network_from
     from ..model.relu_train import accuracy
 
-    return accuracy(network_from(start, "plain", config.levels), split(training, config.held(len(training)))[1], "cpu")
+    return accuracy(network_from(start, method, config.levels), split(training, config.held(len(training)))[1], "cpu")
 
 
 def table(found: Closeness) -> str:

@@ -1,0 +1,119 @@
+"""From the integers of a network back to activations: where training goes on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from test_model_relu_train import data
+
+from gradrtl.errors import UserError
+from gradrtl.model.architecture import described
+from gradrtl.model.checkpoint import Checkpoint
+from gradrtl.model.conversion import convert
+from gradrtl.model.relu import RANDOM_NORM, network_from
+from gradrtl.model.relu_config import ReluConfig
+from gradrtl.model.relu_train import train_relu
+from gradrtl.quantize.network import QuantizedNetwork
+from gradrtl.quantize.relus import relus_of
+from gradrtl.steps.quantise import formats_for, quantise
+
+NETWORKS = Path(__file__).parents[1] / "networks"
+CONFIG = ReluConfig(network="6C3-AP2-8C3-3", epochs=3, batch=20, lr=0.05, weight_bits=4, held_out=20, rewire=0.0)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def made() -> tuple[Checkpoint, QuantizedNetwork]:
+    torch.set_num_threads(1)
+    floats = convert(train_relu(CONFIG, data()), CONFIG)
+    return floats, quantise(floats, formats_for(floats, per_channel=True, weight_bits=4), data(), "weights")
+
+
+def images() -> torch.Tensor:
+    return torch.from_numpy(data().images[:40])
+
+
+@pytest.mark.parametrize("layers", [None, "6C3-AP2-8C3-3"])
+def test_integers_have_the_rates_and_answers_of_their_floats(
+    made: tuple[Checkpoint, QuantizedNetwork], layers: str | None
+) -> None:
+    floats, integers = made
+    found = relus_of(integers, None if layers is None else described(layers)((1, 6, 6)))
+    assert isinstance(found.network.steps, int)
+    assert found.network.steps == integers.steps
+    assert [spec.batch_norm for spec in found.network.populations] == [True, True, False]
+    ours, theirs = network_from(found, "shift", 4).eval(), network_from(floats, "shift", 4).eval()
+    with torch.no_grad():
+        (outputs, rates), (wanted, wanted_rates) = (one(images(), layer_rates=True) for one in (ours, theirs))
+    for name, rate in wanted_rates.items():
+        same = (rates[name] - rate).abs() < 0.01
+        assert float(same.float().mean()) > 0.97, name  # a few sums are at the edge of a level
+    assert np.corrcoef(outputs.flatten(), wanted.flatten())[0, 1] > 0.99
+
+
+def test_statistics_are_new_and_answers_stay(made: tuple[Checkpoint, QuantizedNetwork]) -> None:
+    network = network_from(relus_of(made[1]), "shift", 4).eval()
+    labels = torch.from_numpy(data().labels[:40]).long()
+    with torch.no_grad():
+        before = network(images())
+        network.normalise(images(), labels)
+        after = network(images())
+    factor = float((before * after).sum() / before.square().sum())
+    apart = (after - factor * before).abs().amax(dim=1)
+    assert float((apart < 0.02 * float(after.abs().max())).float().mean()) >= 0.9  # a few sums change their level
+
+    def loss(by: float) -> float:
+        return float(torch.nn.functional.cross_entropy(by * after, labels, label_smoothing=0.1))
+
+    assert loss(1) < min(loss(0.7), loss(1.5))
+    for population in network.all[:-1]:
+        norms = population.synapses[0].weight.flatten(1).norm(dim=1)
+        torch.testing.assert_close(norms, torch.full_like(norms, RANDOM_NORM))
+    first = network.all[0]
+    seen = first.synapses[0](images().float() / 255).transpose(0, 1).flatten(1)
+    torch.testing.assert_close(first.norm.running_mean, seen.mean(dim=1))
+    torch.testing.assert_close(first.norm.running_var, seen.var(dim=1, correction=0))
+
+
+def test_a_training_goes_on_from_integers(made: tuple[Checkpoint, QuantizedNetwork]) -> None:
+    start = relus_of(made[1])
+    config = replace(CONFIG, network=start.network, epochs=0)
+    kept = train_relu(config, data(), start=start, first="statistics")
+    before = network_from(start, "shift", 4).eval()
+    held = torch.from_numpy(data().images[-20:])
+    with torch.no_grad():
+        assert float((kept.network(held).argmax(1) == before(held).argmax(1)).float().mean()) >= 0.9
+    further = train_relu(replace(config, epochs=2), data(), start=start, first="statistics")
+    assert further.history[-1]["loss"] < 0.7
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("mnist-2pct.npz", "layer0 leak is decaying_input, expected none"),
+        ("mnist-first-spike.npz", "expected"),
+    ],
+)
+def test_what_stands_for_no_relu_is_refused(name: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        relus_of(QuantizedNetwork.load(NETWORKS / name))
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ("6C3-AP2-3", "populations is 3, expected 2"),
+        ("6C3-AP2-9C3-3", r"layer1 weight is \(8, 6, 3, 3\), expected \(9, 6, 3, 3\)"),
+    ],
+)
+def test_other_layers_are_refused(made: tuple[Checkpoint, QuantizedNetwork], layers: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        relus_of(made[1], described(layers)((1, 6, 6)))
