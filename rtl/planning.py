@@ -67,6 +67,18 @@ def block_rams(mapping: Mapping, device: Device) -> int:
     return sum(_block_rams(layer, device) for layer in mapping.layers) + queues + loads
 
 
+def least_block_rams(network: QuantizedNetwork, loads: Sequence[Load], device: Device) -> int:
+    """Block RAMs that sums and membranes need at least, with any numbers of PEs that a plan may have.
+
+    Layers are left out whose rows may be so few that they are no block RAM.
+    """
+    bits = 0
+    for load, ranges in zip(loads, network.ranges, strict=True):
+        if load.neurons > device.small_ram[0] * LARGEST_PES:
+            bits += load.neurons * (ranges.current_bits + ranges.membrane_bits)
+    return -(-bits * device.block_rams // device.ram_bits)
+
+
 def _block_rams(layer: LayerMapping, device: Device) -> int:
     total = layer.pes if device.queues_in_ram else 0
     for kind, memories in layer.single_memories.items():
@@ -124,6 +136,12 @@ def device_pes(
 
     Raises `UserError` if none fits.
     """
+    refusal = UserError(
+        f"device is {device.name}: its block RAMs, multipliers and LUTs do not hold the network with any number of "
+        "PEs; lower the connectivity or the weight bits, or take a larger device"
+    )
+    if least_block_rams(network, loads, device) > device.block_rams:
+        raise refusal
     lead = 0 if network.is_chain else max(range(len(loads)), key=lambda index: loads[index].synaptic)
     most = range(1, min(MOST_PES, loads[lead].neurons) + 1)
     plans = {tuple(balanced_pes(network, loads, beats, given, spare, lead)) for given in most for spare in SPARES}
@@ -137,10 +155,7 @@ def device_pes(
             tight.append(pes)
     costs = costs or [(cycles(mapped(pes)), pes) for pes in tight]
     if not costs:
-        raise UserError(
-            f"device is {device.name}: its block RAMs, multipliers and LUTs do not hold the network with any number of "
-            "PEs; lower the connectivity or the weight bits, or take a larger device"
-        )
+        raise refusal
     enough = min(cost for cost, _ in costs) * (1 + NEARLY)
     _, _, pes = min((sum(pes), cost, pes) for cost, pes in costs if cost <= enough)
     return pes

@@ -25,6 +25,7 @@ from gradrtl.rtl.planning import (
     block_rams,
     device_pes,
     fits,
+    least_block_rams,
     needs,
 )
 from gradrtl.sim.operations import count
@@ -94,6 +95,29 @@ def planned(network: QuantizedNetwork, device: Device) -> Mapping:
         return map_network(network, pes)
 
     return mapped(device_pes(network, LOADS, BEATS, device, mapped, busiest))
+
+
+@pytest.mark.parametrize("pe", [1, 4, 32])
+@pytest.mark.parametrize("name", ["cifar10-small-20pct", "mnist-residual-20pct", "mnist-conv-wide-5pct"])
+def test_no_mapping_needs_less_than_the_least(name, pe):
+    network = QuantizedNetwork.load(f"networks/{name}.npz")
+    loads, _ = work(network, 4)
+    mapping = map_network(network, [min(pe, load.neurons) for load in loads])
+    for device in DEVICES.values():
+        smaller = replace(device, small_ram=(16, device.small_ram[1]))
+        assert least_block_rams(network, loads, smaller) <= block_rams(mapping, smaller)
+    assert least_block_rams(network, loads, replace(device, small_ram=(0, 0))) > 0
+
+
+def test_a_network_that_is_far_too_large_is_refused_before_it_is_mapped():
+    network = QuantizedNetwork.load("networks/cifar10-50k.npz")
+    loads, beats = work(network, 4)
+
+    def mapped(pes):
+        raise AssertionError(pes)
+
+    with pytest.raises(UserError, match="device is ecp5-25: its block RAMs"):
+        device_pes(network, loads, beats, DEVICES["ecp5-25"], mapped, busiest)
 
 
 @pytest.mark.parametrize("name", ["ecp5-25", "ecp5-85", "xc7vx690t"])
