@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -357,12 +358,17 @@ def _pooled(x: Tensor, size: int) -> Tensor:
 
 
 def _compiles(x: Tensor) -> bool:
-    """Whether compiled functions pay: in training on an accelerator.
+    """Whether compiled functions pay: in training on an accelerator, where there is the compiler, Triton.
 
     There, each number of a population passes through memory a dozen times otherwise, and torch's average pools of maps
     with channels last are slow.
     """
-    return x.is_cuda and torch.is_grad_enabled()
+    return x.is_cuda and torch.is_grad_enabled() and _has_compiler()
+
+
+@cache
+def _has_compiler() -> bool:
+    return find_spec("triton") is not None
 
 
 @cache

@@ -65,7 +65,7 @@ def convert(
     from ..model.checkpoint import Checkpoint
     from ..model.conversion import powers
     from ..model.data import load
-    from ..model.workers import leads, part
+    from ..model.workers import leads
     from ..steps.convert import accuracy_of, is_network, start_from, table, write
     from ..steps.convert import convert as run
     from ..steps.results import judgement
@@ -103,8 +103,7 @@ def convert(
         click.echo(f"resumes after epoch {epochs} of {total}", err=True)
 
     made = run(config, training, out, show_epoch, whole_command(), device, first, taught, resumed, anew, longest)
-    part()
-    if not leads():
+    if made is None:
         return
     made.checkpoint.save(out / CHECKPOINT)
     plots = write(made.closeness, out)

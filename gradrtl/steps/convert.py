@@ -52,8 +52,8 @@ def convert(
     on_resume: Callable[[int], None] | None = None,
     first: First = "given",
     longest: int = LONGEST,
-) -> Converted:
-    """Train as `config` says on the training set, and convert.
+) -> Converted | None:
+    """Train as `config` says on the training set, and convert; None in processes of `torchrun` that do not lead.
 
     The other arguments are those of `train_relu`. Closeness is measured on the images that `config` holds out, at the
     powers of two up to `longest` steps.
@@ -61,8 +61,12 @@ def convert(
     from ..model.conversion import closeness, powers
     from ..model.conversion import convert as converted
     from ..model.relu_train import train_relu
+    from ..model.workers import leads, part
 
     trained = train_relu(config, training, out, on_epoch, device, start, teacher, on_resume, first)
+    part()
+    if not leads():
+        return None
     made = converted(trained, config, command)
     held_out = split(training, config.held(len(training)))[1]
     where = next(trained.network.parameters()).device
