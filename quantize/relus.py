@@ -80,7 +80,7 @@ def _described(network: QuantizedNetwork) -> Graph:
             if isinstance(synapses, Conv):
                 way = synapses.geometry
                 spec = ConvSpec(len(synapses.weight), way.kernel, way.stride, way.padding)
-            heard.append(ConnectionSpec(connection.sources, spec, pool=connection.pool, delay=connection.delay))
+            heard.append(ConnectionSpec(tuple(connection.sources), spec, pool=connection.pool, delay=connection.delay))
         is_read = population.name == source
         populations.append(
             PopulationSpec(population.name, tuple(heard), READS if is_read else INTEGRATES, is_read, not is_read)
