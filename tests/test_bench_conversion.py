@@ -38,8 +38,8 @@ def test_sparse_convolutions_are_a_kind_of_their_own(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(conversion.SIDES, "cpu", 64)
     torch.set_num_threads(1)
     config = ReluConfig(
-        network="4C3-AP2-8C3-10", recipe="magnitude", connectivity=0.1, dense=0.0, rewire=1 / 3, epochs=3, batch=16,
-        held_out=16,
+        network="8C3-AP2-8C3-10", recipe="magnitude", connectivity=0.1, spread=0.0, dense=0.0,
+        rewire=1 / 3, epochs=3, batch=16, held_out=16,
     )  # fmt: skip
     cost = conversion.measure(config, (3, 8, 8), 10, 2, "cpu")
     assert cost.shares["sparse convolutions with all that follows"] > 0.1
