@@ -206,7 +206,7 @@ class _Run:
         torch.manual_seed(config.seed)
         self.network = ReluNetwork(description, config.method, config.levels, config.threshold)
         if config.whiten:
-            whiten(self.network, self.images.cpu())
+            whiten(self.network, self.images)
         if start is not None:
             self.network.load(start)
         self.network.to(self.device)

@@ -34,7 +34,7 @@ def whiten(network: ReluNetwork, images: Tensor) -> None:
     require(bool(found), "whiten", True, "a network whose first layer is a convolution of the pixels")
     for synapses in found:
         weight = synapses.weight
-        parts = components(images[:PATCHED].float() / 255, (weight.shape[2], weight.shape[3]))
+        parts = components(images[:PATCHED].cpu().float() / 255, (weight.shape[2], weight.shape[3]))
         signed = torch.cat([parts, -parts])[: len(weight)].to(weight.device)
         weight[: len(signed)] = signed.reshape(-1, *weight.shape[1:]) * weight.flatten(1).norm(dim=1).mean()
 

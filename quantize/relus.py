@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import prod
 
 import numpy as np
 
@@ -12,12 +11,11 @@ from ..model.checkpoint import NORM, Checkpoint
 from ..model.description import ConvSpec, DenseSpec, Network
 from ..model.graph import ConnectionSpec, Graph, InputSpec, PopulationSpec, ReadoutSpec, weight_name
 from ..model.relu_graph import INTEGRATES, READS, relu_graph
+from .fold import BATCH_NORM_EPS
 from .network import QuantizedNetwork
 from .population import Population
 from .reals import Reals, of_integers
 from .synapses import Conv
-
-EPSILON = 1e-5  # of batch normalisation
 
 
 def relus_of(network: QuantizedNetwork, description: Network | Graph | None = None) -> Checkpoint:
@@ -39,7 +37,7 @@ def relus_of(network: QuantizedNetwork, description: Network | Graph | None = No
     worths: list[list[float]] = [[] for _ in found]
     for edge in network.edges:
         pool = edge.connection.pool
-        area = prod((pool.size, pool.size)) if pool is not None and pool.kind == "average" else 1
+        area = pool.size**2 if pool is not None and pool.kind == "average" else 1
         worths[edge.population].append((1 / edge.largest if edge.held else 1.0) / area)
     arrays: dict[str, np.ndarray] = {}
     for number, (population, spec, reals) in enumerate(
@@ -63,7 +61,7 @@ def relus_of(network: QuantizedNetwork, description: Network | Graph | None = No
             arrays[f"{where}.bias"] = bias
         if spec.batch_norm:
             ones = np.ones(len(bias))
-            values = ones, 0 * ones if own else bias, 0 * ones, ones - EPSILON
+            values = ones, 0 * ones if own else bias, 0 * ones, ones - BATCH_NORM_EPS
             arrays |= {f"{where}.norm.{name}": value for name, value in zip(NORM, values, strict=True)}
     given = {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
     return Checkpoint(replace(graph, steps=network.steps), given)
