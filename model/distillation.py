@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -28,6 +29,14 @@ def soft_loss(outputs: Tensor, answers: Tensor) -> Tensor:
         log_target=True,
     )
     return TEMPERATURE**2 * found
+
+
+def pooled(answers: Sequence[Tensor]) -> Tensor:
+    """Logits `[batch, classes]` whose probabilities at the temperature are the mean of those of `answers`."""
+    if len(answers) == 1:
+        return answers[0]
+    probable = torch.stack([functional.log_softmax(one.float() / TEMPERATURE, dim=1) for one in answers])
+    return TEMPERATURE * (torch.logsumexp(probable, dim=0) - math.log(len(answers)))
 
 
 def counts_spikes(description: Network | Graph) -> bool:

@@ -8,9 +8,10 @@ R, then a fixed mask, from which on weights can be rounded to the bits of the ha
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from . import resume
 from .augment import Cuts, Moves, Warp
 from .checkpoint import Checkpoint
 from .data import Dataset, split
-from .distillation import require_same_task, soft_loss
+from .distillation import pooled, require_same_task, soft_loss
 from .memory import keep_freed_memory
 from .recipes import KINDS, Recipe
 from .relu import ODDS, Activation, ReluNetwork, network_from
@@ -95,13 +96,14 @@ class _Straight(torch.autograd.Function):
 class Trained:
     """A network in evaluation mode without parametrisations, its history, and the accuracy on held-out images.
 
-    `made_from`: digests of the data and the sources, and the version of torch.
+    `made_from`: digests of the data and the sources, the version of torch, and the origins of what it started from and
+    was taught by.
     """
 
     network: ReluNetwork
     history: list[Row]
     validation: float
-    made_from: dict[str, str]
+    made_from: dict[str, Any]
 
 
 def one_cycle(step: int, total: int) -> float:
@@ -148,14 +150,14 @@ def train_relu(
     on_epoch: Callable[[Row], None] | None = None,
     device: str = "cpu",
     start: Checkpoint | None = None,
-    teacher: Checkpoint | None = None,
+    teachers: Sequence[Checkpoint] = (),
     on_resume: Callable[[int], None] | None = None,
     first: First = "given",
 ) -> Trained:
     """Train on `data`, the training set, of which the last images are held out for validation.
 
     With `out`, the state is saved there after each epoch, and a run that finds one goes on from it. `start` and
-    `teacher` are spiking networks converted from trained ones: the weights at the start, and what is distilled from.
+    `teachers` are spiking networks converted from trained ones: the weights at the start, and what is distilled from.
     `first` tells what is measured on training images before: `thresholds` start at the largest activations, not at
     those of `start`; batch normalisation gets their `statistics`, and `start` keeps its function. Under `torchrun` each
     process works on its part of every batch.
@@ -163,10 +165,10 @@ def train_relu(
     Raises
     ------
     UserError
-        The data, `start` or `teacher` do not fit; `out` cannot be written, is in use or holds the state of another run.
+        The data, `start` or `teachers` do not fit; `out` cannot be written, is in use or holds another run's state.
     """
     with nullcontext() if out is None or not leads() else hold(out):
-        return _Run(config, data, out, device, start, teacher, first).complete(on_epoch, on_resume)
+        return _Run(config, data, out, device, start, teachers, first).complete(on_epoch, on_resume)
 
 
 class _Run:
@@ -179,7 +181,7 @@ class _Run:
         out: Path | None,
         device: str,
         start: Checkpoint | None,
-        teacher: Checkpoint | None,
+        teachers: Sequence[Checkpoint] = (),
         first: First = "given",
     ) -> None:
         self.config, self.workers = config, join(device)
@@ -196,8 +198,9 @@ class _Run:
         trains = config.epochs + config.tune + config.threshold_epochs > 0
         enough = self.per_epoch >= 1 or not trains
         require(enough, "batch", config.batch, f"at most the {len(training)} training images")
-        taught = (teacher is None) == (config.distil == 0)
-        require(taught, "distil", config.distil, "0 without a teacher, above 0 with one")
+        require(bool(teachers) == (config.distil > 0), "distil", config.distil, "0 without a teacher, above 0 with one")
+        mirrors = bool(teachers) or not config.mirror_teacher
+        require(mirrors, "mirror_teacher", config.mirror_teacher, "False without a teacher")
         self.images = torch.from_numpy(training.images).to(self.device)
         self.labels = torch.from_numpy(training.labels).long().to(self.device)
         if config.cutmix:
@@ -217,21 +220,23 @@ class _Run:
             self.network.normalise(self.images[:FITTED], classes)
         elif start is not None and config.method == "shift" and _method(start) not in (None, "shift"):
             self.network.fit_thresholds(self.images[:FITTED])
-        self.teacher: ReluNetwork | None = None
-        if teacher is not None:
+        self.teachers: list[ReluNetwork] = []
+        for teacher in teachers:
             made = teacher.figures.get("conversion")
             if not isinstance(made, dict) or not {"method", "levels"} <= made.keys():
                 raise UserError.of("teacher", teacher.network.name, "one that gradrtl convert has written")
             require_same_task(teacher.network, description)
-            self.teacher = network_from(teacher, made["method"], made["levels"]).to(self.device).eval()
+            self.teachers.append(network_from(teacher, made["method"], made["levels"]).to(self.device).eval())
         self.sparsity = config.sparsity()
         self.recipe = Recipe(self.network, self.sparsity)
         self.optimizer = _optimizer(self.network, config)
         self.history: list[Row] = []
         self.copies: dict[int, tuple[Tensor, Tensor, Tensor | None]] = {}
         self.state_file = None if out is None else out / RESUME_FILE
-        given = {"start": start, "teacher": teacher}
-        others: dict[str, Any] = {name: one.weights_digest for name, one in given.items() if one is not None}
+        self.origins: dict[str, Any] = {} if start is None else {"start": start.origin}
+        self.origins |= {"teacher": [one.origin for one in teachers]} if teachers else {}
+        others: dict[str, Any] = {"start": start.weights_digest} if start is not None else {}
+        others |= {"teacher": [one.weights_digest for one in teachers]} if teachers else {}
         others |= {"first": first} if first != "given" else {}
         self.identity = resume.identity(
             config.to_json(), data.digest, "gradrtl.model", description=description.to_json(), **others
@@ -276,7 +281,7 @@ class _Run:
             _fit_thresholds(network, self.images, self.labels, self.validation, config, shown)
         if config.method == "plain":
             network.measure(list(self.images.split(500)))
-        made_from = {name: self.identity[name] for name in resume.MADE_FROM}
+        made_from = {name: self.identity[name] for name in resume.MADE_FROM} | self.origins
         return Trained(network.eval(), self.history, accuracy(network, self.validation, self.device), made_from)
 
     def _resume(self, total: int) -> None:
@@ -333,14 +338,21 @@ class _Run:
             images, labels = (torch.cat(parts) for parts in zip(*made, strict=True))
             self.copies[number] = images, labels, torch.cat(answers) if answers else None
         images, labels, taught = self.copies[number]
-        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(config.seed * 100_003 + epoch))
-        for chosen in order.to(self.device).split(config.batch):
-            yield share(images[chosen]), share(labels[chosen]), None if taught is None else share(taught[chosen])
+        generator = torch.Generator().manual_seed(config.seed * 100_003 + epoch)
+        order = torch.randperm(len(images), generator=generator).to(self.device)
+        again = config.flip and (taught is None or config.mirror_teacher)  # the answers stay right
+        turned = Moves.draw(len(images), 0, again, 0, generator, self.device)
+        for start, chosen in zip(count(0, config.batch), order.split(config.batch), strict=False):
+            some = turned(images[chosen], start)
+            yield share(some), share(labels[chosen]), None if taught is None else share(taught[chosen])
 
     @torch.no_grad()
     def _answers(self, images: Tensor) -> Tensor | None:
+        """Logits `[batch, classes]` of what the teachers answer together."""
+        seen = [images, images.flip(3)] if self.config.mirror_teacher else [images]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
-            return None if self.teacher is None else self.teacher(images)
+            found = [teacher(some) for teacher in self.teachers for some in seen]
+        return pooled(found) if found else None
 
     def _rate(self, step: int) -> float:
         """Learning rate at `step`, of both parts of the training."""

@@ -271,7 +271,7 @@ UNITS = {
     "model/augment.py": ("test_model_augment.py", "test_model_recordings.py"),
     "model/workers.py": ("test_model_workers.py",),
     "model/relu.py": ("test_model_relu.py", "test_model_conversion.py", "test_model_relu_start.py"),
-    "model/distillation.py": ("test_model_distillation.py",),
+    "model/distillation.py": ("test_model_distillation.py", "test_model_relu_train.py"),
     "model/relu_modules.py": ("test_model_relu_modules.py",),
     "model/relu_start.py": ("test_model_relu_start.py",),
     "gradrtl/commands/options.py": ("test_committed.py",),

@@ -12,9 +12,11 @@ from torch.nn import functional
 
 from gradrtl.errors import UserError
 from gradrtl.model import recipes, relu_train
+from gradrtl.model.checkpoint import Checkpoint
 from gradrtl.model.config import TrainConfig
 from gradrtl.model.conversion import convert
 from gradrtl.model.data import Dataset
+from gradrtl.model.distillation import TEMPERATURE
 from gradrtl.model.relu import ReluNetwork, network_from
 from gradrtl.model.relu_config import ReluConfig
 from gradrtl.model.relu_train import Rounded, Trained, _Run, distilled, one_cycle, rate_inference_loss, train_relu
@@ -133,6 +135,7 @@ def test_a_start_gives_the_weights_and_thresholds_of_the_trained_network(trained
     start = convert(trained, CONFIG)
     config = ReluConfig(network="4C3-AP2-3", epochs=1, lr=1e-30, weight_decay=0, batch=20, held_out=20)
     found = train_relu(config, data(), start=start)
+    assert convert(found, config).origin["start"] == start.origin
     for before, after in zip(weights(trained), weights(found), strict=True):
         assert np.allclose(before, after, rtol=1e-6)
     assert found.network.activation_of("layer0").threshold.item() == pytest.approx(
@@ -145,20 +148,22 @@ def test_distillation_needs_a_teacher_and_a_weight(trained: Trained) -> None:
     with pytest.raises(UserError, match=r"distil is 0\.5, expected 0 without a teacher"):
         train_relu(replace(CONFIG, distil=0.5), data())
     with pytest.raises(UserError, match=r"distil is 0\.0, expected 0 without a teacher, above 0 with one"):
-        train_relu(CONFIG, data(), teacher=teacher)
-    assert train_relu(replace(CONFIG, distil=1.0), data(), teacher=teacher).history != trained.history
+        train_relu(CONFIG, data(), teachers=[teacher])
+    taught = train_relu(replace(CONFIG, distil=1.0), data(), teachers=[teacher])
+    assert taught.history != trained.history
+    assert convert(taught, CONFIG).origin["teacher"] == [teacher.origin]
 
 
 def test_a_teacher_is_a_conversion_for_the_same_images_and_classes(trained: Trained) -> None:
     config = replace(CONFIG, distil=0.5)
     teacher = convert(trained, CONFIG)
     with pytest.raises(UserError, match=r"teacher is 4C3-AP2-3, expected one that gradrtl convert has written"):
-        train_relu(config, data(), teacher=replace(teacher, figures={}))
+        train_relu(config, data(), teachers=[replace(teacher, figures={})])
     with pytest.raises(UserError, match="classes of the teacher is 3, expected 1, as the network has"):
-        train_relu(replace(config, network="4C3-AP2-1"), Dataset(data().images, 0 * data().labels), teacher=teacher)
+        train_relu(replace(config, network="4C3-AP2-1"), Dataset(data().images, 0 * data().labels), teachers=[teacher])
     wider = Dataset(np.pad(data().images, ((0, 0), (0, 0), (0, 2), (0, 2))), data().labels)
     with pytest.raises(UserError, match=r"image shape of the teacher is \(1, 6, 6\), expected \(1, 8, 8\)"):
-        train_relu(config, wider, teacher=teacher)
+        train_relu(config, wider, teachers=[teacher])
 
 
 def test_a_start_of_relus_gets_fitted_thresholds() -> None:
@@ -183,16 +188,44 @@ def test_a_teacher_answers_with_the_activations_that_it_was_trained_with(trained
     """Its thresholds are largest activations: with the four levels of the network it would answer something else."""
     plain = replace(CONFIG, method="plain", weight_bits=None)
     teacher = convert(train_relu(plain, data()), plain)
-    run = relu_train._Run(replace(CONFIG, distil=0.5), data(), None, "cpu", None, teacher)
+    run = relu_train._Run(replace(CONFIG, distil=0.5), data(), None, "cpu", None, [teacher])
     images = torch.from_numpy(data().images)
-    assert run.teacher is not None
-    assert torch.allclose(run.teacher(images), network_from(teacher, "plain", 1).eval()(images))
-    assert not torch.allclose(run.teacher(images), network_from(teacher, "shift", 4).eval()(images))
+    answers = run._answers(images)
+    assert answers is not None
+    assert torch.allclose(answers, network_from(teacher, "plain", 1).eval()(images))
+    assert not torch.allclose(answers, network_from(teacher, "shift", 4).eval()(images))
+
+
+def test_several_teachers_answer_with_the_mean_of_their_probabilities(trained: Trained) -> None:
+    plain = replace(CONFIG, method="plain", weight_bits=None, epochs=1)
+    teachers = [convert(trained, CONFIG), convert(train_relu(plain, data()), plain)]
+    images = torch.from_numpy(data().images[:40])
+    apart = [_Run(replace(CONFIG, distil=0.5), data(), None, "cpu", None, [one])._answers(images) for one in teachers]
+    together = _Run(replace(CONFIG, distil=0.5), data(), None, "cpu", None, teachers)._answers(images)
+    assert together is not None
+    mean = torch.stack([torch.softmax(one / TEMPERATURE, dim=1) for one in apart if one is not None]).mean(dim=0)
+    assert torch.allclose(torch.softmax(together / TEMPERATURE, dim=1), mean, atol=1e-6)
+    assert torch.allclose(torch.logsumexp(together / TEMPERATURE, dim=1), torch.zeros(40), atol=1e-5)
+
+
+def test_a_mirrored_teacher_answers_alike_for_an_image_and_its_mirror_image(trained: Trained) -> None:
+    teacher, images = convert(trained, CONFIG), torch.from_numpy(data().images[:40])
+    assert _answers(teacher, images, mirror_teacher=True) == _answers(teacher, images.flip(3), mirror_teacher=True)
+    assert _answers(teacher, images) != _answers(teacher, images.flip(3))
+    assert _answers(teacher, images, mirror_teacher=True) != _answers(teacher, images)
+    with pytest.raises(UserError, match="mirror_teacher is True, expected False without a teacher"):
+        train_relu(replace(CONFIG, mirror_teacher=True), data())
+
+
+def _answers(teacher: Checkpoint, images: torch.Tensor, **settings: bool) -> list[list[float]]:
+    found = _Run(replace(CONFIG, distil=0.5, **settings), data(), None, "cpu", None, [teacher])._answers(images)
+    assert found is not None
+    return found.tolist()
 
 
 def test_images_with_pieces_of_others_are_learnt_with_their_shares() -> None:
     config = replace(CONFIG, cutmix=1.0, epochs=1, recipe="dense", connectivity=None, weight_bits=None)
-    run = relu_train._Run(config, data(), None, "cpu", None, None)
+    run = relu_train._Run(config, data(), None, "cpu", None)
     for images, labels in relu_train.batches(run.images, run.labels, config, 0):
         assert labels.shape == (len(images), 3)
         assert torch.allclose(labels.sum(dim=1), torch.ones(len(images)))
@@ -215,7 +248,7 @@ def test_copies_are_made_once_and_seen_in_turn(trained: Trained, monkeypatch: py
 
     monkeypatch.setattr(ReluNetwork, "forward", watched)
     config = replace(CONFIG, shift=1, rotation=10.0, copies=2, distil=0.5, held_out=19, images=120)
-    found = train_relu(config, data(), teacher=teacher, on_epoch=lambda row: seen.append([]))
+    found = train_relu(config, data(), teachers=[teacher], on_epoch=lambda row: seen.append([]))
     assert len(asked) == 2 * 6, "the teacher answers for each copy once"
     epochs = [set(one) for one in seen[:5]]
     assert epochs[0] == epochs[2] == epochs[4]
@@ -223,18 +256,34 @@ def test_copies_are_made_once_and_seen_in_turn(trained: Trained, monkeypatch: py
     assert not epochs[0] & epochs[1]
     assert seen[0] != seen[2], "each epoch has its own order"
     monkeypatch.undo()
-    assert train_relu(replace(config, copies=5), data(), teacher=teacher).history != found.history
+    assert train_relu(replace(config, copies=5), data(), teachers=[teacher]).history != found.history
 
 
 def test_answers_for_a_copy_are_those_for_its_images(trained: Trained) -> None:
     teacher = convert(trained, CONFIG)
-    run = _Run(replace(CONFIG, copies=1, distil=0.5), data(), None, "cpu", None, teacher)
+    run = _Run(replace(CONFIG, copies=1, distil=0.5), data(), None, "cpu", None, [teacher])
     for images, labels, taught in run._drawn(3):
         assert taught is not None
-        assert run.teacher is not None
-        assert torch.allclose(taught, run.teacher(images))
+        assert torch.allclose(taught, run.teachers[0](images))
         bright = images.float().mean(dim=(1, 3)).unflatten(1, (3, 2)).mean(dim=2).argmax(dim=1)
         assert torch.equal(bright, labels)
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_copies_are_mirrored_anew_where_the_answers_stay_right(trained: Trained, mirror: bool) -> None:
+    """In each epoch an image of a copy is as it was made, or its mirror image if the teacher answers alike for both."""
+    config = replace(CONFIG, copies=1, distil=0.5, flip=True, mirror_teacher=mirror)
+    run = _Run(config, data(), None, "cpu", None, [convert(trained, CONFIG)])
+    list(run._drawn(0))
+    made = {image.numpy().tobytes() for image in run.copies[0][0]}
+    turned = 0
+    for images, _, taught in run._drawn(1):
+        as_made = [image.numpy().tobytes() in made for image in images]
+        assert all(kept or image.flip(2).numpy().tobytes() in made for kept, image in zip(as_made, images, strict=True))
+        turned += as_made.count(False)
+        assert taught is not None
+        assert torch.allclose(taught, run._answers(images), atol=1e-5)
+    assert (turned > 30) == mirror
 
 
 def test_what_is_distilled_is_the_divergence_from_the_teacher() -> None:

@@ -38,7 +38,13 @@ from .training import CHECKPOINT
 @convention_options("nir")
 @setting_options(ReluConfig, leave_out=("network",))
 @click.option("--start", type=click.Path(path_type=Path), help="Weights and thresholds of a converted checkpoint.")
-@click.option("--teacher", type=click.Path(path_type=Path), help="Converted checkpoint to distil from; see --distil.")
+@click.option(
+    "--teacher",
+    "teachers",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Converted checkpoint to distil from; see --distil. Of several, the probabilities are averaged.",
+)
 @click.option(
     "--longest",
     default=LONGEST,
@@ -54,7 +60,7 @@ from .training import CHECKPOINT
     help="Folder of the run. An interrupted run resumes.",
 )
 def convert(
-    network, layers, source, framework, changes, start, teacher, longest, device, folder, report, out, **given
+    network, layers, source, framework, changes, start, teachers, longest, device, folder, report, out, **given
 ) -> None:
     """Train a network of activations and convert it to integrate-and-fire neurons; writes OUT/checkpoint.npz.
 
@@ -77,7 +83,8 @@ def convert(
     if network is not None and network.endswith(".json"):
         network = read_description(network, training.shape)
     described_as = layers if network is None else network
-    first, taught = (None if path is None else Checkpoint.load(path) for path in (start, teacher))
+    first = None if start is None else Checkpoint.load(start)
+    taught = [Checkpoint.load(path) for path in teachers]
     anew: First = "given" if source is None else "thresholds"
     before = "plain"  # thresholds and levels are still to be found
     if source is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ def convert(
     command: str = "",
     device: str = "cpu",
     start: Checkpoint | None = None,
-    teacher: Checkpoint | None = None,
+    teachers: Sequence[Checkpoint] = (),
     on_resume: Callable[[int], None] | None = None,
     first: First = "given",
     longest: int = LONGEST,
@@ -63,7 +63,7 @@ def convert(
     from ..model.relu_train import train_relu
     from ..model.workers import leads, part
 
-    trained = train_relu(config, training, out, on_epoch, device, start, teacher, on_resume, first)
+    trained = train_relu(config, training, out, on_epoch, device, start, teachers, on_resume, first)
     part()
     if not leads():
         return None
