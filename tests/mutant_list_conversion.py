@@ -153,6 +153,13 @@ CONVERSION = (
         "a mask that was pruned further keeps its old connections",
     ),
     Mutant(
+        "zeros of a dense training taken for a mask",
+        "model/sparse.py",
+        "mask is None and not self.network.training and",
+        "mask is None and",
+        "weights that are zero by chance get no gradient",
+    ),
+    Mutant(
         "sparse statistics of lanes without images",
         "model/sparse.py",
         "if lanes is None and not self.network.training:",

@@ -124,6 +124,21 @@ def test_leaves_to_torch_what_does_not_fit(layers: str, density: float, count: i
     torch.testing.assert_close(made(seen), by_full_weights(made)(seen), rtol=0, atol=0)
 
 
+def test_a_trained_network_needs_no_masks() -> None:
+    """Its zeros are what is left out; weights that change are followed."""
+    of, seen = network("8C3-12C3-10", (2, 8, 8)), images(16, (2, 8, 8))
+    for _, layer, _ in of.weighted:
+        parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
+    of.eval()
+    assert uses_connections(of, seen)
+    assert_near(of(seen), by_full_weights(of)(seen))
+    with torch.no_grad():
+        weight = of.all[0].synapses[0].weight
+        weight.copy_(weight.flip(0))
+    assert_near(of(seen), by_full_weights(of)(seen))
+    assert not uses_connections(of.train(), seen), "all weights would get gradients"
+
+
 def test_other_activations_are_left_to_torch() -> None:
     description = ReluConfig(network="8C3-10").description((3, 8, 8))
     assert ReluNetwork(description, "plain").sparse_part is None
