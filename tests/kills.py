@@ -3,7 +3,8 @@
 A case is a command in a folder of its own. It runs once without interruption, which gives its results and its time.
 Then, again and again: in a new folder it is killed at a random moment (SIGKILL and SIGTERM in turn), as many times as
 asked for, and at last runs to its end. The results must be equal, no process may live on, nothing may be left behind.
-A command with epochs is also killed between them: every other kill follows a change of the file that it resumes from.
+A command with epochs or pieces is also killed between them: every other kill follows a change of the file that it
+resumes from.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from gradrtl.model.description import DenseSpec, LayerSpec, Network
 from gradrtl.quantize.fold import fold
 from gradrtl.quantize.ptq import quantize
 from gradrtl.quantize.rounding import Formats
+from gradrtl.sim import pieces
 
 FOLDER = Path(__file__).resolve().parent.parent / "build" / "kills"
 MARK = "GRADRTL_KILLS"  # in the environment of every process of a run: the folder
@@ -57,15 +59,22 @@ class Case:
     printed: bool = False
     prepare: Callable[[Path], None] = lambda folder: None
     content: Callable[[Path], bytes] = Path.read_bytes  # of a result file: what must be equal
-    state: str = ""  # what a run resumes from, rewritten after each epoch
+    state: str = ""  # what a run resumes from, rewritten or longer after each epoch or piece
     changes: int = 0  # of the state in a whole run
 
 
-def network_and_frames(folder: Path) -> None:
+def network_and_frames(folder: Path, count: int = 40) -> None:
     network = sparse(32, 24, 0.15)
     network.save(folder / "network.npz")
     generator = np.random.default_rng(1)
-    np.save(folder / "frames.npy", generator.integers(0, 256, (40, 32)).astype(np.uint8))
+    np.save(folder / "frames.npy", generator.integers(0, 256, (count, 32)).astype(np.uint8))
+
+
+MANY = 400
+
+
+def network_and_many_frames(folder: Path) -> None:
+    network_and_frames(folder, MANY)
 
 
 def images(folder: Path) -> None:
@@ -91,6 +100,13 @@ def learned(path: Path) -> bytes:
     return json.dumps(header).encode() + b"".join(found.arrays[name].tobytes() for name in sorted(found.arrays))
 
 
+def compared(path: Path) -> bytes:
+    """What a comparison found, but for its times, and for the note on what earlier runs have compared."""
+    found = json.loads(path.read_text())
+    return json.dumps([found[name] for name in sorted(found) if name not in TIMES]).encode()
+
+
+TIMES = ("seconds", "build_seconds", "notes")
 EPOCHS = 8
 EPOCHS_OF_DATA = ("--batch", "10", "--data", "data", "--epochs", str(EPOCHS))
 CASES = (
@@ -140,6 +156,15 @@ CASES = (
         ("verify", "network.npz", "--pe", "2,2", "--frames", "frames.npy", "--jobs", "2"),
         printed=True,
         prepare=network_and_frames,
+    ),
+    Case(
+        "pieces",
+        ("verify", "network.npz", "--pe", "2,2", "--frames", "frames.npy", "--log", "log.jsonl", "-o", "found.json"),
+        files=("found.json",),
+        prepare=network_and_many_frames,
+        content=compared,
+        state="log.jsonl",
+        changes=MANY // pieces.FRAMES,
     ),
     Case(
         "synth",
