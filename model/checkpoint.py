@@ -121,7 +121,7 @@ class Checkpoint:
     def origin(self) -> dict[str, Any]:
         """What a network made from it tells of it: recipe and seed, where training started, command, weights."""
         found: dict[str, Any] = {key: self.config[key] for key in ("recipe", "seed") if key in self.config}
-        for name in ("start", "teacher", "recordings"):  # how recordings were made: others are made alike
+        for name in ("start", "teacher", "teachers", "recordings"):  # how recordings were made: others are made alike
             if name in self.made_from:
                 found[name] = self.made_from[name]
         return {**found, "command": self.command, "weights": self.weights_digest}

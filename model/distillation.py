@@ -31,7 +31,7 @@ def soft_loss(outputs: Tensor, answers: Tensor) -> Tensor:
     return TEMPERATURE**2 * found
 
 
-def pooled(answers: Sequence[Tensor]) -> Tensor:
+def together(answers: Sequence[Tensor]) -> Tensor:
     """Logits `[batch, classes]` whose probabilities at the temperature are the mean of those of `answers`."""
     if len(answers) == 1:
         return answers[0]

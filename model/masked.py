@@ -21,9 +21,13 @@ class Masked(nn.Module):
         return weight * self.mask
 
 
-def mask_of(layer: Any) -> Tensor | None:
-    """The mask of a layer's weights, if they have one."""
+def mask_of(layer: Any, training: bool) -> Tensor | None:
+    """What is zero where a layer's weights are left out: their mask, or outside of `training` the weights themselves.
+
+    None if they have no mask, but other parametrisations or a training to come.
+    """
     if not parametrize.is_parametrized(layer, "weight"):
-        return None
+        weight: Tensor = layer.weight
+        return None if training else weight
     first = layer.parametrizations.weight[0]
     return first.mask if isinstance(first, Masked) else None

@@ -67,9 +67,7 @@ class ReluConfig:
         False, "The first convolution starts with the principal components of patches of the images, in both signs."
     )
     distil: float = like(TrainConfig, "distil")
-    mirror_teacher: bool = setting(
-        False, "A teacher's answer for an image is the mean of those for it and for its mirror image."
-    )
+    mirror_teacher: bool = setting(False, "Average the probabilities of a teacher for an image and its mirror image.")
     weight_bits: int | None = setting(
         None, "Bits to which weights are rounded in training once the mask is fixed; None: not.", between(2, 8)
     )

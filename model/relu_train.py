@@ -28,7 +28,7 @@ from . import resume
 from .augment import Cuts, Moves, Warp
 from .checkpoint import Checkpoint
 from .data import Dataset, split
-from .distillation import pooled, require_same_task, soft_loss
+from .distillation import require_same_task, soft_loss, together
 from .memory import keep_freed_memory
 from .recipes import KINDS, Recipe
 from .relu import ODDS, Activation, ReluNetwork, network_from
@@ -234,9 +234,9 @@ class _Run:
         self.copies: dict[int, tuple[Tensor, Tensor, Tensor | None]] = {}
         self.state_file = None if out is None else out / RESUME_FILE
         self.origins: dict[str, Any] = {} if start is None else {"start": start.origin}
-        self.origins |= {"teacher": [one.origin for one in teachers]} if teachers else {}
+        self.origins |= {"teachers": [one.origin for one in teachers]} if teachers else {}
         others: dict[str, Any] = {"start": start.weights_digest} if start is not None else {}
-        others |= {"teacher": [one.weights_digest for one in teachers]} if teachers else {}
+        others |= {"teachers": [one.weights_digest for one in teachers]} if teachers else {}
         others |= {"first": first} if first != "given" else {}
         self.identity = resume.identity(
             config.to_json(), data.digest, "gradrtl.model", description=description.to_json(), **others
@@ -352,7 +352,7 @@ class _Run:
         seen = [images, images.flip(3)] if self.config.mirror_teacher else [images]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
             found = [teacher(some) for teacher in self.teachers for some in seen]
-        return pooled(found) if found else None
+        return together(found) if found else None
 
     def _rate(self, step: int) -> float:
         """Learning rate at `step`, of both parts of the training."""

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils import parametrize
 
 from . import sparse_kernels as kernels
 from .description import ConvSpec
@@ -127,19 +126,13 @@ class SparsePart:
 
     def _places(self, lanes: int) -> list[Places] | None:
         """Of all populations, found anew after a mask has changed; None if they are too dense."""
-        masks = [self._mask(population.synapses[0]) for population in self.network.all[:-1]]
+        network = self.network
+        masks = [mask_of(population.synapses[0], network.training) for population in network.all[:-1]]
         known, now = self._known, [None if mask is None else mask._version for mask in masks]
         same = known is not None and known.lanes == lanes and known.versions == now
         if known is None or not same or any(a is not b for a, b in zip(known.masks, masks, strict=True)):
-            self._known = known = _Known(masks, now, lanes, _found(masks, _plans(self.network, lanes)))
+            self._known = known = _Known(masks, now, lanes, _found(masks, _plans(network, lanes)))
         return known.places
-
-    def _mask(self, layer: Any) -> Tensor | None:
-        """What is not zero where a layer has weights; of a trained network the weights themselves."""
-        mask = mask_of(layer)
-        if mask is None and not self.network.training and not parametrize.is_parametrized(layer, "weight"):
-            mask = layer.weight
-        return mask
 
 
 @dataclass(frozen=True)

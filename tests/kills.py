@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import float_networks
@@ -70,13 +71,6 @@ def network_and_frames(folder: Path, count: int = 40) -> None:
     np.save(folder / "frames.npy", generator.integers(0, 256, (count, 32)).astype(np.uint8))
 
 
-MANY = 400
-
-
-def network_and_many_frames(folder: Path) -> None:
-    network_and_frames(folder, MANY)
-
-
 def images(folder: Path) -> None:
     write(folder / "data", images=300)
 
@@ -103,10 +97,11 @@ def learned(path: Path) -> bytes:
 def compared(path: Path) -> bytes:
     """What a comparison found, but for its times, and for the note on what earlier runs have compared."""
     found = json.loads(path.read_text())
-    return json.dumps([found[name] for name in sorted(found) if name not in TIMES]).encode()
+    return json.dumps([found[name] for name in sorted(found) if name not in OF_THE_RUN]).encode()
 
 
-TIMES = ("seconds", "build_seconds", "notes")
+OF_THE_RUN = ("seconds", "build_seconds", "notes")  # other than what was compared
+MANY = 400  # frames
 EPOCHS = 8
 EPOCHS_OF_DATA = ("--batch", "10", "--data", "data", "--epochs", str(EPOCHS))
 CASES = (
@@ -161,7 +156,7 @@ CASES = (
         "pieces",
         ("verify", "network.npz", "--pe", "2,2", "--frames", "frames.npy", "--log", "log.jsonl", "-o", "found.json"),
         files=("found.json",),
-        prepare=network_and_many_frames,
+        prepare=partial(network_and_frames, count=MANY),
         content=compared,
         state="log.jsonl",
         changes=MANY // pieces.FRAMES,

@@ -104,6 +104,13 @@ CONVERSION = (
         "the answers are those for the mirror image",
     ),
     Mutant(
+        "copies mirrored for a teacher alone",
+        "model/relu_train.py",
+        "again = config.flip and (taught is None or config.mirror_teacher)",
+        "again = config.flip and config.mirror_teacher",
+        "copies without a teacher are seen with fewer changes than they could be",
+    ),
+    Mutant(
         "copies as they were made",
         "model/relu_train.py",
         "again = config.flip and (taught is None or config.mirror_teacher)",
@@ -154,9 +161,9 @@ CONVERSION = (
     ),
     Mutant(
         "zeros of a dense training taken for a mask",
-        "model/sparse.py",
-        "mask is None and not self.network.training and",
-        "mask is None and",
+        "model/masked.py",
+        "return None if training else weight",
+        "return weight",
         "weights that are zero by chance get no gradient",
     ),
     Mutant(

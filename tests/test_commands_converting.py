@@ -64,12 +64,17 @@ def test_figures_are_json_and_a_second_stage_starts_from_the_first(converted: Pa
     first = converted / "checkpoint.npz"
     words = ("--start", first, "--teacher", first, "--distil", 0.5, "--epochs", 0, "--rewire", 0, "--tune", 1)
     words = (*words, "--weight-bits", 4, "--longest", 11, "--data", data, "--out", tmp_path)
+    words = (*words, "--teacher", first, "--mirror-teacher")
     result = gradrtl("convert", *SMALL, *words, "--json", "-q")
     found = json.loads(result.stdout)
     assert found["steps"] == [1, 2, 4, 8]
     assert len(found["accuracy"]) == 4
     assert set(found["errors"]) == {"layer0"}
-    assert found["connectivity"] <= Checkpoint.load(first).census.connectivity
+    made, before = Checkpoint.load(tmp_path / "checkpoint.npz"), Checkpoint.load(first)
+    assert found["connectivity"] <= before.census.connectivity
+    assert made.origin["start"] == before.origin
+    assert made.origin["teachers"] == [before.origin] * 2
+    assert made.command.count(f"--teacher {first}") == 2
 
 
 def test_training_goes_on_from_an_integer_network(converted: Path, data: Path, tmp_path: Path) -> None:

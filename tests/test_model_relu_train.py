@@ -151,7 +151,7 @@ def test_distillation_needs_a_teacher_and_a_weight(trained: Trained) -> None:
         train_relu(CONFIG, data(), teachers=[teacher])
     taught = train_relu(replace(CONFIG, distil=1.0), data(), teachers=[teacher])
     assert taught.history != trained.history
-    assert convert(taught, CONFIG).origin["teacher"] == [teacher.origin]
+    assert convert(taught, CONFIG).origin["teachers"] == [teacher.origin]
 
 
 def test_a_teacher_is_a_conversion_for_the_same_images_and_classes(trained: Trained) -> None:
@@ -269,11 +269,11 @@ def test_answers_for_a_copy_are_those_for_its_images(trained: Trained) -> None:
         assert torch.equal(bright, labels)
 
 
-@pytest.mark.parametrize("mirror", [False, True])
-def test_copies_are_mirrored_anew_where_the_answers_stay_right(trained: Trained, mirror: bool) -> None:
-    """In each epoch an image of a copy is as it was made, or its mirror image if the teacher answers alike for both."""
-    config = replace(CONFIG, copies=1, distil=0.5, flip=True, mirror_teacher=mirror)
-    run = _Run(config, data(), None, "cpu", None, [convert(trained, CONFIG)])
+@pytest.mark.parametrize(("taught_by", "mirror"), [(0, False), (1, False), (1, True)])
+def test_copies_are_mirrored_anew_where_the_answers_stay_right(trained: Trained, taught_by: int, mirror: bool) -> None:
+    """In each epoch an image of a copy is as it was made, or its mirror image if no teacher answers differently."""
+    config = replace(CONFIG, copies=1, distil=0.5 * taught_by, flip=True, mirror_teacher=mirror)
+    run = _Run(config, data(), None, "cpu", None, [convert(trained, CONFIG)] * taught_by)
     list(run._drawn(0))
     made = {image.numpy().tobytes() for image in run.copies[0][0]}
     turned = 0
@@ -281,9 +281,14 @@ def test_copies_are_mirrored_anew_where_the_answers_stay_right(trained: Trained,
         as_made = [image.numpy().tobytes() in made for image in images]
         assert all(kept or image.flip(2).numpy().tobytes() in made for kept, image in zip(as_made, images, strict=True))
         turned += as_made.count(False)
-        assert taught is not None
-        assert torch.allclose(taught, run._answers(images), atol=1e-5)
-    assert (turned > 30) == mirror
+        answers = run._answers(images)
+        assert (taught is None) == (answers is None) == (taught_by == 0)
+        if taught is not None:
+            assert torch.allclose(taught, answers, atol=1e-5)
+    if taught_by and not mirror:
+        assert turned == 0
+    else:
+        assert turned > 30
 
 
 def test_what_is_distilled_is_the_divergence_from_the_teacher() -> None:
