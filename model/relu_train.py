@@ -201,6 +201,8 @@ class _Run:
         require(bool(teachers) == (config.distil > 0), "distil", config.distil, "0 without a teacher, above 0 with one")
         mirrors = bool(teachers) or not config.mirror_teacher
         require(mirrors, "mirror_teacher", config.mirror_teacher, "False without a teacher")
+        anew = start is None or not config.whiten
+        require(anew, "whiten", True, "False with a network to start from, which has these weights")
         self.images = torch.from_numpy(training.images).to(self.device)
         self.labels = torch.from_numpy(training.labels).long().to(self.device)
         if config.cutmix:

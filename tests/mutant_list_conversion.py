@@ -195,6 +195,13 @@ CONVERSION = (
         "the gradient does not go through the statistics of the batch",
     ),
     Mutant(
+        "whitened in vain",
+        "model/relu_train.py",
+        "anew = start is None or not config.whiten",
+        "anew = True",
+        "the weights to start from replace the whitened ones without a word",
+    ),
+    Mutant(
         "whitened in one sign",
         "model/whitening.py",
         "torch.cat([parts, -parts])",

@@ -154,6 +154,11 @@ def test_distillation_needs_a_teacher_and_a_weight(trained: Trained) -> None:
     assert convert(taught, CONFIG).origin["teachers"] == [teacher.origin]
 
 
+def test_weights_to_start_from_are_not_whitened(trained: Trained) -> None:
+    with pytest.raises(UserError, match="whiten is True, expected False with a network to start from"):
+        train_relu(replace(CONFIG, whiten=True), data(), start=convert(trained, CONFIG))
+
+
 def test_a_teacher_is_a_conversion_for_the_same_images_and_classes(trained: Trained) -> None:
     config = replace(CONFIG, distil=0.5)
     teacher = convert(trained, CONFIG)
