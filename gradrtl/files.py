@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import secrets
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .errors import UserError
+from .errors import UserError, require
 
 
 @contextmanager
@@ -50,6 +51,16 @@ def write_bytes(path: str | Path, content: bytes | memoryview) -> None:
     """Write `content` to `path`, completely or not at all."""
     with whole(path) as part:
         part.write_bytes(content)
+
+
+def require_intact(path: Path) -> None:
+    """`UserError` if a part of a zip file, such as `torch.save` writes, is not what its checksum says.
+
+    `torch.load` compares no checksums.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as parts:
+            require(parts.testzip() is None, "checksum", "another", "that of the contents: the file is damaged")
 
 
 def check_writable(path: str | Path) -> None:

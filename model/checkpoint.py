@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from .. import archive
-from ..checks import fields
+from ..checks import fields, is_whole
 from ..errors import require, within
 from .connectivity import Census, census, census_of_graph
 from .description import ConvSpec, Network
 from .graph import Graph, PopulationSpec, weight_name
+from .relu_graph import METHODS, MOST_LEVELS
 
 KIND = "checkpoint"
 GRAPHS = 2  # version of the header of graphs; that of a chain has none
@@ -92,6 +93,20 @@ class Checkpoint:
     def weights_digest(self) -> str:
         """SHA-256, in hexadecimal, of all arrays."""
         return archive.digest({}, self.arrays)
+
+    @property
+    def conversion(self) -> tuple[str, int] | None:
+        """Of a converted network: what stood for its neurons in training, and with how many levels; else None."""
+        made = self.figures.get("conversion")
+        method, levels = (made.get("method"), made.get("levels", 0)) if isinstance(made, dict) else ("", 0)
+        known = method in METHODS and is_whole(levels) and 1 <= levels <= MOST_LEVELS
+        return (str(method), int(levels)) if known else None
+
+    @property
+    def function_digest(self) -> str:
+        """SHA-256, in hexadecimal, of all that its answers depend on: arrays, description, conversion."""
+        about = {"network": self.network.to_json(), "conversion": self.conversion}
+        return archive.digest(about, self.arrays)
 
     @property
     def populations(self) -> list[TrainedPopulation]:

@@ -25,6 +25,8 @@ SURROGATES = {
     "fast-sigmoid": "1 / (1 + slope |x|)^2",
     "membrane": "1 / threshold for neurons that fire in this frame; membranes carry no gradient",
 }
+LARGEST = 1_000_000  # learning rate or factor: beyond it float32 overflows soon
+LARGEST_SEED = 2**32 - 1
 NO_TARGET = ("gradr", "dense")  # recipes without a target connectivity
 NEURONS = ("gradr-quota", "magnitude")  # recipes that can have a quota of neurons
 
@@ -48,17 +50,17 @@ class TrainConfig:
         None, "Fraction of the epochs with a constant learning rate; None: as long as rewire.", between(0, 1)
     )
     batch: int = setting(128, "Images per optimiser step.", at_least(1))
-    lr: float = setting(4e-3, "Learning rate of Adam.", above(0))
+    lr: float = setting(4e-3, "Learning rate of Adam.", above(0, LARGEST))
     clip: float | None = setting(
-        None, "Largest norm of the gradient, to which longer ones are scaled; None: any.", above(0)
+        None, "Largest norm of the gradient, to which longer ones are scaled; None: any.", above(0, LARGEST)
     )
-    alpha: float = setting(0.01, "Strength of the prior; for gradr-alpha, the start value.", at_least(0))
+    alpha: float = setting(0.01, "Strength of the prior; for gradr-alpha, the start value.", between(0, LARGEST))
     p: float = setting(0.95, "Target sparsity of the prior.", below(1, 0.5))
-    output_alpha: float = setting(0.1, "Factor on alpha in the last layer.", at_least(0))
+    output_alpha: float = setting(0.1, "Factor on alpha in the last layer.", between(0, LARGEST))
     margin: float = setting(
         80.0,
         "gradr-quota: a connection that the quota prunes restarts this many learning rates below zero.",
-        at_least(0),
+        between(0, LARGEST),
     )
     hidden: float = setting(
         1.0,
@@ -66,7 +68,7 @@ class TrainConfig:
         above(0, 1),
     )
     spike_cost: float = setting(
-        0.0, "Factor on the mean squared firing rate of hidden neurons, added to the loss.", at_least(0)
+        0.0, "Factor on the mean squared firing rate of hidden neurons, added to the loss.", between(0, LARGEST)
     )
     spread: float = setting(
         0.75, "A layer's density is proportional to its number of weights to the power -spread.", between(0, 1)
@@ -100,7 +102,7 @@ class TrainConfig:
         "What training makes small; None: rate (squared errors) where spikes are counted, else cross-entropy.",
         one_of(("rate", "cross-entropy")),
     )
-    sharpness: float = setting(1.0, "Factor on membranes in front of the cross-entropy.", above(0))
+    sharpness: float = setting(1.0, "Factor on membranes in front of the cross-entropy.", above(0, LARGEST))
     smoothing: float = setting(
         0.0, "Cross-entropy: fraction of a label that is spread evenly over all classes.", below(1, 0)
     )
@@ -115,7 +117,7 @@ class TrainConfig:
     surrogate: str = setting(
         "atan", "What takes the place of a spike's derivative; others than atan are for graphs.", one_of(SURROGATES)
     )
-    slope: float = setting(3.0, "Slope of the surrogate fast-sigmoid.", above(0))
+    slope: float = setting(3.0, "Slope of the surrogate fast-sigmoid.", above(0, LARGEST))
     precision: str = setting("float32", "Number format of the matrix products.", one_of(("float32", "bfloat16")))
     steps: int | None = setting(None, "Time steps T per image; None: the network's own.", between(1, LARGEST_STEPS))
     images: int | None = setting(None, "Number of training images used, the first ones; None: all.", at_least(1))
@@ -127,7 +129,7 @@ class TrainConfig:
     held_out_group: int | None = setting(
         None, "Group of recordings, such as a speaker, held out for validation in place of the last ones.", at_least(0)
     )
-    seed: int = setting(0, "Seed of all randomness.", at_least(0))
+    seed: int = setting(0, "Seed of all randomness.", between(0, LARGEST_SEED))
 
     def __post_init__(self) -> None:
         check(self)

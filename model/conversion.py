@@ -52,7 +52,7 @@ def convert(trained: Trained, config: ReluConfig, command: str = "") -> Checkpoi
     return Checkpoint(
         replace(graph, populations=tuple(populations), steps=config.steps),
         plain,
-        config.sparsity().to_json(),
+        config.sparsity(graph.input_shape[1]).to_json(),
         trained.history,
         {"validation": trained.validation, "conversion": config.to_json()},
         command,

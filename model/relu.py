@@ -15,6 +15,7 @@ Populations whose outputs are added by one connection share their threshold, as 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -29,7 +30,7 @@ from .description import FloatNeuron
 from .graph import Graph, weight_name
 from .graph_network import NORM_ARRAYS, Population
 from .neurons import fire
-from .relu_graph import METHODS, relu_graph
+from .relu_graph import INTEGRATES, METHODS, relu_graph
 from .sparse import SparsePart, fits
 
 FOLLOWED = 0.1  # fraction of the new largest activation in the running one
@@ -224,12 +225,17 @@ class ReluNetwork(nn.Module):
     def load(self, checkpoint: Checkpoint) -> None:
         """Take the weights and thresholds of a spiking network that `conversion.py` has made of such a network.
 
-        `UserError` if it has other populations or connections.
+        `UserError` if it has other populations or connections, or other neurons.
         """
-        own, other = self.description, checkpoint.network
-        fits = isinstance(other, Graph) and array_shapes(own) == array_shapes(other)
-        require(fits, "network to start from", checkpoint.network.name, f"one with the layers of {own.name}")
+        own, other, what = self.description, checkpoint.network, "network to start from"
+        fits = isinstance(other, Graph) and array_shapes(own) == array_shapes(other) and _wiring(own) == _wiring(other)
+        require(fits, what, checkpoint.network.name, f"one with the populations and connections of {own.name}")
         assert isinstance(other, Graph)
+        for name in self.group:
+            neuron = other[name].neuron
+            same = replace(neuron, threshold=INTEGRATES.threshold, start_value=None) == INTEGRATES
+            told = "that it integrates and fires with a soft reset, above a threshold above 0"
+            require(same and neuron.threshold > 0, f"{what}, population {name} neuron", neuron, told)
         thresholds = {name: other[name].neuron.threshold for name in self.group}
         arrays = {name: torch.from_numpy(array) for name, array in checkpoint.arrays.items()}
         for number, population in enumerate(self.all):
@@ -413,6 +419,11 @@ def network_from(checkpoint: Checkpoint, method: str, levels: int) -> ReluNetwor
     found = ReluNetwork(relu_graph(checkpoint.network), method, levels)
     found.load(checkpoint)
     return found
+
+
+def _wiring(graph: Graph) -> Any:
+    """What hears what, by name and in order."""
+    return graph.inputs, graph.readout.source, [(spec.name, spec.inputs) for spec in graph.populations]
 
 
 def _groups(graph: Graph) -> dict[str, int]:

@@ -8,11 +8,11 @@ from typing import Any, Literal
 from ..errors import require
 from ..shapes import LARGEST_STEPS
 from .architecture import described
-from .config import NO_TARGET, TrainConfig
+from .config import LARGEST, NO_TARGET, TrainConfig
 from .description import Network
 from .graph import Graph
 from .held_out import usually_held_out
-from .relu_graph import METHODS, relu_graph
+from .relu_graph import METHODS, MOST_LEVELS, relu_graph
 from .settings import above, at_least, below, between, check, like, one_of, setting
 
 LONGEST = 64  # steps at which a conversion is compared with its activations
@@ -26,16 +26,16 @@ class ReluConfig:
 
     network: str | Network | Graph = setting("mnist-mlp", "A preset, layers such as 784-256-10, or a description.")  # noqa: RUF009
     method: str = setting("shift", "What stands for the neurons in training (docs/conversion.md).", one_of(METHODS))
-    levels: int = setting(4, "shift: steps of the activation.", between(1, 255))
+    levels: int = setting(4, "shift: steps of the activation.", between(1, MOST_LEVELS))
     recipe: str = setting("dense", "How the network becomes sparse.", one_of(RECIPES))
     connectivity: float | None = setting(None, "Target fraction of non-zero weights; None if dense.", above(0, 1))
     epochs: int = setting(20, "Passes over the training images, before those of `tune`.", at_least(0))
     dense: float = like(TrainConfig, "dense", default=0.2)
     rewire: float = like(TrainConfig, "rewire", default=0.7)
     batch: int = like(TrainConfig, "batch")
-    lr: float = setting(0.1, "Largest learning rate of the one-cycle schedule.", above(0))
+    lr: float = setting(0.1, "Largest learning rate of the one-cycle schedule.", above(0, LARGEST))
     momentum: float = setting(0.9, "Of the gradient.", below(1, 0))
-    weight_decay: float = setting(5e-4, "Factor on the weights in their gradient.", at_least(0))
+    weight_decay: float = setting(5e-4, "Factor on the weights in their gradient.", between(0, 1))
     smoothing: float = setting(0.1, "Label smoothing of the cross-entropy.", below(1, 0))
     margin: float = like(TrainConfig, "margin", default=0.5)
     alpha: float = like(TrainConfig, "alpha", default=1e-4)
@@ -60,9 +60,9 @@ class ReluConfig:
         "ones in every epoch.",
         between(0, 1000),
     )
-    threshold: float = setting(2.0, "shift: threshold at the start.", above(0))
+    threshold: float = setting(2.0, "shift: threshold at the start.", above(0, LARGEST))
     threshold_epochs: int = setting(0, "rate-norm: epochs of the second stage, for thresholds alone.", at_least(0))
-    threshold_lr: float = setting(1e-3, "rate-norm: learning rate of the second stage.", above(0))
+    threshold_lr: float = setting(1e-3, "rate-norm: learning rate of the second stage.", above(0, LARGEST))
     whiten: bool = setting(
         False, "The first convolution starts with the principal components of patches of the images, in both signs."
     )
@@ -73,7 +73,9 @@ class ReluConfig:
     )
     steps: int = setting(8, "Time steps T per image of the spiking network.", between(1, LARGEST_STEPS))
     tune: int = setting(0, "shift: epochs at the end in which the neurons spike, over `steps`.", at_least(0))
-    tune_lr: float = setting(2e-3, "shift: learning rate at the start of those epochs; it falls to 0.", above(0))
+    tune_lr: float = setting(
+        2e-3, "shift: learning rate at the start of those epochs; it falls to 0.", above(0, LARGEST)
+    )
     precision: str = like(TrainConfig, "precision")
     images: int | None = like(TrainConfig, "images")
     held_out: int | None = like(TrainConfig, "held_out")
@@ -90,10 +92,20 @@ class ReluConfig:
         require(mixed, "batch", self.batch, "2 or above with cutmix, which takes from another image of the batch")
         spiking = self.tune == 0 or self.method == "shift"
         require(spiking, "tune", self.tune, f"0 for the method {self.method}: its neurons would start elsewhere")
+        kept = self.tune == 0 or self.steps <= LONGEST
+        require(kept, "steps", self.steps, f"at most {LONGEST} with tune, which keeps all steps of a batch")
+        sparse = self.recipe == "dense" or self.epochs > 0
+        require(sparse, "epochs", self.epochs, f"1 or above for the recipe {self.recipe}")
+        rounds = self.weight_bits is None or self.frozen_from < self.epochs + self.tune
+        left = "None, or an epoch after rewire: weights are rounded in training"
+        require(rounds, "weight_bits", self.weight_bits, left)
 
-    def sparsity(self) -> TrainConfig:
-        """What the recipe goes by, as the configuration of a training of spikes."""
-        return TrainConfig(
+    def sparsity(self, side: int | None = None) -> TrainConfig:
+        """What the recipe goes by, as the configuration of a training of spikes.
+
+        With `side`, the height of an image in pixels, also how images were changed, in the terms of such a training.
+        """
+        found = TrainConfig(
             recipe=self.recipe,
             connectivity=self.connectivity,
             epochs=max(1, self.epochs),
@@ -109,8 +121,12 @@ class ReluConfig:
             steps=self.steps,
             images=self.images,
             held_out=self.held_out,
+            smoothing=self.smoothing,
             seed=self.seed,
         )
+        if side is None:
+            return found
+        return replace(found, rotation=self.rotation, shift=min(self.shift / side, 0.5), flip=self.flip)
 
     @property
     def frozen_from(self) -> int:

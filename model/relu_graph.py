@@ -9,6 +9,7 @@ from .description import Network
 from .graph import ConnectionSpec, Graph, InputSpec, NeuronSpec, PopulationSpec, ReadoutSpec
 
 METHODS = ("shift", "rate-norm", "plain")  # what stands for the neurons in training: `relu.py`
+MOST_LEVELS = 255  # of the activation of `shift`
 INTEGRATES = NeuronSpec(decay=1.0, reset="soft")
 READS = NeuronSpec(decay=1.0, reset="none", spiking=False)
 

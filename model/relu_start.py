@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError, require, within
+from ..files import require_intact
 from .checkpoint import NORM, Checkpoint, array_shapes
 from .description import FloatNeuron, Network
 from .graph import Graph, PopulationSpec, weight_name
@@ -98,7 +99,10 @@ def of_state_dict(path: Path, description: Network | Graph) -> Checkpoint:
     require(size <= LARGEST_FILE, f"weights {path}", f"{size} bytes", f"at most {LARGEST_FILE}")
     with within(f"weights {path}"):
         try:
+            require_intact(path)
             found = torch.load(path, map_location="cpu", weights_only=True)
+        except UserError:
+            raise
         except Exception:  # torch reports a damaged file in many ways
             raise UserError("not a state dict of torch.save, damaged, or with objects that are no tensors") from None
         return matched(found, description)
@@ -133,6 +137,8 @@ def matched(state: Any, description: Network | Graph) -> Checkpoint:
             values = {own: norm.values[name] for own, name in NORM_NAMES.items() if name in norm.values}
             size = len(norm.values["running_mean"])
             values = {"gain": np.ones(size, np.float32), "shift": np.zeros(size, np.float32)} | values
+            fits = size == graph.channels(spec.name)
+            require(fits, f"module {norm.name} channels", size, f"{graph.channels(spec.name)}, as {spec.name} has")
             values["mean"] = values["mean"] - bias
             arrays |= {f"{where}.norm.{name}": values[name] for name in NORM}
         spec = replace(spec, batch_norm=norm is not None, bias=norm is None)
@@ -171,7 +177,14 @@ def _modules(state: Any) -> list[Module]:
         ranks = (1,) if module.is_norm else (2, 4)
         has = module.is_norm or ("weight" in module.values and module.values["weight"].ndim in ranks)
         require(has, f"module {module.name}", "neither linear nor a convolution", "a weight of 2 or 4 dimensions")
-        rows = len(module.values["running_mean" if module.is_norm else "weight"])
+        whole = not module.is_norm or NORM_NAMES["variance"] in module.values
+        require(whole, f"module {module.name}", "without running_var", "both statistics of a normalisation")
+        positive = not module.is_norm or bool((module.values[NORM_NAMES["variance"]] >= 0).all())
+        require(positive, f"module {module.name} running_var", "below 0", "0 or above")
+        counted = "running_mean" if module.is_norm else "weight"
+        shape = module.values[counted].shape
+        require(len(shape) > 0, f"module {module.name} {counted}", shape, "a number for each channel")
+        rows = shape[0]
         for last, array in module.values.items():
             fits = (last == "weight" and not module.is_norm) or array.shape == (rows,)
             require(fits, f"module {module.name} {last}", array.shape, f"({rows},)")

@@ -203,6 +203,13 @@ class _Run:
         require(mirrors, "mirror_teacher", config.mirror_teacher, "False without a teacher")
         anew = start is None or not config.whiten
         require(anew, "whiten", True, "False with a network to start from, which has these weights")
+        anew = start is None or config.threshold == ReluConfig.threshold
+        require(anew, "threshold", config.threshold, "not given with a network to start from, which has its own")
+        flat = any(
+            spec.batch_norm and math.prod(description.shapes[spec.name][1:]) == 1 for spec in description.populations
+        )
+        enough = not flat or config.batch // processes > 1
+        require(enough, "batch", config.batch, "2 or above for each process: a channel is normalised over the batch")
         self.images = torch.from_numpy(training.images).to(self.device)
         self.labels = torch.from_numpy(training.labels).long().to(self.device)
         if config.cutmix:
@@ -215,30 +222,36 @@ class _Run:
         if start is not None:
             self.network.load(start)
         self.network.to(self.device)
-        if first == "thresholds":
+        second = bool(self._odds) or not config.threshold_epochs
+        require(second, "threshold_epochs", config.threshold_epochs, "0 for a network without hidden populations")
+        untrained = start is None and config.method == "rate-norm" and config.epochs == 0
+        if first == "thresholds" or untrained:
             self.network.measure(list(self.images.split(500)))
         elif first == "statistics":
             classes = torch.from_numpy(training.labels[:FITTED]).long().to(self.device)
             self.network.normalise(self.images[:FITTED], classes)
-        elif start is not None and config.method == "shift" and _method(start) not in (None, "shift"):
-            self.network.fit_thresholds(self.images[:FITTED])
+        elif start is not None and config.method == "shift":
+            made = start.conversion
+            if made is not None and made[0] != "shift":
+                self.network.fit_thresholds(self.images[:FITTED])
         self.teachers: list[ReluNetwork] = []
         for teacher in teachers:
-            made = teacher.figures.get("conversion")
-            if not isinstance(made, dict) or not {"method", "levels"} <= made.keys():
+            made = teacher.conversion
+            if made is None:
                 raise UserError.of("teacher", teacher.network.name, "one that gradrtl convert has written")
             require_same_task(teacher.network, description)
-            self.teachers.append(network_from(teacher, made["method"], made["levels"]).to(self.device).eval())
+            self.teachers.append(network_from(teacher, *made).to(self.device).eval())
+        self.goes_on = start is not None
         self.sparsity = config.sparsity()
         self.recipe = Recipe(self.network, self.sparsity)
-        self.optimizer = _optimizer(self.network, config)
+        self.optimizer: torch.optim.Optimizer = _optimizer(self.network, config)
         self.history: list[Row] = []
         self.copies: dict[int, tuple[Tensor, Tensor, Tensor | None]] = {}
         self.state_file = None if out is None else out / RESUME_FILE
         self.origins: dict[str, Any] = {} if start is None else {"start": start.origin}
         self.origins |= {"teachers": [one.origin for one in teachers]} if teachers else {}
-        others: dict[str, Any] = {"start": start.weights_digest} if start is not None else {}
-        others |= {"teachers": [one.weights_digest for one in teachers]} if teachers else {}
+        others: dict[str, Any] = {"start": start.function_digest} if start is not None else {}
+        others |= {"teachers": [one.function_digest for one in teachers]} if teachers else {}
         others |= {"first": first} if first != "given" else {}
         self.identity = resume.identity(
             config.to_json(), data.digest, "gradrtl.model", description=description.to_json(), **others
@@ -251,17 +264,20 @@ class _Run:
             self.recipe = KINDS[config.recipe](self.network, sparsity)
             self.optimizer = _optimizer(self.network, config)
             self.recipe.attach(self.optimizer)
-        if epoch == config.frozen_from and (sparsity.wants_connectivity or config.weight_bits is not None):
+        fixed = sparsity.wants_connectivity or config.weight_bits is not None or (self.goes_on and epoch == 0)
+        if epoch == config.frozen_from and fixed:
             self.recipe.freeze()
             if config.weight_bits is not None:
                 _round(self.network, config.weight_bits)
             self.optimizer = _optimizer(self.network, config)
         if epoch == config.epochs:
             self.optimizer = _optimizer(self.network, config)
+        if epoch == config.epochs + config.tune:
+            self._second_stage()
 
     def complete(self, on_epoch: Callable[[Row], None] | None, on_resume: Callable[[int], None] | None) -> Trained:
         config, network = self.config, self.network
-        total = config.epochs + config.tune
+        total = config.epochs + config.tune + config.threshold_epochs
         if self.state_file is not None and self.state_file.exists():
             self._resume(total)
             if on_resume is not None and self.workers.leads:
@@ -269,7 +285,9 @@ class _Run:
         for epoch in range(len(self.history), total):
             self.turn(epoch)
             losses = self._epoch(epoch)
-            steps = config.steps if epoch >= config.epochs else None
+            what = f"a finite number: training diverged in epoch {epoch + 1}; a lower learning rate may help"
+            require(math.isfinite(losses), "loss", losses, what)
+            steps = config.steps if config.epochs <= epoch < config.epochs + config.tune else None
             figures = _figures(network, self.validation, self.device, steps)
             self.history.append({"epoch": epoch + 1, "loss": losses} | figures)
             if on_epoch is not None and self.workers.leads:
@@ -278,9 +296,6 @@ class _Run:
                 values = network.state_dict(), self.optimizer.state_dict(), self.history
                 resume.save(self.state_file, "relu", self.identity, dict(zip(STATE, values, strict=True)))
         _plain(network)
-        if config.threshold_epochs:
-            shown = on_epoch if self.workers.leads else None
-            _fit_thresholds(network, self.images, self.labels, self.validation, config, shown)
         if config.method == "plain":
             network.measure(list(self.images.split(500)))
         made_from = {name: self.identity[name] for name in resume.MADE_FROM} | self.origins
@@ -291,6 +306,7 @@ class _Run:
         kept = resume.load(self.state_file, "relu", self.identity, STATE)
         with resume.fitting(self.state_file):
             self.history = list(kept["history"])
+            require(len(self.history) <= total, f"{self.state_file} epochs", len(self.history), f"at most {total}")
             for epoch in range(min(len(self.history), total)):
                 self.turn(epoch)
             self.network.load_state_dict(kept["network"])
@@ -299,6 +315,8 @@ class _Run:
     def _epoch(self, epoch: int) -> float:
         """Train for one epoch; returns its mean loss."""
         config, network, sparsity = self.config, self.network, self.sparsity
+        if epoch >= config.epochs + config.tune:
+            return self._thresholds_epoch(epoch)
         spikes = epoch >= config.epochs
         network.train()
         for rounded, weight in _roundings(network):
@@ -324,6 +342,39 @@ class _Run:
             losses += loss.detach()
         self.workers.agree(network)
         return float(losses) / self.per_epoch
+
+    def _second_stage(self) -> None:
+        """Begin the second stage of Ding et al. (2021): one `log_odds` a threshold; nothing else changes any more."""
+        _plain(self.network)
+        _set(self._odds, [torch.full_like(one, SECOND_ODDS) for one in self._odds])
+        self.optimizer = torch.optim.Adam(self._odds, lr=self.config.threshold_lr)
+
+    @property
+    def _odds(self) -> list[nn.Parameter]:
+        found = [of.log_odds for of in self.network.activations.values() if isinstance(of, Activation)]
+        return [parameter for parameter in found if parameter is not None]
+
+    def _thresholds_epoch(self, epoch: int) -> float:
+        """An epoch of the second stage, by the rate inference loss; returns its mean.
+
+        The outputs keep the direction that they have with the thresholds of the first stage, while rates are drawn away
+        from small values: `1 - mean cos(y, y') + 0.1 * mean over layers of sum a / (|a|^2 + 1e-5)`.
+        """
+        network, found = self.network.eval(), self._odds  # the running largest activations and statistics stay
+        losses = 0.0
+        for images, _ in batches(self.images, self.labels, self.config, epoch):
+            learnt = [one.detach().clone() for one in found]
+            _set(found, [torch.full_like(one, ODDS) for one in found])
+            with torch.no_grad():
+                wanted = network(images)
+            _set(found, learnt)
+            outputs, rates = network(images, layer_rates=True)
+            loss = rate_inference_loss(outputs, wanted, list(rates.values()))
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            losses += float(loss.detach())
+        return losses / self.per_epoch
 
     def _drawn(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
         """This process's part of the batches of an epoch, and the teacher's answers, if there is one."""
@@ -362,50 +413,6 @@ class _Run:
         if step < turned:
             return config.lr * one_cycle(step, turned)
         return config.tune_lr * 0.5 * (1 + math.cos(math.pi * (step - turned) / (config.tune * self.per_epoch)))
-
-
-def _method(start: Checkpoint) -> str | None:
-    """What stood for the neurons in the training of `start`, if it tells."""
-    made = start.figures.get("conversion")
-    return made.get("method") if isinstance(made, dict) else None
-
-
-def _fit_thresholds(
-    network: ReluNetwork,
-    images: Tensor,
-    labels: Tensor,
-    validation: Dataset,
-    config: ReluConfig,
-    on_epoch: Callable[[Row], None] | None,
-) -> None:
-    """The second stage of Ding et al. (2021): one `log_odds` a threshold, by the rate inference loss.
-
-    The outputs keep the direction that they have with the thresholds of the first stage, while rates are drawn away
-    from small values: `1 - mean cos(y, y') + 0.1 * mean over layers of sum a / (|a|^2 + 1e-5)`.
-    """
-    network.eval()  # the running largest activations and statistics stay
-    odds = [of.log_odds for of in network.activations.values() if isinstance(of, Activation)]
-    found = [parameter for parameter in odds if parameter is not None]
-    optimizer = torch.optim.Adam(found, lr=config.threshold_lr)
-    _set(found, [torch.full_like(one, SECOND_ODDS) for one in found])
-    before = config.epochs + config.tune
-    for epoch in range(config.threshold_epochs):
-        losses, count = 0.0, 0
-        for some, _ in batches(images, labels, config, before + epoch):
-            learnt = [one.detach().clone() for one in found]
-            _set(found, [torch.full_like(one, ODDS) for one in found])
-            with torch.no_grad():
-                wanted = network(some)
-            _set(found, learnt)
-            outputs, rates = network(some, layer_rates=True)
-            loss = rate_inference_loss(outputs, wanted, list(rates.values()))
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            losses, count = losses + float(loss.detach()), count + 1
-        if on_epoch is not None:
-            row: Row = {"epoch": before + epoch + 1, "loss": losses / count}
-            on_epoch(row | _figures(network, validation, images.device, None))
 
 
 @torch.no_grad()

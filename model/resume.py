@@ -13,7 +13,7 @@ import torch
 
 from ..cache import sources
 from ..errors import UserError, require
-from ..files import write_bytes
+from ..files import require_intact, write_bytes
 from ..locks import locked
 
 FORMAT, VERSION = "gradrtl state", 1
@@ -85,6 +85,7 @@ def load(path: Path, kind: str, identity: dict[str, Any], parts: Sequence[str]) 
     advice = f"delete {path.name}, or choose another output"
     require(path.is_file(), str(path), "not a regular file", f"the state of a run: {advice}")  # a pipe would never end
     try:
+        require_intact(path)
         kept = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch reports a damaged file in many ways
         raise UserError(f"{path}: not the state of a run, or damaged ({_line(error)}); {advice}") from None

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..model.config import TrainConfig
-from ..model.settings import at_least, check, like, setting
+from ..model.config import LARGEST, TrainConfig
+from ..model.settings import at_least, between, check, like, setting
 
 AS_TRAINED = (
     "loss", "anytime", "spike_cost", "batch", "rotation", "shift", "flip", "drop", "jitter", "lag", "stretch", "mask",
@@ -20,7 +20,7 @@ class QatConfig:
 
     epochs: int = setting(10, "Passes over the training images.", at_least(0))
     lr: float = like(TrainConfig, "lr", default=1e-3, meaning="Learning rate of weights and biases: Adam, cosine to 0.")
-    scale_lr: float = setting(1e-3, "Learning rate of the logarithms of the step sizes.", at_least(0))
+    scale_lr: float = setting(1e-3, "Learning rate of the logarithms of the step sizes.", between(0, LARGEST))
     spike_cost: float = like(TrainConfig, "spike_cost")
     loss: str | None = like(TrainConfig, "loss")
     anytime: float | None = like(TrainConfig, "anytime")

@@ -80,13 +80,14 @@ def test_figures_are_json_and_a_second_stage_starts_from_the_first(converted: Pa
 def test_training_goes_on_from_an_integer_network(converted: Path, data: Path, tmp_path: Path) -> None:
     integers = tmp_path / "network.npz"
     gradrtl("quantize", converted / "checkpoint.npz", "--bits", 4, "--per-channel", "--data", data, "-o", integers)
-    words = ("--from", integers, "--weight-bits", 4, "--rewire", 0, "--batch", 20, "--data", data, "--longest", 1)
+    words = ("--from", integers, "--rewire", 0, "--batch", 20, "--data", data, "--longest", 1)
     result = gradrtl("convert", *words, "--epochs", 0, "--out", tmp_path / "kept", "--json")
     kept = Checkpoint.load(tmp_path / "kept/checkpoint.npz")
     told = f"starts from {integers}, held-out accuracy {100 * kept.figures['validation']:.2f} %"
     assert told in result.output
     assert [spec.batch_norm for spec in kept.network.populations] == [True, False]
-    gradrtl("convert", *words, "--layers", "4C3-AP2-4", "--epochs", 1, "--out", tmp_path / "further")
+    words = (*words, "--layers", "4C3-AP2-4", "--weight-bits", 4)
+    gradrtl("convert", *words, "--epochs", 1, "--out", tmp_path / "further")
     further = Checkpoint.load(tmp_path / "further/checkpoint.npz")
     for ours, given in zip(further.weights, kept.weights, strict=True):
         assert not (ours[given == 0] != 0).any()
@@ -167,6 +168,12 @@ def test_a_network_without_hidden_layers_has_no_rates_to_draw(data: Path, tmp_pa
         (("--layers", "4C3-4", "--recipe", "magnitude"), "connectivity is None, expected a fraction"),
         (("--layers", "4C3-4", "--reset", "subtract"), "reset is subtract, expected with --from, a NIR file"),
         (("--layers", "4C3-4", "--longest", "65"), "longest is 65, expected 1 to 64"),
+        (("--layers", "4C3-4", "--weight-bits", "4"), "weight_bits is 4, expected None, or an epoch after rewire"),
+        (("--layers", "4C3-4", "--tune", "1", "--steps", "65"), "steps is 65, expected at most 64 with tune"),
+        (("--layers", "4C3-4", "--seed", "4294967296"), "seed is 4294967296, expected 0 to 4294967295"),
+        (("--layers", "4C3-4", "--lr", "1e308"), "lr is 1e+308, expected above 0, at most 1000000"),
+        (("--from", "no.pt", "--framework", "norse"), "framework is norse, expected with a NIR file alone"),
+        (("--from", "networks/cifar10-50k.npz"), "image shape of the training set is (1, 6, 6), expected (3, 32, 32)"),
         (("--from", "no.pt"), "network is None, expected --network or --layers beside no.pt"),
         (("--from", "no.pt", "--layers", "4C3-4"), "weights is no.pt, expected a file"),
         (("--from", "no.npz"), "checkpoint file no.npz: no such file"),

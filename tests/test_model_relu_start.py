@@ -113,6 +113,22 @@ def twice_normalised() -> dict[str, Tensor]:
     return dict(given[:7]) | {"z.running_mean": torch.zeros(4), "z.running_var": torch.ones(4)} | dict(given[7:])
 
 
+def five_channels() -> dict[str, Tensor]:
+    """With a normalisation of one channel more than there are."""
+    wide = nn.BatchNorm2d(5).state_dict()
+    return dict(module().state_dict()) | {f"1.{name}": value for name, value in wide.items()}
+
+
+def test_a_file_with_a_changed_bit_is_damaged(tmp_path: Path) -> None:
+    file = tmp_path / "module.pt"
+    torch.save(module().state_dict(), file)
+    content = bytearray(file.read_bytes())
+    content[content.index(module()[0].weight.detach().numpy().tobytes())] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=r"weights .*module\.pt: checksum is another, expected that of the contents"):
+        of_state_dict(file, LAYERS)
+
+
 @pytest.mark.parametrize(
     ("state", "told"),
     [
@@ -128,6 +144,10 @@ def twice_normalised() -> dict[str, Tensor]:
         (changed("0.bias", torch.zeros(5)), r"module 0 bias is \(5,\), expected \(4,\)"),
         (changed("0.scale", torch.zeros(4)), "module 0 is scale, expected weight and bias"),
         (changed("10.weight", None), "convolutions and linear layers is 3, expected 4"),
+        (changed("1.running_var", None), "module 1 is without running_var"),
+        (changed("1.running_var", torch.full((4,), -1.0)), "module 1 running_var is below 0"),
+        (changed("1.running_mean", torch.zeros(())), r"module 1 running_mean is \(\), expected a number for"),
+        (five_channels(), "module 1 channels is 5, expected 4"),
         (changed("8.weight", torch.zeros(6)), r"module 8 weight is \(6,\), expected \(7,\)"),
         ({**module().state_dict(), **nn.Sequential(*[nn.Identity()] * 11, nn.BatchNorm1d(3)).state_dict()}, None),
         (twice_normalised(), "module z is a normalisation, expected the weights of layer1"),

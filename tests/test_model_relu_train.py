@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,9 @@ from gradrtl.model.checkpoint import Checkpoint
 from gradrtl.model.config import TrainConfig
 from gradrtl.model.conversion import convert
 from gradrtl.model.data import Dataset
+from gradrtl.model.description import DenseSpec, FloatNeuron, LayerSpec, Network
 from gradrtl.model.distillation import TEMPERATURE
+from gradrtl.model.graph import Graph
 from gradrtl.model.relu import ReluNetwork, network_from
 from gradrtl.model.relu_config import ReluConfig
 from gradrtl.model.relu_train import Rounded, Trained, _Run, distilled, one_cycle, rate_inference_loss, train_relu
@@ -93,6 +96,69 @@ def test_a_run_goes_on_where_it_ended(recipe: str, tmp_path: Path) -> None:
         train_relu(replace(config, seed=1), data(), tmp_path)
 
 
+def test_thresholds_of_the_second_stage_go_on_where_they_ended(tmp_path: Path) -> None:
+    config = replace(CONFIG, method="rate-norm", epochs=1, dense=0.0, rewire=1.0, weight_bits=None, threshold_epochs=3)
+    whole = train_relu(config, data())
+    assert [row["epoch"] for row in whole.history] == [1, 2, 3, 4]
+
+    class Stop(Exception):
+        pass
+
+    def stop(row: dict) -> None:
+        if row["epoch"] == 3:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train_relu(config, data(), tmp_path, stop)
+    resumed: list[int] = []
+    found = train_relu(config, data(), tmp_path, on_resume=resumed.append)
+    assert resumed == [2]
+    assert found.history == whole.history
+    assert found.network.activation_of("layer0").threshold == whole.network.activation_of("layer0").threshold
+
+
+def test_a_state_with_a_changed_bit_is_damaged(tmp_path: Path) -> None:
+    config = replace(CONFIG, epochs=1, recipe="dense", connectivity=None, weight_bits=None)
+    train_relu(config, data(), tmp_path)
+    file = tmp_path / "relu.pt"
+    content = bytearray(file.read_bytes())
+    weight = torch.load(file, weights_only=True)["state"]["network"]["populations.0.synapses.0.weight"]
+    content[content.index(weight.numpy().tobytes())] ^= 64
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=r"relu\.pt: not the state of a run, or damaged"):
+        train_relu(config, data(), tmp_path)
+
+
+def test_a_training_that_diverges_is_told(tmp_path: Path) -> None:
+    config = replace(CONFIG, recipe="dense", connectivity=None, weight_bits=None, lr=1e6, weight_decay=1.0)
+    with pytest.raises(UserError, match="loss is nan, expected a finite number: training diverged in epoch"):
+        train_relu(config, data(), tmp_path)
+
+
+def test_a_state_belongs_to_what_the_teachers_answer(trained: Trained, tmp_path: Path) -> None:
+    """Their weights are not all: levels of the activation decide, too."""
+    config = replace(CONFIG, distil=0.5, epochs=2, rewire=0.5)
+    made = convert(trained, CONFIG)
+    train_relu(config, data(), tmp_path, teachers=[made])
+    other = replace(made, figures=made.figures | {"conversion": made.figures["conversion"] | {"levels": 9}})
+    for changed in (other, replace(other, figures=made.figures, network=replace(made.network, steps=5))):
+        with pytest.raises(UserError, match=r"relu\.pt teachers"):
+            train_relu(config, data(), tmp_path, teachers=[changed])
+    nonsense = replace(made, figures={"conversion": made.figures["conversion"] | {"levels": "many"}})
+    with pytest.raises(UserError, match="teacher is 4C3-AP2-3, expected one that gradrtl convert has written"):
+        train_relu(config, data(), teachers=[nonsense])
+
+
+def test_connections_of_a_start_can_be_kept(trained: Trained) -> None:
+    start = convert(trained, CONFIG)
+    config = replace(CONFIG, recipe="dense", connectivity=None, weight_bits=None, epochs=2)
+    kept = train_relu(replace(config, rewire=0.0), data(), start=start)
+    for before, after in zip(start.weights, weights(kept), strict=True):
+        assert np.array_equal(before != 0, after != 0)
+        assert not np.array_equal(before, after)
+    assert train_relu(config, data(), start=start).history[-1]["connectivity"] > 0.9
+
+
 def test_the_quota_and_not_the_prior_decides_how_many_connections_are_left() -> None:
     """A step of the prior is small against those of this optimiser, unlike with the strength that Adam takes."""
     config = ReluConfig(network="36-12-3", recipe="gradr-quota", connectivity=0.9, epochs=40, rewire=0.8, batch=20)
@@ -157,6 +223,56 @@ def test_distillation_needs_a_teacher_and_a_weight(trained: Trained) -> None:
 def test_weights_to_start_from_are_not_whitened(trained: Trained) -> None:
     with pytest.raises(UserError, match="whiten is True, expected False with a network to start from"):
         train_relu(replace(CONFIG, whiten=True), data(), start=convert(trained, CONFIG))
+
+
+def test_a_start_has_thresholds_of_its_own(trained: Trained) -> None:
+    with pytest.raises(UserError, match=r"threshold is 1\.5, expected not given with a network to start from"):
+        train_relu(replace(CONFIG, threshold=1.5), data(), start=convert(trained, CONFIG))
+
+
+def test_a_start_has_the_same_populations_of_neurons_that_integrate_and_fire(trained: Trained) -> None:
+    start = convert(trained, CONFIG)
+    assert isinstance(start.network, Graph)
+    hidden, output = start.network.populations
+
+    def with_hidden(**changes: Any) -> Checkpoint:
+        return replace(start, network=replace(start.network, populations=(replace(hidden, **changes), output)))
+
+    for changes in ({"threshold": -1.0}, {"decay": 0.5}, {"reset": "hard"}):
+        other = with_hidden(neuron=replace(hidden.neuron, **changes))
+        with pytest.raises(UserError, match=r"population layer0 neuron is .* expected that it integrates and fires"):
+            train_relu(CONFIG, data(), start=other)
+    heard = replace(output.inputs[0], sources=("first",))
+    renamed = replace(start.network, populations=(replace(hidden, name="first"), replace(output, inputs=(heard,))))
+    with pytest.raises(UserError, match="expected one with the populations and connections of 4C3"):
+        train_relu(CONFIG, data(), start=replace(start, network=renamed))
+
+
+def test_a_batch_of_one_has_no_statistics() -> None:
+    shape = DenseSpec(5)
+    layers = (LayerSpec(shape, FloatNeuron("if"), batch_norm=True), LayerSpec(DenseSpec(3), FloatNeuron("if")))
+    description = Network("small", (1, 6, 6), layers)
+    with pytest.raises(UserError, match="batch is 1, expected 2 or above for each process"):
+        train_relu(ReluConfig(network=description, batch=1, epochs=1), data())
+
+
+def test_a_recipe_needs_an_epoch() -> None:
+    with pytest.raises(UserError, match="epochs is 0, expected 1 or above for the recipe magnitude"):
+        replace(CONFIG, epochs=0, tune=1, weight_bits=None)
+
+
+def test_thresholds_of_the_rate_norm_are_measured_where_nothing_is_trained() -> None:
+    config = ReluConfig(network="4C3-AP2-3", method="rate-norm", epochs=0, batch=20, held_out=20)
+    found = train_relu(config, data()).network.activation_of("layer0")
+    assert found.threshold > 0.01
+
+
+def test_a_converted_checkpoint_tells_how_images_were_changed(trained: Trained) -> None:
+    config = replace(CONFIG, shift=3, rotation=4.0, flip=True, smoothing=0.2)
+    told = convert(trained, config).config
+    assert {name: told[name] for name in ("shift", "rotation", "flip", "smoothing")} == {
+        "shift": 0.5, "rotation": 4.0, "flip": True, "smoothing": 0.2,
+    }  # fmt: skip
 
 
 def test_a_teacher_is_a_conversion_for_the_same_images_and_classes(trained: Trained) -> None:

@@ -85,13 +85,15 @@ def test_statistics_are_new_and_answers_stay(made: tuple[Checkpoint, QuantizedNe
 
 def test_a_training_goes_on_from_integers(made: tuple[Checkpoint, QuantizedNetwork]) -> None:
     start = relus_of(made[1])
-    config = replace(CONFIG, network=start.network, epochs=0)
+    config = replace(CONFIG, network=start.network, epochs=0, weight_bits=None)
     kept = train_relu(config, data(), start=start, first="statistics")
     before = network_from(start, "shift", 4).eval()
     held = torch.from_numpy(data().images[-20:])
     with torch.no_grad():
         assert float((kept.network(held).argmax(1) == before(held).argmax(1)).float().mean()) >= 0.9
-    further = train_relu(replace(config, epochs=2), data(), start=start, first="statistics")
+    further = train_relu(
+        replace(config, epochs=2, weight_bits=CONFIG.weight_bits), data(), start=start, first="statistics"
+    )
     assert further.history[-1]["loss"] < 0.7
 
 

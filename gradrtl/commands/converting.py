@@ -97,6 +97,7 @@ def convert(
         if is_network(source):
             anew, before = "statistics", "shift"
         first = start_from(source, given_as, shape, framework, changes, steps)
+        training.require_fit(first.network.input_shape, first.network.classes, "training set")
         described_as = first.network
         given["epochs"] = 0 if given["epochs"] is None else given["epochs"]
     config = ReluConfig(**given_only(given | {"network": described_as}))

@@ -90,6 +90,9 @@ def start_from(
     """
     from ..model.relu_start import of_state_dict, started
 
+    if path.suffix in STATE_DICTS or is_network(path):
+        about = {name: value for name, value in {"framework": framework, **changes}.items() if value is not None}
+        require(not about, ", ".join(about), ", ".join(map(str, about.values())), "with a NIR file alone")
     if path.suffix in STATE_DICTS:
         if description is None:
             raise UserError.of("network", None, f"--network or --layers beside {path}, which has weights alone")
