@@ -35,6 +35,10 @@ ELSEWHERE = {  # made by several commands
     "mnist-mlp-1pct-converted": CONVERTED_MLPS,
     "mnist-mlp-2pct-converted": CONVERTED_MLPS,
 }
+LIMITS = {
+    "mnist-conv-20pct": 0.2,
+    "mnist-conv-wide-5pct": 0.05,
+}  # `--connectivity` of older files, which do not tell it
 DATA = {"cifar10-small-20-s0": "build/cifar10", "spoken-10-s0": "build/spoken/all.npz"}  # of what is not MNIST
 
 
@@ -73,6 +77,7 @@ def quantisation(network: QuantizedNetwork, name: str, checkpoints: dict[str, Ch
     tuned = network.notes["qat"]
     config = QatConfig(**{field: tuned[field] for field in QatConfig.__dataclass_fields__ if field in tuned})
     assert default_method(checkpoint) == "qat"
+    own += ["--connectivity", str(LIMITS[name])] if name in LIMITS else []
     own += words_of(config, QatConfig.as_trained(checkpoint.config))
     data = ["--data", DATA[of]] if of in DATA else []
     return shlex.join(["gradrtl", "quantize", f"checkpoints/{of}.npz", *own, *data, "-o", output])

@@ -52,7 +52,7 @@ class TrainConfig:
     batch: int = setting(128, "Images per optimiser step.", at_least(1))
     lr: float = setting(4e-3, "Learning rate of Adam.", above(0, LARGEST))
     clip: float | None = setting(
-        None, "Largest norm of the gradient, to which longer ones are scaled; None: any.", above(0, LARGEST)
+        None, "Largest norm of the gradient, to which longer ones are scaled; None: any.", above(0)
     )
     alpha: float = setting(0.01, "Strength of the prior; for gradr-alpha, the start value.", between(0, LARGEST))
     p: float = setting(0.95, "Target sparsity of the prior.", below(1, 0.5))

@@ -229,7 +229,12 @@ class ReluNetwork(nn.Module):
         """
         own, other, what = self.description, checkpoint.network, "network to start from"
         fits = isinstance(other, Graph) and array_shapes(own) == array_shapes(other) and _wiring(own) == _wiring(other)
-        require(fits, what, checkpoint.network.name, f"one with the populations and connections of {own.name}")
+        require(
+            fits,
+            what,
+            checkpoint.network.name,
+            f"one with the populations, normalisation and connections of {own.name}",
+        )
         assert isinstance(other, Graph)
         for name in self.group:
             neuron = other[name].neuron

@@ -38,7 +38,7 @@ class ReluConfig:
     weight_decay: float = setting(5e-4, "Factor on the weights in their gradient.", between(0, 1))
     smoothing: float = setting(0.1, "Label smoothing of the cross-entropy.", below(1, 0))
     margin: float = like(TrainConfig, "margin", default=0.5)
-    alpha: float = like(TrainConfig, "alpha", default=1e-4)
+    alpha: float = like(TrainConfig, "alpha", default=1e-4, meaning="gradr-quota: strength of the prior.")
     hidden: float = like(TrainConfig, "hidden")
     spread: float = like(TrainConfig, "spread")
     shift: int = setting(

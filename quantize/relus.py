@@ -68,6 +68,13 @@ def relus_of(network: QuantizedNetwork, description: Network | Graph | None = No
 
 
 def _described(network: QuantizedNetwork) -> Graph:
+    heard_before = {one.name for one in network.inputs}
+    for one in network.inputs:
+        require(one.kind == "static", f"input {one.name}", one.kind, "static: the image is the same at every step")
+    for population in network.populations:
+        forward = all(set(connection.sources) <= heard_before for connection in population.inputs)
+        require(forward, f"population {population.name}", "on a cycle", "a network without cycles")
+        heard_before.add(population.name)
     require(len(network.readouts) == 1, "read-outs", len(network.readouts), "one")
     source, populations = network.readouts[0].source, []
     for population in network.populations:

@@ -127,8 +127,8 @@ CONVERSION = (
     Mutant(
         "prior as strong as for Adam",
         "model/relu_config.py",
-        'like(TrainConfig, "alpha", default=1e-4)',
-        'like(TrainConfig, "alpha")',
+        '"alpha", default=1e-4,',
+        '"alpha",',
         "with stochastic gradient descent the prior prunes more than the quota",
     ),
     Mutant(
@@ -267,8 +267,8 @@ CONVERSION = (
     Mutant(
         "thresholds of ReLUs at the start",
         "model/relu_train.py",
-        'not in (None, "shift")',
-        "in ()",
+        'made is not None and made[0] != "shift"',
+        "False",
         "a network starts with the largest activations as thresholds, and loses all small ones",
     ),
     Mutant(
@@ -309,7 +309,7 @@ CONVERSION = (
     Mutant(
         "a teacher with the activations of the network",
         "model/relu_train.py",
-        'network_from(teacher, made["method"], made["levels"])',
+        "network_from(teacher, *made)",
         "network_from(teacher, config.method, config.levels)",
         "a teacher that was trained otherwise answers at random",
     ),
@@ -445,12 +445,5 @@ CONVERSION = (
         "by_loss if teaches is None else teaches.beside",
         "by_loss if True else teaches.beside",
         "the teacher has no effect",
-    ),
-    Mutant(
-        "second stage untold",
-        "model/relu_train.py",
-        "on_epoch(row | _figures(network, validation, images.device, None))",
-        "on_epoch(row)",
-        "--threshold-epochs ends in a traceback",
     ),
 )

@@ -67,6 +67,10 @@ def test_a_network_has_the_settings_of_its_command(path: Path, monkeypatch: pyte
     assert (name, given["output"]) == ("quantize", Path("networks", path.name))
     network, checkpoint = QuantizedNetwork.load(path), Checkpoint.load(given["checkpoint"])
     assert network.notes["checkpoint"]["weights"] == checkpoint.weights_digest
+    before, limit = sum(checkpoint.census.living), given["connectivity"]
+    if "synapses" in network.notes:
+        left = before if limit is None else min(before, int(limit * checkpoint.census.total))
+        assert sum(network.notes["synapses"]["trained"]) == left
     asked = {"weight_bits": given["bits"], "membrane_fraction": given["membrane_fraction"]}
     asked |= {field: given[field] for field in ("input_bits", "membrane_bits", "decay_bits")}
     formats = formats_for(checkpoint, per_channel=given["per_channel"], **given_only(asked))

@@ -216,9 +216,8 @@ def test_a_network_of_other_layers_is_no_start() -> None:
 
     graph = relu_graph(described("3C3-AP2-5")(SHAPE))
     other = Checkpoint(graph, {n: np.ones(s, np.float32) for n, s in array_shapes(graph).items()})
-    with pytest.raises(
-        UserError, match="network to start from is 3C3-AP2-5, expected one with the populations and connections of 2C3"
-    ):
+    told = "network to start from is 3C3-AP2-5, expected one with the populations, normalisation and"
+    with pytest.raises(UserError, match=told):
         ReluNetwork(relu_graph(described("2C3-AP2-5")(SHAPE)), "shift").load(other)
 
 

@@ -22,7 +22,16 @@ from gradrtl.model.distillation import TEMPERATURE
 from gradrtl.model.graph import Graph
 from gradrtl.model.relu import ReluNetwork, network_from
 from gradrtl.model.relu_config import ReluConfig
-from gradrtl.model.relu_train import Rounded, Trained, _Run, distilled, one_cycle, rate_inference_loss, train_relu
+from gradrtl.model.relu_train import (
+    SECOND_ODDS,
+    Rounded,
+    Trained,
+    _Run,
+    distilled,
+    one_cycle,
+    rate_inference_loss,
+    train_relu,
+)
 
 CONFIG = ReluConfig(
     network="4C3-AP2-3", recipe="magnitude", connectivity=0.5, epochs=5, dense=0.2, rewire=0.6, batch=20, lr=0.05,
@@ -115,6 +124,9 @@ def test_thresholds_of_the_second_stage_go_on_where_they_ended(tmp_path: Path) -
     assert resumed == [2]
     assert found.history == whole.history
     assert found.network.activation_of("layer0").threshold == whole.network.activation_of("layer0").threshold
+    one = train_relu(replace(config, threshold_epochs=1), data())
+    moved = [SECOND_ODDS - made.network.activation_of("layer0").log_odds.item() for made in (one, whole)]
+    assert moved[1] > 2 * moved[0] > 0, "each epoch goes on from the one before"
 
 
 def test_a_state_with_a_changed_bit_is_damaged(tmp_path: Path) -> None:
@@ -244,7 +256,7 @@ def test_a_start_has_the_same_populations_of_neurons_that_integrate_and_fire(tra
             train_relu(CONFIG, data(), start=other)
     heard = replace(output.inputs[0], sources=("first",))
     renamed = replace(start.network, populations=(replace(hidden, name="first"), replace(output, inputs=(heard,))))
-    with pytest.raises(UserError, match="expected one with the populations and connections of 4C3"):
+    with pytest.raises(UserError, match="expected one with the populations, normalisation and connections of 4C3"):
         train_relu(CONFIG, data(), start=replace(start, network=renamed))
 
 

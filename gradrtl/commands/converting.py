@@ -25,7 +25,7 @@ from .training import CHECKPOINT
 
 @command()
 @click.option(
-    "--network", help="Preset (mnist-mlp, mnist-conv, cifar10-small, ...) or JSON file.  [default: mnist-mlp]"
+    "--network", help="JSON file of a network without max pools, or the preset mnist-mlp.  [default: mnist-mlp]"
 )
 @click.option("--layers", help="Layers in place of a preset: 784-256-10, 32C3-AP2-64C3-AP2-10, ... (docs/training.md).")
 @click.option(

@@ -101,6 +101,9 @@ def info(network: Path, wanted: Wanted, drawn: Path | None) -> None:
         click.echo(f"connectivity {100 * found.connectivity:.2f} %, {found.connected} of {found.possible} weights")
     else:
         click.echo("\n".join(drawing(found)))
+    if found.is_chain:
+        click.echo(f"steps {found.steps}, classes {found.classes}, read-out {found.readout.kind}")
+    click.echo(f"digest {found.digest}")
     planned: dict[str, Any] = {}
     refused = refusal(found)
     if refused is not None:
@@ -121,9 +124,6 @@ def info(network: Path, wanted: Wanted, drawn: Path | None) -> None:
     figures(**described(found), **planned)
     for note in on_rates(found):
         click.echo(f"note: {note}")
-    if found.is_chain:
-        click.echo(f"steps {found.steps}, classes {found.classes}, read-out {found.readout.kind}")
-    click.echo(f"digest {found.digest}")
     if drawn is not None:
         click.echo(f"wrote {drawn}")
 
