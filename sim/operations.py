@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 
@@ -118,11 +119,14 @@ def pooled(pool: Pool, spikes: np.ndarray, shape: tuple[int, ...]) -> np.ndarray
 
     Max pool: the OR of each window, with the type of `spikes`. Average pool: int64 numbers of spikes.
     """
-    channels, height, width = pool.output_shape(shape)
+    _, height, width = pool.output_shape(shape)
     size = pool.size
     maps = spikes.reshape(*spikes.shape[:2], *shape)[..., : height * size, : width * size]
-    windows = maps.reshape(*spikes.shape[:2], channels, height, size, width, size)
-    joined = windows.max(axis=(4, 6)) if pool.kind == "max" else windows.sum(axis=(4, 6), dtype=np.int64)
+    parts = [maps[..., row::size, column::size] for row in range(size) for column in range(size)]  # faster than an axis
+    if pool.kind == "max":
+        joined = reduce(np.maximum, parts)
+    else:
+        joined = reduce(np.add, [part.astype(np.int64) for part in parts])
     return joined.reshape(*spikes.shape[:2], -1)
 
 
