@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from test_model_relu import images, residual
 from test_model_relu_train import CONFIG, data
 
+from gradrtl.model.architecture import read_description
 from gradrtl.model.checkpoint import Checkpoint
+from gradrtl.model.config import TrainConfig
 from gradrtl.model.conversion import closeness, convert, over_steps
+from gradrtl.model.graph import Graph
 from gradrtl.model.networks import network_of
 from gradrtl.model.relu import ReluNetwork, network_from
 from gradrtl.model.relu_config import ReluConfig
@@ -17,6 +22,8 @@ from gradrtl.model.relu_train import Trained, train_relu
 from gradrtl.quantize.graph_ptq import quantize_graph
 from gradrtl.quantize.graph_rounding import GraphFormats, fold_graph
 from gradrtl.sim import engine
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +46,18 @@ def untrained(method: str = "shift", steps: int = 6) -> tuple[ReluNetwork, Check
     if method != "shift":
         network.measure([images(20)])
     return network, convert(Trained(network, [], 0.5, {"torch": "1"}), config)
+
+
+def test_the_residual_network_for_cifar10_is_one_for_either_training() -> None:
+    shape = (3, 32, 32)
+    network = read_description(str(ROOT / "examples/cifar10-residual8.json"), shape)
+    trained, converted = TrainConfig(network=network).description(shape), ReluConfig(network=network).description(shape)
+    assert isinstance(trained, Graph)
+    assert trained.weight_shapes == converted.weight_shapes
+    assert [spec.inputs for spec in trained.populations] == [spec.inputs for spec in converted.populations]
+    assert len(trained.populations) == 8
+    added = [c.sources for spec in trained.populations for c in spec.inputs if len(c.sources) > 1]
+    assert added == [("maps4", "maps2"), ("maps7", "maps5")]
 
 
 @pytest.mark.parametrize("steps", [1, 3, 7])
