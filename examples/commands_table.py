@@ -35,10 +35,8 @@ ELSEWHERE = {  # made by several commands
     "mnist-mlp-1pct-converted": CONVERTED_MLPS,
     "mnist-mlp-2pct-converted": CONVERTED_MLPS,
 }
-LIMITS = {
-    "mnist-conv-20pct": 0.2,
-    "mnist-conv-wide-5pct": 0.05,
-}  # `--connectivity` of older files, which do not tell it
+# `--connectivity` of older files, which do not tell it
+LIMITS = {"mnist-conv-20pct": 0.2, "mnist-conv-wide-5pct": 0.05}
 DATA = {"cifar10-small-20-s0": "build/cifar10", "spoken-10-s0": "build/spoken/all.npz"}  # of what is not MNIST
 
 

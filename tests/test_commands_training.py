@@ -224,7 +224,7 @@ def test_a_description_file(data: Path, tmp_path: Path) -> None:
         (["--layers", "30-4"], "batch is 128, expected at most the 90 training images"),
         (["--layers", "30-4", "--distil", "0.5", "--batch", "20"], "distil is 0.5, expected 0 without a teacher"),
         (["--layers", "30-4", "--anytime", "-1"], "anytime is -1.0, expected 0 or above, or None"),
-        (["--layers", "30-4", "--spike-cost", "nan"], "spike_cost is nan, expected a number: 0 or above"),
+        (["--layers", "30-4", "--spike-cost", "nan"], "spike_cost is nan, expected a number: 0 to 1000000"),
     ],
 )
 def test_what_is_refused_before_training(words: list[str], message: str, data: Path, tmp_path: Path) -> None:
