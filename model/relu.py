@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import UserError, require
-from .checkpoint import Checkpoint, array_shapes
+from .checkpoint import Checkpoint
 from .description import FloatNeuron
 from .graph import Graph, weight_name
 from .graph_network import NORM_ARRAYS, Population
@@ -228,7 +228,7 @@ class ReluNetwork(nn.Module):
         `UserError` if it has other populations or connections, or other neurons.
         """
         own, other, what = self.description, checkpoint.network, "network to start from"
-        fits = isinstance(other, Graph) and array_shapes(own) == array_shapes(other) and _wiring(own) == _wiring(other)
+        fits = isinstance(other, Graph) and _wiring(own) == _wiring(other)
         require(
             fits,
             what,
@@ -427,8 +427,9 @@ def network_from(checkpoint: Checkpoint, method: str, levels: int) -> ReluNetwor
 
 
 def _wiring(graph: Graph) -> Any:
-    """What hears what, by name and in order."""
-    return graph.inputs, graph.readout.source, [(spec.name, spec.inputs) for spec in graph.populations]
+    """What hears what, by name and in order, and where there are normalisation and biases."""
+    populations = [(spec.name, spec.inputs, spec.batch_norm, spec.bias) for spec in graph.populations]
+    return graph.inputs, graph.readout.source, populations
 
 
 def _groups(graph: Graph) -> dict[str, int]:

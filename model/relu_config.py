@@ -129,6 +129,11 @@ class ReluConfig:
         return replace(found, rotation=self.rotation, shift=min(self.shift / side, 0.5), flip=self.flip)
 
     @property
+    def all_epochs(self) -> int:
+        """Passes over the training images of all stages."""
+        return self.epochs + self.tune + self.threshold_epochs
+
+    @property
     def frozen_from(self) -> int:
         """First epoch, from 0, with a fixed mask and rounded weights."""
         return round(self.rewire * self.epochs)

@@ -195,8 +195,7 @@ class _Run:
         training, self.validation = split(data, config.held(len(data)))
         training = training[: config.images]
         self.per_epoch = len(training) // config.batch
-        trains = config.epochs + config.tune + config.threshold_epochs > 0
-        enough = self.per_epoch >= 1 or not trains
+        enough = self.per_epoch >= 1 or config.all_epochs == 0
         require(enough, "batch", config.batch, f"at most the {len(training)} training images")
         require(bool(teachers) == (config.distil > 0), "distil", config.distil, "0 without a teacher, above 0 with one")
         mirrors = bool(teachers) or not config.mirror_teacher
@@ -277,7 +276,7 @@ class _Run:
 
     def complete(self, on_epoch: Callable[[Row], None] | None, on_resume: Callable[[int], None] | None) -> Trained:
         config, network = self.config, self.network
-        total = config.epochs + config.tune + config.threshold_epochs
+        total = config.all_epochs
         if self.state_file is not None and self.state_file.exists():
             self._resume(total)
             if on_resume is not None and self.workers.leads:

@@ -246,7 +246,7 @@ CONVERSION = (
     Mutant(
         "any wiring to start from",
         "model/relu.py",
-        "and _wiring(own) == _wiring(other)",
+        " and _wiring(own) == _wiring(other)",
         "",
         "weights are taken over for layers that hear others",
     ),

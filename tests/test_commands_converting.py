@@ -93,6 +93,13 @@ def test_training_goes_on_from_an_integer_network(converted: Path, data: Path, t
         assert not (ours[given == 0] != 0).any()
 
 
+def test_epochs_of_all_stages_are_told_where_a_run_goes_on(data: Path, tmp_path: Path) -> None:
+    words = ("--layers", "4C3-AP2-4", "--method", "rate-norm", "--epochs", 1, "--threshold-epochs", 1, "--batch", 20)
+    words = (*words, "--longest", 1, "--data", data, "--out", tmp_path)
+    gradrtl("convert", *words)
+    assert "resumes after epoch 2 of 2" in gradrtl("convert", *words).stderr
+
+
 def relu_module() -> nn.Sequential:
     torch.manual_seed(0)
     return nn.Sequential(

@@ -79,22 +79,27 @@ def test_weights_are_whole_multiples_of_the_scale_of_a_channel(trained: Trained)
     assert len(np.unique(np.abs(last).round(6))) <= 4, "one scale for the read-out"
 
 
+def interrupt(config: ReluConfig, folder: Path, last: int) -> None:
+    """Train until the state of epoch `last` is saved, and stop in the next one."""
+
+    class Stop(Exception):
+        pass
+
+    def stop(row: dict) -> None:
+        if row["epoch"] > last:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train_relu(config, data(), folder, stop)
+
+
 @pytest.mark.parametrize("recipe", ["magnitude", "gradr-quota"])
 def test_a_run_goes_on_where_it_ended(recipe: str, tmp_path: Path) -> None:
     config = replace(CONFIG, recipe=recipe, tune=1, steps=2)
     whole = train_relu(config, data())
 
-    class Stop(Exception):
-        pass
-
     for last in (1, 2, 4, 5):
-
-        def stop(row: dict, last: int = last) -> None:
-            if row["epoch"] > last:
-                raise Stop
-
-        with pytest.raises(Stop):
-            train_relu(config, data(), tmp_path, stop)
+        interrupt(config, tmp_path, last)
     resumed: list[int] = []
     found = train_relu(config, data(), tmp_path, on_resume=resumed.append)
     assert resumed == [5]
@@ -110,15 +115,7 @@ def test_thresholds_of_the_second_stage_go_on_where_they_ended(tmp_path: Path) -
     whole = train_relu(config, data())
     assert [row["epoch"] for row in whole.history] == [1, 2, 3, 4]
 
-    class Stop(Exception):
-        pass
-
-    def stop(row: dict) -> None:
-        if row["epoch"] == 3:
-            raise Stop
-
-    with pytest.raises(Stop):
-        train_relu(config, data(), tmp_path, stop)
+    interrupt(config, tmp_path, 2)
     resumed: list[int] = []
     found = train_relu(config, data(), tmp_path, on_resume=resumed.append)
     assert resumed == [2]

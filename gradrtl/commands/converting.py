@@ -72,7 +72,7 @@ def convert(
     from ..model.conversion import powers
     from ..model.data import load
     from ..model.workers import leads
-    from ..steps.convert import accuracy_of, is_network, start_from, table, write
+    from ..steps.convert import accuracy_of, is_network, require_not_given, start_from, table, write
     from ..steps.convert import convert as run
     from ..steps.results import judgement
 
@@ -88,8 +88,7 @@ def convert(
     anew: First = "given" if source is None else "thresholds"
     before = "plain"  # thresholds and levels are still to be found
     if source is None:
-        about = given_only({"framework": framework, **changes})
-        require(not about, ", ".join(about), ", ".join(map(str, about.values())), "with --from, a NIR file")
+        require_not_given({"framework": framework, **changes}, "with --from, a NIR file")
     else:
         require(start is None, "start", start, "not given beside --from")
         shape, steps = training.shape, ReluConfig.steps if given["steps"] is None else given["steps"]
@@ -101,14 +100,13 @@ def convert(
         described_as = first.network
         given["epochs"] = 0 if given["epochs"] is None else given["epochs"]
     config = ReluConfig(**given_only(given | {"network": described_as}))
-    total = config.epochs + config.tune
     if source is not None and first is not None and leads():
         click.echo(
             f"starts from {source}, held-out accuracy {100 * accuracy_of(first, before, config, training):.2f} %"
         )
 
     def resumed(epochs: int) -> None:
-        click.echo(f"resumes after epoch {epochs} of {total}", err=True)
+        click.echo(f"resumes after epoch {epochs} of {config.all_epochs}", err=True)
 
     made = run(config, training, out, show_epoch, whole_command(), device, first, taught, resumed, anew, longest)
     if made is None:

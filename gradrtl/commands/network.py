@@ -99,10 +99,9 @@ def info(network: Path, wanted: Wanted, drawn: Path | None) -> None:
     if found.is_chain:
         Console().print(_layers(found))
         click.echo(f"connectivity {100 * found.connectivity:.2f} %, {found.connected} of {found.possible} weights")
+        click.echo(f"steps {found.steps}, classes {found.classes}, read-out {found.readout.kind}")
     else:
         click.echo("\n".join(drawing(found)))
-    if found.is_chain:
-        click.echo(f"steps {found.steps}, classes {found.classes}, read-out {found.readout.kind}")
     click.echo(f"digest {found.digest}")
     planned: dict[str, Any] = {}
     refused = refusal(found)

@@ -91,8 +91,7 @@ def start_from(
     from ..model.relu_start import of_state_dict, started
 
     if path.suffix in STATE_DICTS or is_network(path):
-        about = {name: value for name, value in {"framework": framework, **changes}.items() if value is not None}
-        require(not about, ", ".join(about), ", ".join(map(str, about.values())), "with a NIR file alone")
+        require_not_given({"framework": framework, **changes}, "with a NIR file alone")
     if path.suffix in STATE_DICTS:
         if description is None:
             raise UserError.of("network", None, f"--network or --layers beside {path}, which has weights alone")
@@ -105,6 +104,12 @@ def start_from(
     is_checkpoint = path.suffix == CHECKPOINTS
     start = start_of(path, shape, framework, changes, None if is_checkpoint else steps, None)
     return started(start.network, start.arrays)
+
+
+def require_not_given(options: dict[str, Any], accepted: str) -> None:
+    """`UserError` if one of `options` is not None: it would change nothing; `accepted` tells where it does."""
+    given = {name: value for name, value in options.items() if value is not None}
+    require(not given, ", ".join(given), ", ".join(map(str, given.values())), accepted)
 
 
 def is_network(path: Path) -> bool:
