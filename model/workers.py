@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from importlib import import_module
 
 import torch
 from torch import Tensor, distributed, nn
@@ -67,12 +68,13 @@ def join(device: str = "cpu") -> Workers:
     if size == 1:
         return Workers(torch.device(kind))
     if not distributed.is_initialized():
+        import_module("torch.distributed.nn.functional")  # its defaults would keep a group that exists, and its threads
         distributed.init_process_group("nccl" if kind == "cuda" else "gloo")
     place = torch.device(kind, int(os.environ["LOCAL_RANK"])) if kind == "cuda" else torch.device(kind)
     return Workers(place, distributed.get_rank(), size)
 
 
 def part() -> None:
-    """Leave the other processes, if `join` has joined any."""
+    """Leave the other processes, if `join` has joined any. Threads of the group end here, not in the exit of Python."""
     if distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()

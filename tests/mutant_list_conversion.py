@@ -342,6 +342,13 @@ CONVERSION = (
         "each process trains a network of its own, with half the gradient",
     ),
     Mutant(
+        "threads of a group left",
+        "model/workers.py",
+        '        import_module("torch.distributed.nn.functional")',
+        "        pass",
+        "threads that still run while Python exits abort the process, if they release a tensor then",
+    ),
+    Mutant(
         "learnt thresholds not measured",
         "model/relu.py",
         "                of.learnt.copy_(of.largest)\n",

@@ -85,6 +85,36 @@ def test_commands_run_under_torchrun(command: str, tmp_path: Path) -> None:
     assert np.corrcoef(*found)[0, 1] > 0.99
 
 
+LEAVES = """
+from pathlib import Path
+import torch
+from gradrtl.model.workers import join, part
+
+workers = join()
+import torch._dynamo  # as an optimizer does
+network = torch.nn.Linear(3, 2)
+network(torch.ones(1, 3)).sum().backward()
+workers.average(network)
+
+def threads():
+    return [one.joinpath("comm").read_text().strip() for one in Path("/proc/self/task").iterdir()]
+
+assert [one for one in threads() if "gloo" in one]
+part()
+assert not [one for one in threads() if "gloo" in one], threads()
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are listed by Linux")
+def test_no_thread_of_the_group_is_left(tmp_path: Path) -> None:
+    """One that releases its last tensor while Python exits aborts the process."""
+    script = tmp_path / "script.py"
+    script.write_text(LEAVES)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_batch_that_processes_cannot_share_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     two = Workers(torch.device("cpu"), 0, 2)
     monkeypatch.setattr(relu_train, "join", lambda device: two)
