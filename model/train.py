@@ -285,7 +285,6 @@ def _train(
     teaches = None if teacher is None else Teacher(teacher, description, workers.device, config.sharpness)
     recipe = Recipe(network, config)
     optimizer: torch.optim.Optimizer
-    forward: nn.Module
     history: list[Row] = []
 
     def turn(epoch: int) -> None:
@@ -293,7 +292,7 @@ def _train(
 
         In the first phase all weights train, in the second connections change, in the third the mask is fixed.
         """
-        nonlocal recipe, optimizer, forward
+        nonlocal recipe, optimizer
         if epoch not in (0, sparse_from, frozen_from):
             return
         if epoch == sparse_from:
@@ -303,7 +302,6 @@ def _train(
         optimizer = _optimizer(network, config)
         if epoch == sparse_from:
             recipe.attach(optimizer)
-        forward = workers.wrap(network)
 
     state_file = None if out is None else out / RESUME_FILE
     started = {} if start is None else {"start": start.origin["weights"]}
@@ -340,9 +338,10 @@ def _train(
                 with torch.autocast(workers.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
                     own = workers.share(images), workers.share(labels)
                     beside = by_loss if teaches is None else teaches.beside(by_loss, own[0], config.distil)
-                    loss = objective(forward, *own, config.spike_cost, beside, config.anytime)
+                    loss = objective(network, *own, config.spike_cost, beside, config.anytime)
                 optimizer.zero_grad()
                 loss.backward()
+                workers.average(network)
                 if config.clip is not None:
                     nn.utils.clip_grad_norm_(network.parameters(), config.clip)
                 optimizer.step()
@@ -350,6 +349,7 @@ def _train(
                     recipe.after_step(number + 1 - sparse_from * per_epoch, (frozen_from - sparse_from) * per_epoch)
                 total_loss += float(loss.detach())
                 bars.advance(bar)
+            workers.agree(network)
             after = [weight != 0 for weight in _weights(network)]
             evaluation = evaluate(network, validation, device=workers.device, loss=by_loss, anytime=config.anytime)
             row = {"epoch": epoch + 1, "loss": total_loss / per_epoch, "validation": evaluation.accuracy}

@@ -8,7 +8,6 @@ from importlib import import_module
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from ..errors import require
 
@@ -35,14 +34,8 @@ class Workers:
         """Only one process writes files and shows progress."""
         return self.rank == 0
 
-    def wrap(self, network: nn.Module) -> nn.Module:
-        """The module to call in training: the network, or one that averages its gradients over the processes."""
-        if self.size == 1:
-            return network
-        return DistributedDataParallel(network, [self.device] if self.device.type == "cuda" else None)
-
     def average(self, network: nn.Module) -> None:
-        """Average the gradients of `network` over the processes, in place of `wrap` where its parameters change."""
+        """Average the gradients of `network` over the processes."""
         found = [one.grad for one in network.parameters() if one.grad is not None] if self.size > 1 else []
         for gradient in found:
             distributed.all_reduce(gradient)

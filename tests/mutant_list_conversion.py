@@ -342,6 +342,20 @@ CONVERSION = (
         "each process trains a network of its own, with half the gradient",
     ),
     Mutant(
+        "running means of each process",
+        "model/train.py",
+        "            workers.agree(network)\n",
+        "",
+        "processes that normalise hold different networks",
+    ),
+    Mutant(
+        "processes that learn spikes alone",
+        "model/train.py",
+        "                workers.average(network)\n",
+        "",
+        "each process trains a network of its own, with half the gradient",
+    ),
+    Mutant(
         "threads of a group left",
         "model/workers.py",
         '        import_module("torch.distributed.nn.functional")',

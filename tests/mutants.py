@@ -265,6 +265,7 @@ UNITS = {
         "test_model_resume.py",
         "test_model_train.py",
         "test_model_graph_network.py",
+        "test_model_workers.py",
     ),
     "model/resume.py": ("test_model_resume.py", "test_model_relu_train.py"),
     "model/data.py": ("test_model_data.py",),

@@ -22,7 +22,7 @@ from gradrtl.model.train import train
 from gradrtl.model.workers import Workers, join, leads
 
 MNIST = Path(__file__).parent.parent / "data" / "mnist"
-CONFIG = TrainConfig(recipe="magnitude", connectivity=0.1, epochs=2, batch=50, held_out=100, images=200)
+SETTINGS = {"recipe": "magnitude", "connectivity": 0.1, "epochs": 2, "batch": 50, "held_out": 100, "images": 200}
 
 OPTIONS = (
     "--layers 784-20-10 --epochs 2 --images 400 --held-out 100 --batch 50 --lr 0.05 --steps 2 --json "
@@ -30,6 +30,7 @@ OPTIONS = (
 )
 
 SCRIPT = """
+import json
 import sys
 import torch
 from torch import distributed
@@ -38,10 +39,13 @@ from gradrtl.model.config import TrainConfig
 from gradrtl.model.train import train
 
 torch.set_num_threads(1)
-folder, out = sys.argv[1:]
-config = TrainConfig(recipe="magnitude", connectivity=0.1, epochs=2, batch=50, held_out=100, images=200)
+folder, out, settings = sys.argv[1:]
+config = TrainConfig(**json.loads(settings))
 rows = []
 made = train(config, data.load_idx(folder)[0][:300], on_epoch=rows.append)
+every = [None, None]
+distributed.all_gather_object(every, made.weights_digest)
+assert every[0] == every[1], "all processes hold the same network"
 if distributed.get_rank() == 0:
     assert len(rows) == 2
     made.save(out)
@@ -51,20 +55,30 @@ distributed.destroy_process_group()
 """
 
 
-def test_two_processes_make_what_one_makes(tmp_path: Path) -> None:
-    """The gradients are averaged over the parts of each batch: the same training but for the order of sums."""
-    script, out = tmp_path / "script.py", tmp_path / "checkpoint.npz"
+def of_two_processes(folder: Path, **settings: object) -> Checkpoint:
+    script, out = folder / "script.py", folder / "checkpoint.npz"
     script.write_text(SCRIPT)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    done = subprocess.run([*command, script, MNIST, out], capture_output=True, text=True, timeout=300)
+    words = [*command, script, MNIST, out, json.dumps(settings)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    two = Checkpoint.load(out)
-    one = train(CONFIG, data.load_idx(MNIST)[0][:300])
+    return Checkpoint.load(out)
+
+
+def test_two_processes_make_what_one_makes(tmp_path: Path) -> None:
+    """The gradients are averaged over the parts of each batch: the same training but for the order of sums."""
+    two = of_two_processes(tmp_path, **SETTINGS)
+    one = train(TrainConfig(**SETTINGS), data.load_idx(MNIST)[0][:300])
     assert two.config == one.config
     for row_of_two, row_of_one in zip(two.history, one.history, strict=True):
         assert row_of_two["loss"] == pytest.approx(row_of_one["loss"], rel=0.3)  # rank 0 sees half of the loss
     weights = np.concatenate([w.ravel() for w in one.weights]), np.concatenate([w.ravel() for w in two.weights])
     assert np.corrcoef(*weights)[0, 1] > 0.99
+
+
+def test_processes_that_normalise_hold_the_same_network(tmp_path: Path) -> None:
+    """Each normalises over its own part of a batch, and the running means are those of the first."""
+    assert of_two_processes(tmp_path, **SETTINGS, network="4C3-P4-10").network.layers[0].batch_norm
 
 
 @pytest.mark.parametrize("command", ["convert", "train"])
