@@ -429,6 +429,19 @@ class Graph:
             for c, connection in enumerate(population.inputs)
         }
 
+    def source_values(self, population: PopulationSpec, input_bits: int) -> tuple[float, ...]:
+        """For each connection, the real value of an integer 1 of what its synapses see; pixels have `input_bits`."""
+        given = {part.name for part in self.inputs if not (part.counts or part.latency)}  # an event is worth a spike
+        values = []
+        for connection in population.inputs:
+            pixels = given & {*connection.sources}
+            mixed = pixels and not given >= {*connection.sources}
+            require(not mixed, f"population {population.name} connection sources", connection.sources,
+                    "inputs only, or populations only: a pixel is not worth a spike")  # fmt: skip
+            value = 1 / ((1 << input_bits) - 1) if pixels else 1.0
+            values.append(value / connection.pool.largest if connection.pool else value)
+        return tuple(values)
+
     def decay_size(self, population: PopulationSpec) -> int:
         """How many values each decay of a population has."""
         if population.neuron.learnt == "neuron":

@@ -18,10 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils import parametrize
 
 from ..arrays import connectivity
-from ..bits import signed_range
 from ..errors import UserError, require
 from ..locks import hold
 from . import resume
@@ -33,6 +31,7 @@ from .memory import keep_freed_memory
 from .recipes import KINDS, Recipe
 from .relu import ODDS, Activation, ReluNetwork, network_from
 from .relu_config import First, ReluConfig
+from .rounding import fit, leave_rounded, round_weights
 from .whitening import whiten
 from .workers import join, leads
 
@@ -42,54 +41,6 @@ STATE = ("network", "optimizer", "history")
 WARM, FIRST = 0.25, 25.0  # fraction of the steps in which the learning rate rises, and from which fraction of it
 SECOND_ODDS = 2.5  # `log_odds` at the start of the second stage
 FITTED = 1000  # training images by which thresholds are fitted, and statistics measured
-CLIPS = 12  # scales tried for each output, from the one at which nothing is clipped down to a third of it
-
-
-class Rounded(nn.Module):
-    """The parametrisation `w -> scale * round(w / scale)`, of `bits` bits and symmetric, with the gradient of `w`.
-
-    `scale`, one for each output or one for all, is that of least squared error; `fit` chooses it anew. The range is
-    symmetric because the normalisation behind the weights may turn their signs.
-    """
-
-    scale: Tensor
-
-    def __init__(self, weight: Tensor, bits: int, per_output: bool) -> None:
-        super().__init__()
-        self.high = signed_range(bits)[1]
-        self.per_output = per_output
-        count = len(weight) if per_output else 1
-        self.register_buffer("scale", torch.ones((count, *[1] * (weight.dim() - 1)), device=weight.device))
-        self.fit(weight)
-
-    @torch.no_grad()
-    def fit(self, weight: Tensor) -> None:
-        flat = weight.detach().flatten(1) if self.per_output else weight.detach().reshape(1, -1)
-        largest = flat.abs().amax(dim=1).clamp(min=1e-12) / self.high
-        tried = torch.linspace(1.0, 1 / 3, CLIPS, device=weight.device)
-        scales = largest[None] * tried[:, None]  # [tried, out]
-        errors = torch.stack([(self._at(flat, scale[:, None]) - flat).square().sum(dim=1) for scale in scales])
-        best = scales.gather(0, errors.argmin(dim=0)[None])[0]
-        self.scale.copy_(best.reshape(self.scale.shape))
-
-    def _at(self, weight: Tensor, scale: Tensor) -> Tensor:
-        return torch.round(weight / scale).clamp(-self.high, self.high) * scale
-
-    def forward(self, weight: Tensor) -> Tensor:
-        found: Tensor = _Straight.apply(weight, self._at(weight.detach(), self.scale))
-        return found
-
-
-class _Straight(torch.autograd.Function):
-    """What weights are rounded to, with the gradient of the weights."""
-
-    @staticmethod
-    def forward(ctx: Any, weight: Tensor, rounded: Tensor) -> Tensor:
-        return rounded
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return gradient, None
 
 
 @dataclass(frozen=True)
@@ -267,7 +218,7 @@ class _Run:
         if epoch == config.frozen_from and fixed:
             self.recipe.freeze()
             if config.weight_bits is not None:
-                _round(self.network, config.weight_bits)
+                round_weights(self.network, config.weight_bits)
             self.optimizer = _optimizer(self.network, config)
         if epoch == config.epochs:
             self.optimizer = _optimizer(self.network, config)
@@ -294,7 +245,7 @@ class _Run:
             if self.state_file is not None and self.workers.leads:
                 values = network.state_dict(), self.optimizer.state_dict(), self.history
                 resume.save(self.state_file, "relu", self.identity, dict(zip(STATE, values, strict=True)))
-        _plain(network)
+        leave_rounded(network)
         if config.method == "plain":
             network.measure(list(self.images.split(500)))
         made_from = {name: self.identity[name] for name in resume.MADE_FROM} | self.origins
@@ -318,8 +269,7 @@ class _Run:
             return self._thresholds_epoch(epoch)
         spikes = epoch >= config.epochs
         network.train()
-        for rounded, weight in _roundings(network):
-            rounded.fit(weight)
+        fit(network)
         for population in network.all:
             if spikes and population.norm is not None:
                 population.norm.eval()  # its statistics stay
@@ -344,7 +294,7 @@ class _Run:
 
     def _second_stage(self) -> None:
         """Begin the second stage of Ding et al. (2021): one `log_odds` a threshold; nothing else changes any more."""
-        _plain(self.network)
+        leave_rounded(self.network)
         _set(self._odds, [torch.full_like(one, SECOND_ODDS) for one in self._odds])
         self.optimizer = torch.optim.Adam(self._odds, lr=self.config.threshold_lr)
 
@@ -459,33 +409,6 @@ def _figures(network: ReluNetwork, validation: Dataset, device: torch.device, st
         "connectivity": connectivity(living, sum(weight.numel() for weight in weights)),
         "living": living,
     }
-
-
-def _round(network: ReluNetwork, bits: int) -> None:
-    """Round all weights, which have their final mask: with a scale for each channel, and one for the read-out, as the
-    integers will have."""
-    for _, layer, to_outputs in network.weighted:
-        parametrize.register_parametrization(layer, "weight", Rounded(layer.weight, bits, not to_outputs), unsafe=True)
-
-
-def _roundings(network: ReluNetwork) -> list[tuple[Rounded, Tensor]]:
-    """The roundings of the network's weights, each with the weight before it."""
-    found = []
-    for _, layer, _ in network.weighted:
-        if parametrize.is_parametrized(layer, "weight") and isinstance(layer.parametrizations.weight[-1], Rounded):
-            *before, rounded = layer.parametrizations.weight
-            weight = layer.parametrizations.weight.original
-            for one in before:
-                weight = one(weight)
-            found.append((rounded, weight))
-    return found
-
-
-def _plain(network: ReluNetwork) -> None:
-    """Leave the weights as they are used, without parametrisations."""
-    for _, layer, _ in network.weighted:
-        if parametrize.is_parametrized(layer, "weight"):
-            parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
 
 
 def _optimizer(network: ReluNetwork, config: ReluConfig) -> torch.optim.SGD:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 
@@ -24,6 +25,7 @@ BIAS_UNITS = 64  # the largest bias of a population is at least so many units, o
 FINEST = 6  # halvings of a unit for the sake of its biases
 OCTAVE = 32  # units tried between one and its double
 CHANNEL_FACTORS = (1.0, *(2 ** (octaves / 32) for octaves in range(-64, 65) if octaves))  # of a unit
+NEAR, MOST_TRIED = 2, 4  # shifts tried for weights that were rounded before, up to so many connections into a sum
 ROUNDED = 1e-4  # error in units of a weight that was rounded before, in float32
 EXACT = 1e-9  # relative error of a weight, or a bias in units, that is no rounding but that of floating point
 
@@ -157,9 +159,10 @@ def of_channels(unit: Unit, weights: Sequence[np.ndarray], values: tuple[float, 
     Weights that training has rounded are kept: if those of every channel are whole multiples of some scale, that scale
     is the channel's. A channel without synapses keeps the factor 1.
     """
-    exact = on_grids(unit, weights, values, bits)
-    if exact is not None:
-        return replace(unit, factors=exact)
+    for shifts in shifts_near(unit.shifts):
+        exact = on_grids(replace(unit, shifts=shifts), weights, values, bits)
+        if exact is not None:
+            return replace(unit, shifts=shifts, factors=exact)
     errors = []
     for factor in CHANNEL_FACTORS:
         total = np.zeros(len(weights[0]))
@@ -168,6 +171,19 @@ def of_channels(unit: Unit, weights: Sequence[np.ndarray], values: tuple[float, 
             total += np.square(rounded - weight).reshape(len(weight), -1).sum(axis=1)
         errors.append(total)
     return replace(unit, factors=np.array(CHANNEL_FACTORS)[np.argmin(errors, axis=0)])
+
+
+def shifts_near(shifts: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """`shifts`, of the connections into a sum, and others with the same least one, the nearest first."""
+    if len(shifts) > MOST_TRIED:
+        return [shifts]
+    found = set()
+    for moves in product(range(-NEAR, NEAR + 1), repeat=len(shifts)):
+        moved = [shift + move for shift, move in zip(shifts, moves, strict=True)]
+        one = tuple(shift - min(moved) + min(shifts) for shift in moved)
+        if max(one) <= LARGEST_CONNECTION_SHIFT:
+            found.add(one)
+    return sorted(found, key=lambda one: (sum(abs(a - b) for a, b in zip(one, shifts, strict=True)), one))
 
 
 def on_grids(unit: Unit, weights: Sequence[np.ndarray], values: tuple[float, ...], bits: int) -> np.ndarray | None:

@@ -103,16 +103,7 @@ class FoldedGraph:
 
     def source_values(self, population: FoldedPopulation, formats: GraphFormats) -> tuple[float, ...]:
         """For each connection, the real value of an integer 1 of what its synapses see."""
-        # an event of an input is worth a spike
-        given = {part.name for part in self.graph.inputs if not (part.counts or part.latency)}
-        found = []
-        for connection in population.trained.spec.inputs:
-            value = 1 / ((1 << formats.input_bits) - 1) if given & {*connection.sources} else 1.0
-            mixed = given & {*connection.sources} and not given >= {*connection.sources}
-            require(not mixed, f"population {population.name} connection sources", connection.sources,
-                    "inputs only, or populations only: a pixel is not worth a spike")  # fmt: skip
-            found.append(value / connection.pool.largest if connection.pool else value)
-        return tuple(found)
+        return self.graph.source_values(population.trained.spec, formats.input_bits)
 
 
 def fold_graph(checkpoint: Checkpoint) -> FoldedGraph:

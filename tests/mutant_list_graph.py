@@ -266,16 +266,16 @@ GRAPH = (
     ),
     Mutant(
         "pixels as large as spikes",
-        "quantize/graph_rounding.py",
-        "value = 1 / ((1 << formats.input_bits) - 1) if",
+        "model/graph.py",
+        "value = 1 / ((1 << input_bits) - 1) if",
         "value = 1.0 if",
         "a pixel of 255 counts 255 times as much as white",
     ),
     Mutant(
         "average of a graph's window",
-        "quantize/graph_rounding.py",
-        "found.append(value / connection.pool.largest if connection.pool else value)",
-        "found.append(value)",
+        "model/graph.py",
+        "values.append(value / connection.pool.largest if connection.pool else value)",
+        "values.append(value)",
         "an average pool counts the spikes of its window in full",
     ),
     Mutant(

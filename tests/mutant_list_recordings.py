@@ -49,9 +49,9 @@ RECORDINGS = (
     ),
     Mutant(
         "events are worth pixels",
-        "quantize/graph_rounding.py",
-        "for part in self.graph.inputs if not (part.counts or part.latency)}",
-        "for part in self.graph.inputs}",
+        "model/graph.py",
+        "for part in self.inputs if not (part.counts or part.latency)}",
+        "for part in self.inputs}",
         "an event counts as a pixel of 1 of 255",
     ),
     Mutant(

@@ -24,7 +24,6 @@ from gradrtl.model.relu import ReluNetwork, network_from
 from gradrtl.model.relu_config import ReluConfig
 from gradrtl.model.relu_train import (
     SECOND_ODDS,
-    Rounded,
     Trained,
     _Run,
     distilled,
@@ -433,19 +432,6 @@ def test_what_is_distilled_is_the_divergence_from_the_teacher() -> None:
     expected = 0.25 * own + 0.75 * 9 * divergence
     assert float(distilled(outputs, labels, taught, replace(config, distil=0.75))) == pytest.approx(float(expected))
     assert float(distilled(taught, labels, taught, replace(config, distil=1.0))) == pytest.approx(0, abs=1e-6)
-
-
-def test_the_scale_of_rounded_weights_errs_least_among_those_tried() -> None:
-    weight = torch.tensor([[3.0, -1.0, 2.0], [0.3, 0.1, 0.9]])
-    rounded = Rounded(weight, 3, per_output=True)
-    assert rounded.scale.flatten().tolist() == pytest.approx([1.0, 0.3])
-    assert torch.allclose(rounded(weight), torch.tensor([[3.0, -1.0, 2.0], [0.3, 0.0, 0.9]]))
-    one = Rounded(weight, 3, per_output=False)
-    assert one.scale.shape == (1, 1)
-    held = weight.clone().requires_grad_()
-    (rounded(held) * torch.arange(6.0).reshape(2, 3)).sum().backward()
-    assert held.grad is not None
-    assert held.grad.flatten().tolist() == [0, 1, 2, 3, 4, 5]
 
 
 def test_the_learning_rate_rises_and_falls_once() -> None:
