@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -21,8 +22,9 @@ from .synapses import Conv
 def relus_of(network: QuantizedNetwork, description: Network | Graph | None = None) -> Checkpoint:
     """The weights of `network` in units of what a spike subtracts, the thresholds, which become 1.
 
-    They are those of `description`, which may leave out batch normalisation; without, all but the read-out have it. It
-    changes nothing yet: its mean is 0 and its variance 1.
+    Those of the read-out are real, if `quantize` has noted their unit. The layers are those of `description`, which may
+    leave out batch normalisation; without, all but the read-out have it. It changes nothing yet: its mean is 0 and its
+    variance 1.
 
     Raises
     ------
@@ -39,9 +41,10 @@ def relus_of(network: QuantizedNetwork, description: Network | Graph | None = No
         pool = edge.connection.pool
         area = pool.size**2 if pool is not None and pool.kind == "average" else 1
         worths[edge.population].append((1 / edge.largest if edge.held else 1.0) / area)
+    units = [(read_unit(network) or 1.0) if one.name == network.readouts[0].source else 1.0 for one in found]
     arrays: dict[str, np.ndarray] = {}
     for number, (population, spec, reals) in enumerate(
-        zip(found, graph.populations, of_integers(network, [1.0] * len(found), worths), strict=True)
+        zip(found, graph.populations, of_integers(network, units, worths), strict=True)
     ):
         is_read = spec.name == graph.readout.source
         threshold = np.ones(1) if is_read else _threshold(population, reals)
@@ -65,6 +68,15 @@ def relus_of(network: QuantizedNetwork, description: Network | Graph | None = No
             arrays |= {f"{where}.norm.{name}": value for name, value in zip(NORM, values, strict=True)}
     given = {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
     return Checkpoint(replace(graph, steps=network.steps), given)
+
+
+def read_unit(network: QuantizedNetwork) -> float | None:
+    """The real value of an integer 1 in what is read out, if `quantize` has noted it."""
+    units = network.notes.get("units")
+    found = units.get(network.readouts[0].source) if isinstance(units, dict) else None
+    if isinstance(found, bool) or not isinstance(found, int | float):
+        return None
+    return float(found) if 0 < found < math.inf else None
 
 
 def _described(network: QuantizedNetwork) -> Graph:

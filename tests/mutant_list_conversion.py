@@ -55,6 +55,20 @@ CONVERSION = (
         "batch normalisation follows the batches of spikes",
     ),
     Mutant(
+        "integers as logits",
+        "quantize/relus.py",
+        "units = [(read_unit(network) or 1.0) if",
+        "units = [1.0 if",
+        "an integer network teaches probabilities of 0 and 1",
+    ),
+    Mutant(
+        "two levels for an integer teacher",
+        "gradrtl/steps/convert.py",
+        '"levels": min(made.network.steps, MOST_LEVELS)',
+        '"levels": 1',
+        "an integer network teaches what it would answer after a single step",
+    ),
+    Mutant(
         "read-out rounded by class",
         "model/rounding.py",
         "Rounded(layer.weight, bits, not is_last, source)",

@@ -292,7 +292,7 @@ UNITS = {
     "model/sparse.py": ("test_model_sparse.py",),
     "model/sparse_kernels.py": ("test_model_sparse.py",),
     "model/masked.py": ("test_model_sparse.py",),
-    "quantize/relus.py": ("test_quantize_relus.py",),
+    "quantize/relus.py": ("test_quantize_relus.py", "test_commands_converting.py"),
     "model/whitening.py": ("test_model_whitening.py",),
     "model/relu_config.py": ("test_model_relu_train.py",),
     "model/conversion.py": ("test_model_conversion.py",),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,13 @@ import torch
 from test_commands_training import gradrtl, write
 from torch import nn
 
+from gradrtl.errors import UserError
 from gradrtl.model.checkpoint import Checkpoint
 from gradrtl.model.data import load, split
+from gradrtl.model.relu import network_from
 from gradrtl.model.relu_modules import of_module
 from gradrtl.quantize.network import QuantizedNetwork
-from gradrtl.steps.convert import ACCURACY, ERRORS, RATES
+from gradrtl.steps.convert import ACCURACY, ERRORS, RATES, teacher_from
 
 SMALL = ("--layers", "4C3-AP2-4", "--batch", "20", "--steps", "3")
 
@@ -91,6 +94,25 @@ def test_training_goes_on_from_an_integer_network(converted: Path, data: Path, t
     further = Checkpoint.load(tmp_path / "further/checkpoint.npz")
     for ours, given in zip(further.weights, kept.weights, strict=True):
         assert not (ours[given == 0] != 0).any()
+
+
+def test_an_integer_network_teaches_what_its_checkpoint_does(converted: Path, data: Path, tmp_path: Path) -> None:
+    before, integers = Checkpoint.load(converted / "checkpoint.npz"), tmp_path / "network.npz"
+    gradrtl("quantize", converted / "checkpoint.npz", "--bits", 8, "--per-channel", "--data", data, "-o", integers)
+    teacher = teacher_from(integers)
+    assert teacher.conversion == ("shift", before.network.steps)
+    images = torch.from_numpy(load(data)[0].images[:50])
+    answers, wanted = (network_from(one, *teacher.conversion).eval()(images) for one in (teacher, before))
+    assert (answers - wanted).abs().max() < 0.02 * wanted.abs().max()
+    words = ("--teacher", integers, "--distil", 0.5, "--epochs", 1, "--longest", 1, "--data", data, "--out", tmp_path)
+    gradrtl("convert", "--layers", "36-8-4", "--batch", 20, *words)
+    assert Checkpoint.load(tmp_path / "checkpoint.npz").origin["teachers"] == [teacher.origin]
+    without = tmp_path / "without.npz"
+    replace(QuantizedNetwork.load(integers), notes={}).save(without)
+    with pytest.raises(
+        UserError, match=f"teacher {without} unit of the read-out is None, expected noted, as by gradrtl"
+    ):
+        teacher_from(without)
 
 
 def test_epochs_of_all_stages_are_told_where_a_run_goes_on(data: Path, tmp_path: Path) -> None:

@@ -43,7 +43,8 @@ from .training import CHECKPOINT
     "teachers",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="Converted checkpoint to distil from; see --distil. Of several, the probabilities are averaged.",
+    help="Converted checkpoint, or integer network, to distil from; see --distil. Of several, the probabilities are "
+    "averaged.",
 )
 @click.option(
     "--longest",
@@ -72,7 +73,7 @@ def convert(
     from ..model.conversion import powers
     from ..model.data import load
     from ..model.workers import leads
-    from ..steps.convert import accuracy_of, is_network, require_not_given, start_from, table, write
+    from ..steps.convert import accuracy_of, is_network, require_not_given, start_from, table, teacher_from, write
     from ..steps.convert import convert as run
     from ..steps.results import judgement
 
@@ -84,7 +85,7 @@ def convert(
         network = read_description(network, training.shape)
     described_as = layers if network is None else network
     first = None if start is None else Checkpoint.load(start)
-    taught = [Checkpoint.load(path) for path in teachers]
+    taught = [teacher_from(path) for path in teachers]
     anew: First = "given" if source is None else "thresholds"
     before = "plain"  # thresholds and levels are still to be found
     if source is None:

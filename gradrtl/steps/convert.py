@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,11 @@ from ..model.data import Dataset, split
 from ..model.description import Network
 from ..model.graph import Graph
 from ..model.relu_config import LONGEST, First, ReluConfig
+from ..model.relu_graph import MOST_LEVELS
 from ..quantize.network import QuantizedNetwork
 from ..quantize.network_file import KIND
 from ..quantize.plots import draw
-from ..quantize.relus import relus_of
+from ..quantize.relus import read_unit, relus_of
 from .train import CHECKPOINTS, start_of
 
 matplotlib.use("Agg")
@@ -104,6 +105,22 @@ def start_from(
     is_checkpoint = path.suffix == CHECKPOINTS
     start = start_of(path, shape, framework, changes, None if is_checkpoint else steps, None)
     return started(start.network, start.arrays)
+
+
+def teacher_from(path: Path) -> Checkpoint:
+    """What a file teaches: that of a converted checkpoint, or of an integer network with a level for each of its steps.
+
+    Raises
+    ------
+    UserError
+        The file cannot be read, or the network has neurons that are no ReLUs.
+    """
+    if not is_network(path):
+        return Checkpoint.load(path)
+    network = QuantizedNetwork.load(path)
+    made, unit = relus_of(network), read_unit(network)
+    require(unit is not None, f"teacher {path} unit of the read-out", unit, "noted, as by gradrtl quantize for a graph")
+    return replace(made, figures={"conversion": {"method": "shift", "levels": min(made.network.steps, MOST_LEVELS)}})
 
 
 def require_not_given(options: dict[str, Any], accepted: str) -> None:
