@@ -41,18 +41,18 @@ class TrainConfig:
     network: str | Network | Graph = setting("mnist-mlp", "A preset, layers such as 784-256-10, or a description.")  # noqa: RUF009
     recipe: str = setting("gradr-quota", "How the network becomes sparse.", one_of(RECIPES))
     connectivity: float | None = setting(
-        0.05, "Target fraction of non-zero weights; None for the recipes gradr and dense.", above(0, 1)
+        0.05, "Target fraction of non-zero weights; not for the recipes gradr and dense.", above(0, 1)
     )
     epochs: int = setting(40, "Passes over the training images.", at_least(1))
     dense: float = setting(0.0, "Fraction of the epochs, at the start, in which all weights train freely.", below(1, 0))
     rewire: float = setting(0.6, "Fraction of the epochs after which connections no longer change.", between(0, 1))
     constant: float | None = setting(
-        None, "Fraction of the epochs with a constant learning rate; None: as long as rewire.", between(0, 1)
+        None, "Fraction of the epochs with a constant learning rate.", between(0, 1), "as long as rewire"
     )
     batch: int = setting(128, "Images per optimiser step.", at_least(1))
     lr: float = setting(4e-3, "Learning rate of Adam.", above(0, LARGEST))
     clip: float | None = setting(
-        None, "Largest norm of the gradient, to which longer ones are scaled; None: any.", above(0)
+        None, "Largest norm of the gradient, to which longer ones are scaled.", above(0), "any norm"
     )
     alpha: float = setting(0.01, "Strength of the prior; for gradr-alpha, the start value.", between(0, LARGEST))
     p: float = setting(0.95, "Target sparsity of the prior.", below(1, 0.5))
@@ -99,8 +99,9 @@ class TrainConfig:
     )
     loss: str | None = setting(
         None,
-        "What training makes small; None: rate (squared errors) where spikes are counted, else cross-entropy.",
+        "What training makes small; rate: squared errors of the firing rates.",
         one_of(("rate", "cross-entropy")),
+        "rate where spikes are counted, else cross-entropy",
     )
     sharpness: float = setting(1.0, "Factor on membranes in front of the cross-entropy.", above(0, LARGEST))
     smoothing: float = setting(
@@ -108,8 +109,9 @@ class TrainConfig:
     )
     anytime: float | None = setting(
         None,
-        "Loss over the answers after every step, weighted by step to this power; None: over the last answer alone.",
+        "Loss over the answers after every step, weighted by step to this power.",
         at_least(0),
+        "the last answer alone",
     )
     distil: float = setting(
         0.0, "Weight of the teacher's answers in the loss, beside the labels; 0 without a teacher.", between(0, 1)
@@ -119,12 +121,13 @@ class TrainConfig:
     )
     slope: float = setting(3.0, "Slope of the surrogate fast-sigmoid.", above(0, LARGEST))
     precision: str = setting("float32", "Number format of the matrix products.", one_of(("float32", "bfloat16")))
-    steps: int | None = setting(None, "Time steps T per image; None: the network's own.", between(1, LARGEST_STEPS))
-    images: int | None = setting(None, "Number of training images used, the first ones; None: all.", at_least(1))
+    steps: int | None = setting(None, "Time steps T per image.", between(1, LARGEST_STEPS), "the network's own")
+    images: int | None = setting(None, "Number of training images used, the first ones.", at_least(1), "all")
     held_out: int | None = setting(
         None,
-        "Number of training images held out for validation, the last ones; None: 5000, at most a tenth.",
+        "Number of training images held out for validation, the last ones.",
         at_least(1),
+        "5000, at most a tenth",
     )
     held_out_group: int | None = setting(
         None, "Group of recordings, such as a speaker, held out for validation in place of the last ones.", at_least(0)

@@ -28,7 +28,7 @@ class ReluConfig:
     method: str = setting("shift", "What stands for the neurons in training (docs/conversion.md).", one_of(METHODS))
     levels: int = setting(4, "shift: steps of the activation.", between(1, MOST_LEVELS))
     recipe: str = setting("dense", "How the network becomes sparse.", one_of(RECIPES))
-    connectivity: float | None = setting(None, "Target fraction of non-zero weights; None if dense.", above(0, 1))
+    connectivity: float | None = setting(None, "Target fraction of non-zero weights.", above(0, 1), "all")
     epochs: int = setting(20, "Passes over the training images, before those of `tune`.", at_least(0))
     dense: float = like(TrainConfig, "dense", default=0.2)
     rewire: float = like(TrainConfig, "rewire", default=0.7)
@@ -69,7 +69,7 @@ class ReluConfig:
     distil: float = like(TrainConfig, "distil")
     mirror_teacher: bool = setting(False, "Average the probabilities of a teacher for an image and its mirror image.")
     weight_bits: int | None = setting(
-        None, "Bits to which weights are rounded in training once the mask is fixed; None: not.", between(2, 8)
+        None, "Bits to which weights are rounded in training once the mask is fixed.", between(2, 8), "not rounded"
     )
     steps: int = setting(8, "Time steps T per image of the spiking network.", between(1, LARGEST_STEPS))
     tune: int = setting(0, "shift: epochs at the end in which the neurons spike, over `steps`.", at_least(0))

@@ -31,7 +31,7 @@ class Accepted:
 class Setting:
     """A field of a configuration.
 
-    `kind` is int, float, bool, str or another class; `optional` ones also accept None.
+    `kind` is int, float, bool, str or another class; `optional` ones accept None too, and `absent` tells what it means.
     """
 
     name: str
@@ -40,6 +40,7 @@ class Setting:
     accepted: Accepted | None
     kind: type
     optional: bool
+    absent: str = ""
 
 
 def at_least(low: float) -> Accepted:
@@ -67,18 +68,19 @@ def one_of(choices: Iterable[str]) -> Accepted:
     return Accepted(f"one of {', '.join(names)}", lambda value: value in names, names)
 
 
-def setting(default: Any, meaning: str, accepted: Accepted | None = None) -> Any:
+def setting(default: Any, meaning: str, accepted: Accepted | None = None, absent: str = "") -> Any:
     """A dataclass field."""
-    return field(default=default, metadata={"meaning": meaning, "accepted": accepted})
+    return field(default=default, metadata={"meaning": meaning, "accepted": accepted, "absent": absent})
 
 
 def like(config: type, name: str, **changes: Any) -> Any:
-    """A dataclass field with the meaning, the accepted values and the default of `name` in another `config`.
+    """A dataclass field with all that `setting` was given for `name` in another `config`.
 
     `changes`: another `default` or `meaning`.
     """
     known = next(known for known in settings(config) if known.name == name)
-    return setting(**{"default": known.default, "meaning": known.meaning, "accepted": known.accepted} | changes)
+    given = {name: getattr(known, name) for name in ("default", "meaning", "accepted", "absent")}
+    return setting(**given | changes)
 
 
 def settings(config: type[Any]) -> tuple[Setting, ...]:
@@ -89,7 +91,7 @@ def settings(config: type[Any]) -> tuple[Setting, ...]:
         kinds = [kind for kind in get_args(hints[entry.name]) or (hints[entry.name],) if kind is not type(None)]
         optional = len(kinds) < max(1, len(get_args(hints[entry.name])))
         known = entry.metadata
-        found.append(Setting(entry.name, entry.default, known["meaning"], known["accepted"], kinds[0], optional))
+        found.append(Setting(entry.name, entry.default, kind=kinds[0], optional=optional, **known))
     return tuple(found)
 
 

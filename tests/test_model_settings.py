@@ -10,6 +10,7 @@ import pytest
 
 from gradrtl.errors import UserError
 from gradrtl.model.config import TrainConfig
+from gradrtl.model.relu_config import ReluConfig
 from gradrtl.model.settings import above, at_least, below, between, check, expected, like, one_of, setting, settings
 from gradrtl.quantize.config import QatConfig
 
@@ -77,7 +78,8 @@ def test_a_field_like_another() -> None:
     assert expected(known["width"]) == "0 to 3 units, or None"
 
 
-@pytest.mark.parametrize("config", [TrainConfig, QatConfig])
+@pytest.mark.parametrize("config", [TrainConfig, QatConfig, ReluConfig])
 def test_every_field_has_a_meaning(config: type) -> None:
     assert [entry.name for entry in settings(config)] == [field.name for field in fields(config)]
     assert all(entry.meaning.endswith(".") for entry in settings(config))
+    assert not [entry.name for entry in settings(config) if "None" in entry.meaning], "a word of Python"

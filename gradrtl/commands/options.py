@@ -252,8 +252,8 @@ def setting_options(
             if known.name in leave_out:
                 continue
             name = known.name.replace("_", "-")
-            default = (defaults or {}).get(known.name, known.default)
-            told = known.meaning if default is None else f"{known.meaning}  [default: {default}]"
+            default = (defaults or {}).get(known.name, known.absent if known.default is None else known.default)
+            told = known.meaning if default == "" else f"{known.meaning}  [default: {default}]"
             words = f"--{name}/--no-{name}" if known.kind is bool else f"--{name}"
             choices = known.accepted.choices if known.accepted is not None else ()
             kind = click.Choice(choices) if choices else None if known.kind is bool else known.kind
