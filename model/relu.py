@@ -322,7 +322,7 @@ class ReluNetwork(nn.Module):
             if population.norm is not None:
                 _equalise(population)
                 hooks.append(population.norm.register_forward_pre_hook(follow))
-        outputs = self(images)
+        outputs = self(images, through=lambda of, total: of(total))  # not by connections, where no norm is called
         for hook in hooks:
             hook.remove()
         factors = 2 ** torch.arange(-8, 8, 0.25, device=outputs.device) / outputs.std().clamp(min=SMALLEST)

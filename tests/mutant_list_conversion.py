@@ -55,6 +55,13 @@ CONVERSION = (
         "batch normalisation follows the batches of spikes",
     ),
     Mutant(
+        "statistics of no one",
+        "model/relu.py",
+        "outputs = self(images, through=lambda of, total: of(total))",
+        "outputs = self(images)",
+        "a sparse integer network goes on with means of 0 and variances of 1, and forgets what it knew",
+    ),
+    Mutant(
         "integers as logits",
         "quantize/relus.py",
         "units = [(read_unit(network) or 1.0) if",

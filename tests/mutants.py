@@ -278,6 +278,7 @@ UNITS = {
     "model/augment.py": ("test_model_augment.py", "test_model_recordings.py"),
     "model/workers.py": ("test_model_workers.py",),
     "model/relu.py": (
+        "test_quantize_relus.py",
         "test_model_relu.py",
         "test_model_relu_train.py",
         "test_model_conversion.py",

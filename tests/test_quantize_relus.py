@@ -11,6 +11,7 @@ import torch
 from test_model_relu_train import data
 
 from gradrtl.errors import UserError
+from gradrtl.model import sparse
 from gradrtl.model.architecture import described
 from gradrtl.model.checkpoint import Checkpoint
 from gradrtl.model.conversion import convert
@@ -59,8 +60,14 @@ def test_integers_have_the_rates_and_answers_of_their_floats(
     assert np.corrcoef(outputs.flatten(), wanted.flatten())[0, 1] > 0.99
 
 
-def test_statistics_are_new_and_answers_stay(made: tuple[Checkpoint, QuantizedNetwork]) -> None:
+@pytest.mark.parametrize("by_connections", [False, True])
+def test_statistics_are_new_and_answers_stay(
+    made: tuple[Checkpoint, QuantizedNetwork], by_connections: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of a network that is so sparse that it answers by its connections, where no normalisation is called."""
+    monkeypatch.setattr(sparse, "DENSEST", 1.0 if by_connections else 0.0)
     network = network_from(relus_of(made[1]), "shift", 4).eval()
+    assert (network.sparse_part(images()) is not None) == by_connections
     labels = torch.from_numpy(data().labels[:40]).long()
     with torch.no_grad():
         before = network(images())
