@@ -412,9 +412,19 @@ def summed(population: Population, outputs: dict[str, Tensor]) -> Tensor:
             seen = x if seen is None else seen + x
         assert seen is not None
         current = population.synapse(index, seen)
-        total = current if total is None else total + current
+        total = current if total is None else _added(total, current)
     assert total is not None
     return total
+
+
+def _added(one: Tensor, other: Tensor) -> Tensor:
+    """The sum of currents over steps and batch, of which one may be that of a single step, the same at all."""
+    steps = max(len(one), len(other))
+    return _at_all(one, steps) + _at_all(other, steps)
+
+
+def _at_all(current: Tensor, count: int) -> Tensor:
+    return current if len(current) == count else current.repeat(count // len(current), *[1] * (current.dim() - 1))
 
 
 def network_from(checkpoint: Checkpoint, method: str, levels: int) -> ReluNetwork:

@@ -12,7 +12,7 @@ from torch.nn.utils import parametrize
 from ..bits import signed_range
 
 CLIPS = 12  # scales tried for each output, from the one at which nothing is clipped down to a third of it
-PIXEL_BITS = 8  # of the images
+PIXEL_BITS = 8  # of the images, which `quantize` keeps by default
 
 
 class Rounded(nn.Module):
@@ -71,14 +71,15 @@ def round_weights(network: Any, bits: int) -> None:
     """Round all weights of a `ReluNetwork`, which have their final mask, as the integers will be.
 
     Channels have one scale each, those of the read-out share one. A sum that several connections add to has integers of
-    one unit, which each connection shifts: there a weight times the threshold of its source is rounded.
+    one unit, which each connection shifts: there a weight times the threshold of its source is rounded, with `shift`.
+    Thresholds of the other methods follow the images, or are measured after the training.
     """
     for population in network.all:
         is_last = population.spec.name == network.description.readout.source
         for connection, layer in zip(population.spec.inputs, population.synapses, strict=True):
             name = connection.sources[0]
-            spikes = len(population.synapses) > 1 and name in network.group
-            source = network.activation_of(name) if spikes else None
+            follows = len(population.synapses) > 1 and name in network.group and network.method == "shift"
+            source = network.activation_of(name) if follows else None
             rounded = Rounded(layer.weight, bits, not is_last, source)
             parametrize.register_parametrization(layer, "weight", rounded, unsafe=True)
     fit(network)

@@ -7,9 +7,9 @@ another, and the one with the best score of the integer network is kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import product
+from itertools import islice, product
 
 import numpy as np
 
@@ -25,7 +25,8 @@ BIAS_UNITS = 64  # the largest bias of a population is at least so many units, o
 FINEST = 6  # halvings of a unit for the sake of its biases
 OCTAVE = 32  # units tried between one and its double
 CHANNEL_FACTORS = (1.0, *(2 ** (octaves / 32) for octaves in range(-64, 65) if octaves))  # of a unit
-NEAR, MOST_TRIED = 2, 4  # shifts tried for weights that were rounded before, up to so many connections into a sum
+MOST_TRIED = 1000  # choices of shifts for weights that were rounded before
+ALIKE = 1e-3  # of an octave, between two scales that are equal but for their rounding
 ROUNDED = 1e-4  # error in units of a weight that was rounded before, in float32
 EXACT = 1e-9  # relative error of a weight, or a bias in units, that is no rounding but that of floating point
 
@@ -105,6 +106,10 @@ def weight_units(folded: FoldedGraph, formats: GraphFormats) -> tuple[Unit, ...]
         unit = unit_of(where, sources, population.weights, values, formats.weight_bits)
         if formats.per_channel and population.neuron.spiking:
             unit = of_channels(unit, population.weights, values, formats.weight_bits)
+        elif len(values) > 1:
+            as_one = [weight.reshape(1, -1) for weight in population.weights]
+            exact = on_exact_grids(unit, as_one, values, formats.weight_bits)
+            unit = unit if exact is None else Unit(float(exact.values[0]), exact.shifts)
         found.append(refined(unit, population.bias))
     return tuple(found)
 
@@ -159,10 +164,9 @@ def of_channels(unit: Unit, weights: Sequence[np.ndarray], values: tuple[float, 
     Weights that training has rounded are kept: if those of every channel are whole multiples of some scale, that scale
     is the channel's. A channel without synapses keeps the factor 1.
     """
-    for shifts in shifts_near(unit.shifts):
-        exact = on_grids(replace(unit, shifts=shifts), weights, values, bits)
-        if exact is not None:
-            return replace(unit, shifts=shifts, factors=exact)
+    exact = on_exact_grids(unit, weights, values, bits)
+    if exact is not None:
+        return exact
     errors = []
     for factor in CHANNEL_FACTORS:
         total = np.zeros(len(weights[0]))
@@ -173,17 +177,53 @@ def of_channels(unit: Unit, weights: Sequence[np.ndarray], values: tuple[float, 
     return replace(unit, factors=np.array(CHANNEL_FACTORS)[np.argmin(errors, axis=0)])
 
 
-def shifts_near(shifts: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """`shifts`, of the connections into a sum, and others with the same least one, the nearest first."""
-    if len(shifts) > MOST_TRIED:
-        return [shifts]
-    found = set()
-    for moves in product(range(-NEAR, NEAR + 1), repeat=len(shifts)):
-        moved = [shift + move for shift, move in zip(shifts, moves, strict=True)]
-        one = tuple(shift - min(moved) + min(shifts) for shift in moved)
-        if max(one) <= LARGEST_CONNECTION_SHIFT:
-            found.add(one)
-    return sorted(found, key=lambda one: (sum(abs(a - b) for a, b in zip(one, shifts, strict=True)), one))
+def on_exact_grids(unit: Unit, weights: Sequence[np.ndarray], values: tuple[float, ...], bits: int) -> Unit | None:
+    """`unit` with the shifts, and the factor of each channel, at which no weight is rounded, if there are such."""
+    for shifts in shifts_on_grids(unit, weights, values, bits):
+        factors = on_grids(replace(unit, shifts=shifts), weights, values, bits)
+        if factors is not None:
+            return replace(unit, shifts=shifts, factors=factors)
+    return None
+
+
+def shifts_on_grids(
+    unit: Unit, weights: Sequence[np.ndarray], values: tuple[float, ...], bits: int
+) -> Iterator[tuple[int, ...]]:
+    """Shifts with which the weights of all connections may be whole multiples of one scale in each channel; those of
+    `unit` first.
+
+    Where two connections are in a channel, the scales at which each of them is whole tell by which powers of two their
+    shifts may differ. Connections that share no channel with the one of the most synapses keep their shift.
+    """
+    yield unit.shifts
+    limit, most = signed_range(bits)[1], int(np.argmax([np.count_nonzero(weight) for weight in weights]))
+    apart: list[set[int] | None] = [None] * len(weights)
+    for channel in range(len(weights[0]) if len(weights) > 1 else 0):
+        steps = [whole_steps(weight[channel] * value, limit) for weight, value in zip(weights, values, strict=True)]
+        for index, own in enumerate(steps):
+            if own is None or steps[most] is None:
+                continue
+            octaves = np.log2(own[:, None] / steps[most])
+            whole = octaves[np.abs(octaves - np.rint(octaves)) < ALIKE]
+            found = {int(by) for by in np.rint(whole)}
+            apart[index] = found if (before := apart[index]) is None else before & found
+            if not apart[index]:
+                return
+    given = [{shift - unit.shifts[most]} for shift in unit.shifts]
+    for moved in islice(product(*(sorted(one or keep) for one, keep in zip(apart, given, strict=True))), MOST_TRIED):
+        shifts = tuple(by - min(moved) + min(unit.shifts) for by in moved)
+        if shifts != unit.shifts and max(shifts) <= LARGEST_CONNECTION_SHIFT:
+            yield shifts
+
+
+def whole_steps(weights: np.ndarray, limit: int) -> np.ndarray | None:
+    """The numbers of which all weights are whole multiples, up to `limit`, the smallest first; None without weights."""
+    sizes = np.abs(weights[weights != 0])
+    if not sizes.size:
+        return None
+    tried = sizes.max() / np.arange(limit, 0, -1)
+    errors = np.abs(sizes / tried[:, None] - np.rint(sizes / tried[:, None])).max(axis=1)
+    return np.asarray(tried[errors < ROUNDED])
 
 
 def on_grids(unit: Unit, weights: Sequence[np.ndarray], values: tuple[float, ...], bits: int) -> np.ndarray | None:
@@ -191,17 +231,13 @@ def on_grids(unit: Unit, weights: Sequence[np.ndarray], values: tuple[float, ...
     limit, single = signed_range(bits)[1], unit.scales(values)
     factors = np.ones(len(weights[0]))
     for channel in range(len(factors)):
-        all_units = np.concatenate(
-            [weight[channel].ravel() / scale[0] for weight, scale in zip(weights, single, strict=True)]
-        )
-        units = np.abs(all_units[all_units != 0])
-        if not units.size:
+        parts = [weight[channel].ravel() / scale[0] for weight, scale in zip(weights, single, strict=True)]
+        found = whole_steps(np.concatenate(parts), limit)
+        if found is None:
             continue
-        tried = units.max() / np.arange(limit, 0, -1)
-        errors = np.abs(units / tried[:, None] - np.rint(units / tried[:, None])).max(axis=1)
-        if not (errors < ROUNDED).any():
+        if not found.size:
             return None
-        factors[channel] = tried[int(np.argmax(errors < ROUNDED))]
+        factors[channel] = found[0]
     return factors
 
 

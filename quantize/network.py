@@ -68,7 +68,8 @@ class QuantizedNetwork:
     """A validated graph of integers.
 
     What follows `readouts` is not part of the network's meaning, nor of its `digest`: `notes` is free JSON (scales,
-    provenance) that no machine reads; `rates` and `placement` say how the network is best placed, where that is known.
+    provenance) that no simulator and no hardware reads; `rates` and `placement` say how the network is best placed,
+    where that is known.
 
     populations
         In any order; simulators and hardware update them in the order of `order`.

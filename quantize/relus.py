@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -47,7 +46,12 @@ def relus_of(network: QuantizedNetwork, description: Network | Graph | None = No
         zip(found, graph.populations, of_integers(network, units, worths), strict=True)
     ):
         is_read = spec.name == graph.readout.source
-        threshold = np.ones(1) if is_read else _threshold(population, reals)
+        if is_read:
+            require(network.readouts[0].kind == "membrane", "read-out", network.readouts[0].kind, "membrane")
+            threshold, late = _summing(population), np.zeros(1)
+        else:
+            threshold = _threshold(population, reals)
+            late = (reals.start_value - threshold / 2) / network.steps  # an activation starts at a half
         require(
             len(reals.weights) == len(spec.inputs),
             f"{population.name} inputs",
@@ -58,7 +62,7 @@ def relus_of(network: QuantizedNetwork, description: Network | Graph | None = No
             name = weight_name(number, index)
             require(weight.shape == wanted[name], f"{population.name} weight", weight.shape, str(wanted[name]))
             arrays[name] = weight / threshold.reshape(-1, *[1] * (weight.ndim - 1))
-        where, bias = f"population{number}", np.broadcast_to(reals.bias / threshold, graph.channels(spec.name))
+        where, bias = f"population{number}", np.broadcast_to((reals.bias + late) / threshold, graph.channels(spec.name))
         own = spec.bias or not spec.batch_norm
         if own:
             arrays[f"{where}.bias"] = bias
@@ -67,23 +71,27 @@ def relus_of(network: QuantizedNetwork, description: Network | Graph | None = No
             values = ones, 0 * ones if own else bias, 0 * ones, ones - BATCH_NORM_EPS
             arrays |= {f"{where}.norm.{name}": value for name, value in zip(NORM, values, strict=True)}
     given = {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
-    return Checkpoint(replace(graph, steps=network.steps), given)
+    of = {"network": network.digest}
+    if "checkpoint" in network.notes:
+        of["checkpoint"] = network.notes["checkpoint"]
+    return Checkpoint(replace(graph, steps=network.steps), given, made_from={"start": of})
 
 
 def read_unit(network: QuantizedNetwork) -> float | None:
-    """The real value of an integer 1 in what is read out, if `quantize` has noted it."""
+    """The real value of an integer 1 in what is read out, if `quantize` has noted it: from 1e-30 to 1e30."""
     units = network.notes.get("units")
     found = units.get(network.readouts[0].source) if isinstance(units, dict) else None
     if isinstance(found, bool) or not isinstance(found, int | float):
         return None
-    return float(found) if 0 < found < math.inf else None
+    return float(found) if 1e-30 <= found <= 1e30 else None
 
 
 def _described(network: QuantizedNetwork) -> Graph:
     heard_before = {one.name for one in network.inputs}
     for one in network.inputs:
         require(one.kind == "static", f"input {one.name}", one.kind, "static: the image is the same at every step")
-    for population in network.populations:
+    in_order = [network.populations[index] for index in network.order]
+    for population in in_order:
         forward = all(set(connection.sources) <= heard_before for connection in population.inputs)
         require(forward, f"population {population.name}", "on a cycle", "a network without cycles")
         heard_before.add(population.name)
@@ -110,7 +118,23 @@ def _described(network: QuantizedNetwork) -> Graph:
 def _threshold(population: Population, reals: Reals) -> np.ndarray:
     neuron, where = population.neuron, population.name
     require(neuron.leak == "none", f"{where} leak", neuron.leak, "none: what integrates and fires stands for a ReLU")
+    _has_a_membrane_alone(population)
     apart = float(np.abs(reals.reset_amount - reals.threshold).max())  # of 1, by their roundings
     same = neuron.reset == "soft" and apart <= 1
     require(same, f"{where} reset", neuron.reset, "soft, by the threshold: the rate then follows the sum")
+    require(bool((reals.reset_amount > 0).all()), f"{where} threshold", "0 or below", "above 0")
     return reals.reset_amount
+
+
+def _summing(population: Population) -> np.ndarray:
+    neuron, where = population.neuron, population.name
+    require(not neuron.spiking, f"{where} spiking", True, "False: the network answers with the sums of its read-out")
+    require(neuron.leak == "none", f"{where} leak", neuron.leak, "none: what is read out is a sum")
+    _has_a_membrane_alone(population)
+    return np.ones(1)
+
+
+def _has_a_membrane_alone(population: Population) -> None:
+    neuron = population.neuron
+    alone = neuron.current is None and neuron.adaptation is None and neuron.refractory == 0
+    require(alone, f"{population.name} neuron", "with further states", "a membrane alone")

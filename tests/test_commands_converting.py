@@ -109,9 +109,7 @@ def test_an_integer_network_teaches_what_its_checkpoint_does(converted: Path, da
     assert Checkpoint.load(tmp_path / "checkpoint.npz").origin["teachers"] == [teacher.origin]
     without = tmp_path / "without.npz"
     replace(QuantizedNetwork.load(integers), notes={}).save(without)
-    with pytest.raises(
-        UserError, match=f"teacher {without} unit of the read-out is None, expected noted, as by gradrtl"
-    ):
+    with pytest.raises(UserError, match=f"teacher {without}: read-out is without what its sums are worth, expected"):
         teacher_from(without)
 
 

@@ -17,11 +17,12 @@ from gradrtl.model.checkpoint import Checkpoint
 from gradrtl.model.config import TrainConfig
 from gradrtl.model.conversion import convert
 from gradrtl.model.data import Dataset
-from gradrtl.model.description import DenseSpec, FloatNeuron, LayerSpec, Network
+from gradrtl.model.description import ConvSpec, DenseSpec, FloatNeuron, LayerSpec, Network
 from gradrtl.model.distillation import TEMPERATURE
-from gradrtl.model.graph import Graph
+from gradrtl.model.graph import ConnectionSpec, Graph, InputSpec, PopulationSpec, ReadoutSpec
 from gradrtl.model.relu import ReluNetwork, network_from
 from gradrtl.model.relu_config import ReluConfig
+from gradrtl.model.relu_graph import INTEGRATES, READS
 from gradrtl.model.relu_train import (
     SECOND_ODDS,
     Trained,
@@ -457,3 +458,34 @@ def test_thresholds_of_the_rate_norm_are_trained_in_a_second_stage() -> None:
     assert float(rate_inference_loss(outputs, 2 * outputs, [torch.zeros(2, 3)])) == pytest.approx(0)
     loss = rate_inference_loss(outputs, -outputs, [torch.full((2, 4), 0.5)])
     assert float(loss) == pytest.approx(2 + 0.1 * 2.0, rel=1e-3)
+
+
+def sums() -> Graph:
+    """A population that hears pixels and another, and a read-out of both."""
+    conv = ConvSpec(4)
+    heard = {"a": ("image",), "b": ("image", "a")}
+    populations = [
+        PopulationSpec(name, tuple(ConnectionSpec((one,), conv) for one in sources), INTEGRATES, batch_norm=True)
+        for name, sources in heard.items()
+    ]
+    read = PopulationSpec("output", tuple(ConnectionSpec((one,), DenseSpec(3)) for one in "ab"), READS, bias=True)
+    parts = (InputSpec("image", (1, 6, 6)),)
+    return Graph("sums", parts, (*populations, read), ReadoutSpec("output", "membrane"), 3)
+
+
+def test_spikes_and_pixels_are_added_at_every_step() -> None:
+    config = replace(CONFIG, network=sums(), recipe="dense", connectivity=None, epochs=1, tune=1, steps=3)
+    found = train_relu(config, data())
+    assert len(found.history) == 2
+    images = torch.from_numpy(data().images[:5])
+    alone = torch.cat([found.network.spiking(image[None], 3) for image in images])
+    torch.testing.assert_close(found.network.spiking(images, 3), alone)
+
+
+@pytest.mark.parametrize("method", ["plain", "rate-norm"])
+def test_weights_are_as_large_where_thresholds_follow_the_images(method: str) -> None:
+    """They are rounded from the first batch on, before any image has been seen."""
+    whole = replace(CONFIG, network=sums(), method=method, recipe="dense", connectivity=None, epochs=1, rewire=0.0)
+    rounded, plain = (train_relu(replace(whole, weight_bits=bits), data()).network for bits in (8, None))
+    for (_, ours, _), (_, theirs, _) in zip(rounded.weighted, plain.weighted, strict=True):
+        assert 0.7 < float((ours.weight.norm() / theirs.weight.norm()).detach()) < 1.4

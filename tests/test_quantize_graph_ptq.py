@@ -14,8 +14,18 @@ from test_quantize_graph_rounding import checkpoint, frames_of, network_of
 from gradrtl.errors import UserError
 from gradrtl.model.checkpoint import Checkpoint
 from gradrtl.model.graph import CurrentSpec, Graph, NeuronSpec, PopulationSpec
-from gradrtl.quantize.graph_ptq import best_scale, of_channels, on_grids, quantize_graph, weight_units
+from gradrtl.quantize.graph_ptq import (
+    best_scale,
+    of_channels,
+    on_exact_grids,
+    on_grids,
+    quantize_graph,
+    shifts_on_grids,
+    unit_of,
+    weight_units,
+)
 from gradrtl.quantize.graph_rounding import GraphFormats, Unit, fold_graph
+from gradrtl.quantize.rounding import round_weight
 from gradrtl.sim import reference
 
 RECURRENT = graph(
@@ -198,3 +208,36 @@ def test_channels_on_a_grid_keep_their_weights_at_the_finest_scale() -> None:
     assert np.array_equal(of_channels(unit, [weight], (2.0,), 4).factors, factors)
     weight[0, 0] *= 1.01
     assert on_grids(unit, [weight], (2.0,), 4) is None
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+@pytest.mark.parametrize("connections", [2, 3, 6])
+@pytest.mark.parametrize("density", [0.05, 0.5])
+def test_weights_on_grids_are_kept_whatever_the_shifts(bits: int, connections: int, density: float) -> None:
+    """Of several connections, pooled or from pixels, some of whose channels have one weight, or none."""
+    limit = 2 ** (bits - 1) - 1
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        scale = rng.uniform(0.05, 1, (8, 1))
+        shifts = rng.integers(0, 7, connections)
+        values = tuple(float(one) for one in rng.choice([1.0, 0.25, 1 / 9, 1 / 255], connections))
+        kept = [rng.integers(-limit, limit + 1, (8, 30)) * (rng.random((8, 30)) < density) for _ in shifts]
+        kept[0][:, 0] = limit
+        parts = zip(kept, shifts, values, strict=True)
+        reals = [k * (scale * 2.0**shift / value) for k, shift, value in parts]
+        weights = [real.astype(np.float32).astype(np.float64) for real in reals]
+        found = of_channels(unit_of("sum", ["a"] * connections, weights, values, bits), weights, values, bits)
+        for weight, units in zip(weights, found.scales(values), strict=True):
+            rounded = round_weight(weight, units, bits) * units[:, None]
+            assert np.allclose(rounded, weight, rtol=1e-5, atol=0)
+        as_one = [weight.reshape(1, -1) for weight in (np.abs(weight[:1]) for weight in weights)]
+        whole = on_exact_grids(unit_of("sum", ["a"] * connections, as_one, values, bits), as_one, values, bits)
+        assert whole is not None
+
+
+def test_weights_on_no_grid_are_given_up_at_once() -> None:
+    rng = np.random.default_rng(0)
+    weights = [rng.standard_normal((64, 576)) for _ in range(4)]
+    unit, values = unit_of("sum", ["a"] * 4, weights, (1.0,) * 4, 8), (1.0,) * 4
+    assert list(shifts_on_grids(unit, weights, values, 8)) == [unit.shifts]
+    assert on_exact_grids(unit, weights, values, 8) is None

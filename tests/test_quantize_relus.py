@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,8 @@ from gradrtl.model.relu import RANDOM_NORM, network_from
 from gradrtl.model.relu_config import ReluConfig
 from gradrtl.model.relu_train import train_relu
 from gradrtl.quantize.network import QuantizedNetwork
-from gradrtl.quantize.relus import relus_of
+from gradrtl.quantize.neuron import SynapticCurrent
+from gradrtl.quantize.relus import read_unit, relus_of
 from gradrtl.steps.quantise import formats_for, quantise
 
 NETWORKS = Path(__file__).parents[1] / "networks"
@@ -127,3 +129,45 @@ def test_what_stands_for_no_relu_is_refused(name: str, message: str) -> None:
 def test_other_layers_are_refused(made: tuple[Checkpoint, QuantizedNetwork], layers: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         relus_of(made[1], described(layers)((1, 6, 6)))
+
+
+@pytest.mark.parametrize(
+    ("which", "changed", "message"),
+    [
+        (0, {"refractory": 2}, "layer0 neuron is with further states, expected a membrane alone"),
+        (0, {"current": SynapticCurrent(1, 1)}, "layer0 neuron is with further states, expected a membrane alone"),
+        (0, {"leak": "shift"}, "layer0 leak is shift, expected none"),
+        (0, {"reset": "hard", "reset_amount": 0}, "layer0 reset is hard, expected soft"),
+        (2, {"leak": "shift"}, "output leak is shift, expected none: what is read out is a sum"),
+        (2, {"spiking": True, "reset": "soft"}, "read-out is count, expected membrane"),
+    ],
+)
+def test_neurons_that_are_no_relus_are_refused(
+    made: tuple[Checkpoint, QuantizedNetwork], which: int, changed: dict[str, Any], message: str
+) -> None:
+    network = made[1]
+    populations = list(network.populations)
+    populations[which] = replace(populations[which], neuron=replace(populations[which].neuron, **changed))
+    kind = "count" if changed.get("spiking") else "membrane"
+    other = replace(network, populations=tuple(populations), readouts=(replace(network.readouts[0], kind=kind),))
+    with pytest.raises(UserError, match=message):
+        relus_of(other)
+
+
+def test_membranes_that_start_elsewhere_shift_the_bias(made: tuple[Checkpoint, QuantizedNetwork]) -> None:
+    """`floor(T x)` is `floor(T (x - 1 / 2T) + 1 / 2)`."""
+    network = made[1]
+    first, *others = network.populations
+    at_zero = replace(network, populations=(replace(first, neuron=replace(first.neuron, start_value=0)), *others))
+    halves, zeros = (relus_of(one).arrays for one in (network, at_zero))
+    apart = zeros["population0.norm.shift"] - halves["population0.norm.shift"]
+    assert apart == pytest.approx(-0.5 / network.steps, rel=1e-3)
+    assert np.array_equal(zeros["population1.norm.shift"], halves["population1.norm.shift"])
+
+
+@pytest.mark.parametrize("unit", [None, True, 0, -1.0, 10**400, 1e-60, float("nan"), "1", [1.0]])
+def test_units_that_tell_nothing(made: tuple[Checkpoint, QuantizedNetwork], unit: Any) -> None:
+    assert read_unit(made[1]) == made[1].notes["units"]["output"]
+    assert read_unit(replace(made[1], notes={"units": {"output": unit}})) is None
+    assert read_unit(replace(made[1], notes={"units": unit})) is None
+    assert relus_of(replace(made[1], notes={})).made_from == {"start": {"network": made[1].digest}}

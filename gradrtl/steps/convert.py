@@ -10,7 +10,7 @@ from typing import Any
 import matplotlib
 
 from ..archive import kind_of
-from ..errors import UserError, require
+from ..errors import UserError, require, within
 from ..model.checkpoint import Checkpoint
 from ..model.conversion import Closeness
 from ..model.data import Dataset, split
@@ -118,8 +118,10 @@ def teacher_from(path: Path) -> Checkpoint:
     if not is_network(path):
         return Checkpoint.load(path)
     network = QuantizedNetwork.load(path)
-    made, unit = relus_of(network), read_unit(network)
-    require(unit is not None, f"teacher {path} unit of the read-out", unit, "noted, as by gradrtl quantize for a graph")
+    with within(f"teacher {path}"):
+        made = relus_of(network)
+        known = read_unit(network) is not None
+        require(known, "read-out", "without what its sums are worth", "a network that quantize made of a conversion")
     return replace(made, figures={"conversion": {"method": "shift", "levels": min(made.network.steps, MOST_LEVELS)}})
 
 
