@@ -19,28 +19,30 @@ Norm = nn.BatchNorm1d | nn.BatchNorm2d
 
 
 def fire(
-    x: Tensor, norm: Norm | None, neuron: FloatNeuron, steps: int, size: int, with_rates: bool
+    x: Tensor, norm: Norm | None, neuron: FloatNeuron, steps: int, size: int, with_rates: bool, slope: float = 0.0
 ) -> tuple[Tensor, Tensor | None]:
     """Spikes after `size` x `size` max pooling, and the firing rates before it.
 
     `x`, the currents, is `[steps or 1, batch, height, width, channels]`, of any float type. The spikes have the same
     type and are `[steps, batch, height // size, width // size, channels]`. The rates, `[batch, height, width,
     channels]`, are float32 (float64 if `x` is), or None unless requested. Membranes have the type of the rates. In
-    training, `norm` takes its statistics from `x` and updates its running ones, as in torch.
+    training, `norm` takes its statistics from `x` and updates its running ones, as in torch. `slope` is that of the
+    surrogate `fast-sigmoid`; with 0 it is `atan`.
     """
     x = x.contiguous()
     kind = torch.float64 if x.dtype == torch.float64 else torch.float32
     channels = x.shape[-1]
     none, one = torch.zeros(channels, dtype=kind), torch.ones(channels, dtype=kind)
     if norm is None:
-        return _Fire.apply(x, none, one, none, None, neuron, steps, size, with_rates)
+        return _Fire.apply(x, none, one, none, None, neuron, steps, size, with_rates, slope)
     by_batch = norm.training
     mean, variance = _statistics(x, norm) if by_batch else (norm.running_mean, norm.running_var)
     assert mean is not None, "the running statistics are kept"
     assert variance is not None
     precision = (variance + norm.eps).reciprocal()
     scale = norm.weight * precision.sqrt()
-    return _Fire.apply(x, mean, scale, norm.bias, precision if by_batch else None, neuron, steps, size, with_rates)
+    by_statistics = precision if by_batch else None
+    return _Fire.apply(x, mean, scale, norm.bias, by_statistics, neuron, steps, size, with_rates, slope)
 
 
 def _statistics(x: Tensor, norm: Norm) -> tuple[Tensor, Tensor]:
@@ -85,6 +87,7 @@ class _Fire(torch.autograd.Function):
         steps: int,
         size: int,
         with_rates: bool,
+        slope: float,
     ) -> tuple[Tensor, Tensor | None]:
         _, batch, height, width, channels = x.shape
         norm = torch.stack([mean, scale, shift])
@@ -97,7 +100,7 @@ class _Fire(torch.autograd.Function):
         arrays = _array(x), norm.numpy(), _fields(neuron, norm)
         kernels.in_parts(kernels.fire_forward, batch, x.numel(), *arrays, *rule, one, filled, rates.numpy())
         ctx.save_for_backward(x, norm, precision)
-        ctx.neuron, ctx.size, ctx.of_spikes = neuron, size, spikes.shape
+        ctx.neuron, ctx.size, ctx.of_spikes, ctx.slope = neuron, size, spikes.shape, slope
         ctx.set_materialize_grads(False)
         return spikes, rates if with_rates else None
 
@@ -109,7 +112,7 @@ class _Fire(torch.autograd.Function):
         to_x = torch.empty_like(x)
         sums = np.empty((x.shape[1], 2, x.shape[4]))
         given = _array(gradient), to_rates.numpy(), _array(x), norm.numpy(), _fields(ctx.neuron, norm)
-        rule = ctx.neuron.reset == "soft", ctx.size
+        rule = norm[:0].numpy().dtype.type(ctx.slope), ctx.neuron.reset == "soft", ctx.size
         kernels.in_parts(kernels.fire_backward, x.shape[1], x.numel(), *given, *rule, _array(to_x), sums)
         to_scale, to_shift = torch.from_numpy(sums.sum(axis=0))
         if precision is not None:
@@ -118,7 +121,7 @@ class _Fire(torch.autograd.Function):
             factors = torch.stack([mean, share * precision * to_scale, share * to_shift]).to(norm.dtype)
             images = _array(x.flatten(0, 1)), factors.numpy(), _array(to_x.flatten(0, 1))
             kernels.in_parts(kernels.through_statistics, x.shape[0] * x.shape[1], x.numel(), *images)
-        return to_x, None, to_scale.to(norm.dtype), to_shift.to(norm.dtype), None, None, None, None, None
+        return to_x, None, to_scale.to(norm.dtype), to_shift.to(norm.dtype), None, None, None, None, None, None
 
 
 _SIGNED = {torch.bfloat16: torch.int16, torch.float32: torch.int32, torch.float64: torch.int64}

@@ -183,7 +183,7 @@ class GraphNetwork(nn.Module):
             outputs[part.name, 1] = self._given(part, images)
         for group in graph.components:
             members = [self._all[self.index[name]] for name in group]
-            on_cpu, known = _compiles(images), self.surrogate.kind == "atan"  # which the next two have
+            on_cpu, known = _compiles(images), self.surrogate.steepness is not None  # which the next two have
             if known and on_cpu and len(members) == 1 and self.pools[group[0]]:
                 self._maps(members[0], outputs, potentials, rates if layer_rates else None)
             elif known and not on_cpu and len(members) == 1 and _is_plain(graph, members[0].spec):
@@ -229,7 +229,8 @@ class GraphNetwork(nn.Module):
         spec, steps = population.spec, self.description.steps
         total = self._sum(population, list(range(len(spec.inputs))), outputs, potentials)
         current = population.over_time(total).float()
-        outputs[spec.name, 1], potentials[spec.name] = fire(current, plain(spec.neuron), steps)
+        slope = self.surrogate.steepness or 0.0
+        outputs[spec.name, 1], potentials[spec.name] = fire(current, plain(spec.neuron), steps, slope)
 
     @staticmethod
     def _runs_at_once(population: Population) -> bool:
@@ -249,7 +250,8 @@ class GraphNetwork(nn.Module):
         spec, size = population.spec, self.pools[population.spec.name]
         total = self._sum(population, list(range(len(spec.inputs))), outputs, potentials)
         x, steps = total.permute(0, 1, 3, 4, 2), self.description.steps
-        spikes, found = fused.fire(x, population.norm, plain(spec.neuron), steps, size, rates is not None)
+        neuron, slope = plain(spec.neuron), self.surrogate.steepness or 0.0
+        spikes, found = fused.fire(x, population.norm, neuron, steps, size, rates is not None, slope)
         outputs[spec.name, size] = spikes.permute(0, 1, 4, 2, 3)
         if rates is not None and found is not None:
             rates[spec.name] = found.permute(0, 3, 1, 2)

@@ -104,15 +104,23 @@ def _update(held, decay, threshold, v_reset, soft, drive, v, u):
 
 
 @kernel(error_model="numpy")
-def _update_backward(held, decay, gain, threshold, kept, u, to_spike, to_v, to_current):
-    """The gradient through `_update`; `kept` is the fraction that passes a reset."""
+def _update_backward(held, decay, gain, threshold, kept, slope, u, to_spike, to_v, to_current):
+    """The gradient through `_update`; `kept` is the fraction that passes a reset, `slope` that of `fire_backward`."""
     pi, unit, none = u.dtype.type(math.pi), u.dtype.type(1), u.dtype.type(0)
-    for i in range(held):
-        over, carried = u[i] - threshold, to_v[i]
-        far = pi * over
-        to_u = to_spike[i] / (unit + far * far) + (carried if over < none else kept * carried)
-        to_current[i] += gain * to_u
-        to_v[i] = decay * to_u
+    if slope:
+        for i in range(held):
+            over, carried = u[i] - threshold, to_v[i]
+            far = unit + slope * abs(over)
+            to_u = to_spike[i] / (far * far) + (carried if over < none else kept * carried)
+            to_current[i] += gain * to_u
+            to_v[i] = decay * to_u
+    else:
+        for i in range(held):
+            over, carried = u[i] - threshold, to_v[i]
+            far = pi * over
+            to_u = to_spike[i] / (unit + far * far) + (carried if over < none else kept * carried)
+            to_current[i] += gain * to_u
+            to_v[i] = decay * to_u
 
 
 @kernel(error_model="numpy")
@@ -175,13 +183,13 @@ def fire_forward(first, last, x, norm, neuron, soft, size, one, spikes, rates):
 
 
 @kernel(error_model="numpy")
-def fire_backward(first, last, gradient, to_rates, x, norm, neuron, soft, size, to_x, sums):
+def fire_backward(first, last, gradient, to_rates, x, norm, neuron, slope, soft, size, to_x, sums):
     """The gradient of `fire_forward`, whose intermediate values are computed again.
 
     `gradient` is that of the spikes; a window's goes to its largest membrane, the first of equal ones, row by row.
-    `to_rates`, that of the rates, may be empty. The surrogate and the reset are those of `step`. `to_x`, of the shape
-    of `x`, is filled with the gradient for a constant norm; `sums` `[n, 2, channels]`, float64, with the sums over each
-    image of the gradients of `scale` and of `shift`.
+    `to_rates`, that of the rates, may be empty. The surrogate is the fast sigmoid of this `slope`, or that of `step` if
+    it is 0; the reset is that of `step`. `to_x`, of the shape of `x`, is filled with the gradient for a constant norm;
+    `sums` `[n, 2, channels]`, float64, with the sums over each image of the gradients of `scale` and of `shift`.
     """
     decay, gain, threshold, v_reset = neuron
     steps, static, channels = len(gradient), len(x) == 1, x.shape[4]
@@ -228,7 +236,7 @@ def fire_backward(first, last, gradient, to_rates, x, norm, neuron, soft, size, 
                 to_current[:] = 0
                 for t in range(steps - 1, -1, -1):
                     unpool(held, np.int32(place), at[t], pooled[t], to_rate, to_spike)
-                    _update_backward(held, decay, gain, threshold, kept, u[t, place], to_spike, to_v, to_current)
+                    _update_backward(held, decay, gain, threshold, kept, slope, u[t, place], to_spike, to_v, to_current)
                     if t == 0 or not static:
                         _affine_backward(held, scale, over[t, place], to_current, to_scale, to_shift)
                         scatter(to_current, column, size, to_x[t, n, row])

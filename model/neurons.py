@@ -31,22 +31,41 @@ class Spike(torch.autograd.Function):
         return gradient / (1 + (math.pi * x) ** 2)
 
 
-def step(current: Tensor, v: Tensor, neuron: FloatNeuron) -> tuple[Tensor, Tensor]:
-    """One step of any shape: `(current, v) -> (spikes, v)`. This is the definition; `fire` is the same, faster."""
+class FastSigmoid(torch.autograd.Function):
+    """Heaviside step of `x`, 1 at 0; its gradient is `1 / (1 + slope |x|)^2`."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, slope: float) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.slope = slope
+        return (x >= 0).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (x,) = ctx.saved_tensors
+        return gradient / (1 + ctx.slope * x.abs()).square(), None
+
+
+def step(current: Tensor, v: Tensor, neuron: FloatNeuron, slope: float = 0.0) -> tuple[Tensor, Tensor]:
+    """One step of any shape: `(current, v) -> (spikes, v)`. This is the definition; `fire` is the same, faster.
+
+    `slope` is that of the surrogate `fast-sigmoid`; with 0 it is `atan`.
+    """
     u = neuron.decay * v + neuron.gain * current
-    spikes = Spike.apply(u - neuron.threshold)
+    over = u - neuron.threshold
+    spikes = FastSigmoid.apply(over, slope) if slope else Spike.apply(over)
     down = spikes.detach()
     v = u - down * neuron.threshold if neuron.reset == "soft" else u * (1 - down) + down * neuron.v_reset
     return spikes, v
 
 
-def fire(current: Tensor, neuron: FloatNeuron, steps: int) -> tuple[Tensor, Tensor]:
+def fire(current: Tensor, neuron: FloatNeuron, steps: int, slope: float = 0.0) -> tuple[Tensor, Tensor]:
     """Spikes and membranes (before the reset, without gradient), `[steps, ...]`, of neurons that start at `v_reset`.
 
     `current` is `[steps, ...]`, or `[1, ...]` if it is the same at every step (the first layer under direct coding).
-    For accelerators; on a CPU, a layer is one operation (`fused.py`).
+    `slope` is that of `step`. For accelerators; on a CPU, a layer is one operation (`fused.py`).
     """
-    return _Fire.apply(current, neuron, steps)
+    return _Fire.apply(current, neuron, steps, slope)
 
 
 def max_pool(spikes: Tensor, membranes: Tensor, size: int) -> Tensor:
@@ -63,22 +82,22 @@ class _Fire(torch.autograd.Function):
     """`steps` times `step`, with backpropagation through time written out."""
 
     @staticmethod
-    def forward(ctx: Any, current: Tensor, neuron: FloatNeuron, steps: int) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, current: Tensor, neuron: FloatNeuron, steps: int, slope: float) -> tuple[Tensor, Tensor]:
         current = current.contiguous()
         u = current.new_empty((steps, *current.shape[1:]))
         spikes = torch.empty_like(u)
         _forward(current, u, spikes, neuron)
         ctx.save_for_backward(u)
         ctx.mark_non_differentiable(u)
-        ctx.neuron, ctx.static = neuron, len(current) == 1
+        ctx.neuron, ctx.static, ctx.slope = neuron, len(current) == 1, slope
         return spikes, u
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, None, None, None]:
         (u,) = ctx.saved_tensors
         to_current = torch.empty_like(u[:1] if ctx.static else u)
-        _backward(gradient.contiguous(), u, to_current, ctx.neuron)
-        return to_current, None, None
+        _backward(gradient.contiguous(), u, to_current, ctx.neuron, ctx.slope)
+        return to_current, None, None, None
 
 
 def _forward(current: Tensor, u: Tensor, spikes: Tensor, neuron: FloatNeuron) -> None:
@@ -97,14 +116,18 @@ def _forward(current: Tensor, u: Tensor, spikes: Tensor, neuron: FloatNeuron) ->
                 v.add_(spikes[t], alpha=neuron.v_reset)
 
 
-def _backward(gradient: Tensor, u: Tensor, to_current: Tensor, neuron: FloatNeuron) -> None:
+def _backward(gradient: Tensor, u: Tensor, to_current: Tensor, neuron: FloatNeuron, slope: float) -> None:
     """Fill `to_current`, `[steps or 1, ...]`, the sum over all steps where it is 1."""
     static = len(to_current) == 1
     to_current.zero_()
     to_v = torch.zeros_like(u[0])
     to_u = torch.empty_like(to_v)
     for t in reversed(range(len(u))):
-        torch.sub(u[t], neuron.threshold, out=to_u).mul_(math.pi).square_().add_(1)
+        torch.sub(u[t], neuron.threshold, out=to_u)
+        if slope:
+            to_u.abs_().mul_(slope).add_(1).square_()
+        else:
+            to_u.mul_(math.pi).square_().add_(1)
         torch.div(gradient[t], to_u, out=to_u)
         if neuron.reset == "hard":
             to_v.masked_fill_(u[t] >= neuron.threshold, 0)

@@ -11,7 +11,7 @@
     spike by the input of its step is `1 / threshold`, of neurons that fire in this frame, and 0 of those that do not.
     Membranes carry no gradient on to the next step, and their decays none at all.
 
-`recurrent_kernels.py` has the same, compiled.
+`recurrent_kernels.py` has the same, compiled; `kernels.py` the first two, with normalisation and pools.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from torch import Tensor
 from ..checks import choice, real
 from ..errors import require
 from .config import SURROGATES, TrainConfig
-from .neurons import Spike
+from .neurons import FastSigmoid, Spike
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,11 @@ class Surrogate:
         """Whether membranes of spiking neurons carry gradient from step to step."""
         return self.kind != "membrane"
 
+    @property
+    def steepness(self) -> float | None:
+        """The `slope` of the compiled operations over all steps: 0 for `atan`; None where they do not have it."""
+        return {"atan": 0.0, "fast-sigmoid": self.slope}.get(self.kind)
+
 
 ATAN = Surrogate()
 
@@ -65,24 +70,11 @@ class Firing:
         if self.surrogate.kind == "atan":
             return Spike.apply(x) * free
         if self.surrogate.kind == "fast-sigmoid":
-            return _FastSigmoid.apply(x, self.surrogate.slope) * free
+            return FastSigmoid.apply(x, self.surrogate.slope) * free
         spikes = _Active.apply(x, self) * free
         now = spikes.detach() > 0
         self.fired = now if self.fired is None else self.fired | now
         return spikes
-
-
-class _FastSigmoid(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, slope: float) -> Tensor:
-        ctx.save_for_backward(x)
-        ctx.slope = slope
-        return (x >= 0).to(x.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        (x,) = ctx.saved_tensors
-        return gradient / (1 + ctx.slope * x.abs()).square(), None
 
 
 class _Active(torch.autograd.Function):

@@ -196,7 +196,7 @@ MODEL = (
     ),
     Mutant(
         "slope of one",
-        "model/surrogates.py",
+        "model/neurons.py",
         "(1 + ctx.slope * x.abs())",
         "(1 + x.abs())",
         "the slope of the surrogate is not used",
@@ -232,9 +232,37 @@ MODEL = (
     Mutant(
         "compiled for another surrogate",
         "model/graph_network.py",
-        'on_cpu, known = _compiles(images), self.surrogate.kind == "atan"',
+        "on_cpu, known = _compiles(images), self.surrogate.steepness is not None",
         "on_cpu, known = _compiles(images), True",
         "maps are trained with the surrogate atan whatever was chosen",
+    ),
+    Mutant(
+        "maps with a slope of one",
+        "model/kernels.py",
+        "far = unit + slope * abs(over)",
+        "far = unit + abs(over)",
+        "the slope of the surrogate is not used in compiled maps",
+    ),
+    Mutant(
+        "maps without a slope",
+        "model/graph_network.py",
+        "neuron, slope = plain(spec.neuron), self.surrogate.steepness or 0.0",
+        "neuron, slope = plain(spec.neuron), 0.0",
+        "compiled maps are trained with the surrogate atan, whatever was chosen",
+    ),
+    Mutant(
+        "accelerators without a slope",
+        "model/graph_network.py",
+        "fire(current, plain(spec.neuron), steps, slope)",
+        "fire(current, plain(spec.neuron), steps)",
+        "on an accelerator, plain neurons are trained with the surrogate atan, whatever was chosen",
+    ),
+    Mutant(
+        "slope of one over all steps",
+        "model/neurons.py",
+        "to_u.abs_().mul_(slope).add_(1).square_()",
+        "to_u.abs_().add_(1).square_()",
+        "on an accelerator, the slope of the surrogate is not used",
     ),
     Mutant(
         "long products of loops",

@@ -257,6 +257,8 @@ UNITS = {
     ),
     "model/dynamics.py": ("test_model_recurrent.py", "test_model_surrogates.py", "test_model_graph_integers.py"),
     "model/surrogates.py": ("test_model_surrogates.py",),
+    "model/neurons.py": ("test_model_neurons.py", "test_model_surrogates.py"),
+    "model/kernels.py": ("test_model_fused.py",),
     "model/recurrent.py": ("test_model_recurrent.py",),
     "model/recurrent_kernels.py": ("test_model_recurrent.py",),
     "model/graph_network.py": (

@@ -34,7 +34,9 @@ def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     torch.set_num_threads(before)
 
 
-def defined(x: Tensor, norm: nn.BatchNorm2d | None, neuron: FloatNeuron, size: int) -> tuple[Tensor, Tensor]:
+def defined(
+    x: Tensor, norm: nn.BatchNorm2d | None, neuron: FloatNeuron, size: int, slope: float = 0.0
+) -> tuple[Tensor, Tensor]:
     """What `fused.fire` is to do."""
     flat = x.flatten(0, 1).permute(0, 3, 1, 2)
     current = (flat if norm is None else norm(flat)).unflatten(0, x.shape[:2])
@@ -43,7 +45,7 @@ def defined(x: Tensor, norm: nn.BatchNorm2d | None, neuron: FloatNeuron, size: i
     for t in range(STEPS):
         now = current[0 if len(current) == 1 else t]
         membranes.append((neuron.decay * v + neuron.gain * now).detach())
-        spikes, v = step(now, v, neuron)
+        spikes, v = step(now, v, neuron, slope)
         fired.append(spikes)
     whole = torch.stack(fired)
     pooled = max_pool(whole, torch.stack(membranes), size)
@@ -68,8 +70,9 @@ def norm_of(kind: str | None, channels: int, dtype: torch.dtype) -> nn.BatchNorm
 @pytest.mark.parametrize("size", [1, 2, 3])
 @pytest.mark.parametrize("static", [True, False])
 @pytest.mark.parametrize("neuron", NEURONS)
+@pytest.mark.parametrize("slope", [0.0, 2.5])
 def test_is_what_is_defined(
-    neuron: FloatNeuron, static: bool, size: int, norm: str | None, dtype: torch.dtype, threads: int
+    neuron: FloatNeuron, static: bool, size: int, norm: str | None, dtype: torch.dtype, threads: int, slope: float
 ) -> None:
     """Maps of 7 x 8: windows of 2 and of 3 leave rows and columns over."""
     torch.manual_seed(0)
@@ -77,8 +80,8 @@ def test_is_what_is_defined(
     one = norm_of(norm, 5, dtype)
     two = deepcopy(one)
     x_one, x_two = x.clone().requires_grad_(), x.clone().requires_grad_()
-    spikes, rates = fused.fire(x_one, one, neuron, STEPS, size, True)
-    expected, expected_rates = defined(x_two, two, neuron, size)
+    spikes, rates = fused.fire(x_one, one, neuron, STEPS, size, True, slope)
+    expected, expected_rates = defined(x_two, two, neuron, size, slope)
     assert rates is not None
     assert 0 < float(expected_rates.detach().mean()) < 1
     if norm is None or dtype == torch.float64:  # in float32 torch rounds the currents of a norm otherwise

@@ -36,6 +36,7 @@ from gradrtl.model.graph_network import DECAYS, GraphNetwork, Population
 from gradrtl.model.networks import SpikingNetwork, arrays_of, load_arrays, module_of, network_of
 from gradrtl.model.recipes import KINDS
 from gradrtl.model.sequences import strips
+from gradrtl.model.surrogates import ATAN, Surrogate
 from gradrtl.model.train import evaluate, loss_of, rate_loss, train
 from gradrtl.shapes import Pool
 
@@ -205,11 +206,15 @@ def test_maps_of_plain_neurons_are_one_operation() -> None:
         assert torch.allclose(found, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
 
 
+@pytest.mark.parametrize("surrogate", [ATAN, Surrogate("fast-sigmoid", 2.0)])
 @pytest.mark.parametrize("name", GRAPHS)
-def test_the_operations_of_an_accelerator_are_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_operations_of_an_accelerator_are_the_same(
+    name: str, surrogate: Surrogate, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Made to run here: plain neurons over all steps at once, the others step by step."""
     torch.manual_seed(3)
     network = lively(GRAPHS[name])
+    network.surrogate = surrogate
     pixels = images(network.description)
     expected = network(pixels)
     of_expected = torch.autograd.grad(expected.square().sum(), list(network.parameters()))

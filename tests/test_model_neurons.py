@@ -61,20 +61,21 @@ def test_surrogate() -> None:
         FloatNeuron(tau=4.0, v_reset=-0.25),
     ],
 )
-def test_gradient_of_fire_is_that_of_step(neuron: FloatNeuron, static: bool) -> None:
+@pytest.mark.parametrize("slope", [0.0, 3.0])
+def test_gradient_of_fire_is_that_of_step(neuron: FloatNeuron, static: bool, slope: float) -> None:
     torch.manual_seed(3)
     steps = 6
     current = torch.randn((1 if static else steps, 4, 5), dtype=torch.float64, requires_grad=True)
     cotangent = torch.randn((steps, 4, 5), dtype=torch.float64)
     with torch.no_grad():
         current.add_(0.8)
-    fast, _ = fire(current, neuron, steps)
+    fast, _ = fire(current, neuron, steps, slope)
     (fast_gradient,) = torch.autograd.grad((fast * cotangent).sum(), current)
 
     v = torch.full((4, 5), neuron.v_reset, dtype=torch.float64)
     slow = []
     for t in range(steps):
-        spikes, v = step(current[0 if static else t], v, neuron)
+        spikes, v = step(current[0 if static else t], v, neuron, slope)
         slow.append(spikes)
     assert torch.equal(fast, torch.stack(slow))
     (slow_gradient,) = torch.autograd.grad((torch.stack(slow) * cotangent).sum(), current)
