@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 LONGEST_VALUE = 200  # characters of a value that a message shows
@@ -28,6 +28,12 @@ def require(condition: bool, field: str, value: object, accepted: str) -> None:
     """Raise `UserError` for `field` unless `condition` holds."""
     if not condition:
         raise UserError.of(field, value, accepted)
+
+
+def require_not_given(options: Mapping[str, object], accepted: str) -> None:
+    """`UserError` if one of `options` is not None: it would change nothing; `accepted` tells where it does."""
+    given = {name: value for name, value in options.items() if value is not None}
+    require(not given, ", ".join(given), ", ".join(map(str, given.values())), accepted)
 
 
 @contextmanager

@@ -107,20 +107,17 @@ def _update(held, decay, threshold, v_reset, soft, drive, v, u):
 def _update_backward(held, decay, gain, threshold, kept, slope, u, to_spike, to_v, to_current):
     """The gradient through `_update`; `kept` is the fraction that passes a reset, `slope` that of `fire_backward`."""
     pi, unit, none = u.dtype.type(math.pi), u.dtype.type(1), u.dtype.type(0)
-    if slope:
-        for i in range(held):
-            over, carried = u[i] - threshold, to_v[i]
+    for i in range(held):
+        over, carried = u[i] - threshold, to_v[i]
+        if slope:
             far = unit + slope * abs(over)
-            to_u = to_spike[i] / (far * far) + (carried if over < none else kept * carried)
-            to_current[i] += gain * to_u
-            to_v[i] = decay * to_u
-    else:
-        for i in range(held):
-            over, carried = u[i] - threshold, to_v[i]
+            under = far * far
+        else:
             far = pi * over
-            to_u = to_spike[i] / (unit + far * far) + (carried if over < none else kept * carried)
-            to_current[i] += gain * to_u
-            to_v[i] = decay * to_u
+            under = unit + far * far
+        to_u = to_spike[i] / under + (carried if over < none else kept * carried)
+        to_current[i] += gain * to_u
+        to_v[i] = decay * to_u
 
 
 @kernel(error_model="numpy")

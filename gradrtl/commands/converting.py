@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ..errors import require
+from ..errors import require, require_not_given
 from ..files import check_writable
 from ..model.relu_config import LONGEST, First, ReluConfig
 from .options import (
@@ -73,7 +73,7 @@ def convert(
     from ..model.conversion import powers
     from ..model.data import load
     from ..model.workers import leads
-    from ..steps.convert import accuracy_of, is_network, require_not_given, start_from, table, teacher_from, write
+    from ..steps.convert import accuracy_of, is_network, start_from, table, teacher_from, write
     from ..steps.convert import convert as run
     from ..steps.results import judgement
 

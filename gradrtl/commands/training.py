@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from ..errors import require
+from ..errors import require, require_not_given
 from ..files import check_writable
 from ..model.config import NO_TARGET, TrainConfig
 from ..quantize.config import AS_TRAINED, QatConfig
@@ -80,8 +80,7 @@ def train(
     check_writable(out / CHECKPOINT)
     data, start = load(folder, counting.reading(given["steps"])), None
     if source is None:
-        about = given_only({"framework": framework, "readout": readout, **changes})
-        require(not about, ", ".join(about), ", ".join(map(str, about.values())), "with --from, a NIR file")
+        require_not_given({"framework": framework, "readout": readout, **changes}, "with --from, a NIR file")
     else:
         for name, value in (("network", network), ("layers", layers)):
             require(value is None, name, value, "not given beside --from")

@@ -10,7 +10,7 @@ from typing import Any
 import matplotlib
 
 from ..archive import kind_of
-from ..errors import UserError, require, within
+from ..errors import UserError, require, require_not_given, within
 from ..model.checkpoint import Checkpoint
 from ..model.conversion import Closeness
 from ..model.data import Dataset, split
@@ -123,12 +123,6 @@ def teacher_from(path: Path) -> Checkpoint:
         known = read_unit(network) is not None
         require(known, "read-out", "without what its sums are worth", "a network that quantize made of a conversion")
     return replace(made, figures={"conversion": {"method": "shift", "levels": min(made.network.steps, MOST_LEVELS)}})
-
-
-def require_not_given(options: dict[str, Any], accepted: str) -> None:
-    """`UserError` if one of `options` is not None: it would change nothing; `accepted` tells where it does."""
-    given = {name: value for name, value in options.items() if value is not None}
-    require(not given, ", ".join(given), ", ".join(map(str, given.values())), accepted)
 
 
 def is_network(path: Path) -> bool:
