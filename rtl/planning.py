@@ -14,6 +14,7 @@ from .mapping import LayerMapping, Mapping
 
 MOST_PES = 32  # most PEs tried in the first layer: with more, the clock slows down more than cycles are saved
 SPARES = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)  # tried: factors by which the other layers are faster than the first
+ROUGHLY = 0.25  # plans that are further behind the fastest on a few frames are not compared on all
 NEARLY = 0.1  # more PEs that save a smaller fraction of the cycles are not used: they slow down the clock
 
 
@@ -126,13 +127,16 @@ def device_pes(
     beats: int,
     device: Device,
     mapped: Callable[[list[int]], Mapping],
-    cycles: Callable[[Mapping], float],
+    cycles: Callable[[Mapping, bool], float],
+    progress: Callable[[float], None] = lambda share: None,
 ) -> list[int]:
     """PEs by layer for `device`: of the plans that fit, the one with fewest PEs that is nearly as fast as the fastest.
 
-    `mapped` returns the mapping for PEs per layer, `cycles` its cost. Plans have up to `MOST_PES` PEs in the first
-    layer, of a graph in the population with most work. The others have as many as keep up with it, or more, since
-    spikes come in bursts. Fewer PEs do not always need less: accumulators of many rows are in block RAM.
+    `mapped` returns the mapping for PEs per layer, `cycles` its cost: on all frames, or if its second argument is true
+    on a few of them, which tell which plans are close to the fastest. `progress` is called with the shares of the work
+    that have been done. Plans have up to `MOST_PES` PEs in the first layer, of a graph in the population with most
+    work. The others have as many as keep up with it, or more, since spikes come in bursts. Fewer PEs do not always need
+    less: accumulators of many rows are in block RAM.
 
     Raises `UserError` if none fits.
     """
@@ -145,20 +149,31 @@ def device_pes(
     lead = 0 if network.is_chain else max(range(len(loads)), key=lambda index: loads[index].synaptic)
     most = range(1, min(MOST_PES, loads[lead].neurons) + 1)
     plans = {tuple(balanced_pes(network, loads, beats, given, spare, lead)) for given in most for spare in SPARES}
-    costs: list[tuple[float, list[int]]] = []
+    rough: list[tuple[float, list[int]]] = []
     tight: list[list[int]] = []  # plans that fit, but not into the share; a mapping is not kept, it may be large
     for pes in map(list, sorted(plans)):
         mapping = mapped(pes)
         if fits(mapping, device, device.share):
-            costs.append((cycles(mapping), pes))
+            rough.append((cycles(mapping, True), pes))
         elif fits(mapping, device):
             tight.append(pes)
-    costs = costs or [(cycles(mapped(pes)), pes) for pes in tight]
-    if not costs:
+        progress(0.5 / len(plans))
+    rough = rough or [(cycles(mapped(pes), True), pes) for pes in tight]
+    if not rough:
         raise refusal
-    enough = min(cost for cost, _ in costs) * (1 + NEARLY)
-    _, _, pes = min((sum(pes), cost, pes) for cost, pes in costs if cost <= enough)
+    close = _within(rough, ROUGHLY)
+    costs = []
+    for _, pes in close:
+        costs.append((cycles(mapped(pes), False), pes))
+        progress(0.5 / len(close))
+    _, _, pes = min((sum(pes), cost, pes) for cost, pes in _within(costs, NEARLY))
     return pes
+
+
+def _within(costs: list[tuple[float, list[int]]], behind: float) -> list[tuple[float, list[int]]]:
+    """The plans whose cost is at most this fraction above the lowest."""
+    enough = min(cost for cost, _ in costs) * (1 + behind)
+    return [(cost, pes) for cost, pes in costs if cost <= enough]
 
 
 def _cycles(load: Load, pes: int, steps: int) -> float:

@@ -715,9 +715,23 @@ GRAPH = (
     Mutant(
         "credits unlimited",
         "sim/timing/graph.py",
-        "issued = max(issued, times[state.edges[e].credits.at])",
-        "issued = max(issued, NEVER)",
+        "issued = max(issued, _use(state.edges[e], times))",
+        "_use(state.edges[e], times)",
         "rows never wait for an edge",
+    ),
+    Mutant(
+        "credits of rows without events first",
+        "sim/timing/graph.py",
+        "used = edge.empty if empty <= loaded else edge.loaded",
+        "used = edge.empty if edge.empty.number else edge.loaded",
+        "a row waits for a credit while there is another",
+    ),
+    Mutant(
+        "credit at the load",
+        "sim/timing/graph.py",
+        "loaded + CREDIT_LOADED",
+        "loaded",
+        "a row is issued before the credit is back",
     ),
     Mutant(
         "flag at once",

@@ -93,7 +93,9 @@ _FAULTS = {
         ("multiplied bits", "layer.pes * layer.multipliers", "layer.multipliers", "multipliers of one PE are counted"),
         ("wide memories of any depth", "wide = device.wide_rams + 1", "pass", "a layer that a wide memory cannot hold"),
         ("the whole device", "taken <= share * available", "taken <= available", "no share is left free"),
-        ("the fastest plan", "* (1 + NEARLY)", "* 1", "many PEs for a few cycles"),
+        ("the fastest plan", "in _within(costs, NEARLY)", "in _within(costs, 0)", "many PEs for a few cycles"),
+        ("plans chosen roughly", "mapped(pes), False), pes", "mapped(pes), True), pes", "by a few frames"),
+        ("all plans on all frames", "close = _within(rough, ROUGHLY)", "close = rough", "planning takes long"),
         (
             "synapses in small memories",
             "strided = (0,) if device.wide_rams else ()",
@@ -235,6 +237,20 @@ _FAULTS = {
             "None",
             "others keep up with a first layer that is not there",
         ),
+        (
+            "costs of another mapping",
+            "key = mapping.placement, rough",
+            "key = mapping.network.digest, rough",
+            "all plans cost the same",
+        ),
+        ("costs not shared", "place(network, chosen, done, plans)", "place(network, chosen, done)", "twice the time"),
+        (
+            "as many frames of any size",
+            "max(2, min(PLAN_FRAMES, round(PLAN_EVENTS / max(1.0, events))))",
+            "PLAN_FRAMES",
+            "planning of large networks takes hours",
+        ),
+        ("cached plans untold", "    progress(left)", "    progress(0.0)", "the bar stops before its end"),
         (
             "given PEs dropped",
             "            if wanted.pes is not None:\n                raise\n",

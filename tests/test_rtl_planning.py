@@ -19,6 +19,7 @@ from gradrtl.rtl.mapping import Mapping, map_network
 from gradrtl.rtl.planning import (
     MOST_PES,
     NEARLY,
+    ROUGHLY,
     SPARES,
     Load,
     balanced_pes,
@@ -81,7 +82,7 @@ def test_the_loads_are_those_of_the_data_that_gave_the_rates():
         assert load.synaptic == pytest.approx(synaptic.sum(axis=1).mean())
 
 
-def busiest(mapping: Mapping) -> float:
+def busiest(mapping: Mapping, rough: bool = False) -> float:
     """A stand-in for counted cycles: synapses of the fullest element, or rows, of the slowest layer."""
     return max(max(layer.synapse_depth, layer.rows * mapping.network.steps) for layer in mapping.layers)
 
@@ -152,13 +153,33 @@ def test_plans_are_compared_without_keeping_their_mappings(network):
         made.append(weakref.ref(mapping))
         return mapping
 
-    def cost(mapping):
+    def cost(mapping, rough):
         alive.append(sum(ref() is not None for ref in made))
         return busiest(mapping)
 
     device_pes(network, LOADS, BEATS, DEVICES["ecp5-85"], mapped, cost)
     assert len(alive) > 10
     assert max(alive) <= 2, "the one at hand, and the one before until its name is taken"
+
+
+def test_only_plans_near_the_fastest_are_compared_on_all_frames(network):
+    device, rough, exact, shares = DEVICES["ecp5-25"], {}, {}, []
+
+    def mapped(pes):
+        return map_network(network, pes)
+
+    def cost(mapping, roughly):
+        pes = tuple(layer.pes for layer in mapping.layers)
+        if roughly:
+            return rough.setdefault(pes, busiest(mapping))
+        return exact.setdefault(pes, busiest(mapping) + 1000 * sum(pes))  # another order: the fewest PEs are fastest
+
+    found = device_pes(network, LOADS, BEATS, device, mapped, cost, shares.append)
+    assert set(exact) == {pes for pes, cost in rough.items() if cost <= min(rough.values()) * (1 + ROUGHLY)}
+    assert len(exact) < len(rough)
+    assert tuple(found) == min(exact, key=exact.get)
+    assert sum(shares) == pytest.approx(1)
+    assert max(shares) < 0.3
 
 
 def test_spare_elements_are_for_bursts_in_later_layers(network):

@@ -20,7 +20,20 @@ from gradrtl.sim.events import events_of
 from gradrtl.sim.sampling import sample
 from gradrtl.sim.timing.predict import predict
 from gradrtl.steps import place as steps
-from gradrtl.steps.place import Fit, Wanted, cycles_on, fits_of, parse_pes, place, rates_of, with_rates, work
+from gradrtl.steps.place import (
+    FEWER,
+    PLAN_FRAMES,
+    Fit,
+    Plans,
+    Wanted,
+    cycles_on,
+    fits_of,
+    parse_pes,
+    place,
+    rates_of,
+    with_rates,
+    work,
+)
 
 ECP5, UP5K = DEVICES["ecp5-85"], DEVICES["up5k"]
 
@@ -172,3 +185,44 @@ def test_plans_of_all_devices_are_made_once(plans):
     assert sorted(plans) == sorted(fit.device.name for fit in fits)
     assert fits_of(made) == fits
     assert len(plans) == len(fits)
+
+
+@pytest.mark.parametrize(("events", "all_frames"), [(1e9, 100), (300, 10), (1, 2)])
+def test_plans_are_compared_on_fewer_frames_if_these_have_many_events(monkeypatch, events, all_frames):
+    monkeypatch.setattr(steps, "PLAN_EVENTS", events)
+    numbers = []
+
+    def counted(frames, trace):
+        numbers.append(len(frames))
+        return cycles_on(frames, trace)
+
+    monkeypatch.setattr(steps, "cycles_on", counted)
+    made = replace(network(), rates=(np.ones(30), np.zeros(20)))  # 30 events in a frame
+    mapping, plans = map_network(made, (2, 1)), Plans()
+    assert plans.cost(mapping, False) == cycles_on(*sample(made, rates_of(made), all_frames))(mapping)
+    few = max(2, all_frames // FEWER)
+    assert plans.cost(mapping, True) == cycles_on(*sample(made, rates_of(made), few))(mapping)
+    assert numbers == [all_frames, few]
+
+
+def test_devices_with_the_same_bus_and_queues_share_what_plans_cost(plans, monkeypatch):
+    costs = []
+
+    def counted(frames, trace):
+        cycles = cycles_on(frames, trace)
+        return lambda mapping: costs.append((len(frames), mapping.placement)) or cycles(mapping)
+
+    monkeypatch.setattr(steps, "cycles_on", counted)
+    devices = (DEVICES["xc7k325t"], DEVICES["xc7vx690t"])
+    assert len({fit.pes for fit in fits_of(network(), devices)}) == 1
+    assert len(plans) == 2
+    assert len(costs) == len(set(costs)) > 10
+    assert {number for number, _ in costs} == {PLAN_FRAMES, PLAN_FRAMES // FEWER}
+
+
+def test_every_device_is_one_part_of_the_progress(plans):
+    for _ in ("planned", "from the cache"):
+        shares = []
+        fits_of(network(), (ECP5, DEVICES["up5k"]), progress=shares.append)
+        assert sum(shares) == pytest.approx(2)
+    assert len(shares) == 2

@@ -16,6 +16,7 @@ from .options import (
     output_file,
     placed,
     placement_options,
+    planning,
     report_option,
     speaker,
     stream_option,
@@ -111,8 +112,8 @@ def info(network: Path, wanted: Wanted, drawn: Path | None) -> None:
         mapping = placed(found, wanted)
         click.echo(f"placement: {mapping.placement.line}; {mapping.memory_bits} memory bits")
         devices = [find(wanted.device)] if wanted.device else list(DEVICES.values())
-        with bar("planning", len(devices)) as advance:
-            fits = fits_of(found, devices, wanted, advance)
+        with planning(len(devices)) as progress:
+            fits = fits_of(found, devices, wanted, progress)
         for fit in fits:
             click.echo(str(fit))
         planned = {

@@ -230,7 +230,8 @@ def placed(network: QuantizedNetwork, wanted: Wanted) -> Mapping:
     """`network` placed as `wanted`, with a note on stderr if its file has no event rates."""
     from ..steps.place import place
 
-    mapping = place(network, wanted)
+    with planning(1 if wanted.device is not None and wanted.pes is None else 0) as progress:
+        mapping = place(network, wanted, progress)
     if network.rates is None:
         click.echo(
             "note: the network file has no event rates, so all sources count equally; gradrtl place adds them", err=True
@@ -415,6 +416,24 @@ def search_bar() -> Iterator[Callable[[int, int], None]]:
             nonlocal done
             advance(100 * number / total - done)
             done = 100 * number / total
+
+        yield progress
+
+
+@contextmanager
+def planning(devices: int) -> Iterator[Callable[[float], None]]:
+    """Progress of planning for so many devices; yields a function of the share of one that has been done."""
+    if devices == 0:
+        yield lambda share: None
+        return
+    with paced("planning", 100 * devices) as (further, _):
+        done = 0.0
+
+        def progress(share: float) -> None:
+            nonlocal done
+            before, done = round(done), done + 100 * share
+            if (percent := round(done) - before) > 0:
+                further(percent)
 
         yield progress
 

@@ -39,7 +39,9 @@ from .events import Counting
 from .frames import frames_for
 
 RATE_IMAGES = 1000  # training images on which event rates are measured
-PLAN_FRAMES = 100  # drawn from the rates, on which plans for a device are compared
+PLAN_FRAMES = 100  # drawn from the rates, on which plans for a device are compared,
+PLAN_EVENTS = 4_000_000  # or fewer, with about as many events
+FEWER = 10  # of this many frames one is among those by which plans far behind the fastest are left out
 DEFAULT_PES = "16,auto"
 # What a plan depends on, beside the network and the device.
 FOUNDATIONS = ("gradrtl.arrays", "gradrtl.bits", "gradrtl.checks", "gradrtl.compiled", "gradrtl.shapes")
@@ -78,8 +80,37 @@ class Wanted:
         return replace(placement, **asked, **chosen)
 
 
-def place(network: QuantizedNetwork, wanted: Wanted | None = None) -> Mapping:
+class Plans:
+    """Costs of mappings of one network, each computed once: devices of the same bus and queues share them."""
+
+    def __init__(self) -> None:
+        self._cycles: dict[bool, Callable[[Mapping], float]] = {}
+        self._costs: dict[tuple[Placement, bool], float] = {}
+
+    def cost(self, mapping: Mapping, rough: bool) -> float:
+        """Cycles on frames drawn from the event rates (`cycles_on`), if `rough` on a few of them."""
+        key = mapping.placement, rough
+        if key not in self._costs:
+            if rough not in self._cycles:
+                network = mapping.network
+                events = sum(float(values.sum()) for values in rates_of(network))
+                number = max(2, min(PLAN_FRAMES, round(PLAN_EVENTS / max(1.0, events))))
+                number = max(2, number // FEWER) if rough else number
+                self._cycles[rough] = cycles_on(*sample(network, rates_of(network), number))
+            self._costs[key] = self._cycles[rough](mapping)
+        return self._costs[key]
+
+
+def place(
+    network: QuantizedNetwork,
+    wanted: Wanted | None = None,
+    progress: Callable[[float], None] = lambda share: None,
+    plans: Plans | None = None,
+) -> Mapping:
     """Map `network` as `wanted`.
+
+    `progress` is called with the shares of the planning for a device that have been done. `plans`: what is known from
+    other devices.
 
     Raises `UserError` for numbers that do not fit the network, and if the network does not fit the device.
     """
@@ -98,27 +129,33 @@ def place(network: QuantizedNetwork, wanted: Wanted | None = None) -> Mapping:
     if wanted.pes is not None:
         return mapped(parse_pes(wanted.pes, network, base.pixels_a_beat))
     if wanted.device is not None:
-        return mapped(planned_pes(find(wanted.device), network, base))
+        return mapped(planned_pes(find(wanted.device), network, base, progress, plans))
     if network.placement is not None:
         return mapped(list(network.placement.pes))
     return mapped(parse_pes(DEFAULT_PES, network, base.pixels_a_beat))
 
 
-def planned_pes(device: Device, network: QuantizedNetwork, base: Placement) -> list[int]:
+def planned_pes(
+    device: Device,
+    network: QuantizedNetwork,
+    base: Placement,
+    progress: Callable[[float], None] = lambda share: None,
+    plans: Plans | None = None,
+) -> list[int]:
     """PEs by layer for `device`, with everything but the PEs as in `base`: planned once, then from the cache.
 
     Plans are compared by their cycles on frames drawn from the network's rates. Raises `UserError` if none fits.
     """
+    cost = (plans or Plans()).cost
 
     def plan() -> dict[str, Any]:
-        frames, trace = sample(network, rates_of(network), PLAN_FRAMES)
         loads, beats = work(network, base.pixels_a_beat)
 
         def mapped(pes: list[int]) -> Mapping:
             return map_network(network, replace(base, pes=tuple(pes)))
 
         try:
-            return {"pes": device_pes(network, loads, beats, device, mapped, cycles_on(frames, trace))}
+            return {"pes": device_pes(network, loads, beats, device, mapped, cost, progress)}
         except UserError as error:
             return {"refused": str(error)}
 
@@ -168,25 +205,35 @@ def fits_of(
     network: QuantizedNetwork,
     devices: Sequence[Device] = tuple(DEVICES.values()),
     wanted: Wanted | None = None,
-    progress: Callable[[int], None] = lambda done: None,
+    progress: Callable[[float], None] = lambda share: None,
 ) -> list[Fit]:
     """The plan for each device and its resources; the smallest plan where none fits.
 
-    PEs and other numbers given in `wanted` are kept. `progress` is called with 1 for each device.
+    PEs and other numbers given in `wanted` are kept. `progress` is called with the shares of a device that have been
+    done, together 1 for each.
     """
-    wanted = wanted or Wanted()
-    found = []
-    for device in devices:
-        chosen = replace(wanted, device=device.name)
-        try:
-            mapping = place(network, chosen)
-        except UserError:
-            if wanted.pes is not None:
-                raise
-            mapping = place(network, replace(chosen, pes=",".join("1" * len(network.populations))))
-        found.append(Fit(device, mapping.placement.pes, needs(mapping, device)))
-        progress(1)
-    return found
+    plans = Plans()
+    return [_fit(network, device, wanted or Wanted(), plans, progress) for device in devices]
+
+
+def _fit(
+    network: QuantizedNetwork, device: Device, wanted: Wanted, plans: Plans, progress: Callable[[float], None]
+) -> Fit:
+    chosen, left = replace(wanted, device=device.name), 1.0
+
+    def done(share: float) -> None:
+        nonlocal left
+        left -= share
+        progress(share)
+
+    try:
+        mapping = place(network, chosen, done, plans)
+    except UserError:
+        if wanted.pes is not None:
+            raise
+        mapping = place(network, replace(chosen, pes=",".join("1" * len(network.populations))))
+    progress(left)  # all of it where the plan was known
+    return Fit(device, mapping.placement.pes, needs(mapping, device))
 
 
 def pe_numbers(text: str) -> tuple[list[int], bool]:

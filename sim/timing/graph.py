@@ -13,12 +13,12 @@ from ...rtl.mapping import Mapping
 from ..events import Events
 from ..vectors import record
 from . import fire, framer, pe, readout, serialiser
-from .fifo import NEVER, RING, Times, space
+from .fifo import NEVER, Times, space
 
 TOKEN = -1  # the address of `pe.take`
 INPUT, LATE = -1, -2  # instead of an edge, of a port that hears the input; of one behind queue `i`, LATE - i
 NOBODY, READOUT = -1, -2  # instead of the core that an edge leads to; of the read-out `i`, READOUT - i
-UNKNOWN = 1 << 62  # when a credit comes back whose row has not been sent on
+UNKNOWN = 1 << 62  # when a credit comes back if none has whose row has been sent on
 RESET = 0  # the cycle from which on tokens are offered that nobody sent
 
 JOINED = record(
@@ -59,15 +59,27 @@ LATES = record(
         ("finished", np.int64),  # in `times`: the newest one that left
     ]
 )
+# Credits that come back in order: `times[begin:end]` is a ring of the cycles from which on each can be used.
+CREDITS = record(
+    [
+        ("begin", np.int64),
+        ("end", np.int64),
+        ("first", np.int64),  # index of the one that comes back first,
+        ("last", np.int64),  # and the one behind the last
+        ("number", np.int64),
+    ]
+)
 EDGES = record(
     [
         ("source", np.int64),
         ("core", np.int64),  # that it leads to
         ("delay", np.int64),
-        ("credits", RING),  # in `times`: see `fire.FIRE`
+        ("empty", CREDITS),  # of rows without events, at reset all there are: one for each entry of the row queue
+        ("loaded", CREDITS),  # of rows with events, once they have been sent on
         ("finished", np.int64),  # in `times`: the newest event of the newest row that was sent
         ("rows", np.int64),  # in `times`: when the rows of each step that is kept were put out
         ("kept", np.int64),  # steps
+        ("newest", np.int64),  # in `times`: the first row of the newest one
         ("sent", np.int64),  # in `Sent`, what the rows hold
     ]
 )
@@ -152,10 +164,12 @@ def _state(mapping: Mapping) -> Graph:
                 route.source,
                 _target(mapping, route),
                 route.delay,
-                times.ring(route.depth),
+                _credits(times, route.depth, route.depth),
+                _credits(times, route.depth, 0),
                 times.one(),
                 times.ring(source.rows * kept)[0],
                 kept,
+                0,
                 mapping.stream(route.source, route.way),
             )
         )
@@ -214,6 +228,12 @@ def _state(mapping: Mapping) -> Graph:
         readout=np.array(sums, readout.READOUT),
         flag=np.full(1, NEVER, np.int64),
     )
+
+
+def _credits(times: Times, entries: int, number: int) -> tuple[int, int, int, int, int]:
+    """A `CREDITS`; `number` is 0, or all entries."""
+    begin, end, first = times.ring(entries)
+    return begin, end, first, first, number
 
 
 def _target(mapping: Mapping, route: routes.Route) -> int:
@@ -398,17 +418,19 @@ def _step(state, work, core, n, step):
         times[joined.full] = pe.full(state.pes[core], state.lanes)
     full, issued = times[joined.full], times[unit.issued]
     now = n * work.steps + step
+    for e in range(joined.first_edge, joined.first_edge + joined.edges):
+        edge = state.edges[e]
+        edge.newest = edge.rows + now % edge.kept * unit.rows
     for r in range(unit.rows):
         issued = fire.issue(unit, times, issued, full)
         for e in range(joined.first_edge, joined.first_edge + joined.edges):
-            issued = max(issued, times[state.edges[e].credits.at])
+            issued = max(issued, _use(state.edges[e], times))
         put_out = issued + unit.put_out
         for e in range(joined.first_edge, joined.first_edge + joined.edges):
             edge = state.edges[e]
-            times[edge.rows + now % edge.kept * unit.rows + r] = put_out
-            _use(edge, times)
+            times[edge.newest + r] = put_out
             if r < unit.rows - 1 and _events(work, edge, work.row[edge.sent] + now * unit.rows + r, step) == 0:
-                _give_back(edge, times, put_out + CREDIT_EMPTY)
+                _give_back(edge.empty, times, put_out + CREDIT_EMPTY)
     times[unit.issued] = issued
     if not joined.held or step == work.steps - 1:
         fire.release(unit, times, issued)
@@ -431,26 +453,27 @@ def _masked(work, delay, step):
     return step >= work.steps - delay and not work.unmasked
 
 
-@kernel(borrows=True)
+@kernel(borrows=True, forceinline=True)
 def _use(edge, times):
-    """A row uses the credit that comes back first; when its own comes back is not known yet."""
-    credits = edge.credits
-    times[credits.at] = UNKNOWN
-    edge.credits.at = credits.begin if credits.at + 1 == credits.end else credits.at + 1
+    """A row uses the credit that comes back first of those of which that is known; returns when.
+
+    Rows without events give theirs back in order, and so do those with events: the first is at the front of one of the
+    two.
+    """
+    empty = times[edge.empty.first] if edge.empty.number else UNKNOWN
+    loaded = times[edge.loaded.first] if edge.loaded.number else UNKNOWN
+    used = edge.empty if empty <= loaded else edge.loaded
+    used.first = used.begin if used.first + 1 == used.end else used.first + 1
+    used.number -= 1
+    return min(empty, loaded)
 
 
-@kernel(borrows=True)
-def _give_back(edge, times, cycle):
-    """A credit of which nothing was known can be used from `cycle` on: it moves in front of those that come later."""
-    begin, end, at = edge.credits.begin, edge.credits.end, edge.credits.at
-    slot = (at if at > begin else end) - 1
-    while slot != at:
-        before = (slot if slot > begin else end) - 1
-        if times[before] <= cycle:
-            break
-        times[slot] = times[before]
-        slot = before
-    times[slot] = cycle
+@kernel(borrows=True, forceinline=True)
+def _give_back(credits, times, cycle):
+    """A credit that can be used from `cycle` on, not before the others of its kind."""
+    times[credits.last] = cycle
+    credits.last = credits.begin if credits.last + 1 == credits.end else credits.last + 1
+    credits.number += 1
 
 
 @kernel(borrows=True)
@@ -470,7 +493,7 @@ def _hear(state, work, core, p, n, step):
         events, ends = _events(work, edge, first_row + r, sent % work.steps), r == rows - 1
         if events or ends:
             loaded = serialiser.load(times[edge.rows + sent % edge.kept * rows + r], finished)
-            _give_back(edge, times, loaded + CREDIT_LOADED)
+            _give_back(edge.loaded, times, loaded + CREDIT_LOADED)
             offered = loaded + LOADED
             at = work.event[first_row + r]
             for i in range(at, at + events):
@@ -520,7 +543,7 @@ def _read_out(state, work, edge, n, step):
         events, ends = np.int64(work.counts[first_row + r]), r == rows - 1
         if events or ends:
             loaded = serialiser.load(times[edge.rows + now % edge.kept * rows + r], finished)
-            _give_back(edge, times, loaded + CREDIT_LOADED)
+            _give_back(edge.loaded, times, loaded + CREDIT_LOADED)
             offered = loaded + LOADED
             if edge.core <= READOUT:
                 offered = readout.take(sums, times, offered) + events * INTERVAL
