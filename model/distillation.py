@@ -12,6 +12,7 @@ from torch.nn import functional
 from ..errors import require
 from .checkpoint import Checkpoint
 from .description import Network
+from .float_teacher import FloatTeacher
 from .graph import Graph
 from .networks import network_of
 
@@ -44,7 +45,7 @@ def counts_spikes(description: Network | Graph) -> bool:
     return isinstance(description, Network) or description.readout.kind == "count"
 
 
-def require_same_task(teacher: Network | Graph, description: Network | Graph) -> None:
+def require_same_task(teacher: Network | Graph | FloatTeacher, description: Network | Graph) -> None:
     """`UserError` if a teacher has other images or classes than a network with `description`."""
     for what, found, wanted in (
         ("image shape", teacher.input_shape, description.input_shape),

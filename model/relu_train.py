@@ -27,11 +27,13 @@ from .augment import Cuts, Moves, Warp
 from .checkpoint import Checkpoint
 from .data import Dataset, split
 from .distillation import require_same_task, soft_loss, together
+from .float_teacher import FloatTeacher
 from .memory import keep_freed_memory
 from .recipes import KINDS, Recipe
 from .relu import ODDS, Activation, ReluNetwork, network_from
 from .relu_config import First, ReluConfig
 from .rounding import fit, leave_rounded, round_weights
+from .teacher_config import TeacherConfig
 from .whitening import whiten
 from .workers import join, leads
 
@@ -65,7 +67,9 @@ def one_cycle(step: int, total: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
 
 
-def batches(images: Tensor, labels: Tensor, config: ReluConfig, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(
+    images: Tensor, labels: Tensor, config: ReluConfig | TeacherConfig, epoch: int
+) -> Iterator[tuple[Tensor, Tensor]]:
     """One epoch of shuffled, augmented batches, from tensors on one device; all randomness from `(seed, epoch)`.
 
     `labels` are classes, or with `cutmix` the share of each class.
@@ -101,14 +105,15 @@ def train_relu(
     on_epoch: Callable[[Row], None] | None = None,
     device: str = "cpu",
     start: Checkpoint | None = None,
-    teachers: Sequence[Checkpoint] = (),
+    teachers: Sequence[Checkpoint | FloatTeacher] = (),
     on_resume: Callable[[int], None] | None = None,
     first: First = "given",
 ) -> Trained:
     """Train on `data`, the training set, of which the last images are held out for validation.
 
     With `out`, the state is saved there after each epoch, and a run that finds one goes on from it. `start` and
-    `teachers` are spiking networks converted from trained ones: the weights at the start, and what is distilled from.
+    `teachers` are spiking networks converted from trained ones: the weights at the start, and what is distilled from; a
+    teacher may also be a network that only teaches.
     `first` tells what is measured on training images before: `thresholds` start at the largest activations, not at
     those of `start`; batch normalisation gets their `statistics`, and `start` keeps its function. Under `torchrun` each
     process works on its part of every batch.
@@ -132,7 +137,7 @@ class _Run:
         out: Path | None,
         device: str,
         start: Checkpoint | None,
-        teachers: Sequence[Checkpoint] = (),
+        teachers: Sequence[Checkpoint | FloatTeacher] = (),
         first: First = "given",
     ) -> None:
         self.config, self.workers = config, join(device)
@@ -184,8 +189,12 @@ class _Run:
             made = start.conversion
             if made is not None and made[0] != "shift":
                 self.network.fit_thresholds(self.images[:FITTED])
-        self.teachers: list[ReluNetwork] = []
+        self.teachers: list[nn.Module] = []
         for teacher in teachers:
+            if isinstance(teacher, FloatTeacher):
+                require_same_task(teacher, description)
+                self.teachers.append(teacher.network.to(self.device))
+                continue
             made = teacher.conversion
             if made is None:
                 raise UserError.of("teacher", teacher.network.name, "one that gradrtl convert has written")

@@ -34,14 +34,16 @@ def whiten(network: ReluNetwork, images: Tensor) -> None:
     require(bool(found), "whiten", True, "a network whose first layer is a convolution of the pixels")
     for synapses in found:
         weight = synapses.weight
-        parts = components(images[:PATCHED].cpu().float() / 255, (weight.shape[2], weight.shape[3]))
+        parts, _ = components(images[:PATCHED].cpu().float() / 255, (weight.shape[2], weight.shape[3]))
         signed = torch.cat([parts, -parts])[: len(weight)].to(weight.device)
         weight[: len(signed)] = signed.reshape(-1, *weight.shape[1:]) * weight.flatten(1).norm(dim=1).mean()
 
 
-def components(images: Tensor, kernel: tuple[int, int]) -> Tensor:
-    """Principal components of the patches of `images`, `[n, n]`: rows of norm 1, the largest variance first."""
+def components(images: Tensor, kernel: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Principal components of the patches of `images`, `[n, n]`: rows of norm 1, the largest variance first; and the
+    variances, `[n]`.
+    """
     patches = functional.unfold(images, kernel).transpose(1, 2).flatten(0, 1).double()
     patches = patches - patches.mean(dim=0)
-    _, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
-    return vectors.T.flip(0).float()
+    variances, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
+    return vectors.T.flip(0).float(), variances.flip(0).float()

@@ -212,3 +212,35 @@ def test_mistakes_are_told_in_a_line(words: tuple[str, ...], message: str, data:
     result = gradrtl("convert", *words, "--batch", 20, "--epochs", 1, "--data", data, "--out", tmp_path, code=2)
     assert message in result.output
     assert result.output.count("\n") == 1
+
+
+def test_a_network_that_only_teaches_is_trained_and_taught_by(data: Path, tmp_path: Path) -> None:
+    large = write(tmp_path / "data", shape=(9, 9))
+    words = (
+        "teacher",
+        "--widths",
+        "4-4-4",
+        "--epochs",
+        2,
+        "--batch",
+        20,
+        "--data",
+        large,
+        "--out",
+        tmp_path / "teacher",
+    )
+    result = gradrtl(*words)
+    assert "held-out accuracy" in result.stdout
+    assert "epoch   2" in result.stderr
+    assert "resumes after epoch 2 of 2" in gradrtl(*words).stderr
+    found = json.loads(gradrtl(*words, "--json").stdout)
+    assert len(found["history"]) == 2
+    path = tmp_path / "teacher" / "teacher.npz"
+    words = ("--layers", "4C3-AP3-4", "--batch", 20, "--epochs", 1, "--teacher", path, "--distil", 0.5, "--data", large)
+    gradrtl("convert", *words, "--out", tmp_path / "out")
+    made = Checkpoint.load(tmp_path / "out" / "checkpoint.npz")
+    assert made.made_from["teachers"][0]["command"].startswith("gradrtl teacher --widths 4-4-4 ")
+    refused = gradrtl("teacher", "--data", data, "--out", tmp_path / "small", code=2)
+    assert "image shape is (1, 6, 6), expected 9 pixels or more a side" in refused.stderr
+    refused = gradrtl("convert", "--from", path, "--data", large, "--out", tmp_path / "from", code=2)
+    assert "teacher" in refused.stderr

@@ -11,6 +11,7 @@ COMMANDS = {
     "listen": "listening",
     "hear": "listening",
     "tune": "tune",
+    "teacher": "teaching",
     "convert": "converting",
     "quantize": "training",
     "import": "importing",

@@ -43,8 +43,8 @@ from .training import CHECKPOINT
     "teachers",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="Converted checkpoint, or integer network, to distil from; see --distil. Of several, the probabilities are "
-    "averaged.",
+    help="What gradrtl teacher has written, a converted checkpoint, or an integer network, to distil from; see "
+    "--distil. Of several, the probabilities are averaged.",
 )
 @click.option(
     "--longest",

@@ -15,6 +15,8 @@ from ..model.checkpoint import Checkpoint
 from ..model.conversion import Closeness
 from ..model.data import Dataset, split
 from ..model.description import Network
+from ..model.float_teacher import KIND as TEACHER
+from ..model.float_teacher import FloatTeacher
 from ..model.graph import Graph
 from ..model.relu_config import LONGEST, First, ReluConfig
 from ..model.relu_graph import MOST_LEVELS
@@ -49,7 +51,7 @@ def convert(
     command: str = "",
     device: str = "cpu",
     start: Checkpoint | None = None,
-    teachers: Sequence[Checkpoint] = (),
+    teachers: Sequence[Checkpoint | FloatTeacher] = (),
     on_resume: Callable[[int], None] | None = None,
     first: First = "given",
     longest: int = LONGEST,
@@ -107,15 +109,19 @@ def start_from(
     return started(start.network, start.arrays)
 
 
-def teacher_from(path: Path) -> Checkpoint:
-    """What a file teaches: that of a converted checkpoint, or of an integer network with a level for each of its steps.
+def teacher_from(path: Path) -> Checkpoint | FloatTeacher:
+    """What a file teaches: a network that only teaches, a converted checkpoint, or an integer network with a level for
+    each of its steps.
 
     Raises
     ------
     UserError
         The file cannot be read, or the network has neurons that are no ReLUs.
     """
-    if not is_network(path):
+    kind = kind_of(path)
+    if kind == TEACHER:
+        return FloatTeacher.load(path)
+    if kind != KIND:
         return Checkpoint.load(path)
     network = QuantizedNetwork.load(path)
     with within(f"teacher {path}"):
