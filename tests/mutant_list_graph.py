@@ -729,8 +729,8 @@ GRAPH = (
     Mutant(
         "credit at the load",
         "sim/timing/graph.py",
-        "loaded + CREDIT_LOADED",
-        "loaded",
+        "loaded + CREDIT_LOADED)\n            offered = loaded + LOADED\n            at = ",
+        "loaded)\n            offered = loaded + LOADED\n            at = ",
         "a row is issued before the credit is back",
     ),
     Mutant(

@@ -130,11 +130,24 @@ def test_mirrored_accuracy_is_that_of_the_mean_over_both_images():
         def forward(self, some):
             return torch.stack([some[:, 0, 0, 0].float(), torch.full((len(some),), 3.0)], dim=1)
 
-    pixels = np.zeros((2, 1, 9, 9), np.uint8)
+    pixels = np.zeros((3, 1, 9, 9), np.uint8)
     pixels[0, 0, 0, 0], pixels[0, 0, 0, 8] = 2, 5  # 2 against 3; with its mirror image 7 against 6
     pixels[1, 0, 0, 0] = 4
-    found = accuracies(Left(), Dataset(pixels, np.array([0, 0], np.uint8)), torch.device("cpu"))
-    assert found == (0.5, 0.5)
+    pixels[2, 0, 0, 8] = 7
+    found = accuracies(Left(), Dataset(pixels, np.array([0, 0, 0], np.uint8)), torch.device("cpu"))
+    assert found == (1 / 3, 2 / 3)
+
+
+def test_channels_are_normalised():
+    network = TeacherNetwork((2, 9, 9), 2, (4, 6, 8)).eval()
+    some = torch.from_numpy(images(4).images)
+    with torch.no_grad():
+        before = network(some)
+        network.mean.fill_(0.5)
+        network.deviation.fill_(0.5)
+        network.patches.weight *= 0.5
+        network.patches.bias += network.patches.weight.sum(dim=(1, 2, 3))
+        assert torch.allclose(network(some), before, atol=1e-5)
 
 
 def test_an_interrupted_training_goes_on_as_if_it_had_not_been(tmp_path, trained):
