@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from .teacher_config import TeacherConfig, widths_of
 KIND = "teacher"
 SMALLEST = 9  # side of an image, in pixels: one is left behind all pools
 PATCH = 2  # pixels: side of the first kernels
+LARGEST = archive.LARGEST_TOTAL // 2  # bytes of all weights
+LONGEST_COMMAND = 1 << 16  # characters
 LOGITS = 9.0  # what outputs are divided by
 NORM_MOMENTUM, NORM_EPSILON = 0.4, 1e-5
 
@@ -65,7 +68,10 @@ class TeacherNetwork(nn.Module):
 
 
 def group(inputs: int, outputs: int) -> nn.Sequential:
-    """Two convolutions, with a max pool behind the first; both begin as the identity of as many maps as there are."""
+    """Two convolutions, with a max pool behind the first.
+
+    Each begins as the identity of all maps that it hears, unless it has fewer than that.
+    """
 
     def convolution(inputs: int, outputs: int) -> nn.Conv2d:
         made = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
@@ -108,6 +114,19 @@ class FloatTeacher:
     made_from: dict[str, Any]
     arrays: dict[str, np.ndarray]
 
+    def __post_init__(self) -> None:
+        for name, kind in (("config", dict), ("history", list), ("command", str), ("made_from", dict)):
+            value = getattr(self, name)
+            require(isinstance(value, kind), name, value, f"a {kind.__name__}")
+        require(all(isinstance(row, dict) for row in self.history), "history", self.history, "dicts")
+        require(len(self.command) <= LONGEST_COMMAND, "command", len(self.command), f"{LONGEST_COMMAND} characters")
+        for name, array in self.arrays.items():
+            require(bool(np.isfinite(array).all()), name, "not finite", "finite numbers")
+            least = 0 if name.endswith("running_var") else -np.inf
+            require(bool((array >= least).all()), name, float(array.min()), "0 or above")
+        deviation = self.arrays["deviation"]
+        require(bool((deviation > 0).all()), "deviation", float(deviation.min()), "above 0")
+
     @property
     def network(self) -> TeacherNetwork:
         """In evaluation mode."""
@@ -137,9 +156,7 @@ class FloatTeacher:
         """Read a file; `UserError` if it is not one, naming the fault."""
         given, arrays = archive.load(path, KIND, _read)
         with within(f"{KIND} file {path}"):
-            for name, array in arrays.items():
-                require(bool(np.isfinite(array).all()), f"{name}", "not finite", "finite numbers")
-        return FloatTeacher(arrays=arrays, **given)
+            return FloatTeacher(arrays=arrays, **given)
 
 
 def arrays_of(network: TeacherNetwork) -> dict[str, np.ndarray]:
@@ -154,6 +171,19 @@ def require_images(shape: Sequence[int]) -> None:
     require(min(shape[1:]) >= SMALLEST, "image shape", tuple(shape), f"{SMALLEST} pixels or more a side")
 
 
+def require_room(shape: Sequence[int], classes: int, widths: str) -> None:
+    """`UserError` for widths with which a file would be too large to be read."""
+    size = sum(4 * prod(one) for one in _shapes(shape, classes, widths).values())
+    require(size <= LARGEST, "widths", widths, f"such that weights take {LARGEST} bytes at most, not {size}")
+
+
+def _shapes(shape: Sequence[int], classes: int, widths: str) -> dict[str, tuple[int, ...]]:
+    """Of all arrays, by name."""
+    with torch.device("meta"):
+        state = TeacherNetwork(shape, classes, widths_of(widths)).state_dict()
+    return {name: tuple(value.shape) for name, value in state.items() if value.is_floating_point()}
+
+
 def _read(header: dict[str, Any], claims: archive.Claims) -> dict[str, Any]:
     """The fields of a file but for its arrays, if these claim to be those of its network."""
     fields("header", header, ("input_shape", "classes", "config", "history", "command", "made_from"))
@@ -164,9 +194,7 @@ def _read(header: dict[str, Any], claims: archive.Claims) -> dict[str, Any]:
     with within("config"):
         known = [one.name for one in settings(TeacherConfig)]
         config = TeacherConfig(**fields("config", header["config"], known))
-    with torch.device("meta"):
-        state = TeacherNetwork(shape, classes, widths_of(config.widths)).state_dict()
-    expected = {name: tuple(value.shape) for name, value in state.items() if value.is_floating_point()}
+    expected = _shapes(shape, classes, config.widths)
     require(claims.keys() == expected.keys(), "arrays", sorted(claims)[:3], f"the {len(expected)} of its network")
     for name, wanted in expected.items():
         require(claims[name].dtype == np.float32, f"{name} dtype", claims[name].dtype, "float32")

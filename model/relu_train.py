@@ -59,6 +59,12 @@ class Trained:
     made_from: dict[str, Any]
 
 
+def require_finite(loss: float, epoch: int) -> None:
+    """`UserError` if the mean loss of `epoch`, from 0, is none, or another number that shows how a training goes."""
+    what = f"a finite number: training diverged in epoch {epoch + 1}; a lower learning rate may help"
+    require(math.isfinite(loss), "loss", loss, what)
+
+
 def one_cycle(step: int, total: int) -> float:
     """Factor on the largest learning rate at `step`: a rise for `WARM` of all steps, then a cosine to 0."""
     warm = max(1, round(WARM * total))
@@ -244,8 +250,7 @@ class _Run:
         for epoch in range(len(self.history), total):
             self.turn(epoch)
             losses = self._epoch(epoch)
-            what = f"a finite number: training diverged in epoch {epoch + 1}; a lower learning rate may help"
-            require(math.isfinite(losses), "loss", losses, what)
+            require_finite(losses, epoch)
             steps = config.steps if config.epochs <= epoch < config.epochs + config.tune else None
             figures = _figures(network, self.validation, self.device, steps)
             self.history.append({"epoch": epoch + 1, "loss": losses} | figures)

@@ -7,7 +7,6 @@ mean.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,16 +19,17 @@ from ..errors import require
 from ..locks import hold
 from . import resume
 from .data import Dataset, split
-from .float_teacher import PATCH, FloatTeacher, TeacherNetwork, arrays_of, require_images
-from .held_out import usually_held_out
+from .distillation import together
+from .float_teacher import PATCH, FloatTeacher, TeacherNetwork, arrays_of, require_images, require_room
 from .memory import keep_freed_memory
-from .relu_train import batches
+from .relu_train import batches, require_finite
 from .teacher_config import TeacherConfig, widths_of
 from .whitening import PATCHED, components
-from .workers import join
+from .workers import join, processes
 
 Row = dict[str, Any]
 RESUME_FILE = "teacher.pt"
+ROW = ("loss", "validation", "mirrored")  # of the history, beside the epoch
 STATE = ("network", "optimizer", "mean", "history")
 MOMENTUM = 0.85
 OF_BIASES = 64.0  # times the learning rate
@@ -59,6 +59,7 @@ def train_teacher(
     UserError
         The images are too small or too few; `out` cannot be written, is in use or holds another run's state.
     """
+    require(processes() == 1, "processes", processes(), "1: a teacher is trained in one")
     if out is None:
         return _train(config, data, None, on_epoch, device, on_resume, command)
     with hold(out):
@@ -75,10 +76,10 @@ def _train(
     command: str,
 ) -> FloatTeacher:
     workers = join(device)
-    require(workers.size == 1, "processes", workers.size, "1: a teacher is trained in one")
     keep_freed_memory(workers.device)
     require_images(data.shape)
-    training, judged = split(data, usually_held_out(len(data)) if config.held_out is None else config.held_out)
+    require_room(data.shape, data.classes, config.widths)
+    training, judged = split(data, config.held_out)
     training = training[: config.images]
     per_epoch = len(training) // config.batch
     require(per_epoch > 0, "batch", config.batch, f"at most the {len(training)} training images")
@@ -97,8 +98,11 @@ def _train(
         with resume.fitting(state_file):
             network.load_state_dict(kept["network"])
             resume.load_optimizer(optimizer, kept["optimizer"])
-            history = list(kept["history"])
+            history = [{name: float(row[name]) for name in ROW} | {"epoch": row["epoch"]} for row in kept["history"]]
+            require(len(history) <= config.epochs, f"{state_file} epochs", len(history), f"at most {config.epochs}")
             for name, value in mean.items():
+                if kept["mean"][name].shape != value.shape:
+                    raise ValueError(f"mean of {name} of shape {tuple(kept['mean'][name].shape)}")
                 value.copy_(kept["mean"][name])
         if on_resume is not None:
             on_resume(len(history))
@@ -120,10 +124,10 @@ def _train(
                 draw_together(_floats(network), mean, DECAY**DRAWN_EVERY * ((step + 1) / total) ** 3)
             losses += loss.detach()
         found = float(losses) / per_epoch
-        what = f"a finite number: training diverged in epoch {epoch + 1}; a lower learning rate may help"
-        require(math.isfinite(found), "loss", found, what)
+        for number in (found, *(float(one.abs().max()) for one in _floats(network).values())):
+            require_finite(number, epoch)
         one, both = accuracies(network, judged, workers.device)
-        history.append({"epoch": epoch + 1, "loss": found, "validation": one, "mirrored": both})
+        history.append({"epoch": epoch + 1, **dict(zip(ROW, (found, one, both), strict=True))})
         if on_epoch is not None:
             on_epoch(history[-1])
         if state_file is not None:
@@ -169,14 +173,14 @@ def draw_together(values: dict[str, Tensor], mean: dict[str, Tensor], decay: flo
 
 @torch.no_grad()
 def accuracies(network: TeacherNetwork, data: Dataset, device: torch.device) -> tuple[float, float]:
-    """Fractions of `data` that are classified correctly: from an image, and from it with its mirror image."""
+    """Fractions of `data` that are classified correctly: by an image, and by the mean over it and its mirror image."""
     network.eval()
     right = [0, 0]
     for start in range(0, len(data), JUDGED):
         part = data[start : start + JUDGED]
         images = torch.from_numpy(part.images).to(device)
         answers = network(images)
-        for number, found in enumerate((answers, answers + network(images.flip(3)))):
+        for number, found in enumerate((answers, together([answers, network(images.flip(3))]))):
             right[number] += int((found.argmax(dim=1).cpu().numpy() == part.labels).sum())
     return right[0] / len(data), right[1] / len(data)
 

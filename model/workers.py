@@ -14,10 +14,11 @@ from ..errors import require
 
 def leads() -> bool:
     """Whether this process writes files and shows progress: the first of those that `torchrun` has started, if any."""
-    return _processes() == 1 or os.environ.get("RANK", "0") == "0"
+    return processes() == 1 or os.environ.get("RANK", "0") == "0"
 
 
-def _processes() -> int:
+def processes() -> int:
+    """How many `torchrun` has started; 1 without it."""
     return int(os.environ.get("WORLD_SIZE", "1"))  # set by torchrun, as are RANK and LOCAL_RANK
 
 
@@ -57,7 +58,7 @@ def join(device: str = "cpu") -> Workers:
     has_gpu = torch.cuda.is_available()
     require(device != "cuda" or has_gpu, "device", device, "cpu: torch sees no CUDA device")
     kind = "cuda" if device != "cpu" and has_gpu else "cpu"
-    size = _processes()
+    size = processes()
     if size == 1:
         return Workers(torch.device(kind))
     if not distributed.is_initialized():

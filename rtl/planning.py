@@ -134,9 +134,9 @@ def device_pes(
 
     `mapped` returns the mapping for PEs per layer, `cycles` its cost: on all frames, or if its second argument is true
     on a few of them, which tell which plans are close to the fastest. `progress` is called with the shares of the work
-    that have been done. Plans have up to `MOST_PES` PEs in the first layer, of a graph in the population with most
-    work. The others have as many as keep up with it, or more, since spikes come in bursts. Fewer PEs do not always need
-    less: accumulators of many rows are in block RAM.
+    that have been done, at most 1 together. Plans have up to `MOST_PES` PEs in the first layer, of a graph in the
+    population with most work. The others have as many as keep up with it, or more, since spikes come in bursts. Fewer
+    PEs do not always need less: accumulators of many rows are in block RAM.
 
     Raises `UserError` if none fits.
     """
@@ -157,15 +157,18 @@ def device_pes(
             rough.append((cycles(mapping, True), pes))
         elif fits(mapping, device):
             tight.append(pes)
-        progress(0.5 / len(plans))
-    rough = rough or [(cycles(mapped(pes), True), pes) for pes in tight]
+        progress(0.4 / len(plans))
+    if not rough:
+        for pes in tight:
+            rough.append((cycles(mapped(pes), True), pes))
+            progress(0.2 / len(tight))
     if not rough:
         raise refusal
     close = _within(rough, ROUGHLY)
     costs = []
     for _, pes in close:
         costs.append((cycles(mapped(pes), False), pes))
-        progress(0.5 / len(close))
+        progress(0.4 / len(close))
     _, _, pes = min((sum(pes), cost, pes) for cost, pes in _within(costs, NEARLY))
     return pes
 

@@ -323,7 +323,7 @@ CONVERSION = (
     Mutant(
         "divergence in silence",
         "model/relu_train.py",
-        "require(math.isfinite(losses),",
+        "require(math.isfinite(loss),",
         "require(True,",
         "a training goes on with numbers that are none",
     ),
@@ -428,7 +428,7 @@ CONVERSION = (
     Mutant(
         "a rank without processes",
         "model/workers.py",
-        'return _processes() == 1 or os.environ.get("RANK", "0") == "0"',
+        'return processes() == 1 or os.environ.get("RANK", "0") == "0"',
         'return os.environ.get("RANK", "0") == "0"',
         "in a job of a batch system that sets RANK, nothing is written",
     ),
@@ -680,8 +680,8 @@ CONVERSION = (
     Mutant(
         "mirrored accuracy of one image",
         "model/teacher_train.py",
-        "answers + network(images.flip(3))",
-        "answers + answers",
+        "together([answers, network(images.flip(3))])",
+        "together([answers, answers])",
         "it is that of the image",
     ),
     Mutant(
@@ -711,5 +711,40 @@ CONVERSION = (
         "                require_same_task(teacher, description)\n                self.teachers.append(teacher.network",
         "                self.teachers.append(teacher.network",
         "ends in a traceback",
+    ),
+    Mutant(
+        "widths of any size",
+        "model/teacher_train.py",
+        "    require_room(data.shape, data.classes, config.widths)\n",
+        "",
+        "a training whose network cannot be saved",
+    ),
+    Mutant(
+        "statistics that overflow",
+        "model/teacher_train.py",
+        "for number in (found, *(float(one.abs().max()) for one in _floats(network).values())):",
+        "for number in (found,):",
+        "a file that is refused when it is read",
+    ),
+    Mutant(
+        "several processes train a teacher",
+        "model/teacher_train.py",
+        'require(processes() == 1, "processes"',
+        'require(processes() > 0, "processes"',
+        "they wait for one another",
+    ),
+    Mutant(
+        "deviation of 0",
+        "model/float_teacher.py",
+        "bool((deviation > 0).all())",
+        "bool((deviation >= 0).all())",
+        "a file whose answers are NaN is taken",
+    ),
+    Mutant(
+        "variance below 0",
+        "model/float_teacher.py",
+        'least = 0 if name.endswith("running_var") else -np.inf',
+        "least = -np.inf",
+        "a file whose answers are NaN is taken",
     ),
 )

@@ -169,6 +169,30 @@ def test_an_interrupted_training_goes_on_as_if_it_had_not_been(tmp_path, trained
     assert made.function_digest == trained.function_digest
 
 
+@pytest.mark.parametrize("fault", ["rows", "fields", "more rows", "mean"])
+def test_a_damaged_state_is_refused(tmp_path, fault):
+    train_teacher(replace(SMALL, epochs=2), images(), tmp_path)
+    path = tmp_path / teacher_train.RESUME_FILE
+    kept = torch.load(path, weights_only=True)
+    if fault == "mean":
+        kept["state"]["mean"]["mean"] = torch.zeros(())
+    else:
+        rows = kept["state"]["history"]
+        kept["state"]["history"] = {"rows": [1, 2], "fields": [{}], "more rows": rows + rows}[fault]
+    torch.save(kept, path)
+    with pytest.raises(
+        UserError, match=r"teacher.pt(: its state does not fit this run| epochs is 4, expected at most 2)"
+    ):
+        train_teacher(replace(SMALL, epochs=2), images(), tmp_path)
+
+
+def test_several_processes_are_refused_at_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="processes is 2, expected 1: a teacher is trained in one"):
+        train_teacher(SMALL, images(), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_state_of_another_run_is_refused(tmp_path):
     train_teacher(replace(SMALL, epochs=1), images(), tmp_path)
     with pytest.raises(UserError, match="epochs is 1, expected 2"):
@@ -188,11 +212,26 @@ def test_other_ways_to_train_give_other_networks(trained, changes):
         (SMALL, images(side=8), r"image shape is \(2, 8, 8\), expected 9 pixels or more a side"),
         (replace(SMALL, batch=181), images(), "batch is 181, expected at most the 180 training images"),
         (replace(SMALL, lr=1e6), images(), "loss is .*expected a finite number: training diverged in epoch 1"),
+        (
+            replace(SMALL, widths="2048-2048-2048"),
+            images(),
+            "widths is 2048-2048-2048, expected such that weights take",
+        ),
     ],
 )
 def test_what_cannot_be_trained_is_refused(config, data, expected):
     with pytest.raises(UserError, match=expected):
         train_teacher(config, data)
+
+
+def test_statistics_that_overflow_end_a_training_before_its_state_is_kept(tmp_path, monkeypatch):
+    def overflow(values, mean, decay):
+        values["groups.0.2.running_var"].fill_(np.inf)  # batches are normalised by their own
+
+    monkeypatch.setattr(teacher_train, "draw_together", overflow)
+    with pytest.raises(UserError, match="loss is inf, expected a finite number: training diverged in epoch 1"):
+        train_teacher(SMALL, images(), tmp_path)
+    assert not (tmp_path / teacher_train.RESUME_FILE).exists()
 
 
 @pytest.mark.parametrize("widths", ["64-256", "64-256-256-1", "0-1-1", "2049-1-1", "a-b-c", "-1-2-3", "١-1-1"])
@@ -219,11 +258,16 @@ def test_a_file_is_read_as_it_was_written(tmp_path, trained):
         ({"input_shape": [2, 9]}, r"input_shape is \(2, 9\), expected \(channels, height, width\)"),
         ({"input_shape": [2, 9, 8]}, "expected 9 pixels or more a side"),
         ({"config": {**SMALL.to_json(), "widths": "4-6-9"}}, "shape is"),
-        ({"config": {**SMALL.to_json(), "widths": 5}}, "damaged|widths is 5"),
+        ({"config": {**SMALL.to_json(), "widths": 5}}, "config: widths is 5"),
         ({"config": {**SMALL.to_json(), "lr": -1}}, "config: lr is -1"),
         ({"config": {"widths": "4-6-8"}}, "config"),
         ({"config": []}, "config"),
         ({"more": 1}, "more"),
+        ({"command": 5}, "command is 5, expected a str"),
+        ({"command": "a" * 70000}, "command is 70000, expected 65536 characters"),
+        ({"history": "abc"}, "history is abc, expected a list"),
+        ({"history": [1]}, "history is .*, expected dicts"),
+        ({"made_from": None}, "made_from is None, expected a dict"),
     ],
 )
 def test_a_file_with_another_header_is_refused(tmp_path, trained, changes, expected):
@@ -235,7 +279,7 @@ def test_a_file_with_another_header_is_refused(tmp_path, trained, changes, expec
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("fault", ["missing", "another", "float64", "infinite"])
+@pytest.mark.parametrize("fault", ["missing", "another", "float64", "infinite", "deviation", "variance"])
 def test_a_file_with_other_arrays_is_refused(tmp_path, trained, fault):
     arrays = dict(trained.arrays)
     if fault == "missing":
@@ -244,10 +288,23 @@ def test_a_file_with_other_arrays_is_refused(tmp_path, trained, fault):
         arrays["more"] = arrays["mean"]
     elif fault == "float64":
         arrays["mean"] = arrays["mean"].astype(np.float64)
-    else:
+    elif fault == "infinite":
         arrays["mean"] = arrays["mean"] + np.float32(np.inf)
-    replace(trained, arrays=arrays).save(tmp_path / "teacher.npz")
-    with pytest.raises(UserError, match=r"teacher file .*: (arrays is|mean dtype is float64|mean is not finite)"):
+    elif fault == "deviation":
+        arrays["deviation"] = arrays["deviation"] * np.array([1, 0], np.float32)[:, None, None]
+    else:
+        arrays["groups.0.2.running_var"] = -arrays["groups.0.2.running_var"]
+    names = ("input_shape", "classes", "config", "history", "command", "made_from")
+    archive.save(tmp_path / "teacher.npz", KIND, {name: getattr(trained, name) for name in names}, arrays)
+    told = {
+        "missing": "arrays is",
+        "another": "arrays is",
+        "float64": "mean dtype is float64",
+        "infinite": "mean is not finite",
+        "deviation": r"deviation is 0\.0, expected above 0",
+        "variance": r"groups.0.2.running_var is -.*, expected 0 or above",
+    }
+    with pytest.raises(UserError, match=f"teacher file .*: {told[fault]}"):
         FloatTeacher.load(tmp_path / "teacher.npz")
 
 

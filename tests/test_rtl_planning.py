@@ -178,6 +178,9 @@ def test_only_plans_near_the_fastest_are_compared_on_all_frames(network):
     assert set(exact) == {pes for pes, cost in rough.items() if cost <= min(rough.values()) * (1 + ROUGHLY)}
     assert len(exact) < len(rough)
     assert tuple(found) == min(exact, key=exact.get)
+    assert sum(shares) == pytest.approx(0.8)
+    shares.clear()
+    device_pes(network, LOADS, BEATS, replace(device, share=0.001), mapped, cost, shares.append)
     assert sum(shares) == pytest.approx(1)
     assert max(shares) < 0.3
 

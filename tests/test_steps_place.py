@@ -202,7 +202,7 @@ def test_plans_are_compared_on_fewer_frames_if_these_have_many_events(monkeypatc
     assert plans.cost(mapping, False) == cycles_on(*sample(made, rates_of(made), all_frames))(mapping)
     few = max(2, all_frames // FEWER)
     assert plans.cost(mapping, True) == cycles_on(*sample(made, rates_of(made), few))(mapping)
-    assert numbers == [all_frames, few]
+    assert numbers == sorted({all_frames, few}, reverse=True)
 
 
 def test_devices_with_the_same_bus_and_queues_share_what_plans_cost(plans, monkeypatch):

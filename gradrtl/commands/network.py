@@ -112,7 +112,7 @@ def info(network: Path, wanted: Wanted, drawn: Path | None) -> None:
         mapping = placed(found, wanted)
         click.echo(f"placement: {mapping.placement.line}; {mapping.memory_bits} memory bits")
         devices = [find(wanted.device)] if wanted.device else list(DEVICES.values())
-        with planning(len(devices)) as progress:
+        with planning(0 if wanted.device else len(devices)) as progress:  # `placed` has planned for it
             fits = fits_of(found, devices, wanted, progress)
         for fit in fits:
             click.echo(str(fit))

@@ -41,7 +41,8 @@ from .frames import frames_for
 RATE_IMAGES = 1000  # training images on which event rates are measured
 PLAN_FRAMES = 100  # drawn from the rates, on which plans for a device are compared,
 PLAN_EVENTS = 4_000_000  # or fewer, with about as many events
-FEWER = 10  # of this many frames one is among those by which plans far behind the fastest are left out
+FEWER = 10  # of this many frames one is among those by which plans far behind the fastest are left out;
+LEAST = 2  # as many at least
 DEFAULT_PES = "16,auto"
 # What a plan depends on, beside the network and the device.
 FOUNDATIONS = ("gradrtl.arrays", "gradrtl.bits", "gradrtl.checks", "gradrtl.compiled", "gradrtl.shapes")
@@ -84,20 +85,20 @@ class Plans:
     """Costs of mappings of one network, each computed once: devices of the same bus and queues share them."""
 
     def __init__(self) -> None:
-        self._cycles: dict[bool, Callable[[Mapping], float]] = {}
-        self._costs: dict[tuple[Placement, bool], float] = {}
+        self._cycles: dict[int, Callable[[Mapping], float]] = {}  # by the number of frames
+        self._costs: dict[tuple[Placement, int], float] = {}
 
     def cost(self, mapping: Mapping, rough: bool) -> float:
         """Cycles on frames drawn from the event rates (`cycles_on`), if `rough` on a few of them."""
-        key = mapping.placement, rough
+        network = mapping.network
+        events = sum(float(values.sum()) for values in rates_of(network))
+        number = max(LEAST, min(PLAN_FRAMES, round(PLAN_EVENTS / max(1.0, events))))
+        number = max(LEAST, number // FEWER) if rough else number
+        key = mapping.placement, number
         if key not in self._costs:
-            if rough not in self._cycles:
-                network = mapping.network
-                events = sum(float(values.sum()) for values in rates_of(network))
-                number = max(2, min(PLAN_FRAMES, round(PLAN_EVENTS / max(1.0, events))))
-                number = max(2, number // FEWER) if rough else number
-                self._cycles[rough] = cycles_on(*sample(network, rates_of(network), number))
-            self._costs[key] = self._cycles[rough](mapping)
+            if number not in self._cycles:
+                self._cycles[number] = cycles_on(*sample(network, rates_of(network), number))
+            self._costs[key] = self._cycles[number](mapping)
         return self._costs[key]
 
 
@@ -144,9 +145,15 @@ def planned_pes(
 ) -> list[int]:
     """PEs by layer for `device`, with everything but the PEs as in `base`: planned once, then from the cache.
 
-    Plans are compared by their cycles on frames drawn from the network's rates. Raises `UserError` if none fits.
+    Plans are compared by their cycles on frames drawn from the network's rates. `progress` is called with shares of the
+    work, 1 together. Raises `UserError` if none fits.
     """
-    cost = (plans or Plans()).cost
+    cost, left = (plans or Plans()).cost, 1.0
+
+    def done(share: float) -> None:
+        nonlocal left
+        left -= share
+        progress(share)
 
     def plan() -> dict[str, Any]:
         loads, beats = work(network, base.pixels_a_beat)
@@ -155,13 +162,14 @@ def planned_pes(
             return map_network(network, replace(base, pes=tuple(pes)))
 
         try:
-            return {"pes": device_pes(network, loads, beats, device, mapped, cost, progress)}
+            return {"pes": device_pes(network, loads, beats, device, mapped, cost, done)}
         except UserError as error:
             return {"refused": str(error)}
 
     rates = hashlib.sha256(b"".join(rates.tobytes() for rates in rates_of(network))).hexdigest()
     made_from = {"network": network.digest, "rates": rates, "base": base.line, "device": repr(device)}
     found = remembered("plan", made_from | {"sources": sources(*PLANNER), "numpy": np.__version__}, plan)
+    progress(left)  # all of it where the plan was known
     if "refused" in found:
         raise UserError(found["refused"])
     return found["pes"]
@@ -219,20 +227,15 @@ def fits_of(
 def _fit(
     network: QuantizedNetwork, device: Device, wanted: Wanted, plans: Plans, progress: Callable[[float], None]
 ) -> Fit:
-    chosen, left = replace(wanted, device=device.name), 1.0
-
-    def done(share: float) -> None:
-        nonlocal left
-        left -= share
-        progress(share)
-
+    chosen = replace(wanted, device=device.name)
     try:
-        mapping = place(network, chosen, done, plans)
+        mapping = place(network, chosen, progress, plans)
     except UserError:
         if wanted.pes is not None:
             raise
         mapping = place(network, replace(chosen, pes=",".join("1" * len(network.populations))))
-    progress(left)  # all of it where the plan was known
+    if wanted.pes is not None:
+        progress(1)
     return Fit(device, mapping.placement.pes, needs(mapping, device))
 
 
