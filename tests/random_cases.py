@@ -33,6 +33,7 @@ class Case:
     pixels_a_beat: int = 4
     queue_depth: int = 16
     row_queue_depth: int = 8
+    cancel: bool = False
 
     @property
     def count(self) -> int:
@@ -41,7 +42,7 @@ class Case:
 
     @property
     def placement(self) -> Placement:
-        return Placement(self.pes, self.pixels_a_beat, self.queue_depth, self.row_queue_depth)
+        return Placement(self.pes, self.pixels_a_beat, self.queue_depth, self.row_queue_depth, cancel=self.cancel)
 
     @property
     def mapping(self) -> Mapping:
@@ -79,6 +80,7 @@ def case(seed: int, options: Options = DENSE, count: int = 6) -> Case:
         int(generator.choice([1, 2, 4, 8])),
         int(generator.integers(2, 18)),
         int(generator.integers(2, 10)),
+        net.answers_early and net.input.kind != "static" and bool(generator.random() < 0.75),
     )
 
 

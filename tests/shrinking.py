@@ -55,7 +55,9 @@ def _changes(one: Case) -> Iterator[Callable[[], Case]]:
         yield lambda part=part: replace(one, frames=frames[part])
     if len(net.layers) > 1 and net.layers[-2].neuron.spiking:
         shorter = (*net.layers[:-2], replace(net.layers[-2], pool=None))
-        yield lambda: replace(one, network=net.changed(layers=shorter, readout=Readout()), pes=one.pes[:-1])
+        yield lambda: replace(
+            one, network=net.changed(layers=shorter, readout=Readout()), pes=one.pes[:-1], cancel=False
+        )
     for index, layer in enumerate(net.layers):
         for part in halves(layer.channels):
             yield lambda index=index, part=part: replace(one, network=_keep_channels(net, index, part))
@@ -79,6 +81,8 @@ def smaller_placements(one: Case) -> Iterator[Callable[[], Case]]:
     for index, pes in enumerate(one.pes):
         if pes > 1:
             yield lambda index=index, pes=pes: replace(one, pes=(*one.pes[:index], pes // 2, *one.pes[index + 1 :]))
+    if one.cancel:
+        yield lambda: replace(one, cancel=False)
     if (one.pixels_a_beat, one.queue_depth, one.row_queue_depth) != (4, 16, 8):
         yield lambda: replace(one, pixels_a_beat=4, queue_depth=16, row_queue_depth=8)
 

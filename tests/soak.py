@@ -143,6 +143,7 @@ def kept(folder: Path) -> tuple[Case, int]:
         placed.pixels_a_beat,
         placed.queue_depth,
         placed.row_queue_depth,
+        placed.cancel,
     ), told["seed"]
 
 

@@ -174,6 +174,14 @@ def test_a_wrong_case_is_shrunk_and_kept(tmp_path, monkeypatch):
     assert check(small, CACHE, seed).wrong is None
 
 
+def test_some_chains_cancel_frames_also_when_they_are_kept(tmp_path):
+    cancelling = [one for one in map(soak.chain, range(60)) if one.cancel]
+    assert len(cancelling) == 8
+    soak.keep(cancelling[0], 3, tmp_path)
+    assert soak.kept(tmp_path)[0].placement == cancelling[0].placement
+    assert cancelling[0].placement.cancel
+
+
 def test_a_wrong_graph_is_shrunk_and_kept(tmp_path, monkeypatch):
     """A fault of the engine, late by a step less: what is kept shows it, and shows it again from its files."""
     run = engine.run
@@ -242,4 +250,4 @@ def size(one: Case) -> int:
     synapses = sum(layer.synapses.weight.size + np.count_nonzero(layer.synapses.bias) for layer in network.layers)
     kinds = sum(1 for layer in network.layers for _ in plainer(layer.neuron))
     depths = abs(one.queue_depth - 16) + abs(one.row_queue_depth - 8) + abs(one.pixels_a_beat - 4)
-    return one.frames.size + synapses + kinds + network.steps + sum(one.pes) + depths
+    return one.frames.size + synapses + kinds + network.steps + sum(one.pes) + depths + one.cancel
