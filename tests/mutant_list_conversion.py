@@ -608,7 +608,7 @@ CONVERSION = (
         "gains that Jordan 2024 does not have",
     ),
     Mutant(
-        "pixels as they are",
+        "channels as they are",
         "model/float_teacher.py",
         "(images.float() / 255 - self.mean) / self.deviation",
         "(images.float() / 255)",

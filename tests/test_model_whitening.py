@@ -28,12 +28,13 @@ def network(layers: str, shape: tuple[int, ...] = (2, 8, 8)) -> ReluNetwork:
 
 def test_components_decorrelate_patches_and_the_largest_is_first() -> None:
     pixels = images().float()
-    found = components(pixels, (3, 3))
+    found, told = components(pixels, (3, 3))
     torch.testing.assert_close(found @ found.T, torch.eye(18), rtol=0, atol=1e-5)
     patches = functional.unfold(pixels, 3).transpose(1, 2).flatten(0, 1)
     seen = torch.cov((patches @ found.T).T)
     variances = seen.diagonal()
     assert bool((variances.diff() <= 1e-2).all())
+    torch.testing.assert_close(told, variances, rtol=1e-3, atol=1e-2)
     assert float((seen - variances.diag()).abs().max()) < 1e-3 * float(variances[0])
 
 
@@ -44,7 +45,7 @@ def test_channels_take_both_signs_and_keep_their_norm() -> None:
     after = made.all[0].synapses[0].weight.detach()
     torch.testing.assert_close(after[:18], -after[18:36])
     torch.testing.assert_close(after[36:], before[36:])
-    torch.testing.assert_close(after[0] / after[0].norm(), components(images().float(), (3, 3))[0].reshape(2, 3, 3))
+    torch.testing.assert_close(after[0] / after[0].norm(), components(images().float(), (3, 3))[0][0].reshape(2, 3, 3))
     norms = after[:36].flatten(1).norm(dim=1)
     torch.testing.assert_close(norms, before.flatten(1).norm(dim=1).mean().expand(36))
 
@@ -54,7 +55,7 @@ def test_fewer_channels_take_the_largest_components() -> None:
     whiten(made, images())
     after = made.all[0].synapses[0].weight.detach().flatten(1)
     directions = after / after.norm(dim=1, keepdim=True)
-    torch.testing.assert_close(directions, components(images().float(), (3, 3))[:5])
+    torch.testing.assert_close(directions, components(images().float(), (3, 3))[0][:5])
 
 
 def test_needs_a_convolution_of_the_pixels() -> None:
@@ -65,5 +66,5 @@ def test_needs_a_convolution_of_the_pixels() -> None:
 def test_a_training_starts_from_it() -> None:
     config = ReluConfig(network="6C3-3", whiten=True, epochs=0, batch=20, held_out=20)
     weight = train_relu(config, data()).network.all[0].synapses[0].weight.detach().flatten(1)
-    wanted = components(torch.from_numpy(data().images[:-20]).float(), (3, 3))
+    wanted, _ = components(torch.from_numpy(data().images[:-20]).float(), (3, 3))
     torch.testing.assert_close(weight / weight.norm(dim=1, keepdim=True), wanted[:6], rtol=1e-4, atol=1e-4)
