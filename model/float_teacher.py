@@ -159,11 +159,14 @@ class FloatTeacher:
             return FloatTeacher(arrays=arrays, **given)
 
 
+def floats(network: TeacherNetwork) -> dict[str, Tensor]:
+    """Its own weights, biases and statistics, by name."""
+    return {name: value for name, value in network.state_dict().items() if value.is_floating_point()}
+
+
 def arrays_of(network: TeacherNetwork) -> dict[str, np.ndarray]:
-    """Its weights, biases and statistics, by name."""
-    return {
-        name: value.cpu().numpy().copy() for name, value in network.state_dict().items() if value.is_floating_point()
-    }
+    """Copies of its weights, biases and statistics, by name."""
+    return {name: value.cpu().numpy().copy() for name, value in floats(network).items()}
 
 
 def require_images(shape: Sequence[int]) -> None:
@@ -180,8 +183,8 @@ def require_room(shape: Sequence[int], classes: int, widths: str) -> None:
 def _shapes(shape: Sequence[int], classes: int, widths: str) -> dict[str, tuple[int, ...]]:
     """Of all arrays, by name."""
     with torch.device("meta"):
-        state = TeacherNetwork(shape, classes, widths_of(widths)).state_dict()
-    return {name: tuple(value.shape) for name, value in state.items() if value.is_floating_point()}
+        made = TeacherNetwork(shape, classes, widths_of(widths))
+    return {name: tuple(value.shape) for name, value in floats(made).items()}
 
 
 def _read(header: dict[str, Any], claims: archive.Claims) -> dict[str, Any]:

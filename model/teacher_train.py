@@ -20,7 +20,7 @@ from ..locks import hold
 from . import resume
 from .data import Dataset, split
 from .distillation import together
-from .float_teacher import PATCH, FloatTeacher, TeacherNetwork, arrays_of, require_images, require_room
+from .float_teacher import PATCH, FloatTeacher, TeacherNetwork, arrays_of, floats, require_images, require_room
 from .memory import keep_freed_memory
 from .relu_train import batches, require_finite
 from .teacher_config import TeacherConfig, widths_of
@@ -91,7 +91,8 @@ def _train(
     network = TeacherNetwork(data.shape, data.classes, widths_of(config.widths))
     begin(network, images.cpu())
     network.to(workers.device)
-    optimizer, mean, history = _optimizer(network, config), _floats(network, copy=True), []
+    optimizer, history = _optimizer(network, config), []
+    mean = {name: value.clone() for name, value in floats(network).items()}
     identity = resume.identity(config.to_json(), data.digest, "gradrtl.model", classes=data.classes)
     if state_file is not None and state_file.exists():
         kept = resume.load(state_file, "teacher", identity, STATE)
@@ -121,10 +122,10 @@ def _train(
             loss.backward()
             optimizer.step()
             if (step + 1) % DRAWN_EVERY == 0:
-                draw_together(_floats(network), mean, DECAY**DRAWN_EVERY * ((step + 1) / total) ** 3)
+                draw_together(floats(network), mean, DECAY**DRAWN_EVERY * ((step + 1) / total) ** 3)
             losses += loss.detach()
         found = float(losses) / per_epoch
-        for number in (found, *(float(one.abs().max()) for one in _floats(network).values())):
+        for number in (found, *(float(one.abs().max()) for one in floats(network).values())):
             require_finite(number, epoch)
         one, both = accuracies(network, judged, workers.device)
         history.append({"epoch": epoch + 1, **dict(zip(ROW, (found, one, both), strict=True))})
@@ -183,12 +184,6 @@ def accuracies(network: TeacherNetwork, data: Dataset, device: torch.device) -> 
         for number, found in enumerate((answers, together([answers, network(images.flip(3))]))):
             right[number] += int((found.argmax(dim=1).cpu().numpy() == part.labels).sum())
     return right[0] / len(data), right[1] / len(data)
-
-
-def _floats(network: TeacherNetwork, copy: bool = False) -> dict[str, Tensor]:
-    """Weights, biases and statistics, by name; the network's own tensors, or copies."""
-    found = {name: value for name, value in network.state_dict().items() if value.is_floating_point()}
-    return {name: value.clone() for name, value in found.items()} if copy else found
 
 
 def _optimizer(network: TeacherNetwork, config: TeacherConfig) -> torch.optim.SGD:

@@ -722,7 +722,7 @@ CONVERSION = (
     Mutant(
         "statistics that overflow",
         "model/teacher_train.py",
-        "for number in (found, *(float(one.abs().max()) for one in _floats(network).values())):",
+        "for number in (found, *(float(one.abs().max()) for one in floats(network).values())):",
         "for number in (found,):",
         "a file that is refused when it is read",
     ),

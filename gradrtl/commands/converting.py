@@ -14,8 +14,10 @@ from .options import (
     data_option,
     given_only,
     report_option,
+    run_option,
     setting_options,
     show_epoch,
+    show_resumed,
     training_device_option,
     whole_command,
 )
@@ -54,12 +56,7 @@ from .training import CHECKPOINT
 @training_device_option
 @data_option
 @report_option
-@click.option(
-    "--out",
-    default="build/convert",
-    type=click.Path(path_type=Path),
-    help="Folder of the run. An interrupted run resumes.",
-)
+@run_option("build/convert")
 def convert(
     network, layers, source, framework, changes, start, teachers, longest, device, folder, report, out, **given
 ) -> None:
@@ -106,9 +103,7 @@ def convert(
             f"starts from {source}, held-out accuracy {100 * accuracy_of(first, before, config, training):.2f} %"
         )
 
-    def resumed(epochs: int) -> None:
-        click.echo(f"resumes after epoch {epochs} of {config.all_epochs}", err=True)
-
+    resumed = show_resumed(config.all_epochs)
     made = run(config, training, out, show_epoch, whole_command(), device, first, taught, resumed, anew, longest)
     if made is None:
         return

@@ -239,6 +239,12 @@ def placed(network: QuantizedNetwork, wanted: Wanted) -> Mapping:
     return mapping
 
 
+def run_option(default: str) -> Callable[..., Any]:
+    """The option `--out`: the folder of a training."""
+    told = "Folder of the run. An interrupted run resumes."
+    return click.option("--out", default=default, type=click.Path(path_type=Path), help=told)
+
+
 def setting_options(
     config: type, leave_out: Collection[str] = (), defaults: dict[str, str] | None = None
 ) -> Callable[..., Any]:
@@ -464,6 +470,11 @@ def show_epoch(row: dict[str, Any]) -> None:
         return
     loss = "" if row.get("loss") is None else f"loss {row['loss']:.4f}  "
     click.echo(f"epoch {row['epoch']:3}  {loss}validation {100 * row['validation']:.2f} %", err=True)
+
+
+def show_resumed(total: int) -> Callable[[int], None]:
+    """A function that tells after how many epochs of `total` a training resumes."""
+    return lambda epochs: click.echo(f"resumes after epoch {epochs} of {total}", err=True)
 
 
 def parse_numbers(name: str, words: str, accepted: range) -> list[int]:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from ..files import check_writable
 from ..model.teacher_config import TeacherConfig
-from .options import data_option, given_only, setting_options, show_epoch, training_device_option, whole_command
+from .options import (
+    data_option,
+    given_only,
+    run_option,
+    setting_options,
+    show_epoch,
+    show_resumed,
+    training_device_option,
+    whole_command,
+)
 from .output import command, figures
 
 TEACHER = "teacher.npz"  # in the folder of a run
@@ -18,12 +25,7 @@ TEACHER = "teacher.npz"  # in the folder of a run
 @setting_options(TeacherConfig)
 @training_device_option
 @data_option
-@click.option(
-    "--out",
-    default="build/teacher",
-    type=click.Path(path_type=Path),
-    help="Folder of the run. An interrupted run resumes.",
-)
+@run_option("build/teacher")
 def teacher(device, folder, out, **given) -> None:
     """Train a network of float activations for convert --teacher; writes OUT/teacher.npz.
 
@@ -36,9 +38,7 @@ def teacher(device, folder, out, **given) -> None:
     config = TeacherConfig(**given_only(given))
     training, _ = load(folder)
 
-    def resumed(epochs: int) -> None:
-        click.echo(f"resumes after epoch {epochs} of {config.epochs}", err=True)
-
+    resumed = show_resumed(config.epochs)
     made = train_teacher(config, training, out, show_epoch, device, resumed, whole_command())
     made.save(out / TEACHER)
     last = made.history[-1]

@@ -19,9 +19,11 @@ from .options import (
     given_only,
     output_file,
     report_option,
+    run_option,
     search_bar,
     setting_options,
     show_epoch,
+    show_resumed,
     speaker,
     training_device_option,
     whole_command,
@@ -54,12 +56,7 @@ CHECKPOINT = "checkpoint.npz"  # in the folder of a training
 @training_device_option
 @data_option
 @report_option
-@click.option(
-    "--out",
-    default="build/train",
-    type=click.Path(path_type=Path),
-    help="Folder of the run. An interrupted run resumes.",
-)
+@run_option("build/train")
 def train(
     network, layers, source, framework, changes, readout, teacher, device, folder, report, out, counting, **given
 ) -> None:
@@ -101,7 +98,7 @@ def train(
         if epochs == config.epochs:
             click.echo(f"already complete: {epochs} of {config.epochs} epochs are in {out}, nothing to train", err=True)
         else:
-            click.echo(f"resumes after epoch {epochs} of {config.epochs}", err=True)
+            show_resumed(config.epochs)(epochs)
 
     taught = None if teacher is None else Checkpoint.load(teacher)
     checkpoint, found, test = run(

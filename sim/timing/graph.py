@@ -79,7 +79,6 @@ EDGES = record(
         ("finished", np.int64),  # in `times`: the newest event of the newest row that was sent
         ("rows", np.int64),  # in `times`: when the rows of each step that is kept were put out
         ("kept", np.int64),  # steps
-        ("newest", np.int64),  # in `times`: the first row of the newest one
         ("sent", np.int64),  # in `Sent`, what the rows hold
     ]
 )
@@ -169,7 +168,6 @@ def _state(mapping: Mapping) -> Graph:
                 times.one(),
                 times.ring(source.rows * kept)[0],
                 kept,
-                0,
                 mapping.stream(route.source, route.way),
             )
         )
@@ -418,9 +416,6 @@ def _step(state, work, core, n, step):
         times[joined.full] = pe.full(state.pes[core], state.lanes)
     full, issued = times[joined.full], times[unit.issued]
     now = n * work.steps + step
-    for e in range(joined.first_edge, joined.first_edge + joined.edges):
-        edge = state.edges[e]
-        edge.newest = edge.rows + now % edge.kept * unit.rows
     for r in range(unit.rows):
         issued = fire.issue(unit, times, issued, full)
         for e in range(joined.first_edge, joined.first_edge + joined.edges):
@@ -428,7 +423,7 @@ def _step(state, work, core, n, step):
         put_out = issued + unit.put_out
         for e in range(joined.first_edge, joined.first_edge + joined.edges):
             edge = state.edges[e]
-            times[edge.newest + r] = put_out
+            times[edge.rows + now % edge.kept * unit.rows + r] = put_out
             if r < unit.rows - 1 and _events(work, edge, work.row[edge.sent] + now * unit.rows + r, step) == 0:
                 _give_back(edge.empty, times, put_out + CREDIT_EMPTY)
     times[unit.issued] = issued
