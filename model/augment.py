@@ -49,7 +49,7 @@ class Augment:
 
 @dataclass(frozen=True)
 class Warp:
-    """Each image turned, shifted, scaled and elastically deformed by amounts of its own; black outside.
+    """Each image turned, shifted, scaled and elastically deformed by amounts of its own.
 
     uint8 `[batch, channels, height, width]` -> the same, between pixels bilinear. The elastic deformation is that of
     Simard, Steinkraus, Platt (ICDAR 2003): random displacements, smoothed over `SMOOTHED` pixels.
@@ -62,12 +62,15 @@ class Warp:
         Largest change of the size, as a fraction; height and width change by fractions of their own.
     elastic
         Standard deviation of a pixel's displacement down and across, in pixels.
+    border
+        What is seen outside of an image, one of `relu_config.BORDERS`.
     """
 
     rotation: float = 0.0
     shift: float = 0.0
     scaling: float = 0.0
     elastic: float = 0.0
+    border: str = "black"
 
     @property
     def by_pixels(self) -> bool:
@@ -91,7 +94,8 @@ class Warp:
             noise = torch.randn((batch, 2, rows.shape[1], columns.shape[1]), generator=generator).to(device)
             grid += self.elastic * (rows @ noise @ columns.T).permute(0, 2, 3, 1)
         grid *= torch.tensor([2 / width, 2 / height], device=device)
-        moved = functional.grid_sample(images.float(), grid, align_corners=False)
+        outside = "reflection" if self.border == "mirrored" else "zeros"
+        moved = functional.grid_sample(images.float(), grid, padding_mode=outside, align_corners=False)
         return moved.round_().to(torch.uint8)
 
 
@@ -188,11 +192,12 @@ class Moves:
     """Shifts by whole pixels, mirroring and a black square, drawn for n images at once: an epoch's in one transfer.
 
     `down` and `across`: int64 `[n]`, 0 to `2 * pixels`. `mirrored`: bool `[n]`. `centre`: `[2, n]`, 0 to 1 of the side.
-    `still`: nothing moves.
+    `border`: as of `Warp`. `still`: nothing moves.
     """
 
     pixels: int
     cutout: int
+    border: str
     down: Tensor
     across: Tensor
     mirrored: Tensor
@@ -200,22 +205,16 @@ class Moves:
     still: bool
 
     @staticmethod
-    def draw(
-        count: int, pixels: int, flip: bool, cutout: int, generator: torch.Generator, device: torch.device
-    ) -> Moves:
-        """For `count` images: shifts of up to `pixels`, half of them mirrored if `flip`, squares of side `cutout`."""
-        shifts = torch.randint(0, 2 * pixels + 1, (2, count), generator=generator)
-        mirrored = torch.rand(count, generator=generator) < (0.5 if flip else 0.0)
-        centre = torch.rand((2, count), generator=generator)
-        down, across = shifts.to(device)
-        still = pixels == 0 and cutout == 0 and not flip
-        return Moves(pixels, cutout, down, across, mirrored.to(device), centre.to(device), still)
+    def draw(mirrored: Tensor, pixels: int, cutout: int, generator: torch.Generator, border: str = "black") -> Moves:
+        """Shifts of up to `pixels` and places of squares of side `cutout`, for as many images as may be `mirrored`."""
+        count, device = len(mirrored), mirrored.device
+        down, across = torch.randint(0, 2 * pixels + 1, (2, count), generator=generator).to(device)
+        centre = torch.rand((2, count), generator=generator).to(device)
+        still = pixels == 0 and cutout == 0 and not bool(mirrored.any())
+        return Moves(pixels, cutout, border, down, across, mirrored, centre, still)
 
     def __call__(self, images: Tensor, first: int) -> Tensor:
-        """Move uint8 images `[batch, channels, height, width]` as drawn for `first` and those behind it.
-
-        Outside of an image it is black.
-        """
+        """Move uint8 images `[batch, channels, height, width]` as drawn for `first` and those behind it."""
         if self.still:
             return images
         batch, _, height, width = images.shape
@@ -223,14 +222,34 @@ class Moves:
         rows, columns = (torch.arange(size, device=images.device) for size in (height, width))
         from_columns = torch.where(self.mirrored[mine, None], width - 1 - columns, columns) + self.across[mine, None]
         from_rows = rows + self.down[mine, None]
-        padded = functional.pad(images, (self.pixels,) * 4).permute(0, 2, 3, 1)
+        if self.border == "mirrored":
+            from_rows = _reflected(from_rows - self.pixels, height)
+            from_columns = _reflected(from_columns - self.pixels, width)
+        else:
+            images = functional.pad(images, (self.pixels,) * 4)
         one = torch.arange(batch, device=images.device)[:, None, None]
-        images = padded[one, from_rows[:, :, None], from_columns[:, None, :]].permute(0, 3, 1, 2)
+        by_pixel = images.permute(0, 2, 3, 1)
+        images = by_pixel[one, from_rows[:, :, None], from_columns[:, None, :]].permute(0, 3, 1, 2)
         if self.cutout:
             below = (rows - self.centre[0, mine, None] * height).abs() <= self.cutout / 2
             beside = (columns - self.centre[1, mine, None] * width).abs() <= self.cutout / 2
             images = images.masked_fill((below[:, :, None] & beside[:, None, :])[:, None], 0)
         return images
+
+
+def _reflected(places: Tensor, side: int) -> Tensor:
+    """Places inside of an image of which those outside are mirror images."""
+    places = places % (2 * side)
+    return torch.minimum(places, 2 * side - 1 - places)
+
+
+def in_turn(count: int, seed: int, turn: int) -> Tensor:
+    """Which of `count` images are mirrored in the epoch `turn`: half of them, drawn once, and then the others in turn.
+
+    So all images are seen from both sides in two epochs (Jordan 2024). bool `[count]`.
+    """
+    drawn = torch.rand(count, generator=torch.Generator().manual_seed(seed)) < 0.5
+    return drawn ^ bool(turn % 2)
 
 
 @dataclass(frozen=True)

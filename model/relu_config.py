@@ -17,6 +17,7 @@ from .settings import above, at_least, below, between, check, like, one_of, sett
 
 LONGEST = 64  # steps at which a conversion is compared with its activations
 First = Literal["given", "thresholds", "statistics"]  # measured before a training goes on: nothing, or which
+BORDERS = ("black", "mirrored")  # outside of an image: nothing, or what is inside, mirrored at its side
 RECIPES = ("dense", "magnitude", "gradr-quota")
 
 
@@ -52,6 +53,7 @@ class ReluConfig:
         between(0, 8),
     )
     flip: bool = like(TrainConfig, "flip")
+    border: str = setting("black", "Augmentation: what lies outside of an image that is moved.", one_of(BORDERS))
     cutout: int = setting(0, "Augmentation: side of a square that is blacked out, in pixels.", between(0, 64))
     cutmix: float = setting(0.0, "Augmentation: fraction of the images that get a rectangle of another.", between(0, 1))
     copies: int = setting(

@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from ..arrays import connectivity
 from ..errors import UserError, require
 from ..locks import hold
 from . import resume
-from .augment import Cuts, Moves, Warp
+from .augment import Cuts, Moves, Warp, in_turn
 from .checkpoint import Checkpoint
 from .data import Dataset, split
 from .distillation import require_same_task, soft_loss, together
@@ -82,9 +81,11 @@ def batches(
     """
     generator = torch.Generator().manual_seed(config.seed * 100_003 + epoch)
     order = torch.randperm(len(images), generator=generator).to(images.device)
-    warp = Warp(config.rotation, float(config.shift), config.scaling, config.elastic)
+    warp = Warp(config.rotation, float(config.shift), config.scaling, config.elastic, config.border)
     pixels = config.shift if warp.by_pixels else 0
-    moves = Moves.draw(len(images), pixels, config.flip, config.cutout, generator, images.device)
+    mirrored = in_turn(len(images), config.seed, epoch) if config.flip else torch.zeros(len(images), dtype=torch.bool)
+    mirrored = mirrored.to(images.device)[order]
+    moves = Moves.draw(mirrored, pixels, config.cutout, generator, config.border)
     cuts = Cuts.draw(len(images), config.cutmix, generator, images.device) if config.cutmix else None
     for start in range(0, len(images) - config.batch + 1, config.batch):
         chosen = order[start : start + config.batch]
@@ -357,9 +358,9 @@ class _Run:
         generator = torch.Generator().manual_seed(config.seed * 100_003 + epoch)
         order = torch.randperm(len(images), generator=generator).to(self.device)
         again = config.flip and (taught is None or config.mirror_teacher)  # the answers stay right
-        turned = Moves.draw(len(images), 0, again, 0, generator, self.device)
-        for start, chosen in zip(count(0, config.batch), order.split(config.batch), strict=False):
-            some = turned(images[chosen], start)
+        turned = again and epoch // config.copies % 2 == 1
+        for chosen in order.split(config.batch):
+            some = images[chosen].flip(3) if turned else images[chosen]
             yield share(some), share(labels[chosen]), None if taught is None else share(taught[chosen])
 
     @torch.no_grad()

@@ -34,6 +34,7 @@ class TeacherConfig:
     scaling: float = like(ReluConfig, "scaling")
     elastic: float = like(ReluConfig, "elastic")
     flip: bool = like(ReluConfig, "flip")
+    border: str = like(ReluConfig, "border", default="mirrored")
     cutout: int = like(ReluConfig, "cutout")
     cutmix: float = like(ReluConfig, "cutmix")
     precision: str = like(ReluConfig, "precision")

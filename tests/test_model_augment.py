@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
-from gradrtl.model.augment import SMOOTHED, Augment, Cuts, Moves, Warp
+from gradrtl.model.augment import SMOOTHED, Augment, Cuts, Moves, Warp, in_turn
+from gradrtl.model.relu_config import BORDERS
 
 
 @pytest.mark.parametrize("flip", [False, True])
@@ -32,13 +34,15 @@ def test_without_augmentation_images_stay() -> None:
     assert Augment(0, 0)(images, torch.Generator()) is images
 
 
+MIRRORED = torch.tensor([False, True, True, True, False, False, True, False])
+
+
 @pytest.mark.parametrize("cutout", [0, 3])
 def test_moves_shift_mirror_and_blacken_each_image_as_drawn(cutout: int) -> None:
     """A pixel at `(y, x)` comes from `(y, side - 1 - x)` if mirrored, then `down - 2` and `across - 2` further on."""
     images = torch.randint(1, 256, (5, 2, 6, 7), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
-    moves = Moves.draw(8, 2, True, cutout, torch.Generator().manual_seed(2), torch.device("cpu"))
-    assert moves.mirrored.any()
-    assert not moves.mirrored.all()
+    moves = Moves.draw(MIRRORED, 2, cutout, torch.Generator().manual_seed(2))
+    assert moves.mirrored is MIRRORED
     found = moves(images, 3)
     for image in range(5):
         of = image + 3
@@ -55,8 +59,47 @@ def test_moves_shift_mirror_and_blacken_each_image_as_drawn(cutout: int) -> None
 
 def test_moves_of_nothing_leave_the_images() -> None:
     images = torch.randint(0, 256, (4, 1, 5, 5), dtype=torch.uint8)
-    still = Moves.draw(4, 0, False, 0, torch.Generator(), torch.device("cpu"))
-    assert torch.equal(still(images, 0), images)
+    still = Moves.draw(torch.zeros(4, dtype=torch.bool), 0, 0, torch.Generator())
+    assert still(images, 0) is images
+
+
+@pytest.mark.parametrize("pixels", [1, 9])
+def test_outside_of_an_image_may_be_its_mirror_image(pixels: int) -> None:
+    """Beside a border lies the row or column within it, also where a shift is larger than the image."""
+    images = torch.randint(1, 256, (8, 2, 3, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    draws = [Moves.draw(MIRRORED, pixels, 0, torch.Generator().manual_seed(4), border) for border in BORDERS]
+    black, found = (moves(images, 0) for moves in draws)
+    wide = torch.cat([images, images.flip(3)], dim=3).repeat(1, 1, 1, 8)  # and so on, far enough to both sides
+    wide = torch.cat([wide, wide.flip(2)], dim=2).repeat(1, 1, 8, 1)
+    for image, moves in enumerate(zip(draws[1].down, draws[1].across, strict=True)):
+        down, across = (int(one) - pixels for one in moves)
+        for y in range(3):
+            for x in range(4):
+                column = (3 - x if MIRRORED[image] else x) + across
+                expected = wide[image, :, y + down + 4 * 6, column + 4 * 8]
+                assert found[image, :, y, x].tolist() == expected.tolist()
+    assert torch.equal(found[black > 0], black[black > 0])
+    assert (black == 0).any()
+
+
+def test_outside_of_a_warped_image_may_be_its_mirror_image() -> None:
+    """As in a larger image, around which its mirror images have been put before."""
+    images = torch.randint(1, 256, (6, 1, 9, 10), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    larger = torch.from_numpy(np.pad(images.numpy(), ((0, 0), (0, 0), (8, 8), (8, 8)), mode="symmetric"))
+    found, black, expected = (
+        Warp(20.0, 3.0, 0.2, border=border)(some, torch.Generator().manual_seed(3))
+        for some, border in ((images, "mirrored"), (images, "black"), (larger, "black"))
+    )
+    assert (found.int() - expected[:, :, 8:-8, 8:-8].int()).abs().max() <= 1, "rounded"
+    assert (found != black).sum() > 100
+
+
+def test_half_of_the_images_are_mirrored_in_turn() -> None:
+    first, second, third = (in_turn(1000, 7, turn) for turn in range(3))
+    assert 400 < int(first.sum()) < 600
+    assert torch.equal(second, ~first)
+    assert torch.equal(third, first)
+    assert not torch.equal(in_turn(1000, 8, 0), first)
 
 
 def test_cutmix_gives_an_image_a_rectangle_of_the_one_before_and_as_much_of_its_class() -> None:

@@ -406,19 +406,52 @@ def test_copies_are_mirrored_anew_where_the_answers_stay_right(trained: Trained,
     run = _Run(config, data(), None, "cpu", None, [convert(trained, CONFIG)] * taught_by)
     list(run._drawn(0))
     made = {image.numpy().tobytes() for image in run.copies[0][0]}
-    turned = 0
-    for images, _, taught in run._drawn(1):
-        as_made = [image.numpy().tobytes() in made for image in images]
-        assert all(kept or image.flip(2).numpy().tobytes() in made for kept, image in zip(as_made, images, strict=True))
-        turned += as_made.count(False)
-        answers = run._answers(images)
-        assert (taught is None) == (answers is None) == (taught_by == 0)
-        if taught is not None:
-            assert torch.allclose(taught, answers, atol=1e-5)
-    if taught_by and not mirror:
-        assert turned == 0
-    else:
-        assert turned > 30
+    for epoch in (1, 2, 3):
+        turned = epoch != 2 and (mirror or not taught_by)
+        for images, _, taught in run._drawn(epoch):
+            as_made = images.flip(3) if turned else images
+            assert all(image.numpy().tobytes() in made for image in as_made)
+            answers = run._answers(images)
+            assert (taught is None) == (answers is None) == (taught_by == 0)
+            if taught is not None:
+                assert torch.allclose(taught, answers, atol=1e-5)
+
+
+def test_each_pass_over_several_copies_mirrors_them(trained: Trained) -> None:
+    """Each copy is seen from both sides, also where as many copies as two are seen in turn."""
+    run = _Run(replace(CONFIG, copies=2, flip=True), data(), None, "cpu", None)
+    seen = [{image.numpy().tobytes() for images, *_ in run._drawn(epoch) for image in images} for epoch in range(6)]
+    for number in (0, 1):
+        assert seen[number] == seen[number + 4] != seen[number + 2]
+        assert seen[number + 2] == {image.flip(2).numpy().tobytes() for image in run.copies[number][0]}
+
+
+def test_all_images_are_mirrored_every_other_epoch() -> None:
+    config = replace(CONFIG, flip=True)
+    run = _Run(config, data(), None, "cpu", None)
+    seen = [
+        {
+            image.numpy().tobytes()
+            for images, _ in relu_train.batches(run.images, run.labels, config, epoch)
+            for image in images
+        }
+        for epoch in range(3)
+    ]
+    images = {image.numpy().tobytes() for image in run.images}
+    assert len(seen[0] | seen[1]) == 2 * len(images)
+    assert 30 < len(seen[0] & images) < len(images) - 30
+    assert seen[0] == seen[2]
+
+
+@pytest.mark.parametrize("changes", [{"shift": 3}, {"shift": 3, "rotation": 5.0}])
+def test_images_that_are_moved_have_the_border_that_is_asked_for(changes: dict[str, Any]) -> None:
+    config = replace(CONFIG, **changes)
+    run = _Run(config, data(), None, "cpu", None)
+    black, found = (
+        next(relu_train.batches(run.images, run.labels, one, 0))[0]
+        for one in (config, replace(config, border="mirrored"))
+    )
+    assert (black == 0).sum() > 100 > (found == 0).sum()
 
 
 def test_what_is_distilled_is_the_divergence_from_the_teacher() -> None:
