@@ -134,8 +134,14 @@ class Checkpoint:
 
     @property
     def origin(self) -> dict[str, Any]:
-        """What a network made from it tells of it: recipe and seed, where training started, command, weights."""
+        """What a network made from it tells of it: recipe and seed, where training started, command, weights.
+
+        `data`: digest of the training set; `unseen`: images at its end that the network was not trained on.
+        """
         found: dict[str, Any] = {key: self.config[key] for key in ("recipe", "seed") if key in self.config}
+        if "data" in self.made_from:
+            found["data"] = self.made_from["data"]
+            found["unseen"] = self.made_from.get("unseen", self.config.get("held_out"))
         for name in ("start", "teacher", "teachers", "recordings"):  # how recordings were made: others are made alike
             if name in self.made_from:
                 found[name] = self.made_from[name]

@@ -35,7 +35,7 @@ def soft_loss(outputs: Tensor, answers: Tensor) -> Tensor:
 def together(answers: Sequence[Tensor]) -> Tensor:
     """Logits `[batch, classes]` whose probabilities at the temperature are the mean of those of `answers`."""
     if len(answers) == 1:
-        return answers[0]
+        return answers[0].float()
     probable = torch.stack([functional.log_softmax(one.float() / TEMPERATURE, dim=1) for one in answers])
     return TEMPERATURE * (torch.logsumexp(probable, dim=0) - math.log(len(answers)))
 

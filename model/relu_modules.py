@@ -6,13 +6,16 @@ normalisation behind them folded into weights and bias; or the identity, where o
 pools of activations become the pools of what hears them.
 
 Known are Conv2d, Linear, BatchNorm1d and 2d, ReLU, AvgPool2d, AdaptiveAvgPool2d, Flatten, Identity, Dropout, additions,
-and their functions. The module has to be in evaluation mode.
+and their functions. What is computed in place also changes for whoever takes it later, as in torch. The module has to
+be in evaluation mode.
 """
 
 from __future__ import annotations
 
+import io
 import operator
 from collections.abc import Sequence
+from contextlib import redirect_stderr
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
@@ -28,12 +31,18 @@ from ..shapes import Pool, shape_of
 from .checkpoint import Checkpoint
 from .description import ConvSpec, DenseSpec
 from .graph import ConnectionSpec, Graph, InputSpec, PopulationSpec, ReadoutSpec, weight_name
+from .relu import network_from
 from .relu_graph import INTEGRATES, READS
 
 INPUT, OUTPUT = "image", "output"
+COMPARED, APART = 4, 1e-3  # random images on which module and network are compared, and their difference at most
 SAME = (nn.Identity, nn.Dropout, nn.Dropout2d, nn.Flatten)
-ADDS = (operator.add, operator.iadd, torch.add)
-RELUS = (functional.relu, functional.relu_, torch.relu)
+ADDS = (operator.add, operator.iadd, torch.add, "add", "add_")
+RELUS = (functional.relu, torch.relu, "relu")
+RELUS_IN_PLACE = (functional.relu_, torch.relu_, "relu_")
+FLATTENS = (torch.flatten, "flatten", "view", "reshape")
+SAME_TENSOR = (*FLATTENS, functional.dropout)
+DROPOUT = dict(zip(("p", "training", "inplace"), (0.5, True, False), strict=True))  # arguments of the function
 
 
 @dataclass(frozen=True)
@@ -56,8 +65,12 @@ class Activations:
 
 @dataclass(frozen=True)
 class Sum:
-    """What enters a ReLU: connections, some activations as they are, and a bias, `[channels]`."""
+    """What enters a ReLU: connections, some activations as they are, and a bias, `[channels]`.
 
+    `shape` is that before any flattening.
+    """
+
+    shape: tuple[int, ...]
     synapses: tuple[Synapses, ...]
     plain: tuple[Activations, ...] = ()
     bias: np.ndarray = field(default_factory=lambda: np.zeros(1))
@@ -75,7 +88,8 @@ def of_module(module: nn.Module, shape: Sequence[int], steps: int = 8, name: str
     Raises
     ------
     UserError
-        The module has other operations, or such that no network of rates has; the message names the node.
+        The module has other operations, or such that no network of rates has; the message names the node. Or it puts
+        out other numbers than the network on random images.
     """
     given = shape_of("shape", tuple(shape), (3,))
     require(not module.training, "module", "in training mode", "in evaluation mode: call its eval()")
@@ -85,12 +99,29 @@ def of_module(module: nn.Module, shape: Sequence[int], steps: int = 8, name: str
         told = " ".join(str(error).split())[:200]
         raise UserError(f"module cannot be traced by torch.fx ({told}): expected a forward without branches") from None
     try:
-        with torch.no_grad():
+        with torch.no_grad(), redirect_stderr(io.StringIO()):  # it prints a traceback of its own
             ShapeProp(traced).propagate(torch.zeros(1, *given))
     except Exception as error:  # whatever torch raises on shapes that do not fit
         told = " ".join(str(error).split())[:200]
         raise UserError(f"module does not take images of shape {given} ({told})") from None
-    return _Reader(traced, given).checkpoint(steps, name)
+    found = _Reader(traced, given).checkpoint(steps, name)
+    _compare(module, found, given)
+    return found
+
+
+@torch.no_grad()
+def _compare(module: nn.Module, found: Checkpoint, shape: tuple[int, ...]) -> None:
+    """`UserError` if a module puts out other numbers than the network that was read from what torch.fx tells of it."""
+    images = torch.randint(0, 256, (COMPARED, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    try:
+        expected = module(images.float() / 255).flatten(1)
+    except Exception as error:  # whatever its forward raises
+        told = " ".join(str(error).split())[:200]
+        raise UserError(f"module does not take {COMPARED} images at once ({told})") from None
+    apart = float((network_from(found, "plain", 1).eval()(images) - expected).abs().max())
+    most = APART * float(expected.abs().max())
+    told = f"at most {most:.3g}: torch.fx does not tell, say, that y += x changes what has another name already"
+    require(apart <= most, "difference between module and network", f"{apart:.3g}", told)
 
 
 class _Reader:
@@ -100,6 +131,7 @@ class _Reader:
         self.modules = dict(traced.named_modules())
         self.graph, self.shape = traced.graph, shape
         self.values: dict[fx.Node, Value] = {}
+        self.tensors: dict[fx.Node, fx.Node] = {}  # of nodes that put out what they are given: which did first
         self.populations: list[PopulationSpec] = []
         self.arrays: dict[str, np.ndarray] = {}
         self.shapes: dict[str, tuple[int, ...]] = {INPUT: shape}
@@ -114,9 +146,10 @@ class _Reader:
                     found = self._of(node.args[0])
                     require(isinstance(found, Sum), "output", "behind a ReLU or a pool", "that of a last linear layer")
                     assert isinstance(found, Sum)
-                    self._population(OUTPUT, found, _shape(node.args[0]), is_read=True)
+                    self._population(OUTPUT, found, is_read=True)
                 elif (value := self._value(node)) is not None:
                     self.values[node] = value
+                    self._remember(node)
         inputs = (InputSpec(INPUT, self.shape),)
         graph = Graph(name, inputs, tuple(self.populations), ReadoutSpec(OUTPUT, "membrane"), steps)
         return Checkpoint(graph, {name: np.ascontiguousarray(a, np.float32) for name, a in self.arrays.items()})
@@ -143,6 +176,24 @@ class _Reader:
         require(node.op == "get_attr" and not node.users, "operation", f"{node.op} {node.target}", KNOWN)
         return None
 
+    def _remember(self, node: fx.Node) -> None:
+        """Note that `node` puts out the tensor that it is given, or writes into it: then that has other values."""
+        module = self.modules[str(node.target)] if node.op == "call_module" else None
+        target: Any = node.target if module is None else None
+        given = node.args[0] if node.args else None
+        asked = node.args[1] if len(node.args) > 1 else node.kwargs.get("inplace")
+        writes = (
+            target in (*RELUS_IN_PLACE, operator.iadd, "add_")
+            or (isinstance(module, nn.ReLU) and module.inplace)
+            or (target is functional.relu and asked is True)
+        )
+        if not isinstance(given, fx.Node) or not (writes or isinstance(module, SAME) or target in SAME_TENSOR):
+            return
+        self.tensors[node] = self.tensors.get(given, given)
+        for other in self.values if writes else ():
+            if self.tensors.get(other, other) is self.tensors[node]:
+                self.values[other] = self.values[node]
+
     def _module(self, node: fx.Node, module: nn.Module, x: Value) -> Value:
         if isinstance(module, SAME):
             keeps = not isinstance(module, nn.Flatten) or (module.start_dim, module.end_dim) in ((1, -1), (1, 3))
@@ -151,7 +202,7 @@ class _Reader:
         if isinstance(module, nn.ReLU):
             return self._relu(node, x)
         if isinstance(module, nn.Conv2d | nn.Linear):
-            return self._weighted(module, x)
+            return self._weighted(node, module, x)
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             return _normalised(module, x)
         if isinstance(module, nn.AvgPool2d):
@@ -164,17 +215,23 @@ class _Reader:
 
     def _call(self, node: fx.Node) -> Value | None:
         target: Any = node.target
-        if target in RELUS or target in ("relu", "relu_"):
+        if target in RELUS or target in RELUS_IN_PLACE:
             return self._relu(node, self._input(node))
-        if target in ADDS or target == "add":
+        if target in ADDS:
             require(not node.kwargs, "arguments", ", ".join(node.kwargs), "none beside what is added")
-            return _added(self._input(node), self._input(node, 1))
-        if target in (torch.flatten, "flatten", "view", "reshape"):
+            a, b = self._input(node), self._input(node, 1)
+            shapes = tuple(_shape(one) for one in node.args)
+            require(shapes[0] == shapes[1], "shapes of what is added", shapes, "the same")
+            return _added(a, b)
+        if target in FLATTENS:
             x = self._input(node)
             flat = (1, prod(_shape(node.args[0])))
             require((1, *_shape(node)) == flat, "shape", _shape(node), f"{flat[1:]}: all axes but that of the batch")
             return x
         if target is functional.dropout:
+            given = DROPOUT | dict(zip(DROPOUT, node.args[1:], strict=False)) | node.kwargs
+            told = "False: training=self.training"
+            require(given["training"] is False, "dropout training", given["training"], told)
             return self._input(node)
         if target is functional.adaptive_avg_pool2d:
             return self._adaptive(node, self._input(node))
@@ -194,12 +251,14 @@ class _Reader:
             return x  # activations and pixels are never below 0
         name = str(node.target) if node.op == "call_module" else node.name
         name = node.name if name in (INPUT, OUTPUT, *(spec.name for spec in self.populations)) else name
-        self._population(name, x, _shape(node), is_read=False)
+        self._population(name, x, is_read=False)
         return Activations((name,))
 
-    def _weighted(self, module: nn.Conv2d | nn.Linear, x: Value) -> Sum:
+    def _weighted(self, node: fx.Node, module: nn.Conv2d | nn.Linear, x: Value) -> Sum:
         if not isinstance(x, Activations):
             raise UserError.of("input", "a sum without a ReLU", "the image or activations")
+        shape = _shape(node.args[0])
+        require(isinstance(module, nn.Conv2d) or len(shape) == 1, "input of a Linear", shape, "flattened")
         weight = module.weight.detach().double().numpy()
         spec: DenseSpec | ConvSpec = DenseSpec(len(weight))
         if isinstance(module, nn.Conv2d):
@@ -213,7 +272,7 @@ class _Reader:
                 padding = (0, 0) if padding == "valid" else tuple(size // 2 for size in kernel)
             spec = ConvSpec(len(weight), kernel, stride, _pair(padding))
         bias = np.zeros(len(weight)) if module.bias is None else module.bias.detach().double().numpy()
-        return Sum((Synapses(x.sources, x.pool, weight, spec),), (), bias)
+        return Sum(_shape(node), (Synapses(x.sources, x.pool, weight, spec),), (), bias)
 
     def _pooled(self, node: fx.Node, x: Value, size: Any, stride: Any, padding: Any, plain: bool) -> Activations:
         size, stride, padding = (_pair(value) for value in (size, stride, padding))
@@ -234,15 +293,15 @@ class _Reader:
             node, x, size, size, 0, tuple(n * k for n, k in zip(after[1:], size, strict=True)) == before[1:]
         )
 
-    def _population(self, name: str, x: Sum, shape: tuple[int, ...], is_read: bool) -> None:
+    def _population(self, name: str, x: Sum, is_read: bool) -> None:
         """Make a population whose neurons hear `x`."""
         number, connections = len(self.populations), []
-        synapses = [*x.synapses, *(self._identity(plain, shape) for plain in x.plain)]
+        synapses = [*x.synapses, *(self._identity(plain, x.shape) for plain in x.plain)]
         for index, one in enumerate(synapses):
             pool = Pool("average", one.pool) if one.pool > 1 else None
             connections.append(ConnectionSpec(one.sources, one.spec, pool=pool))
             self.arrays[weight_name(number, index)] = one.weight
-        self.arrays[f"population{number}.bias"] = np.broadcast_to(x.bias, (shape[0],))
+        self.arrays[f"population{number}.bias"] = np.broadcast_to(x.bias, (x.shape[0],))
         neuron = READS if is_read else INTEGRATES
         self.populations.append(PopulationSpec(name, tuple(connections), neuron, bias=True))
 
@@ -274,12 +333,15 @@ def _added(a: Value, b: Value) -> Value:
     if isinstance(b, Activations):
         require(INPUT not in b.sources, "addition", "of the image", "activations, or a layer of the image")
         return replace(a, plain=(*a.plain, b))
-    return Sum((*a.synapses, *b.synapses), (*a.plain, *b.plain), a.bias + b.bias)
+    require(a.shape == b.shape, "shapes of what is added", (a.shape, b.shape), "the same before they are flattened")
+    return Sum(a.shape, (*a.synapses, *b.synapses), (*a.plain, *b.plain), a.bias + b.bias)
 
 
 def _normalised(module: nn.BatchNorm1d | nn.BatchNorm2d, x: Value) -> Sum:
     if not isinstance(x, Sum) or len(x.synapses) != 1 or x.plain:
         raise UserError.of("normalisation", "of other than one layer", "one behind a convolution or linear layer")
+    channels = module.num_features
+    require(channels == x.shape[0], "normalisation", f"of {channels} channels", f"{x.shape[0]}, those of its layer")
     mean, variance = module.running_mean, module.running_var
     if mean is None or variance is None:
         raise UserError.of("normalisation", "without statistics", "track_running_stats=True")
@@ -291,7 +353,7 @@ def _normalised(module: nn.BatchNorm1d | nn.BatchNorm2d, x: Value) -> Sum:
         bias = bias + module.bias.detach().double().numpy()
     (one,) = x.synapses
     weight = one.weight * factor.reshape(-1, *[1] * (one.weight.ndim - 1))
-    return Sum((replace(one, weight=weight),), (), bias)
+    return replace(x, synapses=(replace(one, weight=weight),), bias=bias)
 
 
 def _shape(node: Any) -> tuple[int, ...]:

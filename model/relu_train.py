@@ -27,6 +27,7 @@ from .checkpoint import Checkpoint
 from .data import Dataset, split
 from .distillation import require_same_task, soft_loss, together
 from .float_teacher import FloatTeacher
+from .held_out import require_unseen
 from .memory import keep_freed_memory
 from .recipes import KINDS, Recipe
 from .relu import ODDS, Activation, ReluNetwork, network_from
@@ -58,10 +59,12 @@ class Trained:
     made_from: dict[str, Any]
 
 
-def require_finite(loss: float, epoch: int) -> None:
-    """`UserError` if the mean loss of `epoch`, from 0, is none, or another number that shows how a training goes."""
-    what = f"a finite number: training diverged in epoch {epoch + 1}; a lower learning rate may help"
-    require(math.isfinite(loss), "loss", loss, what)
+def require_finite(loss: float, network: nn.Module, epoch: int) -> None:
+    """`UserError` if the mean loss of `epoch`, from 0, a weight or a statistic is no finite number."""
+    told = f"a finite number: training diverged in epoch {epoch + 1}; a lower learning rate may help"
+    require(math.isfinite(loss), "loss", loss, told)
+    for name, value in network.state_dict().items():
+        require(bool(value.isfinite().all()), name, "not finite", told)
 
 
 def one_cycle(step: int, total: int) -> float:
@@ -73,11 +76,11 @@ def one_cycle(step: int, total: int) -> float:
 
 
 def batches(
-    images: Tensor, labels: Tensor, config: ReluConfig | TeacherConfig, epoch: int
+    images: Tensor, labels: Tensor, config: ReluConfig | TeacherConfig, epoch: int, rest: bool = False
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """One epoch of shuffled, augmented batches, from tensors on one device; all randomness from `(seed, epoch)`.
 
-    `labels` are classes, or with `cutmix` the share of each class.
+    `labels` are classes, or with `cutmix` the share of each class. With `rest`, what whole batches leave comes, too.
     """
     generator = torch.Generator().manual_seed(config.seed * 100_003 + epoch)
     order = torch.randperm(len(images), generator=generator).to(images.device)
@@ -87,7 +90,7 @@ def batches(
     mirrored = mirrored.to(images.device)[order]
     moves = Moves.draw(mirrored, pixels, config.cutout, generator, config.border)
     cuts = Cuts.draw(len(images), config.cutmix, generator, images.device) if config.cutmix else None
-    for start in range(0, len(images) - config.batch + 1, config.batch):
+    for start in range(0, len(images) if rest else len(images) - config.batch + 1, config.batch):
         chosen = order[start : start + config.batch]
         some = images[chosen] if warp.by_pixels else warp(images[chosen], generator)
         drawn = moves(some, start), labels[chosen]
@@ -156,6 +159,8 @@ class _Run:
         description = config.description(data.shape)
         data.require_fit(description.input_shape, description.classes, "training set")
         training, self.validation = split(data, config.held(len(data)))
+        if start is not None:
+            require_unseen(len(self.validation), data.digest, start.origin)
         training = training[: config.images]
         self.per_epoch = len(training) // config.batch
         enough = self.per_epoch >= 1 or config.all_epochs == 0
@@ -214,7 +219,8 @@ class _Run:
         self.history: list[Row] = []
         self.copies: dict[int, tuple[Tensor, Tensor, Tensor | None]] = {}
         self.state_file = None if out is None else out / RESUME_FILE
-        self.origins: dict[str, Any] = {} if start is None else {"start": start.origin}
+        self.origins: dict[str, Any] = {"unseen": len(data) - len(training)}
+        self.origins |= {} if start is None else {"start": start.origin}
         self.origins |= {"teachers": [one.origin for one in teachers]} if teachers else {}
         others: dict[str, Any] = {"start": start.function_digest} if start is not None else {}
         others |= {"teachers": [one.function_digest for one in teachers]} if teachers else {}
@@ -251,7 +257,7 @@ class _Run:
         for epoch in range(len(self.history), total):
             self.turn(epoch)
             losses = self._epoch(epoch)
-            require_finite(losses, epoch)
+            require_finite(losses, network, epoch)
             steps = config.steps if config.epochs <= epoch < config.epochs + config.tune else None
             figures = _figures(network, self.validation, self.device, steps)
             self.history.append({"epoch": epoch + 1, "loss": losses} | figures)
@@ -350,7 +356,7 @@ class _Run:
             return
         number = epoch % config.copies
         if number not in self.copies:
-            made = list(batches(self.images, self.labels, config, number))
+            made = list(batches(self.images, self.labels, config, number, rest=True))
             answers = [one for images, _ in made if (one := self._answers(images)) is not None]
             images, labels = (torch.cat(parts) for parts in zip(*made, strict=True))
             self.copies[number] = images, labels, torch.cat(answers) if answers else None
@@ -359,7 +365,7 @@ class _Run:
         order = torch.randperm(len(images), generator=generator).to(self.device)
         again = config.flip and (taught is None or config.mirror_teacher)  # the answers stay right
         turned = again and epoch // config.copies % 2 == 1
-        for chosen in order.split(config.batch):
+        for chosen in order.split(config.batch)[: self.per_epoch]:
             some = images[chosen].flip(3) if turned else images[chosen]
             yield share(some), share(labels[chosen]), None if taught is None else share(taught[chosen])
 
@@ -431,6 +437,6 @@ def _optimizer(network: ReluNetwork, config: ReluConfig) -> torch.optim.SGD:
     free = [p for p in network.parameters() if p.dim() <= 1]
     groups: list[dict[str, Any]] = [{"params": decayed}, {"params": free, "weight_decay": 0.0}]
     return torch.optim.SGD(
-        groups, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay, nesterov=True,
+        groups, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay, nesterov=config.momentum > 0,
         fused=decayed[0].is_cuda,
     )  # fmt: skip

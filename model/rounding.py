@@ -103,7 +103,7 @@ def fit_together(parts: list[tuple[Rounded, Tensor]], values: tuple[float, ...])
     the smallest.
     """
     every = [rounded.rows(weight) * value for (rounded, weight), value in zip(parts, values, strict=True)]
-    living = [rows[rows != 0].square().mean().sqrt().item() if rows.any() else 0.0 for rows in every]
+    living = [rows[rows != 0].double().square().mean().sqrt().item() if rows.any() else 0.0 for rows in every]
     least = min((size for size in living if size), default=1.0)
     factors = [2.0 ** round(math.log2(size / least)) if size else 1.0 for size in living]
     first, high = parts[0][0], parts[0][0].high

@@ -125,8 +125,7 @@ def _train(
                 draw_together(floats(network), mean, DECAY**DRAWN_EVERY * ((step + 1) / total) ** 3)
             losses += loss.detach()
         found = float(losses) / per_epoch
-        for number in (found, *(float(one.abs().max()) for one in floats(network).values())):
-            require_finite(number, epoch)
+        require_finite(found, network, epoch)
         one, both = accuracies(network, judged, workers.device)
         history.append({"epoch": epoch + 1, **dict(zip(ROW, (found, one, both), strict=True))})
         if on_epoch is not None:

@@ -32,6 +32,7 @@ from .description import Network
 from .distillation import Loss, Teacher, counts_spikes
 from .graph import Graph
 from .graph_network import GraphNetwork
+from .held_out import require_unseen
 from .memory import keep_freed_memory
 from .networks import SpikingNetwork, arrays_of, load_arrays, module_of
 from .recipes import KINDS, Recipe
@@ -266,6 +267,8 @@ def _train(
     description = description_for(config, data)
     data = fit(data, description, "training set")
     training, validation = split(data, config.held_out, config.held_out_group)
+    if start is not None and config.held_out_group is None:
+        require_unseen(len(validation), data.digest, start.origin)
     training = training[: config.images]
     per_epoch = len(training) // config.batch
     require(per_epoch >= 1, "batch", config.batch, f"at most the {len(training)} training images")
@@ -361,6 +364,8 @@ def _train(
                 resume.save(state_file, "training", identity, dict(zip(STATE, values, strict=True)))
 
     made_from = {name: identity[name] for name in resume.MADE_FROM}
+    if config.held_out_group is None:
+        made_from["unseen"] = len(data) - len(training)
     if isinstance(data, Recordings):
         made_from["recordings"] = data.made
     if start is not None:

@@ -14,6 +14,7 @@ from ..errors import require
 from .relu import ReluNetwork
 
 PATCHED = 5000  # images whose patches are looked at
+AT_ONCE = 100  # of them, for the memory that their patches take
 
 
 @torch.no_grad()
@@ -34,7 +35,10 @@ def whiten(network: ReluNetwork, images: Tensor) -> None:
     require(bool(found), "whiten", True, "a network whose first layer is a convolution of the pixels")
     for synapses in found:
         weight = synapses.weight
-        parts, _ = components(images[:PATCHED].cpu().float() / 255, (weight.shape[2], weight.shape[3]))
+        kernel, side = tuple(weight.shape[2:]), tuple(images.shape[2:])
+        fits = kernel[0] <= side[0] and kernel[1] <= side[1]
+        require(fits, "whiten", True, f"a first kernel within the images of {side}, which that of {kernel} is not")
+        parts, _ = components(images[:PATCHED].cpu().float() / 255, (kernel[0], kernel[1]))
         signed = torch.cat([parts, -parts])[: len(weight)].to(weight.device)
         weight[: len(signed)] = signed.reshape(-1, *weight.shape[1:]) * weight.flatten(1).norm(dim=1).mean()
 
@@ -43,7 +47,13 @@ def components(images: Tensor, kernel: tuple[int, int]) -> tuple[Tensor, Tensor]
     """Principal components of the patches of `images`, `[n, n]`: rows of norm 1, the largest variance first; and the
     variances, `[n]`.
     """
-    patches = functional.unfold(images, kernel).transpose(1, 2).flatten(0, 1).double()
-    patches = patches - patches.mean(dim=0)
-    variances, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
+    size = images.shape[1] * kernel[0] * kernel[1]
+    total, products, count = torch.zeros(size).double(), torch.zeros(size, size).double(), 0
+    for some in images.split(AT_ONCE):
+        patches = functional.unfold(some, kernel).transpose(1, 2).flatten(0, 1).double()
+        total += patches.sum(dim=0)
+        products += patches.T @ patches
+        count += len(patches)
+    mean = total / count
+    variances, vectors = torch.linalg.eigh(products / count - mean[:, None] * mean)
     return vectors.T.flip(0).float(), variances.flip(0).float()

@@ -270,6 +270,7 @@ UNITS = {
     "model/sequences.py": ("test_model_graph_network.py",),
     "model/train.py": (
         "test_model_start.py",
+        "test_model_held_out.py",
         "test_model_resume.py",
         "test_model_train.py",
         "test_model_graph_network.py",
@@ -277,6 +278,7 @@ UNITS = {
     ),
     "model/resume.py": ("test_model_resume.py", "test_model_relu_train.py"),
     "model/data.py": ("test_model_data.py",),
+    "model/held_out.py": ("test_model_held_out.py",),
     "model/augment.py": ("test_model_augment.py", "test_model_recordings.py"),
     "model/workers.py": ("test_model_workers.py",),
     "model/relu.py": (

@@ -118,6 +118,7 @@ def test_epochs_of_all_stages_are_told_where_a_run_goes_on(data: Path, tmp_path:
     words = (*words, "--longest", 1, "--data", data, "--out", tmp_path)
     gradrtl("convert", *words)
     assert "resumes after epoch 2 of 2" in gradrtl("convert", *words).stderr
+    assert gradrtl("convert", *words, "--quiet").stderr == ""
 
 
 def relu_module() -> nn.Sequential:

@@ -16,7 +16,7 @@ from gradrtl.model.checkpoint import Checkpoint
 from gradrtl.model.config import TrainConfig
 from gradrtl.model.data import Dataset
 from gradrtl.model.description import DenseSpec, FloatNeuron, LayerSpec, Network
-from gradrtl.model.distillation import TEMPERATURE, Teacher, soft_loss
+from gradrtl.model.distillation import TEMPERATURE, Teacher, soft_loss, together
 from gradrtl.model.networks import arrays_of, module_of, network_of
 from gradrtl.model.train import rate_loss, train
 
@@ -94,3 +94,12 @@ def test_a_network_learns_from_a_teacher_what_no_label_says() -> None:
     alone = train(replace(config, distil=0.0), data)
     with torch.no_grad():
         assert (network_of(alone)(images(200)).argmax(dim=1) == 0).all()
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_answers_are_compared_in_full_precision(count: int) -> None:
+    """A teacher that only teaches answers in bfloat16 with `--precision bfloat16`."""
+    some = torch.randn((5, 3), generator=torch.Generator().manual_seed(0)).bfloat16()
+    found = together([some] * count)
+    assert found.dtype == torch.float32
+    assert float(soft_loss(some.float(), found)) == pytest.approx(0, abs=1e-6)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -97,6 +99,58 @@ def test_outputs_are_those_of_the_module(make: type[nn.Module]) -> None:
     torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5)
 
 
+class Before(nn.Module):
+    """A block that rectifies its input first: what passes by is rectified only if that happens in place."""
+
+    def __init__(self, relu: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.relu = relu
+        self.stem, self.inner = nn.Conv2d(2, 3, 3, padding=1), nn.Conv2d(3, 3, 3, padding=1)
+        self.last, self.same = nn.Linear(3 * 64, 4), nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        kept = self.same(x)
+        y = self.inner(self.relu(x)) + kept
+        y += x
+        return self.last(functional.relu(y).flatten(1))
+
+
+RELUS = [
+    nn.ReLU(inplace=True), nn.ReLU(), functional.relu_, torch.relu_, functional.relu, lambda x: x.relu_(),
+    lambda x: x.relu(), lambda x: functional.relu(x, inplace=True), lambda x: functional.relu(x, True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("relu", RELUS)
+def test_what_is_computed_in_place_changes_for_later_users(relu: Callable[[Tensor], Tensor]) -> None:
+    torch.manual_seed(0)
+    module = Before(relu).eval()
+    images = torch.randint(0, 256, (5, *SHAPE), dtype=torch.uint8)
+    with torch.no_grad():
+        expected = module(images / 255)
+        found = network_from(of_module(module, SHAPE), "plain", 4).eval()(images)
+    assert (found - expected).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("behind", [[nn.ReLU(), nn.Linear(108, 4)], []])
+def test_a_sum_may_be_flattened_before_its_relu(behind: list[nn.Module]) -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Flatten(), *behind).eval()
+    images = torch.randint(0, 256, (5, *SHAPE), dtype=torch.uint8)
+    with torch.no_grad():
+        expected = module(images / 255)
+        found = network_from(of_module(module, SHAPE), "plain", 4).eval()(images)
+    assert (found - expected).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("module", [nn.Sequential(nn.Flatten(), nn.Linear(5, 2)), nn.Linear(8, 4).double()])
+def test_torch_prints_no_traceback_of_its_own(module: nn.Module, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UserError, match=r"module does not take images of shape \(2, 8, 8\)"):
+        of_module(module.eval(), SHAPE)
+    assert capsys.readouterr().err == ""
+
+
 def test_shortcuts_are_connections_and_added_activations_share_one() -> None:
     residual = of_module(with_statistics(Residual()), SHAPE).network
     assert isinstance(residual, Graph)
@@ -120,6 +174,12 @@ class Calls(nn.Module):
         return self.out(torch.flatten(found, 1)) if self.last else torch.relu(found)
 
 
+def renamed(x: Tensor) -> Tensor:
+    other = x
+    x += x  # torch.fx does not tell that this changes `other`
+    return torch.relu(other)
+
+
 @pytest.mark.parametrize(
     ("module", "told"),
     [
@@ -133,6 +193,12 @@ class Calls(nn.Module):
         (nn.Sequential(nn.Conv2d(2, 2, 3), nn.ReLU()), "node output: output is behind a ReLU"),
         (nn.Sequential(nn.Flatten(), nn.Linear(10, 2)), r"module does not take images of shape \(2, 8, 8\)"),
         (nn.Sequential(nn.AvgPool2d(2), nn.Flatten(), nn.Linear(32, 2)), "pool is of the image"),
+        (nn.Sequential(nn.Conv2d(2, 3, 3), nn.Flatten(), nn.BatchNorm1d(108)), "normalisation is of 108 channels"),
+        (nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Linear(6, 4)), r"input of a Linear is \(3, 6, 6\)"),
+        (Calls(renamed), "difference between module and network is"),
+        (Calls(lambda x: torch.relu(x).view(1, -1)), r"module does not take 4 images at once|difference between"),
+        (Calls(lambda x: functional.dropout(torch.relu(x))), "dropout training is True, expected False"),
+        (Calls(lambda x: functional.relu(x) + x[:, :, :1, :1]), "expected"),
         (Calls(torch.tanh), "operation is tanh"),
         (Calls(lambda x: torch.relu(x) + 1), "argument is 1"),
         (Calls(lambda x: torch.relu(x) if x.sum() > 0 else x), "cannot be traced"),

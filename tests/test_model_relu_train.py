@@ -140,7 +140,9 @@ def test_a_state_with_a_changed_bit_is_damaged(tmp_path: Path) -> None:
 
 def test_a_training_that_diverges_is_told(tmp_path: Path) -> None:
     config = replace(CONFIG, recipe="dense", connectivity=None, weight_bits=None, lr=1e6, weight_decay=1.0)
-    with pytest.raises(UserError, match="loss is nan, expected a finite number: training diverged in epoch"):
+    with pytest.raises(
+        UserError, match=r"(loss|populations\.0\..*) is .*, expected a finite number: training diverged"
+    ):
         train_relu(config, data(), tmp_path)
 
 
@@ -417,6 +419,18 @@ def test_copies_are_mirrored_anew_where_the_answers_stay_right(trained: Trained,
                 assert torch.allclose(taught, answers, atol=1e-5)
 
 
+@pytest.mark.parametrize(("count", "batch"), [(100, 64), (61, 20)])
+def test_copies_have_all_images_also_those_that_no_whole_batch_has(count: int, batch: int) -> None:
+    config = replace(CONFIG, copies=1, batch=batch, cutmix=0.0, held_out=20)
+    run = _Run(config, data(20 + count), None, "cpu", None)
+    seen: set[bytes] = set()
+    for epoch in range(8):
+        drawn = [images for images, *_ in run._drawn(epoch)]
+        assert [len(images) for images in drawn] == [batch] * run.per_epoch
+        seen |= {image.numpy().tobytes() for images in drawn for image in images}
+    assert seen == {image.numpy().tobytes() for image in run.images}
+
+
 def test_each_pass_over_several_copies_mirrors_them(trained: Trained) -> None:
     """Each copy is seen from both sides, also where as many copies as two are seen in turn."""
     run = _Run(replace(CONFIG, copies=2, flip=True), data(), None, "cpu", None)
@@ -452,6 +466,43 @@ def test_images_that_are_moved_have_the_border_that_is_asked_for(changes: dict[s
         for one in (config, replace(config, border="mirrored"))
     )
     assert (black == 0).sum() > 100 > (found == 0).sum()
+
+
+def test_without_momentum_there_is_none_of_nesterov() -> None:
+    found = train_relu(
+        replace(CONFIG, momentum=0.0, epochs=2, recipe="dense", connectivity=None, weight_bits=None), data()
+    )
+    assert found.history[1]["loss"] < found.history[0]["loss"]
+
+
+@pytest.mark.parametrize("changes", [{"rewire": 0.0, "weight_bits": 4}, {"weight_bits": None}])
+def test_weights_that_overflow_end_a_training_before_its_state_is_kept(tmp_path: Path, changes: dict[str, Any]) -> None:
+    """The loss of a normalised network is finite all the while."""
+    config = replace(
+        CONFIG, recipe="dense", connectivity=None, batch=120, epochs=12, lr=1e6, weight_decay=1.0, **changes
+    )
+    with pytest.raises(UserError, match=r"populations\..* is not finite, expected a finite number: training diverged"):
+        train_relu(config, data(), tmp_path)
+    state = tmp_path / relu_train.RESUME_FILE
+    if state.exists():
+        kept = torch.load(state, weights_only=True)["state"]["network"]
+        assert all(value.isfinite().all() for value in kept.values())
+
+
+def test_no_network_is_judged_by_images_that_it_was_trained_on(trained: Trained) -> None:
+    start = convert(trained, CONFIG)
+    assert start.made_from["unseen"] == 20
+    config = replace(CONFIG, epochs=0, recipe="dense", connectivity=None, weight_bits=None)
+    train_relu(replace(config, held_out=20), data(), start=start)
+    told = "held_out is 21, expected at most 20: the network to start from was trained on the images before"
+    with pytest.raises(UserError, match=told):
+        train_relu(replace(config, held_out=21), data(), start=start)
+    train_relu(replace(config, held_out=21), data(seed=1), start=start)  # other images
+    again = convert(train_relu(replace(config, held_out=10), data(), start=start), config)
+    with pytest.raises(UserError, match="held_out is 11, expected at most 10"):
+        train_relu(replace(config, held_out=11), data(), start=again)
+    few = train_relu(replace(CONFIG, images=60), data())
+    assert few.made_from["unseen"] == 80
 
 
 def test_what_is_distilled_is_the_divergence_from_the_teacher() -> None:

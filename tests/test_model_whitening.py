@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from gradrtl.errors import UserError
+from gradrtl.model import whitening
 from gradrtl.model.relu import ReluNetwork
 from gradrtl.model.relu_config import ReluConfig
 from gradrtl.model.relu_train import train_relu
@@ -56,6 +57,19 @@ def test_fewer_channels_take_the_largest_components() -> None:
     after = made.all[0].synapses[0].weight.detach().flatten(1)
     directions = after / after.norm(dim=1, keepdim=True)
     torch.testing.assert_close(directions, components(images().float(), (3, 3))[0][:5])
+
+
+def test_a_kernel_has_to_fit_into_the_images() -> None:
+    with pytest.raises(UserError, match=r"whiten is True, expected a first kernel within the images of \(2, 8\)"):
+        whiten(network("4C3-3", (1, 2, 8)), torch.zeros((5, 1, 2, 8), dtype=torch.uint8))
+
+
+def test_patches_are_taken_from_some_images_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = images().float()
+    expected = components(pixels, (2, 3))
+    monkeypatch.setattr(whitening, "AT_ONCE", 7)
+    for found, wanted in zip(components(pixels, (2, 3)), expected, strict=True):
+        assert torch.allclose(found.abs(), wanted.abs(), atol=1e-5)
 
 
 def test_needs_a_convolution_of_the_pixels() -> None:

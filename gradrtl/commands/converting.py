@@ -62,9 +62,9 @@ def convert(
 ) -> None:
     """Train a network of activations and convert it to integrate-and-fire neurons; writes OUT/checkpoint.npz.
 
-    With --from the network is one that was trained elsewhere; its thresholds start at its largest activations, but those
-    of an integer network stay. Held-out images show how close the firing rates come to the activations: a table, and
-    plots in OUT.
+    With --from the network is one that was trained elsewhere; thresholds start at its largest activations, but those of
+    an integer network stay. Held-out images show how close the firing rates come to the activations: a table, and plots
+    in OUT.
     """
     from ..model.architecture import described, read_description
     from ..model.checkpoint import Checkpoint

@@ -474,7 +474,12 @@ def show_epoch(row: dict[str, Any]) -> None:
 
 def show_resumed(total: int) -> Callable[[int], None]:
     """A function that tells after how many epochs of `total` a training resumes."""
-    return lambda epochs: click.echo(f"resumes after epoch {epochs} of {total}", err=True)
+
+    def tell(epochs: int) -> None:
+        if not is_quiet():
+            click.echo(f"resumes after epoch {epochs} of {total}", err=True)
+
+    return tell
 
 
 def parse_numbers(name: str, words: str, accepted: range) -> list[int]:
