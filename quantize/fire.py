@@ -15,7 +15,7 @@ from torch import Tensor
 from ..bits import signed_range
 from ..model.kernels import in_parts
 from . import kernels
-from .neuron import LARGEST_MEMBRANE_BITS, LeakKind
+from .neuron import EXACT_BITS, LeakKind
 from .rounding import Leak
 
 
@@ -49,7 +49,7 @@ class Rule:
 
     def fields(self, kind: type[np.floating]) -> tuple[Any, ...]:
         """The `rule` of `kernels.py` for arrays of type `kind`."""
-        low, high = signed_range(LARGEST_MEMBRANE_BITS if self.membrane_bits is None else self.membrane_bits)
+        low, high = signed_range(EXACT_BITS if self.membrane_bits is None else self.membrane_bits)
         numbers = kind(self.worth), kind(self.factor), kind(1 << self.fraction)
         bounds = kind(low), kind(high)
         return self.leak.kind.code, *numbers, self.soft, self.membrane_bits is not None, *bounds

@@ -111,10 +111,14 @@ class QuantizedNetwork:
         for population, ranges in zip(self.populations, self.ranges, strict=True):
             extreme = max(map(abs, (*ranges.potential, *ranges.membrane, *ranges.synaptic)))
             extreme = max(extreme, *(abs(i) << population.neuron.fraction for i in ranges.current))
-            extreme = max(extreme, ranges.adaptation[1] + int(population.neuron.threshold.max()))
+            lifted = ranges.adaptation[1] + int(population.neuron.threshold.max())  # a threshold may be negative
+            extreme = max(extreme, ranges.adaptation[1], lifted)
             if self.stream:
                 require(ranges.settled, f"population {population.name} range", "without bound", UNBOUNDED)
             require(extreme < LIMIT, f"population {population.name} largest sum", extreme, f"less than {LIMIT}")
+            apart = ranges.farthest(population.neuron)
+            what = f"population {population.name} distance of input and membrane"
+            require(apart < 2 * LIMIT, what, apart, f"less than {2 * LIMIT}, for the engine's 32 bits")
         self._check_sums()
         if self.rates is not None:
             take("rates", checked_rates(self.rates, [edge.sources for edge in self.edges]))

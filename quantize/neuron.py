@@ -16,7 +16,8 @@ from ..errors import UserError, require
 from ..shapes import LARGEST_REFRACTORY
 
 LIMIT = 1 << 30  # magnitudes of parameters, biases and sums stay below: every u fits a 32-bit integer
-LARGEST_MEMBRANE_BITS = 31
+LARGEST_MEMBRANE_BITS = 30  # that saturate; with one more, the lowest membrane is not above -LIMIT
+EXACT_BITS = 31  # of membranes that do not saturate
 LARGEST_SHIFT = 15
 
 

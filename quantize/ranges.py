@@ -8,7 +8,7 @@ import numpy as np
 
 from ..bits import signed_bits
 from .graph import Edge, Graph
-from .neuron import LIMIT, IntNeuron, Parameters, Reset
+from .neuron import LIMIT, IntNeuron, LeakKind, Parameters, Reset
 from .population import Population, spread
 
 ROWS = 1 << 22  # weights that are summed at a time: the sums need eight times the memory
@@ -48,6 +48,13 @@ class Ranges:
     @property
     def adaptation_bits(self) -> int:
         return signed_bits(*self.adaptation)
+
+    def farthest(self, neuron: IntNeuron) -> int:
+        """Bound on the distance of what enters from the membrane, with what rounds it, of neurons that leak by it."""
+        if neuron.leak != LeakKind.DECAYING_INPUT:
+            return 0
+        entering = [bound << neuron.fraction for bound in self.current] if neuron.current is None else self.synaptic
+        return max(map(abs, entering)) + max(map(abs, self.membrane)) + neuron.rounding.half(neuron.shift)
 
 
 def ranges_of_graph(graph: Graph, steps: int | None) -> tuple[Ranges, ...]:

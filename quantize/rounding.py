@@ -22,7 +22,7 @@ from ..errors import require
 from ..model import description
 from .fold import FloatLayer, FloatNetwork
 from .network import LIMIT, WEIGHT_BITS, Conv, Dense, Input, IntNeuron, Layer, LeakKind, QuantizedNetwork
-from .neuron import Reset
+from .neuron import LARGEST_MEMBRANE_BITS, Reset
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,8 @@ class Formats:
         require(1 <= self.input_bits <= 8, "input_bits", self.input_bits, "1 to 8")
         require(0 <= self.membrane_fraction <= 8, "membrane_fraction", self.membrane_fraction, "0 to 8")
         width = self.membrane_bits
-        require(width is None or 2 <= width <= 31, "membrane_bits", width, "2 to 31, or None for exact")
+        told = f"2 to {LARGEST_MEMBRANE_BITS}, or None for exact"
+        require(width is None or 2 <= width <= LARGEST_MEMBRANE_BITS, "membrane_bits", width, told)
         require(1 <= self.decay_bits <= 15, "decay_bits", self.decay_bits, "1 to 15")
 
     def bits_of(self, network: FloatNetwork) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from ..bits import signed_range
 from ..model.kernels import in_parts
 from . import state_kernels as kernels
-from .neuron import LARGEST_MEMBRANE_BITS, IntNeuron, Rounding, State
+from .neuron import EXACT_BITS, IntNeuron, Rounding, State
 
 NEVER = 2.0**60  # a threshold that no potential reaches, for neurons that do not spike
 
@@ -48,7 +48,7 @@ class Stepped(NamedTuple):
 
 def rule_of(neuron: IntNeuron) -> kernels.Rule:
     """What neurons such as `neuron` do; its parameters are not looked at."""
-    bits = LARGEST_MEMBRANE_BITS if neuron.membrane_bits is None else neuron.membrane_bits
+    bits = EXACT_BITS if neuron.membrane_bits is None else neuron.membrane_bits
     low, high = signed_range(bits)
     current, adaptation = neuron.current, neuron.adaptation
     return kernels.Rule(

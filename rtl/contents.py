@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 # A memory's contents as Yosys writes them: one assignment per word, from word 0 on.
@@ -37,8 +38,11 @@ def split_memories(verilog: str, prefix: str = "", keep_lines: bool = True) -> t
 
 
 def prefix_of(path: Path) -> str:
-    """What the names of the memory files of the Verilog file `path` begin with."""
-    return re.sub(r"[^\w.-]", "_", path.stem) + "_"
+    """What the names of the memory files of the Verilog file `path` begin with: of every file something else."""
+    name = re.sub(r"[^\w.-]", "_", path.stem)
+    if path.name == f"{name}.v":
+        return f"{name}_"
+    return f"{name}_{sha256(path.name.encode()).hexdigest()[:8]}_"
 
 
 def join_memories(verilog: str, read: Callable[[str], str]) -> str:

@@ -130,8 +130,13 @@ def _axes(edge: Edge) -> tuple[Axis, Axis]:
     synapses = edge.synapses
     assert isinstance(synapses, Conv)
     sizes, kernels = edge.input_shape[1:], synapses.weight.shape[2:]
-    rows, columns = (Axis(sizes[a], kernels[a], synapses.stride[a], synapses.padding[a]) for a in range(2))
+    rows, columns = (_axis(sizes[a], kernels[a], synapses.stride[a], synapses.padding[a]) for a in range(2))
     return rows, columns
+
+
+def _axis(size: int, kernel: int, stride: int, padding: int) -> Axis:
+    """Rows, or columns; a stride that only reaches padding is shortened to one that also does: it has fewer phases."""
+    return Axis(size, kernel, min(stride, max(size + padding, kernel)), padding)
 
 
 @dataclass(frozen=True)

@@ -61,12 +61,16 @@ class Datapath(wiring.Component):
         In, if `loadable`: `load_layout`, contents of the strided synapse memories, before the first frame. Without
         `loadable`, they have initial contents.
 
+    `waits`: no packet leaves before its frame is in, also of first spikes that answer early elsewhere. So it is marked
+    if the last token says that the frame was bad.
+
     Latency and throughput: see `sim/timing/`. Stalls: `packets.ready` low.
     """
 
-    def __init__(self, mapping: Mapping, loadable: bool = False):
+    def __init__(self, mapping: Mapping, loadable: bool = False, waits: bool = False):
         self.mapping = mapping
         self.loadable = loadable
+        self.waits = waits
         super().__init__(
             {
                 "frames": In(input_signature(mapping)),
@@ -96,7 +100,10 @@ class Datapath(wiring.Component):
                 for pe in range(core.mapping.pes):
                     m.d.comb += core.load_write[pe].eq(self.load.write & (self.load.memory == memory))
                     memory += 1
-        readouts = [Readout(mapping.layers[core], mapping.network, i, cancels) for i, core in enumerate(mapping.read)]
+        readouts = [
+            Readout(mapping.layers[core], mapping.network, number, cancels, self.waits)
+            for number, core in enumerate(mapping.read)
+        ]
         sums: list[wiring.PureInterface] = [readout.events for readout in readouts]
         flags = None
         if not mapping.network.is_chain:

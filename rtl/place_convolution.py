@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..errors import require
 from ..quantize.network import Edge
 from .convolution import Sources
 from .lists import Lists
 from .slots import Slots
+
+MOST_LISTS = 1 << 22  # each takes a word of a memory
 
 
 def convolution_lists(edge: Edge, addresses: np.ndarray, placed: Slots, sources: Sources) -> Lists:
@@ -23,7 +26,10 @@ def convolution_lists(edge: Edge, addresses: np.ndarray, placed: Slots, sources:
     key_of = np.full(edge.input_shape[0], -1, dtype=np.int64)
     key_of[channel] = keys
     weight = np.where((key_of >= 0)[:, None, None], edge.synapses.weight, 0)  # without channels that are not built
-    counts = np.zeros((len(placed.members), (int(keys.max()) + 1) << sources.phase_bits), dtype=np.int64)
+    number = (int(keys.max()) + 1) << sources.phase_bits
+    what = f"lists of synapses from {', '.join(edge.connection.sources)}"
+    require(number <= MOST_LISTS, what, number, f"at most {MOST_LISTS}: smaller strides, or less padding")
+    counts = np.zeros((len(placed.members), number), dtype=np.int64)
     targets, weights = [], []
     for pe, channels in enumerate(placed.members):
         source, target, values = sources.synapses(weight[channels], key_of)

@@ -62,8 +62,16 @@ class Readout(wiring.Component):
     sender is busy with the frame before.
     """
 
-    def __init__(self, mapping: LayerMapping, network: QuantizedNetwork, number: int = 0, cancels: bool = False):
+    def __init__(
+        self,
+        mapping: LayerMapping,
+        network: QuantizedNetwork,
+        number: int = 0,
+        cancels: bool = False,
+        waits: bool = False,
+    ):
         """The read-out `number` of `network`, of the population of `mapping`. `cancels`: with `decides` and `ends`.
+        `waits`: a packet leaves after its frame's last token in any case, and is marked if that says so.
 
         Values are those that its core sends; of largest membranes, their growths (`rtl/largest.py`).
         """
@@ -78,7 +86,7 @@ class Readout(wiring.Component):
         self.shared = len(network.readouts) > 1
         self.numbered = network.stream and number == 0
         self.first = described.kind == "first"
-        self.early = network.answers_early
+        self.early = network.answers_early and not waits
         self.cancels = cancels
         super().__init__(
             {

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .verilated import Model
 
 PATIENCE = 1_000_000
+LARGEST_SEED = (1 << 31) - 1
 MOST_STALLED = 0.99  # a beat then waits for 100 cycles on average, far less than PATIENCE
 REST = 4096  # idle cycles between frames that are sent one at a time
 MOST_CYCLES = 100_000  # of a wave
@@ -47,11 +48,15 @@ class Stalls:
         for name, density in (("density_in", self.density_in), ("density_out", self.density_out)):
             accepted = f"0 to {MOST_STALLED}: with more, a slow design looks like one that hangs"
             require(0 <= density <= MOST_STALLED, f"stalls.{name}", density, accepted)
-        require(0 <= self.seed < 1 << 31, "stalls.seed", self.seed, f"0 to {(1 << 31) - 1}")
+        require(0 <= self.seed <= LARGEST_SEED, "stalls.seed", self.seed, f"0 to {LARGEST_SEED}")
 
     @property
     def none(self) -> bool:
         return self.density_in == self.density_out == 0
+
+    def of_part(self, number: int) -> Stalls:
+        """Those of the part `number` of a run: from a seed of its own."""
+        return replace(self, seed=(self.seed + number) % (LARGEST_SEED + 1))
 
 
 @dataclass(frozen=True)

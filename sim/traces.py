@@ -225,7 +225,7 @@ def _in_place(mapping: Mapping, found: Verification, frame: int, count: int, sta
     most = max(1, LARGEST // (5 * mapping.network.steps * neurons))
     begin = max(found.shares[number], frame - most + 1)
     numbers = list(range(begin, min(frame + AFTER + 1, end)))
-    return _Again(numbers, [frame - begin], replace(stalls, seed=stalls.seed + number))
+    return _Again(numbers, [frame - begin], stalls.of_part(number))
 
 
 def _recorded(model: Model, frames: tuple[np.ndarray, ...], stalls: Stalls, patience: int) -> RtlOutcome:

@@ -276,7 +276,7 @@ class _Task:
             return None
         network, begin = self.model.mapping.network, share.start
         frames = tuple(values[share] for values in self.frames)
-        stalls = replace(self.stalls, seed=self.stalls.seed + number)
+        stalls = self.stalls.of_part(number)
         size = min(BLOCK, engine.block_size(network, True))
         results: list[Outcome] = []
         events: list[tuple[Events, ...]] = []

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -109,7 +109,7 @@ def record(
         len(share[0]),
         first=moment.share,
         window=window,
-        stalls=replace(stalls, seed=stalls.seed + moment.number),
+        stalls=stalls.of_part(moment.number),
         apart=apart,
         patience=patience,
     ) as run:

@@ -39,13 +39,11 @@ def extreme(population: Population, edges: Sequence[Edge], ranges: Ranges) -> in
     membrane, potential = _magnitude(ranges.membrane), _magnitude(ranges.potential)
     synaptic = _magnitude(ranges.synaptic)
     half = neuron.rounding.half(neuron.shift)
-    entering = sums if neuron.current is None else synaptic
     found = [sums, membrane, potential, synaptic, int(ranges.adaptation[1])]
     found += [potential + _largest(own.reset_amount), neuron.refractory]
     if neuron.spiking:
         found += [_largest(own.threshold) + int(ranges.adaptation[1]), _largest(own.adaptation_jump)]
-    if neuron.leak == LeakKind.DECAYING_INPUT:
-        found.append(entering + membrane + half)
+    found.append(ranges.farthest(neuron))
     if neuron.leak == LeakKind.SHIFT:
         found.append(membrane + half)
     for edge in edges:

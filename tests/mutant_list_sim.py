@@ -6,6 +6,62 @@ from mutant import Mutant
 
 SIM = (
     Mutant(
+        "answers before the checksum",
+        "rtl/serial/accelerator.py",
+        "waits=not is_static",
+        "waits=False",
+        "a damaged frame of events is answered as if it were good",
+    ),
+    Mutant(
+        "adaptation above a negative threshold",
+        "quantize/network.py",
+        "extreme = max(extreme, ranges.adaptation[1], lifted)",
+        "extreme = max(extreme, lifted)",
+        "ranges are those of the first steps, and the hardware too narrow",
+    ),
+    Mutant(
+        "distance from the input unbounded",
+        "quantize/network.py",
+        "require(apart < 2 * LIMIT,",
+        "require(True,",
+        "the engine wraps in 32 bits",
+    ),
+    Mutant(
+        "strides that reach padding alone",
+        "rtl/convolution.py",
+        "min(stride, max(size + padding, kernel))",
+        "stride",
+        "lists of synapses for phases that no source has",
+    ),
+    Mutant(
+        "strides cut to the map",
+        "rtl/convolution.py",
+        "min(stride, max(size + padding, kernel))",
+        "min(stride, size)",
+        "sources reach targets that they should not",
+    ),
+    Mutant(
+        "any number of lists",
+        "rtl/place_convolution.py",
+        "require(number <= MOST_LISTS,",
+        "require(True,",
+        "a file of a few bytes takes gigabytes",
+    ),
+    Mutant(
+        "seeds beyond the largest",
+        "sim/driving.py",
+        "(self.seed + number) % (LARGEST_SEED + 1)",
+        "self.seed + number",
+        "a comparison ends in the middle",
+    ),
+    Mutant(
+        "memories of two files",
+        "rtl/contents.py",
+        'if path.name == f"{name}.v":',
+        "if True:",
+        "one design reads the memories of another",
+    ),
+    Mutant(
         "soft reset not bounded",
         "sim/widths.py",
         "potential + _largest(own.reset_amount)",

@@ -20,17 +20,21 @@ from gradrtl.bits import signed_bits
 from gradrtl.errors import UserError
 from gradrtl.quantize import network_file
 from gradrtl.quantize.network import (
+    LIMIT,
+    Adaptation,
+    Connection,
     Conv,
     Dense,
     Input,
     IntNeuron,
     Layer,
     Pool,
+    Population,
     QuantizedNetwork,
     Readout,
 )
 from gradrtl.quantize.placement import Placement
-from gradrtl.sim import reference
+from gradrtl.sim import engine, reference
 
 
 def neuron(**given) -> IntNeuron:
@@ -103,7 +107,7 @@ REFUSED = [
     (lambda: neuron(fraction=9), "neuron.fraction is 9, expected 0 to 8"),
     (lambda: neuron(reset_value=1 << 30), "neuron.reset_value is 1073741824"),
     (lambda: neuron(reset="soft", reset_value=1), "neuron.reset_value is 1, expected 0 with the reset soft"),
-    (lambda: neuron(membrane_bits=32), "neuron.membrane_bits is 32, expected 2 to 31"),
+    (lambda: neuron(membrane_bits=31), "neuron.membrane_bits is 31, expected 2 to 30"),
     (lambda: neuron(membrane_bits=3, reset_value=4), "neuron.reset_value is 4, expected -4 to 3"),
     (lambda: dense(weight_bits=1), "layer dense weight_bits is 1, expected 2 to 8"),
     (
@@ -185,6 +189,42 @@ def test_nothing_leaves_its_proven_range(network, seed):
         low, high = ranges.membrane
         assert low <= membranes.min()
         assert membranes.max() <= high
+
+
+def alone(neuron: IntNeuron, bias: int, steps: int, kind: str = "count") -> QuantizedNetwork:
+    """One neuron that hears nothing but its bias."""
+    heard = Connection("input", Dense(np.zeros((1, 1), np.int8)))
+    population = Population("out", (1,), neuron, np.array([bias], np.int64), (heard,))
+    return QuantizedNetwork(Input((1,), kind="spikes"), (population,), steps, Readout(kind))
+
+
+def test_an_adaptation_stays_below_the_limit_also_above_a_negative_threshold():
+    """Its sum with the threshold would be small, and ranges would be those of the first steps."""
+    lifted = IntNeuron("none", "hard", threshold=1 - LIMIT, adaptation=Adaptation(1 << 15, 15, 1 << 28))
+    found = alone(lifted, 1 << 29, 3)
+    assert found.ranges[0].adaptation == (0, 3 << 28)
+    with pytest.raises(UserError, match=f"population out largest sum is {1 << 30}, expected less than {LIMIT}"):
+        alone(lifted, 1 << 29, 4)
+
+
+@pytest.mark.parametrize("rounding", ["floor", "nearest"])
+def test_what_leaks_by_its_distance_from_the_input_has_that_in_32_bits(rounding):
+    def made(start: int) -> QuantizedNetwork:
+        neuron = IntNeuron(
+            "decaying_input", "none", threshold=1, shift=2, start_value=start, rounding=rounding, spiking=False
+        )
+        return alone(neuron, LIMIT - 1, 2, "membrane")
+
+    frame = np.zeros((1, 2, 1), np.uint8)
+    largest = made(3 - LIMIT)
+    assert reference.run(largest, frame).counts.tolist() == engine.run(largest, frame).counts.tolist()
+    if rounding == "nearest":
+        with pytest.raises(
+            UserError, match="distance of input and membrane is 2147483648, expected less than 2147483648"
+        ):
+            made(1 - LIMIT)
+    else:
+        made(1 - LIMIT)
 
 
 def test_ranges_are_exact_for_one_neuron():

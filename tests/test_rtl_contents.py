@@ -41,7 +41,14 @@ def test_escaped_names_and_odd_files():
     for content in ("", "1\ng\n", "1; $finish\n"):
         with pytest.raises(ValueError, match=r"a\.hex"):
             join_memories(text, lambda name, content=content: content)
-    assert prefix_of(Path("a b/my design.v")) == "my_design_"
+
+
+def test_no_two_files_share_memories():
+    assert prefix_of(Path("a b/my_design.v")) == "my_design_"
+    names = ("my_design.v", "my design.v", "my+design.v", "my_design.sv", "my_design", "my_design.v.v")
+    found = [prefix_of(Path(name)) for name in names]
+    assert len(set(found)) == len(names)
+    assert all(prefix.startswith("my_design") and prefix.endswith("_") for prefix in found)
 
 
 @needs_icarus

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,10 @@ import pytest
 from random_cases import case, check
 from random_networks import Options
 
-from gradrtl.quantize.network import Conv
-from gradrtl.rtl.mapping import LayerMapping
+from gradrtl.errors import UserError
+from gradrtl.quantize.network import Connection, Conv, Input, IntNeuron, Population, QuantizedNetwork
+from gradrtl.rtl import convolution
+from gradrtl.rtl.mapping import LayerMapping, map_network
 from gradrtl.sim import geometry
 
 CACHE = Path(__file__).parent.parent / "build" / "cache"
@@ -90,3 +93,31 @@ def test_all_machines_agree(seed):
     finding = check(case(seed, OPTIONS), CACHE, seed)
     assert finding.wrong is None, f"{finding.wrong}; repeat with: python -m pytest {__file__} -k {seed}"
     assert finding.membranes > 0
+
+
+def test_a_stride_that_reaches_padding_alone_has_no_more_phases_than_sources():
+    """Every source reaches through every kernel row the target row of the formula, also where strides are shortened."""
+    for size, kernel, stride, padding in itertools.product(range(1, 5), range(1, 5), range(1, 12), range(4)):
+        axis = convolution._axis(size, kernel, stride, padding)
+        assert 1 << axis.phase_bits <= 2 * max(size + padding, kernel)
+        targets = max(0, (size + 2 * padding - kernel) // stride + 1)
+        for y, i in itertools.product(range(size), range(kernel)):
+            whole, rest = divmod(y + padding - i, stride)
+            wanted = whole if rest == 0 and 0 <= whole < targets else None
+            row = int(axis.bases[y]) - i // axis.stride
+            found = row if axis.phases[y] == i % axis.stride and 0 <= row < targets else None
+            assert found == wanted, (size, kernel, stride, padding, y, i)
+
+
+@pytest.mark.parametrize(("stride", "padding", "fits"), [(65536, 0, True), (65536, 3000, False)])
+def test_large_strides_take_no_memory(stride, padding, fits):
+    synapses = Conv(np.ones((1, 1, 2, 2), np.int8), stride=(stride, stride), padding=(padding, padding))
+    neuron = IntNeuron("none", "hard", threshold=1)
+    side = (4 + 2 * padding - 2) // stride + 1
+    population = Population("maps", (1, side, side), neuron, 0, (Connection("input", synapses),))
+    network = QuantizedNetwork(Input((1, 4, 4)), (population,), 2)
+    if fits:
+        assert map_network(network, (1,)).layers[0].counts.shape[1] <= 64
+    else:
+        with pytest.raises(UserError, match=r"lists of synapses from input is \d+, expected at most 4194304"):
+            map_network(network, (1,))

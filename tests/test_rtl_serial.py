@@ -11,7 +11,7 @@ from map_graphs import GRAPHS
 from random_networks import Options, frames, network
 
 from gradrtl.errors import UserError
-from gradrtl.quantize.network import Dense, Input, IntNeuron, Layer, QuantizedNetwork
+from gradrtl.quantize.network import Dense, Input, IntNeuron, Layer, QuantizedNetwork, Readout
 from gradrtl.quantize.placement import Placement
 from gradrtl.rtl.boards import board_design, board_of
 from gradrtl.rtl.mapping import Mapping, map_network
@@ -215,6 +215,23 @@ def test_frames_of_steps_are_answered_and_damaged_ones_are_not(kind):
     sent = pause.join([packets[0], bytes(short), packets[1], packets[2], packets[3], b""])
     answers = talk(mapping, sent, 1)
     assert [(a.sequence, a.payload) for a in answers] == [(i, result(outcome, i)) for i in range(4)]
+
+
+@pytest.mark.parametrize("kind", ["count", "first"])
+def test_no_frame_is_answered_before_its_checksum(kind):
+    """A damaged frame of events has a spike of another class first, long before its end."""
+    layer = Layer("out", (2,), Dense(np.eye(2, dtype=np.int8)), IntNeuron("none", "hard", threshold=1), 2)
+    net = QuantizedNetwork.chain(Input((2,), kind="spikes"), (layer,), 12, Readout(kind))
+    frame = np.zeros((1, 12, 2), np.uint8)
+    frame[0, 0, 0] = frame[0, 6, 1] = 1
+    good = Packet(5, FRAME, frame.tobytes()).encode()
+    damaged = bytearray(good)
+    place = good.index(bytes([1, 0, 0]))
+    damaged[place : place + 2] = bytes([0, 1])
+    decoder = Decoder()
+    assert not decoder.feed(bytes(damaged))
+    answers = talk(map_network(net), bytes(damaged) + bytes([END]) * 150 + good, 30)
+    assert [(a.sequence, a.payload) for a in answers] == [(5, result(reference.run(net, frame), 0))]
 
 
 @pytest.mark.parametrize("fault", [None, "held up", "held up for a byte", "too large", "cut short", "damaged"])

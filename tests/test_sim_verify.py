@@ -19,6 +19,7 @@ from gradrtl.errors import RtlFault, UserError
 from gradrtl.rtl.mapping import map_network
 from gradrtl.sim import confinement, driving, records, toolchain, verilated
 from gradrtl.sim.confinement import DESIGN
+from gradrtl.sim.driving import LARGEST_SEED, Stalls
 from gradrtl.sim.screening import screened_again
 from gradrtl.sim.verify import verify
 
@@ -323,3 +324,9 @@ def ended(process: int) -> bool:
             return True
         time.sleep(0.01)
     return False
+
+
+def test_each_part_of_a_run_has_stalls_of_its_own_also_from_the_largest_seed():
+    last = Stalls(0.5, 0.5, LARGEST_SEED)
+    assert [last.of_part(number).seed for number in range(3)] == [LARGEST_SEED, 0, 1]
+    assert Stalls(0.5, 0.25, 7).of_part(2) == Stalls(0.5, 0.25, 9)

@@ -76,7 +76,8 @@ class SerialAccelerator(wiring.Component):
         frames = FrameAssembler(mapping) if is_static else EventAssembler(mapping)
         m.submodules.frames = frames
         m.submodules.answers = answers = Answers(self.identity)
-        m.submodules.datapath = datapath = Datapath(mapping, loadable)
+        # A damaged frame of events has entered before its checksum is known: no answer leaves until then.
+        m.submodules.datapath = datapath = Datapath(mapping, loadable, waits=not is_static)
         wiring.connect(m, frames.beats if isinstance(frames, FrameAssembler) else frames.events, datapath.frames)
         wiring.connect(m, datapath.packets, answers.packets)
         wiring.connect(m, answers.bytes, uart_transmitter.bytes)
