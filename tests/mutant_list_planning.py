@@ -272,6 +272,14 @@ _FAULTS = {
         ("single frames free", " + apart.latency.mean())", ")", "plans for a stream alone"),
         ("resources that are full", "all(taken <= there for", "all(taken < there for", "what just fits does not"),
     ),
+    "gradrtl/commands/hardware.py": (
+        (
+            "an option drops the placement",
+            "placement = run(made, wanted)",
+            "placement = run(replace(made, placement=None), wanted)",
+            "place with a single option overwrites all other numbers of the file",
+        ),
+    ),
     "gradrtl/steps/notes.py": (
         (
             "a class too many",

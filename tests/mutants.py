@@ -292,6 +292,7 @@ UNITS = {
     "model/relu_modules.py": ("test_model_relu_modules.py",),
     "model/relu_start.py": ("test_model_relu_start.py",),
     "gradrtl/commands/options.py": ("test_committed.py",),
+    "gradrtl/commands/hardware.py": ("test_cli.py",),
     "model/relu_train.py": ("test_model_relu_train.py", "test_model_teacher_train.py"),
     "model/rounding.py": ("test_model_rounding.py", "test_model_relu_train.py"),
     "model/sparse.py": ("test_model_sparse.py",),

@@ -195,6 +195,21 @@ def test_place_writes_rates_and_the_placement(tmp_path):
     assert "// placement: pe 4,4; pixels a beat 2;" in (tmp_path / "y.v").read_text()
 
 
+def test_place_keeps_what_is_not_given(tmp_path):
+    """As `generate` does: an option changes its own number alone, a device determines all of them."""
+    path = tmp_path / "network.npz"
+    QuantizedNetwork.load(NETWORK).save(path)
+    for chosen, placement in (
+        (["--pe", "8,2", "--pixels-a-beat", "8"], Placement((8, 2), 8)),
+        (["--row-queue-depth", "32"], Placement((8, 2), 8, row_queue_depth=32)),
+        (["--device", "gw1nr-9"], Placement((4, 4), 2)),
+    ):
+        gradrtl("generate", path, *chosen, "-o", tmp_path / "z.v")
+        assert f"// placement: {placement.line}\n" in (tmp_path / "z.v").read_text()
+        assert f"placement: {placement.line}\n" in gradrtl("place", path, *DATA, *chosen).stdout
+        assert QuantizedNetwork.load(path).placement == placement
+
+
 @pytest.mark.rtl
 def test_demo_leaves_everything_in_one_folder_and_does_not_repeat_itself(tmp_path):
     data, out = tmp_path / "data", tmp_path / "run"

@@ -50,8 +50,8 @@ FIRST_BATCH = 200  # images that `verify` compares by default
 def place(network: Path, folder: Path, wanted: Wanted, output: Path | None) -> None:
     """Write event rates, and the placement if options choose one, into a NETWORK file.
 
-    Rates are measured on training images. Rates and placement change neither the results nor the digest of the
-    network.
+    Rates are measured on training images. Of a placement that the file has, what no option gives stays; --device plans
+    anew. Rates and placement change neither the results nor the digest of the network.
     """
     from ..quantize.network import QuantizedNetwork
     from ..sim.operations import titles
@@ -63,7 +63,7 @@ def place(network: Path, folder: Path, wanted: Wanted, output: Path | None) -> N
     say = speaker(output)
     require(not wanted.stream, "stream", True, "given to generate or verify: a network file describes frames")
     if wanted != Wanted():
-        placement = run(replace(made, placement=None), wanted).placement
+        placement = run(made, wanted).placement
         made = replace(made, placement=placement)
         say(f"placement: {placement.line}")
     with output_file(output or network) as path:
