@@ -39,8 +39,7 @@ def figures(network: QuantizedNetwork, frames: np.ndarray, training: np.ndarray)
     for pes in PES:
         mapping = map_network(network, pes, rates)
         measured = measure(mapping, frames, outcome=outcome)
-        back_to_back = float(measured.back_to_back.interval.mean())
-        alone = float(measured.apart.latency.mean())
+        back_to_back, alone = measured.cycles_per_frame, measured.latency
         cores = bounds(mapping, measured.events)[:, 1:]
         least = float(cores.max(axis=0).mean())
         name = f"P = {pes[0]}, {pes[1]}:"

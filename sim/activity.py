@@ -46,7 +46,6 @@ def activity(measured: Measured) -> tuple[Activity, ...]:
     """The activity of every core in a run, counted from the same events as the timing model's cycles."""
     mapping, outcome = measured.mapping, measured.outcome
     count = len(outcome.classes)
-    cycles = float((measured.back_to_back.interval if count > 1 else measured.apart.latency).mean())
     assert outcome.trace is not None
     found = []
     for layer, ports, spikes in zip(mapping.layers, mapping.ports, outcome.trace.spikes, strict=True):
@@ -64,7 +63,7 @@ def activity(measured: Measured) -> tuple[Activity, ...]:
                 float(reads.mean()),
                 float(reads.max()),
                 layer.rows * mapping.network.steps,
-                cycles,
+                measured.cycles_per_frame,
             )
         )
     return tuple(found)

@@ -35,6 +35,17 @@ class Measured:
         """Times of frames that each enter an idle accelerator: `latency` is that of a single frame."""
         return predict(self.mapping, self.events, apart=True)
 
+    @property
+    def cycles_per_frame(self) -> float:
+        """Mean cycles from result to result of frames fed back to back; the latency of a single frame."""
+        each = self.back_to_back.interval if len(self.outcome.classes) > 1 else self.apart.latency
+        return float(each.mean())
+
+    @property
+    def latency(self) -> float:
+        """Mean cycles of a frame that enters an idle accelerator."""
+        return float(self.apart.latency.mean())
+
 
 def measure(
     mapping: Mapping, frames: Frames, *, outcome: Outcome | None = None, threads: int | None = None

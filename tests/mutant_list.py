@@ -2378,4 +2378,18 @@ MUTANTS = (
         "predict(self.mapping, self.events)",
         "frames on their own wait for those before",
     ),
+    Mutant(
+        "interval of a single frame",
+        "sim/measure.py",
+        "if len(self.outcome.classes) > 1 else",
+        "if True else",
+        "cycles per frame are not a number",
+    ),
+    Mutant(
+        "board of a stream",
+        "gradrtl/steps/synth.py",
+        "require(not mapping.network.stream",
+        "require(True",
+        "frames for the steps of a stream",
+    ),
 )

@@ -223,6 +223,20 @@ FRONT_END = (
         "decisions are those of all steps",
     ),
     Mutant(
+        "a single step in no time",
+        "gradrtl/steps/hearing.py",
+        "np.concatenate(between if any(map(len, between)) else alone)",
+        "np.append(np.concatenate(between), 0)",
+        "a step takes 0 cycles: division by zero with a clock",
+    ),
+    Mutant(
+        "latency among the intervals",
+        "gradrtl/steps/hearing.py",
+        "np.concatenate(between if any(map(len, between)) else alone)",
+        "np.concatenate([*between, *alone])",
+        "a step is told to take as long as its packet",
+    ),
+    Mutant(
         "long queues without a clock",
         "rtl/fifo.py",
         "depth > LUT_RAM_WORDS",

@@ -65,6 +65,7 @@ UNITS = {
     "gradrtl/steps/picture.py": ("test_steps_picture.py",),
     "gradrtl/steps/sound.py": ("test_steps_sound.py",),
     "gradrtl/steps/hearing.py": ("test_steps_hearing.py",),
+    "gradrtl/steps/synth.py": ("test_commands_board.py",),
     "gradrtl/steps/streaming.py": ("test_steps_streaming.py",),
     "sim/timing/microphone.py": ("test_sim_timing_microphone.py",),
     "rtl/microphone.py": ("test_rtl_microphone.py",),

@@ -26,7 +26,8 @@ from gradrtl.rtl import synthesis
 from gradrtl.rtl.packets import FRAME, Packet
 from gradrtl.rtl.serial import identity
 from gradrtl.rtl.synthesis import Report
-from gradrtl.steps.place import Wanted, place, timing
+from gradrtl.sim.measure import measure
+from gradrtl.steps.place import Wanted, place
 
 ROOT = Path(__file__).parent.parent
 NETWORK = str(ROOT / "networks" / "mnist-1pct.npz")
@@ -172,16 +173,45 @@ def test_a_clock_that_cannot_be_made(tmp_path, device, clock, message):
     assert not (tmp_path / "out" / "board.v").exists()
 
 
-def test_cycles_of_frames_of_several_inputs(monkeypatch, tmp_path):
-    """The design is built for the network, its cycles are those of the frames, by input, in any order of the file."""
+@pytest.fixture
+def tools(monkeypatch):
+    """Instead of synthesis, a report; the fixture is the list of the devices that it was made for."""
+    made = []
 
     def synthesise(design, device, folder, seed, progress):
+        made.append(device.name)
         folder.mkdir(parents=True, exist_ok=True)
-        report = Report(device.name, False, {"LUT": 1}, {"LUT": 9}, device.clock, 0, [], [], "")
+        report = Report(
+            device.name, device.placed, {"LUT": 1}, {"LUT": 9}, device.clock, 40.0 * device.placed, [], [], ""
+        )
         report.save(folder / "report.json")
         return report
 
     monkeypatch.setattr(synthesis, "synthesise", synthesise)
+    return made
+
+
+@pytest.mark.parametrize("device", ["xc7z020", "gw1nr-9"])
+def test_a_single_frame_has_its_latency_as_interval(tools, tmp_path, device):
+    words = ["synth", NETWORK, "--data", str(ROOT / "data/mnist"), "--pe", "4,4", "--images", "1", "--device", device]
+    result = CliRunner().invoke(main, [*words, "-o", str(tmp_path / "out"), "--json"])
+    assert result.exit_code == 0, result.output
+    figures = json.loads(result.stdout)
+    assert figures["cycles_per_frame"] == figures["latency_cycles"] > 100
+    if figures["placed"]:
+        assert figures["frames_per_second"] == pytest.approx(40e6 / figures["latency_cycles"], rel=1e-3)
+
+
+def test_a_stream_is_refused_before_it_is_built(tools, tmp_path):
+    np.save(tmp_path / "frames.npy", np.zeros((2, 48, 64), np.uint8))
+    words = ["synth", str(ROOT / "networks/spoken-10pct.npz"), "--pe", "8,8,4", "--device", "xc7z020", "--stream"]
+    message = told(CliRunner().invoke(main, [*words, "--frames", str(tmp_path / "frames.npy"), "-o", str(tmp_path)]))
+    assert message == "error: stream is True, expected given to generate or verify: a board has frames\n"
+    assert tools == []
+
+
+def test_cycles_of_frames_of_several_inputs(tools, tmp_path):
+    """The design is built for the network, its cycles are those of the frames, by input, in any order of the file."""
     inputs = tuple(Input((9,), bits=3, kind="graded", name=f"{side} ear") for side in ("left", "right"))
     heard = (Connection(given.name, weights(4, given.shape[0]), 4) for given in inputs)
     network = QuantizedNetwork(inputs, (population("out", 4, *heard),), 3)
@@ -196,10 +226,10 @@ def test_cycles_of_frames_of_several_inputs(monkeypatch, tmp_path):
     assert result.exit_code == 0, result.output
     told_figures = json.loads(result.stdout)
     mapping = place(network, Wanted(pes="1", device="xc7z020"))
-    stream, apart = timing(mapping, [left, right])
-    assert told_figures["cycles_per_frame"] == round(float(stream.interval.mean()), 1)
-    assert told_figures["latency_cycles"] == round(float(apart.latency.mean()), 1)
-    assert told_figures["latency_cycles"] != round(float(timing(mapping, [right, left])[1].latency.mean()), 1)
+    measured = measure(mapping, [left, right])
+    assert told_figures["cycles_per_frame"] == round(float(measured.back_to_back.interval.mean()), 1)
+    assert told_figures["latency_cycles"] == round(float(measured.apart.latency.mean()), 1)
+    assert told_figures["latency_cycles"] != round(measure(mapping, [right, left]).latency, 1)
     assert json.loads((tmp_path / "out/report.json").read_text())["digest"] == network.digest
     two = CliRunner().invoke(main, [*words, "--images", "2"])
     assert two.stdout.splitlines()[-1].endswith("cycles (2 frames)")

@@ -65,6 +65,11 @@ def test_files_are_heard(network, files):  # noqa: F811
     one = run("hear", network, files[1], *PES, "--simulator", "--window", 2, "--pause", 3)
     assert "right (" in one
     assert "0.001 s" in one
+    alone = ("hear", network, files[2], *PES, "--simulator", "--window", 1, "--clock", 12)
+    single = json.loads(run(*alone, "--json", "--quiet"))
+    assert single["steps"] == 1
+    assert single["real_time_factor"] == pytest.approx(12_000 / single["step_cycles"])
+    assert f"a step takes {single['step_cycles']} cycles: real time from " in run(*alone)
 
 
 @pytest.mark.rtl

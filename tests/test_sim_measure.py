@@ -30,6 +30,14 @@ def test_what_the_three_say_one_by_one():
     assert (measured.back_to_back.latency >= measured.apart.latency).all()
 
 
+def test_a_frame_takes_as_long_as_the_next_waits_or_a_single_one_its_latency():
+    measured = measure(map_network(NETWORK), FRAMES)
+    assert measured.cycles_per_frame == np.diff(measured.back_to_back.result).mean()
+    assert measured.latency == measured.apart.latency.mean() != measured.cycles_per_frame
+    single = measure(map_network(NETWORK), FRAMES[:1])
+    assert single.cycles_per_frame == single.latency == measured.apart.latency[0]
+
+
 def test_a_run_that_is_there_is_not_made_again(monkeypatch):
     outcome = engine.run(NETWORK, FRAMES, trace=True)
     monkeypatch.setattr(engine, "run", None)

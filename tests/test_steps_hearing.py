@@ -13,7 +13,7 @@ from test_steps_sound import write
 
 from gradrtl.errors import UserError
 from gradrtl.quantize.network import Readout
-from gradrtl.rtl import microphone
+from gradrtl.rtl import latency, microphone
 from gradrtl.sim import engine, frontend
 from gradrtl.steps.hearing import Ear, Hearing, _decisions, hear, text_of
 
@@ -90,6 +90,17 @@ def test_speed_by_hand(files):
     assert found.ear.milliseconds == 1
     assert found.slowest_clock == 4
     assert found.real_time(12) == 3
+
+
+def test_a_single_step_takes_until_its_packet_has_left(files):
+    """No next step follows it, whose first sample would end it; beside steps that are followed it has no say."""
+    one = hear(hearing(), placed(), [files[2]], Hearing(1))
+    assert [len(heard.decisions) for heard in one.heard] == [1]
+    last = (SETTINGS.step - 1) * latency.front_end_sample(SETTINGS.products)
+    assert one.interval == last + one.latency[0] + 1
+    two = hear(hearing(), placed(), [files[2]], Hearing(2))
+    assert SETTINGS.step * latency.front_end_sample(SETTINGS.products) < two.interval < one.interval
+    assert hear(hearing(), placed(), files[1:3], Hearing(1)).interval < one.interval
 
 
 @pytest.mark.parametrize(

@@ -25,9 +25,10 @@ from ..quantize.network import QuantizedNetwork
 from ..quantize.rounding import Formats
 from ..rtl.mapping import Mapping
 from ..rtl.verilog import generate
+from ..sim.measure import measure
 from ..sim.traces import load as load_traces
 from ..sim.traces import save
-from .place import Wanted, place, timing, with_rates
+from .place import Wanted, place, with_rates
 from .quantise import quantise
 from .results import judgement, work_of
 from .run import Run, Step, sha256
@@ -154,13 +155,13 @@ class Chain:
     def time(self) -> dict[str, Any]:
         frames = self.test.frames[:TIMED_IMAGES]
         mapping = self.mapping()
-        stream, apart = timing(mapping, frames)
+        measured = measure(mapping, frames)
         with whole(self.file(CYCLES)) as part, part.open("wb") as file:
-            np.savez_compressed(file, interval=stream.interval, latency=apart.latency)
+            np.savez_compressed(file, interval=measured.back_to_back.interval, latency=measured.apart.latency)
         return {
             "images_timed": len(frames),
-            "cycles_per_frame": float(stream.interval.mean() if stream.interval.size else apart.latency.mean()),
-            "latency_cycles": float(apart.latency.mean()),
+            "cycles_per_frame": measured.cycles_per_frame,
+            "latency_cycles": measured.latency,
             "activity": work_of(mapping, frames),
         }
 

@@ -118,7 +118,9 @@ class Heard:
 @dataclass(frozen=True)
 class Answers:
     """All files: `heard`; `compared`, what was compared with compiled Verilog, by run, empty without; `interval`:
-    cycles of a step at most, with samples that come at once."""
+    cycles of a step at most, with samples that come at once. They are those from one step to the next; where no step
+    follows another, those until the step's packet has left.
+    """
 
     ear: Ear
     window: int
@@ -182,7 +184,7 @@ def hear(
     )  # fmt: skip
     few = sum(map(len, sounds)) * latency.front_end_sample(ear.settings.products) < FEW_CYCLES
     model = None if verilog is None else build(verilog, mapping, quick=few, sound=True, trusted=trusted)
-    decisions, latencies, interval, compared = [], [], 0, []
+    decisions, latencies, between, alone, compared = [], [], [], [], []
     for sound in runs:
         if verilog is None:
             sums, times = _simulated(mapping, sound)
@@ -195,12 +197,14 @@ def hear(
             sums, times = engine.run(mapping.network, sound.counts).counts, done.times
         decisions.append(_decisions(sums[:, : network.classes], window))
         latencies.append(times.result - times.last_beat)
-        interval = max(interval, *np.diff(times.first_beat), 0)
+        between.append(np.diff(times.first_beat))
+        alone.append(times.latency)
         progress(len(paths) if together else 1)
     cuts = np.cumsum(lengths)[:-1]
     parts = zip(paths, *(np.split(np.concatenate(values), cuts) for values in (decisions, latencies)), strict=True)
     heard = tuple(Heard(path, made, late, window - 1, _label(path, ear)) for path, made, late in parts)
-    return Answers(ear, window, heard, int(interval), tuple(compared))
+    intervals = np.concatenate(between if any(map(len, between)) else alone)
+    return Answers(ear, window, heard, int(intervals.max()), tuple(compared))
 
 
 def text_of(mapping: Mapping, ear: Ear) -> str:

@@ -30,11 +30,10 @@ from ..rtl.pruning import kept_neurons
 from ..sim.events import events_of
 from ..sim.frames import Frames, check
 from ..sim.geometry import fan_out
-from ..sim.measure import measure
 from ..sim.operations import source_rates
 from ..sim.outcome import Trace
 from ..sim.sampling import sample
-from ..sim.timing.predict import Cycles, predict
+from ..sim.timing.predict import predict
 from .events import Counting
 from .frames import frames_for
 
@@ -301,9 +300,3 @@ def training_frames(network: QuantizedNetwork, folder: Path) -> Frames:
     """The training images or recordings in `folder` on which event rates are measured."""
     training, _ = load(folder, Counting().for_network(network))
     return frames_for(network, training[:RATE_IMAGES])
-
-
-def timing(mapping: Mapping, frames: Frames) -> tuple[Cycles, Cycles]:
-    """Predicted cycles of `frames` back to back, and of each alone."""
-    measured = measure(mapping, frames)
-    return measured.back_to_back, measured.apart

@@ -11,12 +11,12 @@ from ..errors import require
 from ..rtl.devices import Device
 from ..rtl.mapping import Mapping
 from ..sim.frames import Frames
-from .place import timing
+from ..sim.measure import measure
 
 
 @dataclass(frozen=True)
 class Synthesis:
-    """The tools' `report` on a design, and its cycles per frame."""
+    """The tools' `report` on a design, its cycles per frame, and the latency of a frame alone."""
 
     report: Any  # rtl.synthesis.Report
     interval: float
@@ -42,18 +42,19 @@ def synth(
     """Build `mapping` for `device` in the folder `output`; `command` goes into its header, `seed` is that of the
     tools' placement. `clock`, in MHz, is that of the board; None: the board's own.
 
-    Cycles are predicted for `frames`. `progress` is called with the name of each stage.
+    Cycles are predicted for `frames`, before anything is built. `progress` is called with the name of each stage.
     """
     from ..rtl.boards import Design, board_design, board_of
     from ..rtl.synthesis import synthesise
     from ..rtl.verilog import generate
 
+    require(not mapping.network.stream, "stream", True, "given to generate or verify: a board has frames")
+    measured = measure(mapping, frames)
     if device.placed:
         design = board_design(mapping, board_of(device.name, clock))
     else:
         require(clock is None, "clock", clock, f"no clock: {device.name} is only synthesised")
         text = generate(mapping, command)
         design = Design("gradrtl", {"gradrtl.v": text}, {}, device.clock)
-    report = synthesise(design, device, output, seed, progress)
-    stream, apart = timing(mapping, frames)
-    return Synthesis(report, float(stream.interval.mean()), float(apart.latency.mean()))
+    figures = measured.cycles_per_frame, measured.latency
+    return Synthesis(synthesise(design, device, output, seed, progress), *figures)
