@@ -21,7 +21,6 @@ from .. import archive
 from ..checks import fields, whole, wholes
 from ..errors import require, within
 from ..shapes import LARGEST_SIZE
-from .settings import settings
 from .teacher_config import TeacherConfig, widths_of
 
 KIND = "teacher"
@@ -195,8 +194,7 @@ def _read(header: dict[str, Any], claims: archive.Claims) -> dict[str, Any]:
     require_images(shape)
     classes = whole("classes", header["classes"], 1, LARGEST_SIZE)
     with within("config"):
-        known = [one.name for one in settings(TeacherConfig)]
-        config = TeacherConfig(**fields("config", header["config"], known))
+        config = TeacherConfig.from_json(header["config"])
     expected = _shapes(shape, classes, config.widths)
     require(claims.keys() == expected.keys(), "arrays", sorted(claims)[:3], f"the {len(expected)} of its network")
     for name, wanted in expected.items():

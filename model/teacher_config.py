@@ -6,13 +6,15 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..checks import fields
 from ..errors import require
 from .config import LARGEST
 from .relu_config import ReluConfig
-from .settings import above, at_least, between, check, like, setting
+from .settings import above, at_least, between, check, like, setting, settings
 
 GROUPS = 3
 WIDEST = 2048  # channels of a group
+ADDED = {"border": "black"}  # fields that older files lack: what those were trained with
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,12 @@ class TeacherConfig:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+    @staticmethod
+    def from_json(body: Any) -> TeacherConfig:
+        """Inverse of `to_json`; fields that an older version did not have are as that one trained."""
+        first = [one.name for one in settings(TeacherConfig) if one.name not in ADDED]
+        return TeacherConfig(**ADDED | fields("config", body, first, ADDED))
 
 
 def widths_of(text: str) -> tuple[int, ...]:

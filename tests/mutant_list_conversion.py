@@ -874,6 +874,20 @@ CONVERSION = (
         "a file whose answers are NaN is taken",
     ),
     Mutant(
+        "older teachers with the borders of today",
+        "model/teacher_config.py",
+        'ADDED = {"border": "black"}',
+        'ADDED = {"border": "mirrored"}',
+        "a file tells another training than its own",
+    ),
+    Mutant(
+        "older teachers refused",
+        "model/teacher_config.py",
+        'fields("config", body, first, ADDED)',
+        'fields("config", body, [*first, *ADDED])',
+        "a new setting makes all files unreadable",
+    ),
+    Mutant(
         "variance below 0",
         "model/float_teacher.py",
         'least = 0 if name.endswith("running_var") else -np.inf',

@@ -262,7 +262,8 @@ def test_a_file_is_read_as_it_was_written(tmp_path, trained):
         ({"config": {**SMALL.to_json(), "widths": "4-6-9"}}, "shape is"),
         ({"config": {**SMALL.to_json(), "widths": 5}}, "config: widths is 5"),
         ({"config": {**SMALL.to_json(), "lr": -1}}, "config: lr is -1"),
-        ({"config": {"widths": "4-6-8"}}, "config"),
+        ({"config": {"widths": "4-6-8"}}, "config: config is incomplete: epochs is missing"),
+        ({"config": {**SMALL.to_json(), "colour": 1}}, "config: config field is .*colour"),
         ({"config": []}, "config"),
         ({"more": 1}, "more"),
         ({"command": 5}, "command is 5, expected a str"),
@@ -279,6 +280,19 @@ def test_a_file_with_another_header_is_refused(tmp_path, trained, changes, expec
     with pytest.raises(UserError, match=expected) as refused:
         FloatTeacher.load(tmp_path / "teacher.npz")
     assert "\n" not in str(refused.value)
+
+
+def test_an_older_file_is_read_as_it_was_trained(tmp_path, trained):
+    """Each field that is added needs a value for files without it: those of the first version had these."""
+    first = (
+        "widths", "epochs", "batch", "lr", "weight_decay", "smoothing", "shift", "rotation", "scaling", "elastic",
+        "flip", "cutout", "cutmix", "precision", "images", "held_out", "seed",
+    )  # fmt: skip
+    older = {name: trained.config[name] for name in first}
+    replace(trained, config=older).save(tmp_path / "teacher.npz")
+    found = FloatTeacher.load(tmp_path / "teacher.npz")
+    assert found.config == trained.config | {"border": "black"}
+    assert (trained.config["border"], found.function_digest) == ("mirrored", trained.function_digest)
 
 
 @pytest.mark.parametrize("fault", ["missing", "another", "float64", "infinite", "deviation", "variance"])
