@@ -105,6 +105,18 @@ _FAULTS = {
             "config.held_out, config.held_out_group)[0])",
             "settings are chosen by images that were trained on",
         ),
+        (
+            "the limit overwritten",
+            '| {"connectivity": "connectivity_limit"}',
+            "",
+            "the limit of connectivity is missing from the table",
+        ),
+        (
+            "epochs dropped",
+            'require(not asked, "epochs"',
+            'require(True, "epochs"',
+            "epochs without fine-tuning change nothing, without a word",
+        ),
         ("any front", "if not best or row.accuracy > best[-1].accuracy:", "if True:", "all rows are on the front"),
     ),
     "gradrtl/steps/tune.py": (

@@ -61,6 +61,15 @@ def test_every_combination_by_the_held_out_images(here):
     assert table("two") == table("one"), "the test images have no say"
 
 
+def test_the_limit_of_connectivity_stands_beside_what_came_of_it(here):
+    sweep("checkpoint.npz", "--data", "data", "--bits", "4", "--connectivity", "0.05,0.5", "--jobs", "1", "--out", "one")
+    limited, free = json.loads(Path("one/results.json").read_text())
+    assert [row["connectivity_limit"] for row in (limited, free)] == [0.05, 0.5]
+    assert 0 < limited["connectivity"] <= 0.05 < free["connectivity"] < 0.5
+    assert [row["connectivity_limit"] for row in table("one")] == ["0.05", "0.5"]
+    assert [float(row["connectivity"]) for row in table("one")] == [limited["connectivity"], free["connectivity"]]
+
+
 def test_a_sweep_resumes(here, monkeypatch):
     begun = []
     whole = steps.quantised
@@ -115,6 +124,8 @@ def test_front_has_fewest_bits_for_its_accuracy():
         (("--per-channel", "maybe"), "per-channel is maybe, expected no, yes"),
         (("--decay-bits", "a"), "decay-bits is a, expected numbers"),
         (("--input-bits", "9"), "input_bits is 9"),
+        (("--epochs", "3,4"), "epochs is 3, 4, expected left out without the method qat"),
+        (("--epochs", "3", "--method", "weights,search"), "epochs is 3, expected left out without the method qat"),
         (("--jobs", "0"), "jobs is 0, expected at least 1"),
     ],
 )

@@ -78,14 +78,18 @@ class Row:
 
     @property
     def values(self) -> dict[str, Any]:
-        """A line of the table."""
+        """A line of the table; `connectivity_limit` is what was asked for, `connectivity` what came of it."""
         own = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "setting"}
-        asked = {field.name: getattr(self.setting, field.name) for field in fields(Setting)}
+        columns = {field.name: field.name for field in fields(Setting)} | {"connectivity": "connectivity_limit"}
+        asked = {column: getattr(self.setting, name) for name, column in columns.items()}
         return {"checkpoint": own.pop("checkpoint")} | asked | own
 
 
 def settings(**lists: Sequence[Any]) -> list[Setting]:
-    """Every combination of the values of each field. `epochs` are of the method qat alone."""
+    """Every combination of the values of each field. `epochs` are of the method qat alone: refused without it."""
+    if "qat" not in lists.get("method", ()):
+        asked = [epochs for epochs in lists.get("epochs", ()) if epochs is not None]
+        require(not asked, "epochs", ", ".join(map(str, asked)), "left out without the method qat")
     found = []
     for values in product(*lists.values()):
         given = dict(zip(lists, values, strict=True))
