@@ -293,6 +293,27 @@ RECORDINGS = (
         "--step-ms is ignored for a network that keeps its own",
     ),
     Mutant(
+        "options for data without events",
+        "gradrtl/steps/events.py",
+        "    counting.require_events(path)\n    return",
+        "    return",
+        "options of events are ignored for images and recordings",
+    ),
+    Mutant(
+        "options for frames without events",
+        "gradrtl/steps/frames.py",
+        "    chosen.counting.require_events(chosen.frames or chosen.folder or DATA)\n",
+        "",
+        "options of events are ignored for images and frames",
+    ),
+    Mutant(
+        "arrays of numbers as events",
+        "gradrtl/steps/events.py",
+        """b"'descr': [" in file.read(512)""",
+        "True",
+        "a .npy file of frames is read as events",
+    ),
+    Mutant(
         "pools of training forgotten",
         "gradrtl/steps/events.py",
         "before = known.binning.to_json() if known is not None else {}",

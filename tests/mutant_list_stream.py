@@ -176,7 +176,30 @@ STREAM = tuple(
             ),
         ),
         "gradrtl/steps/streaming.py": (
-            ("steps of one frame", "for leading in (1, 2):", "for leading in (1,):", "frames do not follow each other"),
+            (
+                "steps of one frame",
+                'in ((1, "the steps"), (2, "the frames")):',
+                'in ((1, "the steps"),):',
+                "frames do not follow each other",
+            ),
+            (
+                "any number of steps",
+                "values[: _count(chosen, len(values), what)]",
+                "values[: chosen.images]",
+                "-1 images are all but the last, and 1000 those that are there",
+            ),
+            (
+                "recordings as steps",
+                " and not (has_events(path) or _is_recordings(path)):",
+                ":",
+                "a file of recordings is no file of frames in a stream",
+            ),
+            (
+                "options for steps that are counted",
+                "        chosen.counting.require_events(path)\n",
+                "",
+                "options of events are ignored for the steps of an array",
+            ),
         ),
     }.items()
     for name, old, new, does in faults

@@ -14,10 +14,11 @@ import torch
 from command_line import gradrtl
 
 from gradrtl.errors import UserError
+from gradrtl.model import recordings
 from gradrtl.model.events.binning import Binning
 from gradrtl.model.events.sets import Reading, load_file, load_part
 from gradrtl.quantize.network import QuantizedNetwork
-from gradrtl.steps.events import Counting, kept_of
+from gradrtl.steps.events import Counting, kept_of, load
 from gradrtl.steps.frames import Chosen, labelled_frames
 from gradrtl.steps.place import training_frames
 
@@ -114,6 +115,33 @@ def test_a_network_that_saw_no_recordings(folder: Path, network: Path) -> None:
     counting = Counting(step_ms=10, pool=2, largest_count=3)
     frames = labelled_frames(found, Chosen(folder, counting=counting))[0]
     assert np.array_equal(frames, load_part(folder, "test", READING).frames)
+
+
+def test_nothing_is_counted_where_there_are_no_events(folder: Path, network: Path, tmp_path: Path) -> None:
+    """Images, recordings that have been counted, and arrays: options that would change nothing are refused."""
+    digits, words, frames = Path(__file__).parents[1] / "data/mnist", tmp_path / "words.npz", tmp_path / "frames.npy"
+    found = load_part(folder, "test", READING)
+    recordings.save(words, found, found)
+    np.save(frames, np.ones((4, 6, 578), np.uint8))
+    trained = network.with_name("checkpoint.npz")
+    given = ["--step-ms", 5, "--crop", "0,0,8,8"]
+    for data in (digits, words):
+        expected = (
+            f"error: step_ms, crop is 5.0, 0,0,8,8, expected left out: {data} is neither a file nor a folder of events"
+        )
+        for line in (
+            ["train", "--out", tmp_path / "run"],
+            ["quantize", trained, "-o", tmp_path / "network.npz"],
+            ["simulate", network],
+        ):
+            assert gradrtl(*line, "--data", data, *given, code=2).stderr == f"{expected}\n"
+    for option, value in (("--pool", 2), ("--largest-count", 2), ("--sensor", "2x17x17"), ("--step-ms", 10)):
+        told = gradrtl("simulate", network, "--frames", frames, option, value, code=2).stderr
+        name = option.strip("-").replace("-", "_")
+        assert told.startswith(f"error: {name} is ")
+        assert "neither a file nor a folder of events" in told
+    assert gradrtl("simulate", network, "--frames", words).stdout.startswith(f"{len(found)} images")
+    assert len(load(words, Counting(), None)[1]) == len(found)
 
 
 @pytest.mark.parametrize(

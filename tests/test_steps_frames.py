@@ -18,6 +18,7 @@ from gradrtl.errors import UserError
 from gradrtl.model.data import Dataset
 from gradrtl.model.sequences import latencies
 from gradrtl.quantize.network import Connection, Input, QuantizedNetwork
+from gradrtl.steps.events import Counting
 from gradrtl.steps.frames import Chosen, frames_for, labelled_frames, load_labels
 from gradrtl.steps.place import training_frames, with_rates
 
@@ -195,6 +196,12 @@ def test_labels_need_frames_and_as_many(folder: Path) -> None:
         Chosen(folder, frames=images)
     with pytest.raises(UserError, match="images is 21, expected 1 to 20, the frames"):
         labelled_frames(network(IMAGE), Chosen(frames=images, images=21))
+
+
+def test_options_of_events_are_not_for_images(folder: Path) -> None:
+    for where in ({"folder": folder}, {"frames": folder}, {"frames": folder / "t10k-images-idx3-ubyte"}, {}):
+        with pytest.raises(UserError, match=r"step_ms is 5, expected left out: .* is neither a file nor a folder of"):
+            labelled_frames(network(IMAGE), Chosen(**where, counting=Counting(step_ms=5)))
 
 
 def test_simulate_takes_frames_with_and_without_labels(folder: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
+import event_files
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -11,9 +13,13 @@ from graphs import recurrent
 
 from gradrtl.cli import main
 from gradrtl.errors import UserError
+from gradrtl.model import recordings
+from gradrtl.model.recordings import Recordings
+from gradrtl.quantize.network import Input
 from gradrtl.rtl.c_header import c_header
 from gradrtl.rtl.outputs import Outputs
 from gradrtl.sim import engine
+from gradrtl.steps.events import Counting
 from gradrtl.steps.frames import Chosen
 from gradrtl.steps.streaming import steps_of
 
@@ -43,6 +49,36 @@ def test_what_does_not_fit(tmp_path):
     np.save(file, STEPS)
     with pytest.raises(UserError, match="none: the steps of a stream have no labels"):
         steps_of(recurrent(), Chosen(frames=file, labels=tmp_path / "labels.npy"))
+
+
+def test_as_many_as_there_are(tmp_path):
+    file = tmp_path / "steps.npy"
+    for values, what in ((STEPS, "24, the steps"), (STEPS.reshape(3, 8, 6), "3, the frames")):
+        np.save(file, values)
+        for images in (-1, 0, len(values) + 1):
+            with pytest.raises(UserError, match=f"images is {images}, expected 1 to {what}"):
+                steps_of(recurrent(), Chosen(frames=file, images=images))
+    assert (steps_of(recurrent(), Chosen(frames=file, images=2)) == STEPS[:16, None]).all()
+
+
+def test_recordings_follow_each_other(tmp_path):
+    """Those of a file of our own, and events in an array with fields; both begin as arrays of steps do."""
+    network = replace(recurrent(), inputs=(Input((1, 1, 6), bits=2, kind="graded"),))
+    counts = STEPS.reshape(3, 8, 1, 1, 6)
+    recordings.save(tmp_path / "own.npz", *[Recordings(counts, np.zeros(3, np.int32))] * 2)
+    assert (steps_of(network, Chosen(frames=tmp_path / "own.npz")) == STEPS[:, None]).all()
+    events = np.arange(0, 8000, 1000), np.zeros(8, int), np.zeros(8, int), np.arange(8) % 6
+    file = event_files.array(tmp_path / "events.npy", events)
+    counting = Counting(step_ms=1, sensor="1x1x6")
+    found = steps_of(network, Chosen(frames=file, counting=counting))
+    assert found[:, 0].argmax(axis=1).tolist() == [0, 1, 2, 3, 4, 5, 0, 1]
+    assert found.sum() == 8
+
+
+def test_options_of_events_are_not_for_steps(tmp_path):
+    np.save(tmp_path / "steps.npy", STEPS)
+    with pytest.raises(UserError, match=r"pool is 2, expected left out: .*steps.npy is neither a file nor a folder"):
+        steps_of(recurrent(), Chosen(frames=tmp_path / "steps.npy", counting=Counting(pool=2)))
 
 
 def test_simulate_and_place(tmp_path):

@@ -62,7 +62,9 @@ def test_every_combination_by_the_held_out_images(here):
 
 
 def test_the_limit_of_connectivity_stands_beside_what_came_of_it(here):
-    sweep("checkpoint.npz", "--data", "data", "--bits", "4", "--connectivity", "0.05,0.5", "--jobs", "1", "--out", "one")
+    sweep(
+        "checkpoint.npz", "--data", "data", "--bits", "4", "--connectivity", "0.05,0.5", "--jobs", "1", "--out", "one"
+    )
     limited, free = json.loads(Path("one/results.json").read_text())
     assert [row["connectivity_limit"] for row in (limited, free)] == [0.05, 0.5]
     assert 0 < limited["connectivity"] <= 0.05 < free["connectivity"] < 0.5

@@ -67,15 +67,15 @@ def train(
     """
     from ..model.architecture import read_description
     from ..model.checkpoint import Checkpoint
-    from ..model.sets import load
     from ..model.workers import leads, part
+    from ..steps.events import load
     from ..steps.results import judgement
     from ..steps.train import accuracy_of, start_of
     from ..steps.train import train as run
 
     require(network is None or layers is None, "layers", layers, "not given beside --network")
     check_writable(out / CHECKPOINT)
-    data, start = load(folder, counting.reading(given["steps"])), None
+    data, start = load(folder, counting, given["steps"]), None
     if source is None:
         require_not_given({"framework": framework, "readout": readout, **changes}, "with --from, a NIR file")
     else:
@@ -170,8 +170,8 @@ def quantize(
     """
     from ..model.checkpoint import Checkpoint
     from ..model.recordings import fit
-    from ..model.sets import load
     from ..model.start import Start
+    from ..steps.events import load
     from ..steps.frames import frames_for
     from ..steps.place import with_rates
     from ..steps.quantise import default_method, formats_for, judged, quantise
@@ -188,7 +188,7 @@ def quantize(
     )
     if method != "qat":
         require(not given_only(given), "method", method, f"qat, for {', '.join(given_only(given))}")
-    training, test = load(folder, counting.reading(trained.network.steps, trained.made_from.get("recordings")))
+    training, test = load(folder, counting, trained.network.steps, trained.made_from.get("recordings"))
     test, training = fit(test, trained.network, "test set"), fit(training, trained.network, "training set")
     say = speaker(output)
     resume = None

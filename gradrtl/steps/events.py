@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-from ..errors import require
+from ..errors import require, require_not_given
+from ..model import sets
+from ..model.events import sets as event_sets
 from ..model.events.binning import Binning
 from ..model.events.sets import Reading
+from ..model.recordings import AnyData
 from ..quantize.network import QuantizedNetwork
 
 KEPT = "binning"  # of how recordings were made: those of files of events
@@ -22,6 +26,11 @@ class Counting:
     crop: str | None = None
     largest_count: int | None = None
     sensor: str | None = None
+
+    def require_events(self, path: Path) -> None:
+        """`UserError` if something was asked for though nothing is counted: what `path` names has no events."""
+        if not has_events(path):
+            require_not_given(asdict(self), f"left out: {path} is neither a file nor a folder of events")
 
     def reading(self, steps: int | None, kept: dict[str, Any] | None = None) -> Reading | None:
         """How recordings of `steps` steps are made; `kept`: how those were made that the network was trained on.
@@ -50,6 +59,24 @@ class Counting:
     def for_network(self, network: QuantizedNetwork) -> Reading | None:
         """The same for a network of integers, which keeps how its recordings were made."""
         return self.reading(network.steps, kept_of(network))
+
+
+def has_events(path: Path) -> bool:
+    """Whether a path is a folder of events, or a file: of a kind that has no other meaning, or an array with fields."""
+    if event_sets.is_set(path):
+        return True
+    if not event_sets.is_file(path) or path.suffix != ".npy":
+        return event_sets.is_file(path)
+    with path.open("rb") as file:
+        return b"'descr': [" in file.read(512)
+
+
+def load(
+    path: Path, counting: Counting, steps: int | None, kept: dict[str, Any] | None = None
+) -> tuple[AnyData, AnyData]:
+    """Training and test set as `model.sets.load` finds them; events are counted as in `Counting.reading`."""
+    counting.require_events(path)
+    return sets.load(path, counting.reading(steps, kept))
 
 
 def kept_of(network: QuantizedNetwork) -> dict[str, Any] | None:

@@ -20,7 +20,7 @@ from ..quantize.images import codes_latency, frames_of_images, frames_of_recordi
 from ..quantize.network import QuantizedNetwork
 from ..samples import IMAGES
 from ..sim.frames import check
-from .events import Counting
+from .events import Counting, has_events
 from .named_arrays import START, named_arrays
 
 DATA = Path("data/mnist")
@@ -51,7 +51,7 @@ class Chosen:
 
     `folder`: a data set, of which the test images are taken; None: `data/mnist` if it is there, or else the images that
     come with the package. `frames`: a file or folder instead, see `load_frames`. `labels`: a file with their labels.
-    `counting`: how events of recordings are counted, where they are such.
+    `counting`: how events of recordings are counted; nothing else may be chosen with it.
     """
 
     folder: Path | None = None
@@ -73,7 +73,8 @@ def labelled_frames(network: QuantizedNetwork, chosen: Chosen | None = None) -> 
     Frames of a network with several inputs are a tuple. Raises `UserError` for what does not fit `network`.
     """
     chosen = chosen or Chosen()
-    if chosen.frames is not None and event_sets.is_file(chosen.frames) and _has_events(chosen.frames):
+    chosen.counting.require_events(chosen.frames or chosen.folder or DATA)
+    if chosen.frames is not None and chosen.frames.is_file() and has_events(chosen.frames):
         return _recorded(network, chosen)
     if chosen.frames is None or chosen.frames.is_dir() or _is_recordings(chosen.frames):
         require(chosen.labels is None, "labels", chosen.labels, f"not given beside {chosen.frames}, which has its own")
@@ -121,14 +122,6 @@ def images_in(folder: Path | None, network: QuantizedNetwork | None = None, chos
         reading = None if network is None else chosen.counting.for_network(network)
         return event_sets.load_part(folder, "test", needed(reading, folder), chosen.images or chosen.usual)
     return load(folder)[1]
-
-
-def _has_events(path: Path) -> bool:
-    """Whether a file is one of events: of a kind that has no other meaning, or an array with fields."""
-    if path.suffix != ".npy":
-        return True
-    with path.open("rb") as file:
-        return b"'descr': [" in file.read(512)
 
 
 def _recorded(network: QuantizedNetwork, chosen: Chosen) -> tuple[Any, np.ndarray | None]:

@@ -12,7 +12,8 @@ from ..quantize.frames import flattened
 from ..quantize.interface import Input
 from ..quantize.network import QuantizedNetwork
 from ..sim.frames import check
-from .frames import Chosen, _read_array, labelled_frames
+from .events import has_events
+from .frames import Chosen, _count, _is_recordings, _read_array, labelled_frames
 from .named_arrays import START, named_arrays
 
 NPY = b"\x93N"  # start of a .npy file
@@ -29,7 +30,8 @@ def steps_of(network: QuantizedNetwork, chosen: Chosen | None = None) -> Any:
     """
     chosen, streamed = chosen or Chosen(), network.streamed
     start, path = b"", chosen.frames
-    if path is not None and path.is_file():
+    if path is not None and path.is_file() and not (has_events(path) or _is_recordings(path)):
+        chosen.counting.require_events(path)
         with path.open("rb") as file:
             start = file.read(2)
     if path is not None and start == START:
@@ -41,19 +43,18 @@ def steps_of(network: QuantizedNetwork, chosen: Chosen | None = None) -> Any:
         found = list(frames) if isinstance(frames, tuple) else [frames]
         chosen = Chosen()  # they have been counted
     require(chosen.labels is None, "labels", chosen.labels, "none: the steps of a stream have no labels")
-    by_step = tuple(
-        _by_step(given, values[: chosen.images]) for given, values in zip(network.inputs, found, strict=True)
-    )
+    by_step = tuple(_by_step(given, values, chosen) for given, values in zip(network.inputs, found, strict=True))
     require(len(by_step[0]) > 0, "steps", 0, "at least 1")
     check(streamed, by_step)
     return by_step if len(by_step) > 1 else by_step[0]
 
 
-def _by_step(given: Input, values: np.ndarray) -> np.ndarray:
-    """`values` of an input, of one frame or of several, as steps `[n, 1, sources]`."""
+def _by_step(given: Input, values: np.ndarray, chosen: Chosen) -> np.ndarray:
+    """As many `values` of an input as are `chosen`, of one frame or of several, as steps `[n, 1, sources]`."""
     sources = prod(given.shape)
-    for leading in (1, 2):
+    for leading, what in ((1, "the steps"), (2, "the frames")):
         if values.shape[leading:] in ((sources,), given.shape):
-            return flattened(given, values.reshape(-1, 1, sources), 1, f"steps of {given.name}")
+            some = values[: _count(chosen, len(values), what)]
+            return flattened(given, some.reshape(-1, 1, sources), 1, f"steps of {given.name}")
     accepted = f"[steps, {sources}] or [frames, steps, {sources}]"
     raise UserError.of(f"steps of {given.name} shape", values.shape, accepted)
