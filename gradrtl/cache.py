@@ -100,9 +100,11 @@ def recalled(kind: str, texts: Mapping[str, str], cache: Path | None = None) -> 
     with suppress(OSError), locked(entry.with_suffix(".lock")):  # whose file a killed process may have left
         os.utime(entry)
     try:
-        return json.loads((entry / VALUE).read_text())
+        found = json.loads((entry / VALUE).read_text())
     except (OSError, ValueError):  # removed by another process
         return None
+    _log.info("from the cache: %s", entry)
+    return found
 
 
 def sources(*names: str) -> str:

@@ -272,6 +272,22 @@ _FAULTS = {
         ("single frames free", " + apart.latency.mean())", ")", "plans for a stream alone"),
         ("resources that are full", "all(taken <= there for", "all(taken < there for", "what just fits does not"),
     ),
+    "gradrtl/commands/output.py": (
+        (
+            "remarks in spite of --quiet",
+            "    if not is_quiet():\n        click.echo(line",
+            "    if True:\n        click.echo(line",
+            "--quiet prints notes, trials and stages",
+        ),
+    ),
+    "gradrtl/commands/options.py": (
+        (
+            "lines among the bytes",
+            "remark if output == STDOUT else click.echo",
+            "click.echo",
+            "a file on stdout has lines for people in it",
+        ),
+    ),
     "gradrtl/commands/hardware.py": (
         (
             "an option drops the placement",

@@ -25,6 +25,12 @@ _FAULTS = {
         ("newest removed", "key=ages.__getitem__)", "key=ages.__getitem__, reverse=True)", "not the oldest"),
         ("use does not count", "os.utime(entry)\n    except", "pass\n    except", "an entry in use ages"),
         ("use of a value does not count", "os.utime(entry)\n    try", "pass\n    try", "a value in use ages"),
+        (
+            "recalled without a word",
+            '    _log.info("from the cache: %s", entry)\n    return found',
+            "    return found",
+            "explore -v does not tell of points that it knows",
+        ),
         ("templates left out", 'origin.parent.rglob("*")', 'origin.parent.rglob("*.py")', "sources without templates"),
         ("full disk", "if error.errno not in STORAGE:", "if True:", "a traceback for a full disk"),
     ),

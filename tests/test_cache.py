@@ -226,7 +226,7 @@ def test_a_module_counts_alone():
         sources("gradrtl.nothing")
 
 
-def test_values_are_remembered(tmp_path):
+def test_values_are_remembered(tmp_path, caplog):
     value, made = {"pes": [16, 10], "cost": 0.1 + 0.2}, []
 
     def make():
@@ -239,10 +239,13 @@ def test_values_are_remembered(tmp_path):
     [entry] = tmp_path.iterdir()
     entry.with_suffix(".lock").touch()  # left by a process that was killed after it made the entry
     os.utime(entry, (1, 1))
+    caplog.set_level("INFO", "gradrtl")
     assert recalled("plan", {"a": "1"}, tmp_path) == value
+    assert caplog.messages == [f"from the cache: {entry}"]
     assert list(tmp_path.iterdir()) == [entry]
     assert entry.stat().st_mtime > 1, "an entry that is used is kept"
     assert recalled("plan", {"a": "2"}, tmp_path) is None
+    assert len(caplog.messages) == 1
 
 
 def test_a_damaged_value_is_not_recalled(tmp_path):

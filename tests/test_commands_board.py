@@ -180,6 +180,7 @@ def tools(monkeypatch):
 
     def synthesise(design, device, folder, seed, progress):
         made.append(device.name)
+        progress("netlist")
         folder.mkdir(parents=True, exist_ok=True)
         report = Report(
             device.name, device.placed, {"LUT": 1}, {"LUT": 9}, device.clock, 40.0 * device.placed, [], [], ""
@@ -200,6 +201,12 @@ def test_a_single_frame_has_its_latency_as_interval(tools, tmp_path, device):
     assert figures["cycles_per_frame"] == figures["latency_cycles"] > 100
     if figures["placed"]:
         assert figures["frames_per_second"] == pytest.approx(40e6 / figures["latency_cycles"], rel=1e-3)
+
+
+def test_quiet_tells_no_stage(tools, tmp_path):
+    words = ["synth", "--device", "xc7z020", "--pe", "4,4", "--images", "2", "-o", str(tmp_path)]
+    assert "  netlist\n" in CliRunner().invoke(main, words).stderr
+    assert CliRunner().invoke(main, [*words, "--quiet"]).output == ""
 
 
 def test_a_stream_is_refused_before_it_is_built(tools, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -48,7 +49,17 @@ def test_quiet_prints_errors_alone():
 
 
 def test_quiet_still_writes_a_file_on_stdout():
-    assert "module gradrtl" in gradrtl("generate", "sample", "-o", "-", "-q").stdout
+    made = gradrtl("generate", "sample", "-o", "-", "-q")
+    assert "module gradrtl" in made.stdout
+    assert made.stderr == ""
+    assert gradrtl("simulate", "sample", "--images", "7", "-o", "-").stderr.startswith("7 images")
+
+
+def test_quiet_has_no_notes(tmp_path):
+    replace(QuantizedNetwork.load(NETWORK), rates=None).save(tmp_path / "plain.npz")
+    words = ("generate", tmp_path / "plain.npz", "--pe", "1,1", "-o", tmp_path / "x.v")
+    assert gradrtl(*words).stderr.startswith("note: the network file has no event rates")
+    assert gradrtl(*words, "-q").output == ""
 
 
 def test_json_and_a_file_cannot_share_stdout():

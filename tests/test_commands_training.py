@@ -65,6 +65,7 @@ def test_a_complete_folder_is_said_to_be(data: Path, trained: Path) -> None:
     found = gradrtl("train", *SMALL, "--data", data, "--epochs", 2, "--out", trained)
     assert "already complete: 2 of 2 epochs" in found.stderr
     assert "loss" not in found.stderr
+    assert gradrtl("train", *SMALL, "--data", data, "--epochs", 2, "--out", trained, "-q").output == ""
     after = Checkpoint.load(trained / "checkpoint.npz")
     assert all(np.array_equal(before.arrays[name], after.arrays[name]) for name in before.arrays)
 

@@ -60,7 +60,8 @@ def test_sweep_resumes_from_the_cache(tmp_path, monkeypatch):
     assert Path("one/pareto.svg").is_file()
     with monkeypatch.context() as patched:
         patched.setattr(steps, "explored", None)  # a second run has nothing to measure, whatever its folder holds
-        explore(*words, "--pe", "8,2", "--out", "two")
+        told = explore(*words, "--pe", "8,2", "--out", "two", "--verbose")
+        assert told.count("from the cache: build/cache/point-") == 1
         Path("one/points.csv").write_text(Path("one/points.csv").read_text().replace(point["cycles"], "1.0"))
         explore(*words, "--pe", "8,2", "--out", "one")
     assert table(Path("one")) == table(Path("two")) == [point]

@@ -59,6 +59,12 @@ def search(trials: int = 4, storage: str = "t/study.journal", **changed) -> Sear
     return replace(Search(config, ranges, Path("data"), Path("t"), storage, trials, network="30-8-4"), **changed)
 
 
+def test_quiet_tells_of_no_trial(here):
+    words = ("tune", *SHORT, "--trials", "1", "--out")
+    assert re.search("^trial   0", gradrtl(*words, "t"), re.MULTILINE)
+    assert gradrtl(*words, "u", "-q") == ""
+
+
 @pytest.mark.slow
 def test_a_search_resumes_and_its_command_trains_the_best(here, monkeypatch):
     gradrtl("tune", *SHORT, "--trials", "1", "--out", "t")

@@ -15,7 +15,7 @@ from ..locks import hold
 from ..rtl.devices import DEVICES
 from ..rtl.devices import device as find
 from .options import bar, frames_options, network_argument, placed, placement_options, report_option, whole_command
-from .output import command, figures, plain
+from .output import command, figures, plain, remark
 
 if TYPE_CHECKING:
     from ..rtl.mapping import Mapping
@@ -65,7 +65,7 @@ def synth(
     began = time.monotonic()
 
     def show(line: str) -> None:
-        click.echo(f"  {line}", err=True)
+        remark(f"  {line}")
 
     told = {
         "network": str(network),

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from functools import partial, wraps
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from ..errors import UserError, require
 from ..files import check_writable, whole
 from ..model.importing.convention import COMPARES, FRAMEWORKS, GAINS, INTEGRATORS, RESETS, SPIKES, SYNAPSES
 from ..rtl.devices import DEVICES
-from .output import is_quiet
+from .output import is_quiet, remark
 
 if TYPE_CHECKING:
     from ..quantize.network import QuantizedNetwork
@@ -233,9 +233,7 @@ def placed(network: QuantizedNetwork, wanted: Wanted) -> Mapping:
     with planning(1 if wanted.device is not None and wanted.pes is None else 0) as progress:
         mapping = place(network, wanted, progress)
     if network.rates is None:
-        click.echo(
-            "note: the network file has no event rates, so all sources count equally; gradrtl place adds them", err=True
-        )
+        remark("note: the network file has no event rates, so all sources count equally; gradrtl place adds them")
     return mapping
 
 
@@ -384,7 +382,7 @@ def progress_lines() -> Callable[[str], None] | None:
     """A function that prints lines of progress on stderr; None where there is a bar, or --quiet."""
     if is_quiet() or sys.stderr.isatty():
         return None
-    return partial(click.echo, err=True)
+    return remark
 
 
 @contextmanager
@@ -404,8 +402,7 @@ def paced(what: str, total: int) -> Iterator[tuple[Callable[[int], None], Callab
             pace.tell()
 
         def resumed(count: int) -> None:
-            if not is_quiet():
-                click.echo(f"resumes after {count} of {total}", err=True)
+            remark(f"resumes after {count} of {total}")
             advance(count)
             pace.total -= count
 
@@ -460,26 +457,19 @@ def output_file(path: Path) -> Iterator[Path]:
 
 
 def speaker(output: Path | None) -> Callable[[str], None]:
-    """A function that prints lines: to stderr if `output` is stdout."""
-    return partial(click.echo, err=output == STDOUT)
+    """A function that prints lines: to stderr if `output` is stdout; none with --quiet."""
+    return remark if output == STDOUT else click.echo
 
 
 def show_epoch(row: dict[str, Any]) -> None:
     """One line for an epoch of training, or of fine-tuning."""
-    if is_quiet():
-        return
     loss = "" if row.get("loss") is None else f"loss {row['loss']:.4f}  "
-    click.echo(f"epoch {row['epoch']:3}  {loss}validation {100 * row['validation']:.2f} %", err=True)
+    remark(f"epoch {row['epoch']:3}  {loss}validation {100 * row['validation']:.2f} %")
 
 
 def show_resumed(total: int) -> Callable[[int], None]:
     """A function that tells after how many epochs of `total` a training resumes."""
-
-    def tell(epochs: int) -> None:
-        if not is_quiet():
-            click.echo(f"resumes after epoch {epochs} of {total}", err=True)
-
-    return tell
+    return lambda epochs: remark(f"resumes after epoch {epochs} of {total}")
 
 
 def parse_numbers(name: str, words: str, accepted: range) -> list[int]:

@@ -90,6 +90,12 @@ def is_quiet() -> bool:
     return ctx is not None and bool(ctx.meta.get(KEY, {}).get("quiet"))
 
 
+def remark(line: str) -> None:
+    """Print a line that is no result, on stderr; none with --quiet."""
+    if not is_quiet():
+        click.echo(line, err=True)
+
+
 def _keep(name: str, ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
     ctx.meta.setdefault(KEY, {})[name] = value
 

@@ -28,7 +28,7 @@ from .options import (
     training_device_option,
     whole_command,
 )
-from .output import command, figures, plain
+from .output import command, figures, plain, remark
 
 CHECKPOINT = "checkpoint.npz"  # in the folder of a training
 
@@ -96,7 +96,7 @@ def train(
 
     def resumed(epochs: int) -> None:
         if epochs == config.epochs:
-            click.echo(f"already complete: {epochs} of {config.epochs} epochs are in {out}, nothing to train", err=True)
+            remark(f"already complete: {epochs} of {config.epochs} epochs are in {out}, nothing to train")
         else:
             show_resumed(config.epochs)(epochs)
 

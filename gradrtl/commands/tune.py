@@ -10,7 +10,7 @@ import click
 from ..errors import require
 from ..model.config import NO_TARGET, TrainConfig
 from .options import cluster_options, data_option, given_only, progress_lines, setting_options
-from .output import command, figures
+from .output import command, figures, remark
 
 
 @command()
@@ -61,7 +61,7 @@ def tune(network, vary, trials, storage, sampler_seed, cluster, folder, out, **g
             else f"{one.name} {trial[one.name]}"
             for one in ranges
         )
-        click.echo(f"trial {trial['trial']:3}  {told:11}  {values}", err=True)
+        remark(f"trial {trial['trial']:3}  {told:11}  {values}")
 
     study = run(search, cluster, show, progress_lines())
     done = finished(study)
