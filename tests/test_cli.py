@@ -298,9 +298,9 @@ def test_a_mistake_is_one_line(words, message, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("redirection", "command", "code", "message"),
     [
-        (">&-", "info sample", 0, ""),
-        (">&- 2>&- <&-", "info sample", 0, ""),
-        ("> /dev/full", "info sample", 2, "error: output cannot be written: No space left on device\n"),
+        (">&-", "info sample --pe 4,4", 0, ""),
+        (">&- 2>&- <&-", "info sample --pe 4,4", 0, ""),
+        ("> /dev/full", "info sample --pe 4,4", 2, "error: output cannot be written: No space left on device\n"),
         ("> /dev/full", "--help", 2, "error: output cannot be written: No space left on device\n"),
         ("> /dev/full", "generate sample -o -", 2, "error: output cannot be written: No space left on device\n"),
     ],
