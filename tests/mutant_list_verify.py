@@ -39,6 +39,12 @@ _FAULTS = {
         ("plan of another bus", '"base": base.line, ', "", "a plan for other queues and another bus is used"),
         ("plan by older sources", ' | {"sources": sources(*PLANNER), "numpy": np.__version__}', "", "stale plans"),
     ),
+    "gradrtl/steps/run.py": (
+        ("figures of the run before", "        self._begin()\n", "", "an interrupted run keeps the verdict of another"),
+    ),
+    "gradrtl/steps/demo.py": (
+        ("report of any files", "sha256(folder / name) == digest", "True", "a verdict over a network never compared"),
+    ),
     "gradrtl/steps/explore.py": (
         ("points of older sources", ' | {"made from": self.made_from}', "", "figures of other data or sources"),
         ("figures of a worker", "keep=_remember, ", "", "what a worker elsewhere has found is measured again"),

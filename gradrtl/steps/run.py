@@ -54,9 +54,13 @@ class Step:
 
 
 class Run:
-    """The folder of a run, and `manifest.json` in it. A damaged manifest counts as missing."""
+    """The folder of a run, and `manifest.json` in it. A damaged manifest counts as missing.
 
-    NAME = "manifest.json"
+    What the manifest says of the whole run, and the report of it, are those of a complete run: they are removed as soon
+    as a step runs again.
+    """
+
+    NAME, REPORT = "manifest.json", "report.html"
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -84,6 +88,7 @@ class Run:
             say(f"{step.name}: unchanged, {outputs[0]}")
             return kept["figures"]
         say(f"{step.name} ...")
+        self._begin()
         start = time.monotonic()
         figures = step.work()
         self.manifest["steps"][step.name] = {
@@ -95,6 +100,13 @@ class Run:
         }
         self.write()
         return figures
+
+    def _begin(self) -> None:
+        """Remove what was said of the whole run: if this process is killed, the folder counts as incomplete."""
+        if self.manifest.keys() != {"steps"}:
+            self.manifest = {"steps": self.manifest["steps"]}
+            self.write()
+        (self.folder / self.REPORT).unlink(missing_ok=True)
 
     def write(self) -> None:
         """Write the manifest."""
