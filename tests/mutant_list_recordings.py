@@ -279,6 +279,27 @@ RECORDINGS = (
         "all recordings have the same noise",
     ),
     Mutant(
+        "recordings of two cameras",
+        "model/events/moving.py",
+        'require(known.get(name) == value, f"{path} {name}"',
+        'require(True, f"{path} {name}"',
+        "a folder of recordings is completed with those of other settings or images",
+    ),
+    Mutant(
+        "recordings of unknown origin",
+        "model/events/moving.py",
+        "require(others is None,",
+        "require(True,",
+        "a folder of recordings that nothing is known of is completed",
+    ),
+    Mutant(
+        "recordings by two processes",
+        "model/events/moving.py",
+        "    with hold(folder):\n        _claim",
+        "    if True:\n        _claim",
+        "two processes write the same files",
+    ),
+    Mutant(
         "two channels of sound",
         "model/events/wav.py",
         'require(found.channels == 1, "channels", found.channels, "1")',

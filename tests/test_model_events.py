@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ import numpy as np
 import pytest
 
 from gradrtl.errors import UserError
+from gradrtl.locks import hold
 from gradrtl.model.data import Dataset
-from gradrtl.model.events import aedat, arrays, gesture, nmnist, prophesee, spoken, wav
+from gradrtl.model.events import aedat, arrays, gesture, moving, nmnist, prophesee, spoken, wav
 from gradrtl.model.events.binning import Binning, Events
 from gradrtl.model.events.moving import SACCADE, Camera, path, write
 from gradrtl.model.events.sets import Reading, files, load, load_file, load_part
@@ -570,8 +572,17 @@ def test_noise_and_seeds() -> None:
 def test_moving_digits_are_written_as_nmnist(tmp_path: Path) -> None:
     images = np.stack([np.roll(digit(), by, axis=1) for by in (-8, 0, 8)])[:, None]
     data = Dataset(images, np.array([2, 0, 1], np.uint8))
-    assert write(tmp_path, (data, data), Camera(), images=2) == 4
+    done = []
+
+    def killed(count: int) -> None:
+        done.append(count)
+        if len(done) == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path, (data, data), Camera(), progress=killed)
     kept = (tmp_path / "Train" / "2" / "00001.bin").stat().st_mtime_ns
+    assert len(list(tmp_path.glob("*/*/*.bin"))) == 4
     assert write(tmp_path, (data, data), Camera()) == 6
     assert (tmp_path / "Train" / "2" / "00001.bin").stat().st_mtime_ns == kept
     same(nmnist.read(tmp_path / "Train" / "2" / "00001.bin"), Camera().record(images[0, 0], 0))
@@ -580,3 +591,43 @@ def test_moving_digits_are_written_as_nmnist(tmp_path: Path) -> None:
     assert training.labels.tolist() == [2, 0, 1]
     with pytest.raises(UserError, match="image channels is 3, expected 1"):
         write(tmp_path, (Dataset(np.repeat(images, 3, axis=1), data.labels), data), Camera())
+
+
+def test_recordings_of_another_camera_or_other_images_are_not_mixed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = np.stack([np.roll(digit(), by, axis=1) for by in (-8, 0, 8)])[:, None]
+    data, folder = Dataset(images, np.array([2, 0, 1], np.uint8)), tmp_path / "digits"
+    write(folder, (data, data), Camera(), images=2)
+    files = {path: path.read_bytes() for path in folder.rglob("*.*")}
+    shifted, darker = replace(data, labels=np.array([0, 1, 2], np.uint8)), replace(data, images=images // 2)
+    advice = f"delete {folder}, or choose another folder"
+    for sets, camera, count, message in (
+        ((data, data), Camera(noise=2.0), 2, f"noise is 1.0, expected 2.0: {advice}"),
+        ((data, data), Camera(), None, f"Train images is 2, expected 3: {advice}"),
+        ((shifted, data), Camera(), 2, f"Train data is {data.digest[:16]}, expected {shifted.digest[:16]}: {advice}"),
+        ((data, darker), Camera(), 2, f"Test data is {data.digest[:16]}, expected {darker.digest[:16]}: {advice}"),
+    ):
+        with pytest.raises(UserError) as error:
+            write(folder, sets, camera, count)
+        assert str(error.value) == f"{folder / 'moving.json'} {message}"
+    with monkeypatch.context() as patched:
+        patched.setattr(moving, "sources", lambda *names: "edited")
+        with pytest.raises(UserError, match=r"moving.json sources is .*, expected edited: delete"):
+            write(folder, (data, data), Camera(), 2)
+    assert {path: path.read_bytes() for path in folder.rglob("*.*")} == files
+    assert write(folder, (data, data), Camera(), 2) == 4
+    (folder / "moving.json").write_text("[1]")
+    with pytest.raises(UserError, match=r"moving.json: damaged; delete"):
+        write(folder, (data, data), Camera(), 2)
+    (folder / "moving.json").unlink()
+    with pytest.raises(UserError, match=r"recordings is .*Train, expected none without a moving.json"):
+        write(folder, (data, data), Camera(), 2)
+
+
+def test_two_processes_do_not_write_to_one_folder(tmp_path: Path) -> None:
+    data = Dataset(digit()[None, None], np.array([0], np.uint8))
+    with hold(tmp_path), ThreadPoolExecutor() as other:
+        second = other.submit(write, tmp_path, (data, data), Camera())
+        assert "is in use by another run of this process" in str(second.exception())
+    assert list(tmp_path.iterdir()) == []

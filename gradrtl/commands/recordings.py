@@ -20,7 +20,7 @@ from .output import command, figures
 def moving(out, folder, images, **given) -> None:
     """Shake images before a simulated event camera, and write what it sees to the folder OUT, in the layout of N-MNIST.
 
-    No camera has recorded them. Files that are there are kept, so that an interrupted run goes on.
+    No camera has recorded them. An interrupted run resumes. A folder of other images or of another camera is refused.
     """
     from ..model.data import load
     from ..model.events.moving import write

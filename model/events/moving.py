@@ -9,14 +9,19 @@ microseconds. Recordings have the shape and the layout of N-MNIST, so that both 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ...errors import require
+from ...cache import sources
+from ...errors import UserError, require
+from ...files import write_text
+from ...locks import hold
 from ..data import Dataset
 from ..settings import above, at_least, below, between, check, setting
 from .binning import Events
@@ -27,6 +32,9 @@ SACCADE = 100_000  # microseconds
 MOMENTS = 50  # of a saccade, at which brightness is computed; in between it is a straight line
 STEP = SACCADE / MOMENTS  # microseconds between two moments
 BUFFER = 1 << 16  # events of a recording, at most
+MADE_FROM = "moving.json"  # file beside the recordings: what they were made from
+PACKAGE = "gradrtl.model.events"
+SOURCES = tuple(f"{PACKAGE}.{name}" for name in ("binning", "moving", "moving_kernels", "nmnist"))  # which decide them
 
 
 @dataclass(frozen=True)
@@ -87,17 +95,58 @@ def write(
     """Write the recordings of the first `images` of the training and of the test set, of both as many at most, in the
     layout of N-MNIST; returns their number.
 
-    Files that exist are kept: an interrupted run goes on. `progress` is called with 1 for each.
+    Recordings that exist are kept: an interrupted run goes on. `moving.json` beside them tells what they were made
+    from. `progress` is called with 1 for each.
 
     Raises
     ------
     UserError
-        The images have several channels or are larger than the camera.
+        The images have several channels or are larger than the camera; or `folder` has recordings of another camera,
+        of other images or sources, or is in use by another process.
     """
-    number = 0
-    for part, data in zip(PARTS, sets, strict=True):
+    for data in sets:
         require(data.shape[0] == 1, "image channels", data.shape[0], "1")
         require(max(data.shape[1:]) <= SHAPE[1], "image shape", data.shape, f"at most {SHAPE[1:]}")
+    with hold(folder):
+        _claim(folder, made_from(sets, camera, images))
+        return _write(folder, sets, camera, images, progress)
+
+
+def made_from(sets: tuple[Dataset, Dataset], camera: Camera, images: int | None = None) -> dict[str, Any]:
+    """What the recordings of `write` depend on, in JSON's types."""
+    data = {
+        f"{part} {name}": value
+        for part, found in zip(PARTS, sets, strict=True)
+        for name, value in (("images", len(found.images[:images])), ("data", found.digest[:16]))
+    }
+    return asdict(camera) | data | {"sources": sources(*SOURCES)[:16], "numpy": np.__version__}
+
+
+def _claim(folder: Path, wanted: dict[str, Any]) -> None:
+    """Note in `folder` what its recordings are made from; `UserError` if it has others."""
+    path, advice = folder / MADE_FROM, f"delete {folder}, or choose another folder"
+    if not path.exists():
+        others = next((folder / part for part in PARTS if (folder / part).exists()), None)
+        require(others is None, "recordings", others, f"none without a {MADE_FROM} that tells of them: {advice}")
+        write_text(path, json.dumps(wanted, indent=1) + "\n")
+        return
+    try:
+        known = dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
+        raise UserError(f"{path}: damaged; {advice}") from None
+    for name, value in wanted.items():
+        require(known.get(name) == value, f"{path} {name}", known.get(name), f"{value}: {advice}")
+
+
+def _write(
+    folder: Path,
+    sets: tuple[Dataset, Dataset],
+    camera: Camera,
+    images: int | None,
+    progress: Callable[[int], None],
+) -> int:
+    number = 0
+    for part, data in zip(PARTS, sets, strict=True):
         for label in range(data.classes):
             (folder / part / str(label)).mkdir(parents=True, exist_ok=True)
         for index, (image, label) in enumerate(zip(data.images[:images, 0], data.labels[:images], strict=True)):
