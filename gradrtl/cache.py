@@ -17,6 +17,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,11 @@ KEPT_VALUES = 4096  # of a kind whose entries are single values
 CONTENTS = ".contents"
 MAKING = "making-"
 VALUE = "value.json"  # file of an entry that is one value
+# Modules that results of every package depend on, and libraries that compute them.
+FOUNDATIONS = tuple(
+    f"gradrtl.{name}" for name in ("archive", "arrays", "bits", "checks", "compiled", "errors", "files", "shapes")
+)
+LIBRARIES = ("numba", "numpy", "torch")
 STORAGE = (
     errno.ENOSPC,
     errno.EDQUOT,
@@ -108,13 +114,15 @@ def recalled(kind: str, texts: Mapping[str, str], cache: Path | None = None) -> 
 
 
 def sources(*names: str) -> str:
-    """SHA-256, in hexadecimal, of source files: of modules (`gradrtl.bits`) and of whole packages (`gradrtl.rtl`).
+    """SHA-256, in hexadecimal, of source files: of modules (`gradrtl.host`) and of whole packages (`gradrtl.rtl`).
+
+    The `FOUNDATIONS` always count: every result depends on them.
 
     A package counts with everything in its folder (templates, sub-packages), compiled bytecode aside. Nothing is
     imported.
     """
     sha = hashlib.sha256()
-    for name in names:
+    for name in (*names, *FOUNDATIONS):
         spec = importlib.util.find_spec(name)
         if spec is None or spec.origin is None:
             raise ValueError(f"no module {name}")
@@ -126,6 +134,11 @@ def sources(*names: str) -> str:
                 content = path.read_bytes()
                 sha.update(f"{name} {path.relative_to(origin.parent).as_posix()} {len(content)} ".encode() + content)
     return sha.hexdigest()
+
+
+def libraries() -> dict[str, str]:
+    """The versions of the `LIBRARIES`, which are not imported."""
+    return {name: metadata.version(name) for name in LIBRARIES}
 
 
 @contextmanager

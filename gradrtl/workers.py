@@ -17,7 +17,7 @@ from contextlib import ExitStack, nullcontext, suppress
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from .cache import sources
+from .cache import LIBRARIES, sources
 from .errors import UserError, require, within
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ PATIENCE = 30.0  # seconds in which a scheduler must answer, and have a worker
 FRESH = 0.5  # seconds for which the number of workers is not asked again
 SMALLEST_MEMORY = 500_000_000  # bytes
 PACKAGES = ("gradrtl", "gradrtl.model", "gradrtl.quantize", "gradrtl.rtl", "gradrtl.sim")
-LIBRARIES = ("numpy", "numba", "torch", "distributed")  # which must be of one version on all machines
 THREADS = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -178,7 +177,7 @@ def about(code: Callable[[], str], dask_worker: Any = None) -> dict[str, str]:
         "sources or data": _digest(code),
         "Python": ".".join(platform.python_version_tuple()[:2]),
     }
-    for name in LIBRARIES:
+    for name in (*LIBRARIES, "distributed"):  # which must be of one version on all machines
         with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
     found["threads"] = "1" if dask_worker is None else str(dask_worker.state.nthreads)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from ..cache import sources
+from ..cache import libraries, sources
 from ..errors import UserError, require
 from ..files import require_intact, write_bytes
 from ..locks import locked
@@ -19,7 +19,6 @@ from ..locks import locked
 FORMAT, VERSION = "gradrtl state", 1
 Result = TypeVar("Result")
 MADE_FROM = ("data", "sources", "torch")  # of an identity, beside the settings
-FOUNDATIONS = ("gradrtl.archive", "gradrtl.errors")
 
 
 class OtherRun(UserError):
@@ -36,11 +35,11 @@ def of_this_run(work: Callable[[], Result], path: Path) -> Result:
 
 
 def identity(config: dict[str, Any], data: str, *packages: str, **more: Any) -> dict[str, Any]:
-    """What must be equal in a saved state and in the run that resumes from it: settings, data, sources, torch.
+    """What must be equal in a saved state and in the run that resumes from it: settings, data, sources, libraries.
 
     `data` is the digest of the data set; `packages` are those whose sources determine the result.
     """
-    made_by = {"data": data, "sources": sources(*packages, *FOUNDATIONS), "torch": torch.__version__}
+    made_by = {"data": data, "sources": sources(*packages), **libraries()}
     return json.loads(json.dumps({**config, **more, **made_by}))
 
 

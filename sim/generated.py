@@ -10,14 +10,7 @@ from ..cache import CACHE, cached, sources
 from ..quantize.frontend import FrontEnd
 from ..rtl.mapping import Mapping
 
-GENERATOR = (
-    "gradrtl.bits",
-    "gradrtl.checks",
-    "gradrtl.shapes",
-    "gradrtl.arrays",
-    "gradrtl.quantize",
-    "gradrtl.rtl",
-)  # whose sources a text depends on
+GENERATOR = ("gradrtl.quantize", "gradrtl.rtl")  # whose sources a text depends on
 
 
 def verilog(

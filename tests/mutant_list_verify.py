@@ -31,13 +31,19 @@ _FAULTS = {
             "    return found",
             "explore -v does not tell of points that it knows",
         ),
+        (
+            "foundations do not count",
+            "for name in (*names, *FOUNDATIONS):",
+            "for name in names:",
+            "results of other widths and checks are handed out",
+        ),
         ("templates left out", 'origin.parent.rglob("*")', 'origin.parent.rglob("*.py")', "sources without templates"),
         ("full disk", "if error.errno not in STORAGE:", "if True:", "a traceback for a full disk"),
     ),
     "gradrtl/steps/place.py": (
         ("plan of other rates", '"rates": rates, ', "", "a plan for other event rates is used"),
         ("plan of another bus", '"base": base.line, ', "", "a plan for other queues and another bus is used"),
-        ("plan by older sources", ' | {"sources": sources(*PLANNER), "numpy": np.__version__}', "", "stale plans"),
+        ("plan by older sources", ' | {"sources": sources(*PLANNER)}', "", "stale plans"),
     ),
     "gradrtl/steps/run.py": (
         ("figures of the run before", "        self._begin()\n", "", "an interrupted run keeps the verdict of another"),
@@ -46,6 +52,12 @@ _FAULTS = {
         ("report of any files", "sha256(folder / name) == digest", "True", "a verdict over a network never compared"),
     ),
     "gradrtl/steps/explore.py": (
+        (
+            "points by other libraries",
+            "{sources(*packages)} {libraries()}",
+            "{sources(*packages)}",
+            "figures of another NumPy",
+        ),
         ("points of older sources", ' | {"made from": self.made_from}', "", "figures of other data or sources"),
         ("figures of a worker", "keep=_remember, ", "", "what a worker elsewhere has found is measured again"),
     ),

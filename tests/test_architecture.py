@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from gradrtl import cache
+
 ROOT = Path(__file__).parents[1]
 FOLDERS = {"model": "model", "quantize": "quantize", "rtl": "rtl", "sim": "sim", "gradrtl": "face"}
 FOUNDATIONS = (
@@ -29,6 +31,8 @@ FOUNDATIONS = (
     "store",
     "workers",
 )
+# How results are made and kept, not which: all other foundations count in every key of the cache.
+MACHINERY = {"__init__", "cache", "cluster", "locks", "processes", "store", "workers"}
 # What each room may import, itself aside.
 ARROWS = {
     "foundations": set(),
@@ -110,6 +114,10 @@ def is_module(name: str) -> bool:
     inside = parts[1:] if len(parts) > 1 and parts[1] in FOLDERS and parts[1] != "gradrtl" else ["gradrtl", *parts[1:]]
     path = ROOT.joinpath(*inside)
     return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+
+
+def test_foundations_count_in_every_key():
+    assert sorted(f"gradrtl.{name}" for name in set(FOUNDATIONS) - MACHINERY) == sorted(cache.FOUNDATIONS)
 
 
 @pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))

@@ -11,10 +11,13 @@ import sys
 import threading
 import time
 
+import numba
+import numpy as np
 import pytest
+import torch
 
 from gradrtl import cache as module
-from gradrtl.cache import cached, recalled, remembered, scratch, sources
+from gradrtl.cache import cached, libraries, recalled, remembered, scratch, sources
 from gradrtl.errors import UserError
 
 
@@ -211,6 +214,19 @@ def test_every_source_of_a_package_counts(package):
     (package / "a.py").write_text("2")
     found.append(sources("sourced"))
     assert len(set(found)) == len(found)
+
+
+def test_foundations_count_for_all(package, monkeypatch):
+    """Results of every package depend on widths, checks and files: who names a package does not have to name them."""
+    monkeypatch.setattr(module, "FOUNDATIONS", ("sourced",))
+    found = [sources("gradrtl.host")]
+    (package / "__init__.py").write_text("edited")
+    found.append(sources("gradrtl.host"))
+    assert len(set(found)) == 2
+
+
+def test_versions_of_libraries():
+    assert libraries() == {"numba": numba.__version__, "numpy": np.__version__, "torch": torch.__version__}
 
 
 def test_bytecode_does_not_count(package):

@@ -78,6 +78,27 @@ def test_sweep_resumes_from_the_cache(tmp_path, monkeypatch):
     assert again | {"made_from": point["made_from"]} == point
 
 
+def test_what_points_depend_on(tmp_path, monkeypatch):
+    """Sources, libraries and the files of the one set that is named, as docs/own-images.md says, of a folder."""
+    images_and_checkpoint(tmp_path)
+    (tmp_path / "several").mkdir()
+    for name in ("one", "other"):
+        for path in (tmp_path / "data").iterdir():
+            shutil.copy(path, tmp_path / "several" / f"{name}-{path.name}")
+    folder = tmp_path / "several/one"
+    before = steps.made_from(folder)
+    (tmp_path / "several/notes.txt").write_text("not read")
+    assert steps.made_from(folder) == before
+    for what, edited in (("sources", "edited"), ("libraries", {"numpy": "1.0"})):
+        with monkeypatch.context() as patched:
+            patched.setattr(steps, what, lambda *names, edited=edited: edited)
+            assert steps.made_from(folder) != before
+    for name in ("other", "one"):
+        [labels] = (tmp_path / "several").glob(f"{name}-train-labels*")
+        labels.write_bytes(labels.read_bytes()[:8] + bytes(300))
+        assert (steps.made_from(folder) == before) == (name == "other")
+
+
 def test_a_graph_is_quantised_placed_and_timed(tmp_path, monkeypatch):
     """The recurrent network on the first 60 images: as its own steps do it, and one line of the table for each PE."""
     monkeypatch.chdir(tmp_path)

@@ -148,7 +148,7 @@ def test_a_plan_is_made_once(plans):
     assert Path("build/cache").is_dir()
 
 
-@pytest.mark.parametrize("what", ["network", "rates", "bus", "queues", "device", "sources"])
+@pytest.mark.parametrize("what", ["network", "rates", "bus", "queues", "device", "sources", "libraries"])
 def test_what_a_plan_depends_on_makes_another(plans, monkeypatch, what):
     wanted, made = Wanted(device="ecp5-25"), network()
     place(made, wanted)
@@ -163,7 +163,8 @@ def test_what_a_plan_depends_on_makes_another(plans, monkeypatch, what):
     elif what == "device":
         wanted = replace(wanted, device="ecp5-85")
     else:
-        monkeypatch.setattr(steps, "sources", lambda *names: "edited")
+        edited = {"sources": "edited", "libraries": {"numpy": "1.0"}}
+        monkeypatch.setattr(steps, what, lambda *names: edited[what])
     place(made, wanted)
     assert len(plans) == 2
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from gradrtl.steps import run as module
 from gradrtl.steps.run import Run, Step, sha256
 
 
@@ -30,6 +31,17 @@ def test_an_unchanged_step_is_not_repeated(tmp_path: Path) -> None:
     assert (tmp_path / "made").read_text() == "one"
     Run(tmp_path).do(step(tmp_path, "two"))
     assert (tmp_path / "made").read_text() == "two"
+
+
+@pytest.mark.parametrize(("what", "edited"), [("sources", "edited"), ("libraries", {"torch": "1.0"})])
+def test_a_step_is_repeated_with_other_sources_and_libraries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, edited: object
+) -> None:
+    lines: list[str] = []
+    Run(tmp_path).do(step(tmp_path, "one"), lines.append)
+    monkeypatch.setattr(module, what, lambda *names: edited)
+    Run(tmp_path).do(step(tmp_path, "one"), lines.append)
+    assert lines == ["write ...", "write ..."]
 
 
 def test_what_was_said_of_the_whole_run_ends_when_a_step_begins(tmp_path: Path) -> None:

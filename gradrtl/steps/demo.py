@@ -43,9 +43,9 @@ VERILOG, CYCLES, COMPARISON = "gradrtl.v", "cycles.npz", "comparison.json"
 TRACES, REPORT = "traces.npz", Run.REPORT
 # The packages whose sources determine the result of each step.
 TRAINING = ("gradrtl.model", "gradrtl.steps.train")
-QUANTISING = ("gradrtl.model", "gradrtl.quantize", "gradrtl.steps.quantise")
-SIMULATING = ("gradrtl.quantize", "gradrtl.sim", "gradrtl.steps.notes", "gradrtl.steps.simulate")
-HARDWARE = ("gradrtl.quantize", "gradrtl.rtl", "gradrtl.sim", "gradrtl.steps")
+COMPUTING = ("gradrtl.quantize", "gradrtl.sim", "gradrtl.steps")  # spikes, and the event rates of a network file
+QUANTISING = ("gradrtl.model", *COMPUTING)
+HARDWARE = ("gradrtl.rtl", *COMPUTING)
 
 Bar = Callable[[str, int], AbstractContextManager[Callable[..., None]]]
 
@@ -103,7 +103,7 @@ class Chain:
         return [
             Step("train", CHECKPOINT, training, data, TRAINING, self.train),
             Step("quantize", NETWORK, integers, (*data, checkpoint), QUANTISING, self.quantise),
-            Step("simulate", SIMULATION, {}, (*data, network), SIMULATING, self.simulate),
+            Step("simulate", SIMULATION, {}, (*data, network), COMPUTING, self.simulate),
             Step("generate", VERILOG, placement, (*data, network), HARDWARE, self.generate),
             Step("time", CYCLES, placement, (*data, network), HARDWARE, self.time),
             Step(

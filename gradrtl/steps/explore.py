@@ -11,13 +11,13 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from ..cache import recalled, remembered, sources
+from ..cache import libraries, recalled, remembered, sources
 from ..cluster import Cluster, run
 from ..errors import require
 from ..files import whole
 from ..locks import hold
 from ..model.checkpoint import Checkpoint
-from ..model.data import Dataset, load
+from ..model.data import Dataset, files, load
 from ..model.graph import Graph
 from ..quantize.fold import fold
 from ..quantize.graph_rounding import fold_graph
@@ -272,9 +272,9 @@ def _figures(point: Point) -> dict[str, Any]:
 
 
 def made_from(folder: Path) -> str:
-    """Digest, in hexadecimal, of the data in `folder` and of the sources that determine the figures."""
-    digest = hashlib.sha256(sources("gradrtl.model", "gradrtl.quantize", "gradrtl.rtl", "gradrtl.sim").encode())
-    digest.update(sources("gradrtl.steps").encode())
-    for path in sorted(path for path in folder.iterdir() if path.is_file()):
+    """Digest, in hexadecimal, of the data in `folder`, and of the sources and libraries that determine the figures."""
+    packages = [f"gradrtl.{name}" for name in ("model", "quantize", "rtl", "sim", "steps")]
+    digest = hashlib.sha256(f"{sources(*packages)} {libraries()}".encode())
+    for path in sorted(files(folder)):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..cache import remembered, sources
+from ..cache import libraries, remembered, sources
 from ..errors import UserError, require
 from ..model.sets import load
 from ..quantize.network import Conv, Population, QuantizedNetwork
@@ -43,9 +43,8 @@ PLAN_EVENTS = 4_000_000  # or fewer, with about as many events
 FEWER = 10  # of this many frames one is among those by which plans far behind the fastest are left out;
 LEAST = 2  # as many at least
 DEFAULT_PES = "16,auto"
-# What a plan depends on, beside the network and the device.
-FOUNDATIONS = ("gradrtl.arrays", "gradrtl.bits", "gradrtl.checks", "gradrtl.compiled", "gradrtl.shapes")
-PLANNER = (*FOUNDATIONS, "gradrtl.quantize", "gradrtl.rtl", "gradrtl.sim", "gradrtl.steps.place")
+# Packages that a plan depends on.
+PLANNER = ("gradrtl.quantize", "gradrtl.rtl", "gradrtl.sim", "gradrtl.steps.place")
 
 
 @dataclass(frozen=True)
@@ -167,7 +166,7 @@ def planned_pes(
 
     rates = hashlib.sha256(b"".join(rates.tobytes() for rates in rates_of(network))).hexdigest()
     made_from = {"network": network.digest, "rates": rates, "base": base.line, "device": repr(device)}
-    found = remembered("plan", made_from | {"sources": sources(*PLANNER), "numpy": np.__version__}, plan)
+    found = remembered("plan", made_from | {"sources": sources(*PLANNER)} | libraries(), plan)
     progress(left)  # all of it where the plan was known
     if "refused" in found:
         raise UserError(found["refused"])

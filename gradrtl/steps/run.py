@@ -1,7 +1,7 @@
 """A run: a folder of artifacts, made by steps, and a manifest of what each was made from.
 
-A step runs again if its file is missing or altered, or if its settings, its inputs or the sources that it depends on
-have changed.
+A step runs again if its file is missing or altered, or if its settings, its inputs, or the sources or libraries that it
+depends on have changed.
 """
 
 from __future__ import annotations
@@ -14,10 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..cache import sources
+from ..cache import libraries, sources
 from ..files import write_text
-
-FOUNDATIONS = ("gradrtl.archive", "gradrtl.bits", "gradrtl.checks", "gradrtl.errors", "gradrtl.files")
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,8 @@ class Run:
         made_from = {
             "settings": step.settings,
             "inputs": [sha256(path) for path in step.inputs],
-            "sources": sources(*step.packages, *FOUNDATIONS),
+            "sources": sources(*step.packages),
+            "libraries": libraries(),
         }
         kept = self.manifest["steps"].get(step.name, {})
         whole = all(output.is_file() for output in outputs)
