@@ -53,6 +53,12 @@ _FAULTS = {
     ),
     "gradrtl/steps/explore.py": (
         (
+            "sweep ends at what does not fit",
+            "        except UserError as error:\n            return",
+            "        except KeyError as error:\n            return",
+            "one design that does not fit ends the sweep",
+        ),
+        (
             "points by other libraries",
             "{sources(*packages)} {libraries()}",
             "{sources(*packages)}",

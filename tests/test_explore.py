@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import float_networks
 import pytest
 from click.testing import CliRunner
 from kills import images_and_checkpoint
@@ -19,6 +20,7 @@ from gradrtl.errors import UserError
 from gradrtl.locks import hold
 from gradrtl.model.checkpoint import Checkpoint
 from gradrtl.model.data import load
+from gradrtl.model.description import DenseSpec, LayerSpec, Network
 from gradrtl.sim import engine
 from gradrtl.sim.measure import measure
 from gradrtl.steps import explore as steps
@@ -97,6 +99,33 @@ def test_what_points_depend_on(tmp_path, monkeypatch):
         [labels] = (tmp_path / "several").glob(f"{name}-train-labels*")
         labels.write_bytes(labels.read_bytes()[:8] + bytes(300))
         assert (steps.made_from(folder) == before) == (name == "other")
+
+
+def test_a_design_that_cannot_be_built_ends_nothing(tmp_path, monkeypatch):
+    """The first checkpoint is too large for the UP5K, and both have two layers; the second run measures nothing."""
+    monkeypatch.chdir(tmp_path)
+    images_and_checkpoint(tmp_path)
+    large = Network("large", (1, 5, 6), (LayerSpec(DenseSpec(3000)), LayerSpec(DenseSpec(4))))
+    float_networks.checkpoint(large, 1).save("large.npz")
+    words = ["large.npz", "checkpoint.npz", "--bits", "8", "--images", "20", "--jobs", "1", "--data", "data"]
+    words += ["--pe", "2,2,2", "--pe", "2,2", "--device", "up5k", "--out", "one", "--report", "one.html"]
+    told = explore(*words)
+    assert [(row["checkpoint"], row["pe"]) for row in table(Path("one"))] == [
+        ("checkpoint.npz", "2,2"), ("checkpoint.npz", "up5k"), ("large.npz", "2,2"),
+    ]  # fmt: skip
+    for one in (
+        "large.npz, 8 bits, pe 2,2,2: pe is 2,2,2, expected",
+        "large.npz, 8 bits, pe up5k: device is up5k: its",
+    ):
+        assert f"note: not built: {one}" in told
+    assert "3 cannot be built" in Path("one.html").read_text()
+    with monkeypatch.context() as patched:
+        patched.setattr(steps, "explored", None)
+        assert told.endswith(explore(*words)), "but for the lines of progress"
+    words[words.index("2,2")] = "1,1,1"
+    last = explore("large.npz", *words[2:], code=2).splitlines()[-1]
+    assert last.startswith("error: none of 3 designs can be built; the first: large.npz, 8 bits, pe 2,2,2: pe is")
+    assert table(Path("one")) == []
 
 
 def test_a_graph_is_quantised_placed_and_timed(tmp_path, monkeypatch):

@@ -19,7 +19,7 @@ def point(cycles: float, memory: int, accuracy: float, **others: object) -> dict
 
 
 POINTS = [point(900.0, 3000, 0.97), point(300.5, 9000, 0.981, pe="up5k"), point(950.0, 9500, 0.95, bits=3)]
-FIGURES = {"points": POINTS, "front": POINTS[:2], "data": "data/<mnist>", "command": "gradrtl explore"}
+FIGURES = {"points": POINTS, "front": POINTS[:2], "refused": [], "data": "data/<mnist>", "command": "gradrtl explore"}
 
 
 def page() -> str:
@@ -60,3 +60,10 @@ def test_the_filter_offers_what_there_is() -> None:
 def test_a_sweep_without_designs() -> None:
     found = exploration(Path("report.html"), FIGURES | {"points": [], "front": []})
     assert html_pages.rows(html_pages.read(render(found)).one("table"))[1:] == []
+
+
+def test_designs_that_cannot_be_built_have_a_table_of_their_own() -> None:
+    refused = [{"checkpoint": "some/a<b>.npz", "bits": 8, "pe": "up5k", "reason": "device is up5k: too small"}]
+    read = html_pages.read(render(exploration(Path("report.html"), FIGURES | {"refused": refused})))
+    assert read.all("p", role="status")[0].text.endswith("on the Pareto front. 1 cannot be built.")
+    assert html_pages.rows(read.all("table")[1])[1:] == [["a<b>", "8", "up5k", "device is up5k: too small"]]

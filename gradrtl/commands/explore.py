@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from ..errors import require
+from ..errors import UserError, require
 from .options import (
     bar,
     beat_option,
@@ -46,7 +46,7 @@ def explore(checkpoints, bits, pes, devices, images, cluster, pixels_a_beat, fol
     """Sweep PEs, weight bits and CHECKPOINTS (default: the committed ones); writes points.csv and pareto.svg.
 
     Weights are rounded without fine-tuning. A point that was measured before, with the same checkpoint, data and
-    sources, comes from build/cache.
+    sources, comes from build/cache. A design that cannot be built is noted, and the sweep goes on.
     """
     from ..model.data import load
     from ..quantize.network import WEIGHT_BITS
@@ -63,18 +63,21 @@ def explore(checkpoints, bits, pes, devices, images, cluster, pixels_a_beat, fol
     _, test = load(folder)
     require(2 <= images <= len(test), "images", images, f"2 to {len(test)}, the test images")
     with bar("exploring", len(checkpoints) * len(widths)) as advance:
-        points = sweep(
+        points, refused = sweep(
             checkpoints, widths, tried, folder, pixels_a_beat, images, out, cluster, advance, progress_lines()
         )
     best = sorted(front(points), key=lambda point: point.cycles)
     told = {
         "points": [asdict(point) for point in points],
         "front": [asdict(point) for point in best],
+        "refused": [asdict(one) for one in refused],
         "folder": out,
         "data": folder,
         "command": whole_command(),
     }
     figures(**told)
+    for one in refused:
+        click.echo(f"note: not built: {one}")
     for point in best:
         click.echo(
             f"{point.cycles:9.1f} cycles {point.memory_bits:9} bits {100 * point.accuracy:6.2f} %   "
@@ -87,3 +90,5 @@ def explore(checkpoints, bits, pes, devices, images, cluster, pixels_a_beat, fol
 
         write(report, exploration(report, plain(told), [(out / "points.csv", "all designs")]))
         click.echo(f"wrote {report}")
+    if not points:
+        raise UserError(f"none of {len(refused)} designs can be built; the first: {refused[0]}")

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 
 from . import sections
 from .charts import INK, SERIES, chart, logarithmic
-from .page import Chart, Markup, Report, Section, Verdict
+from .page import Chart, Markup, Report, Section, Table, Verdict
 from .runs import Targets, files_of
 from .sections import number, percent
 
@@ -50,9 +50,13 @@ def exploration(path: Path, figures: Figures[str, Any], targets: Targets = ()) -
     template = environment.from_string(files("gradrtl").joinpath("templates", TEMPLATE).read_text())
     html = template.render(rows=rows, choices=choices, chart=drawn)
     images = points[0]["images"] if points else 0
+    told = f"{number(len(points))} designs were measured; {sum(best)} of them are on the Pareto front."
+    refused = figures["refused"]
+    if refused:
+        told += f" {number(len(refused))} cannot be built."
     return Report(
         "Designs of a sweep",
-        Verdict("done", f"{number(len(points))} designs were measured; {sum(best)} of them are on the Pareto front."),
+        Verdict("done", told),
         sections.facts(f"{figures['data']}, cycles of {number(images)} test images", figures["command"]),
         (
             Section(
@@ -63,9 +67,15 @@ def exploration(path: Path, figures: Figures[str, Any], targets: Targets = ()) -
                     Markup(html),
                 ),
             ),
+            Section("Not built", (_refusals(refused),) if refused else ()),
             files_of(path, targets),
         ),
     )
+
+
+def _refusals(refused: Sequence[Figures[str, Any]]) -> Table:
+    rows = tuple((_name(one), str(one["bits"]), one["pe"], one["reason"]) for one in refused)
+    return Table("Designs that cannot be built", ("network", "weight bits", "PE", "reason"), rows)
 
 
 def _name(point: Figures[str, Any]) -> str:

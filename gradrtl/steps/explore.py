@@ -13,7 +13,7 @@ from typing import Any
 
 from ..cache import libraries, recalled, remembered, sources
 from ..cluster import Cluster, run
-from ..errors import require
+from ..errors import UserError, require
 from ..files import whole
 from ..locks import hold
 from ..model.checkpoint import Checkpoint
@@ -58,6 +58,19 @@ class Point:
         return self.checkpoint, self.weights, self.bits, self.pe, self.pixels_a_beat, self.images
 
 
+@dataclass(frozen=True)
+class Refused:
+    """A design that cannot be built, and why: it does not fit its device, or `pe` does not fit the network."""
+
+    checkpoint: str
+    bits: int
+    pe: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.checkpoint}, {self.bits} bits, pe {self.pe}: {self.reason}"
+
+
 def front(points: list[Point]) -> list[Point]:
     """The Pareto front: no other point is at least as good in cycles, memory and accuracy, and better in one."""
 
@@ -88,8 +101,12 @@ class Sweep:
         """Pixels on the input bus: as given, else the device's, or 4."""
         return self.pixels_a_beat or (DEVICES[pe].pixels_a_beat if pe in DEVICES else 4)
 
-    def point(self, checkpoint: Named, bits: int, pe: str, figures: dict[str, Any]) -> Point:
-        """The point with the measured `figures`: connectivity, accuracy, cycles and memory bits."""
+    def design(self, checkpoint: Named, bits: int, pe: str, figures: dict[str, Any]) -> Point | Refused:
+        """The point with the measured `figures`: connectivity, accuracy, cycles and memory bits; or why there is none,
+        their `refused`.
+        """
+        if "refused" in figures:
+            return Refused(checkpoint.path, bits, pe, figures["refused"])
         asked: dict[str, Any] = {"images": self.images, "made_from": self.made_from[:16]}
         return Point(
             checkpoint.path, checkpoint.weights, bits=bits, pe=pe, pixels_a_beat=self.beat(pe), **asked, **figures
@@ -135,12 +152,12 @@ class Task:
         return self.of.texts(self.checkpoint.content, self.bits, pe)
 
 
-def work(tasks: Sequence[Task]) -> list[list[Point]]:
-    """The points of some tasks, in a worker."""
+def work(tasks: Sequence[Task]) -> list[list[Point | Refused]]:
+    """The designs of some tasks, in a worker."""
     return [explored(task.of, task.checkpoint, task.bits, task.pes) for task in tasks]
 
 
-def explored(of: Sweep, checkpoint: Named, bits: int, pes: Sequence[str]) -> list[Point]:
+def explored(of: Sweep, checkpoint: Named, bits: int, pes: Sequence[str]) -> list[Point | Refused]:
     """The designs of one checkpoint, rounded to `bits` without fine-tuning: one for each of `pes`.
 
     What the cache holds is not measured again.
@@ -157,12 +174,15 @@ def explored(of: Sweep, checkpoint: Named, bits: int, pes: Sequence[str]) -> lis
     def figures(pe: str) -> dict[str, Any]:
         network, accuracy = made()
         frames = frames_for(network, _data(of.folder)[1][: of.images])
-        cycles, bits = _cost(network, pe, of.pixels_a_beat, frames)
+        try:
+            cycles, bits = _cost(network, pe, of.pixels_a_beat, frames)
+        except UserError as error:
+            return {"refused": str(error)}
         found = {"accuracy": accuracy, "cycles": cycles, "memory_bits": bits}
         return found | {"connectivity": round(network.connectivity, 6)}
 
     return [
-        of.point(
+        of.design(
             checkpoint, bits, pe, remembered("point", of.texts(checkpoint.content, bits, pe), partial(figures, pe))
         )
         for pe in pes
@@ -213,7 +233,8 @@ def plot(path: Path, points: list[Point]) -> None:
     axis.set_xlabel("cycles per frame")
     axis.set_ylabel("accuracy, %")
     axis.set_title("Area: memory bits; filled: Pareto front")
-    axis.legend(markerscale=0.5)
+    if points:
+        axis.legend(markerscale=0.5)
     figure.savefig(path, bbox_inches="tight")
     plt.close(figure)
 
@@ -229,14 +250,15 @@ def sweep(
     cluster: Cluster,
     progress: Callable[[int], None] = lambda done: None,
     say: Callable[[str], None] | None = None,
-) -> list[Point]:
+) -> tuple[list[Point], list[Refused]]:
     """Measure every design that the cache does not hold; writes `out/points.csv` and `out/pareto.svg`.
 
-    `progress` is called with 1 for each checkpoint and width that is done, `say` with a line about that now and then.
+    Returns the points, and the designs that cannot be built, which end nothing. `progress` is called with 1 for each
+    checkpoint and width that is done, `say` with a line about that now and then.
     """
     code = partial(made_from, folder)
     of = Sweep(str(folder), pixels_a_beat, images, code())
-    points: list[Point] = []
+    designs: list[Point | Refused] = []
     todo = []
     with hold(out):
         for checkpoint, bits in product(map(Named.of, dict.fromkeys(checkpoints)), dict.fromkeys(widths)):
@@ -247,28 +269,34 @@ def sweep(
                 if figures is None:
                     missing.append(pe)
                 else:
-                    points.append(of.point(checkpoint, bits, pe, figures))
+                    designs.append(of.design(checkpoint, bits, pe, figures))
             if missing:
                 todo.append(replace(whole_task, pes=tuple(missing)))
             else:
                 progress(1)
-        write(out / "points.csv", points)
+        write(out / "points.csv", _points(designs))
         for _, found in run(work, {task: task for task in todo}, cluster, keep=_remember, code=code, say=say):
-            points += found
-            write(out / "points.csv", points)
+            designs += found
+            write(out / "points.csv", _points(designs))
             progress(1)
-        plot(out / "pareto.svg", points)
-    return points
+        plot(out / "pareto.svg", _points(designs))
+    return _points(designs), [one for one in designs if isinstance(one, Refused)]
 
 
-def _remember(task: Task, points: list[Point]) -> None:
-    """Keep the figures of `points` in the cache: a worker on another machine has a cache of its own."""
-    for point in points:
-        remembered("point", task.texts(point.pe), partial(_figures, point))
+def _points(designs: list[Point | Refused]) -> list[Point]:
+    return [one for one in designs if isinstance(one, Point)]
 
 
-def _figures(point: Point) -> dict[str, Any]:
-    return {name: getattr(point, name) for name in MEASURED}
+def _remember(task: Task, designs: list[Point | Refused]) -> None:
+    """Keep the figures of `designs` in the cache: a worker on another machine has a cache of its own."""
+    for one in designs:
+        remembered("point", task.texts(one.pe), partial(_figures, one))
+
+
+def _figures(design: Point | Refused) -> dict[str, Any]:
+    if isinstance(design, Refused):
+        return {"refused": design.reason}
+    return {name: getattr(design, name) for name in MEASURED}
 
 
 def made_from(folder: Path) -> str:
