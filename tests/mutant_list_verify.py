@@ -49,6 +49,18 @@ _FAULTS = {
         ("figures of the run before", "        self._begin()\n", "", "an interrupted run keeps the verdict of another"),
     ),
     "gradrtl/steps/demo.py": (
+        (
+            "placed after the training",
+            "        place(network, replace(self.wanted, pes=",
+            "        Wanted(**asdict(self.wanted) | dict(pes=",
+            "what no placement can do is refused after the training",
+        ),
+        (
+            "fine-tuning unchecked",
+            "epochs=self.fine_tuning, seed=self.seed)\n        require",
+            "seed=self.seed)\n        require",
+            "settings of the fine-tuning are refused after the training",
+        ),
         ("report of any files", "sha256(folder / name) == digest", "True", "a verdict over a network never compared"),
     ),
     "gradrtl/steps/explore.py": (

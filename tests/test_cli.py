@@ -301,6 +301,7 @@ def test_demo_leaves_everything_in_one_folder_and_does_not_repeat_itself(tmp_pat
         (["demo", "--bits", "1", *DATA], "weight_bits is 1"),
         (["demo", "--pe", "many", *DATA], "pe is many"),
         (["demo", "--images", "20000", *DATA], "images is 20000"),
+        (["demo", "--stream", *DATA], "kind is static, expected spikes or graded in a stream"),
         (["report", "absent"], "run is absent"),
     ],
 )

@@ -7,7 +7,7 @@ import json
 import platform
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -15,12 +15,13 @@ from zipfile import BadZipFile
 import numpy as np
 
 from .. import __version__
-from ..errors import UserError, require
+from ..errors import UserError, require, within
 from ..files import whole, write_text
 from ..locks import hold
 from ..model.checkpoint import Checkpoint
 from ..model.config import TrainConfig
 from ..model.data import Dataset, files, load
+from ..quantize.config import QatConfig
 from ..quantize.network import QuantizedNetwork
 from ..quantize.rounding import Formats
 from ..rtl.mapping import Mapping
@@ -63,10 +64,21 @@ class Settings:
     images: int
     seed: int
 
-    def check(self, test_images: int) -> None:
-        """Refuse what a later step would refuse, before the steps before it take minutes."""
-        self.configs()
-        require(1 <= self.images <= test_images, "images", self.images, f"1 to {test_images}, the test images")
+    def check(self, training: Dataset, test: Dataset) -> None:
+        """Refuse what a later step would refuse, before the steps before it take minutes.
+
+        An untrained network is placed; whether a trained one fits the device of `wanted` shows when it is.
+        """
+        from ..model.networks import arrays_of, module_of  # torch takes a second to import
+
+        config, formats = self.configs()
+        with within("fine-tuning"):
+            QatConfig.as_trained(config.to_json(), epochs=self.fine_tuning, seed=self.seed)
+        require(1 <= self.images <= len(test), "images", self.images, f"1 to {len(test)}, the test images")
+        description = config.description(training.shape)
+        untrained = Checkpoint(description, arrays_of(module_of(description)))
+        network = quantise(untrained, formats, training, "weights")
+        place(network, replace(self.wanted, pes=self.wanted.pes or ",".join("1" * len(network.populations))))
 
     def configs(self) -> tuple[TrainConfig, Formats]:
         """Settings of the training and of the integers."""
@@ -196,7 +208,7 @@ def demo(
 ) -> dict[str, Any]:
     """Run the steps that are not complete, write the report, and return all figures."""
     training, test = load(settings.data)
-    settings.check(len(test))
+    settings.check(training, test)
     with hold(folder):
         run = Run(folder)
         chain = Chain(settings, training, test, folder, bar, on_epoch, command)
