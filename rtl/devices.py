@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ..errors import require
+from ..errors import UserError, require
 
 ANY = 1 << 30  # no limit on the number of bits
+
+
+class DoesNotFit(UserError):
+    """The design needs more of something than the device has."""
 
 
 @dataclass(frozen=True)

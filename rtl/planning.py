@@ -6,10 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from ..errors import UserError
 from ..quantize.network import QuantizedNetwork
 from ..quantize.placement import LARGEST_PES, Placement
-from .devices import Device
+from .devices import Device, DoesNotFit
 from .mapping import LayerMapping, Mapping
 
 MOST_PES = 32  # most PEs tried in the first layer: with more, the clock slows down more than cycles are saved
@@ -138,9 +137,9 @@ def device_pes(
     population with most work. The others have as many as keep up with it, or more, since spikes come in bursts. Fewer
     PEs do not always need less: accumulators of many rows are in block RAM.
 
-    Raises `UserError` if none fits.
+    Raises `DoesNotFit` if none does.
     """
-    refusal = UserError(
+    refusal = DoesNotFit(
         f"device is {device.name}: its block RAMs, multipliers and LUTs do not hold the network with any number of "
         "PEs; lower the connectivity or the weight bits, or take a larger device"
     )

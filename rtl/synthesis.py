@@ -19,7 +19,7 @@ from typing import Any
 from ..errors import UserError
 from ..processes import ending_with_parent
 from .boards import Design
-from .devices import Device
+from .devices import Device, DoesNotFit
 
 MARGIN = 1.15  # the placer is asked for more than the clock: what it is not asked for, it does not look for
 # A memory of more words and more bits must be block RAM: a shallow one, however wide, suits LUT RAM.
@@ -48,6 +48,12 @@ PACKERS = {
     "ecp5": (["ecppack", "--compress", "board.config", "board.bit"], "board.bit"),
     "gowin": (["gowin_pack", "-d", "GW1N-9C", "-o", "board.fs", "board.json"], "board.fs"),
 }
+# What a run writes, whatever the device.
+WRITTEN = (
+    "board.v", "gradrtl.v", "board.pcf", "board.lpf", "board.cst", "yosys.log", "memories.txt", "netlist.json",
+    "netlist.v", "stat.json", "nextpnr.log", "nextpnr.json", "pack.log", "report.json", "board.asc", "board.config",
+    "board.json", *(bitstream for _, bitstream in PACKERS.values()),
+)  # fmt: skip
 # The tools' name of a resource, the name in reports, and what helps if there is too little of it.
 RESOURCES = {
     "ICESTORM_LC": ("logic cells", "fewer PEs, shorter queues, fewer pixels a beat"),
@@ -127,10 +133,6 @@ class Report:
         path.write_text(json.dumps(asdict(self), indent=1) + "\n")
 
 
-class DoesNotFit(UserError):
-    """The design needs more of something than the device has."""
-
-
 def tool(name: str) -> list[str]:
     """Command of a tool: the program of that name on the PATH, else the one from PyPI beside this Python."""
     native = shutil.which(name)
@@ -146,9 +148,12 @@ def synthesise(
 ) -> Report:
     """Run the tools in `folder`; raises `DoesNotFit`, or `UserError` with a tool's first error.
 
+    What was written there for an earlier design is removed first: after a failure, nothing of that is left.
     `seed` is that of the placer. `progress` is called with the name of each stage.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    for name in WRITTEN:
+        (folder / name).unlink(missing_ok=True)
     for name, text in {**design.sources, **design.constraints}.items():
         (folder / name).write_text(text)
     _yosys(design, device, folder, progress)
@@ -165,7 +170,6 @@ def synthesise(
         used = {_name(key): entry["used"] for key, entry in found["utilization"].items() if key in RESOURCES}
         available = {_name(key): entry["available"] for key, entry in found["utilization"].items() if key in RESOURCES}
         command, bitstream = PACKERS[device.family]
-        (folder / bitstream).unlink(missing_ok=True)
         report = Report(
             device.name,
             True,

@@ -45,6 +45,22 @@ _FAULTS = {
         ("plan of another bus", '"base": base.line, ', "", "a plan for other queues and another bus is used"),
         ("plan by older sources", ' | {"sources": sources(*PLANNER)}', "", "stale plans"),
     ),
+    "rtl/synthesis.py": (
+        (
+            "bitstream of another design",
+            "    for name in WRITTEN:\n",
+            "    for name in ():\n",
+            "a design that does not fit leaves the bitstream of the one before",
+        ),
+    ),
+    "gradrtl/commands/board.py": (
+        (
+            "files of another design",
+            "[] if mapping is None else [(file",
+            "[(file",
+            "the report of a design without a plan links to the files of the one before",
+        ),
+    ),
     "gradrtl/steps/run.py": (
         ("figures of the run before", "        self._begin()\n", "", "an interrupted run keeps the verdict of another"),
     ),

@@ -173,6 +173,8 @@ UNITS = {
     "rtl/header.py": ("test_rtl_header.py",),
     "rtl/interface.py": ("test_rtl_interface.py",),
     "rtl/planning.py": ("test_rtl_planning.py",),
+    "rtl/synthesis.py": ("test_rtl_synthesis.py",),
+    "gradrtl/commands/board.py": ("test_commands_report.py", "test_commands_board.py", "test_cli.py"),
     "rtl/clocks.py": ("test_rtl_clocks.py",),
     "rtl/boards.py": ("test_rtl_clocks.py", "test_rtl_synthesis.py"),
     "rtl/neuron.py": ("test_rtl_neuron.py",),

@@ -244,3 +244,10 @@ def test_cycles_of_frames_of_several_inputs(tools, tmp_path):
     wrong = CliRunner().invoke(main, words)
     assert wrong.exit_code == 2
     assert "arrays is left ear, expected left ear, right ear: one for each input" in wrong.stderr.splitlines()[-1]
+
+
+def test_a_board_has_no_stream(board):
+    words = ["run", str(ROOT / "networks/mnist-rows-20pct.npz"), "--data", str(ROOT / "data/mnist"), "--pe", "1,1"]
+    message = "error: stream is True, expected given to generate or package: synth and run have frames\n"
+    assert told(CliRunner().invoke(main, [*words, "--port", "port", "--stream"])) == message
+    assert board.closed

@@ -18,8 +18,9 @@ from kills import images_and_checkpoint
 from test_commands_training import SMALL, write
 
 from gradrtl.quantize.network import QuantizedNetwork
+from gradrtl.rtl.devices import DoesNotFit
 from gradrtl.rtl.mapping import map_network
-from gradrtl.rtl.synthesis import DoesNotFit, Memory, Report
+from gradrtl.rtl.synthesis import Memory, Report
 from gradrtl.steps import synth
 
 ROOT = Path(__file__).parents[1]
@@ -301,6 +302,27 @@ def test_synth_of_a_design_that_does_not_fit(tmp_path: Path, monkeypatch: pytest
         == "fail The design does not fit Lattice iCE40UP5K-SG48: LUTs is 200, expected <100."
     )
     assert "Hardware" in [node.text for node in page.all("h2")]
+
+
+def test_synth_without_a_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No number of PEs fits: the figures and the report say so, and link to no file of an earlier design."""
+    monkeypatch.chdir(tmp_path)
+    network = ROOT / "networks/mnist-5pct.npz"
+    Path("out").mkdir()
+    Path("out/board.bin").write_text("of an earlier run")
+    words = ("--device", "up5k", "--data", ROOT / "data/mnist", "--images", "5", "-o", "out", "--report", "one.html")
+    told = gradrtl("synth", network, *words, "--json", code=2)
+    reason = "device is up5k: its block RAMs, multipliers and LUTs do not hold the network with any number of PEs"
+    assert told.stderr.splitlines()[-1].startswith(f"error: {reason}")
+    figures = json.loads(told.stdout)
+    assert figures["refused"].startswith(reason)
+    assert figures["digest"] == QuantizedNetwork.load(network).digest
+    page = opened(Path("one.html"))
+    assert page.one("p", role="status").text.startswith(
+        f"fail The design does not fit Lattice iCE40UP5K-SG48: {reason}"
+    )
+    assert not {"Hardware", "Files"} & {node.text for node in page.all("h2")}
+    assert "Network" in [node.text for node in page.all("h2")]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from gradrtl.quantize.network import Dense, Input, IntNeuron, Layer, QuantizedNe
 from gradrtl.quantize.placement import Placement
 from gradrtl.rtl import synthesis
 from gradrtl.rtl.boards import BOARDS, board_design, board_of
-from gradrtl.rtl.devices import DEVICES, device
+from gradrtl.rtl.devices import DEVICES, DoesNotFit, device
 from gradrtl.rtl.mapping import map_network
 
 
@@ -101,6 +101,22 @@ def test_a_design_slower_than_its_board_gets_no_bitstream(tmp_path, monkeypatch,
     assert report.bitstream == ("board.bin" if packed else "")
     assert (tmp_path / "board.bin").exists() is packed
     assert report.tools == {"yosys": "Yosys 0.70"}
+
+
+def test_nothing_of_an_earlier_design_is_left_by_one_that_does_not_fit(tmp_path, monkeypatch):
+    for name in ("board.bin", "board.bit", "report.json", "nextpnr.json", "pack.log"):
+        (tmp_path / name).write_text("of an earlier run")
+    (tmp_path / "notes.txt").write_text("mine")
+
+    def place(*_):
+        raise DoesNotFit("the design does not fit")
+
+    monkeypatch.setattr(synthesis, "_yosys", lambda *_: (tmp_path / "yosys.log").write_text("Yosys 0.70 (git)"))
+    monkeypatch.setattr(synthesis, "memories_of", lambda folder: [])
+    monkeypatch.setattr(synthesis, "_place", place)
+    with pytest.raises(DoesNotFit):
+        synthesis.synthesise(synthesis.Design("board", {"board.v": ""}, {}, 12.0), device("up5k"), tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["board.v", "notes.txt", "yosys.log"]
 
 
 @pytest.mark.rtl

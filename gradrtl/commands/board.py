@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import UserError
+from ..errors import UserError, require
 from ..files import write_text
 from ..locks import hold
-from ..rtl.devices import DEVICES
+from ..rtl.devices import DEVICES, DoesNotFit
 from ..rtl.devices import device as find
 from .options import bar, frames_options, network_argument, placed, placement_options, report_option, whole_command
 from .output import command, figures, plain, remark
 
 if TYPE_CHECKING:
+    from ..quantize.network import QuantizedNetwork
     from ..rtl.mapping import Mapping
     from ..steps.frames import Chosen
     from ..steps.place import Wanted
@@ -49,7 +50,6 @@ def synth(
     A design that is too slow for its board's clock gets no bitstream: --clock sets a slower one.
     """
     from ..quantize.network import QuantizedNetwork
-    from ..rtl.synthesis import DoesNotFit
     from ..steps.frames import labelled_frames, number_of
     from ..steps.results import data_text, energy_of, work_of
     from ..steps.synth import synth as build
@@ -59,7 +59,6 @@ def synth(
         raise UserError(f"device is missing, expected --device with one of {', '.join(DEVICES)}")
     target = find(device)
     found = QuantizedNetwork.load(network)
-    mapping = placed(found, wanted)
     frames, _ = labelled_frames(found, chosen)
     output = output or Path("build/synth") / device
     began = time.monotonic()
@@ -71,18 +70,20 @@ def synth(
         "network": str(network),
         "digest": found.digest,
         "part": target.part,
-        "pe": ",".join(map(str, mapping.placement.pes)),
         "data": data_text(chosen, number_of(frames)),
         "command": whole_command(),
     }
+    mapping: Mapping | None = None
     try:
+        mapping = _placed_with_frames(found, wanted)
+        told["pe"] = ",".join(map(str, mapping.placement.pes))
         with hold(output), bar(f"{device}", 1) as advance:
             made = build(mapping, target, frames, output, whole_command(), seed, show, clock)
             advance()
     except DoesNotFit as error:
         figures(**told, refused=str(error))
         if report is not None:
-            write_report(report, plain(told | {"refused": str(error)}), mapping, output)
+            write_report(report, plain(told | {"refused": str(error)}), found, mapping, output)
         raise
     result = made.report
     click.echo(f"{target.part}, PE {told['pe']}, {time.monotonic() - began:.0f} s")
@@ -120,7 +121,7 @@ def synth(
     figures(**entry, folder=output)
     write_text(output / "report.json", json.dumps(entry, indent=1) + "\n")
     if report is not None:
-        write_report(report, plain(entry | {"folder": output}), mapping, output)
+        write_report(report, plain(entry | {"folder": output}), found, mapping, output)
     if result.too_slow:
         raise UserError(
             f"no bitstream: {result.frequency} MHz is below the board's clock, {result.clock} MHz; "
@@ -130,13 +131,21 @@ def synth(
         click.echo(f"wrote {output / result.bitstream}")
 
 
-def write_report(path: Path, told: dict[str, Any], mapping: Mapping, folder: Path) -> None:
-    """The report of `synth`, of its figures; the files of the run are in `folder`."""
+def _placed_with_frames(network: QuantizedNetwork, wanted: Wanted) -> Mapping:
+    mapping = placed(network, wanted)
+    require(not mapping.network.stream, "stream", True, "given to generate or package: synth and run have frames")
+    return mapping
+
+
+def write_report(
+    path: Path, told: dict[str, Any], network: QuantizedNetwork, mapping: Mapping | None, folder: Path
+) -> None:
+    """The report of `synth`, of its figures. The files of the run are in `folder`; without a mapping there are none."""
     from ..report.page import write
     from ..report.runs import synthesis
 
-    files = [(file, "") for file in sorted(folder.iterdir())]
-    write(path, synthesis(path, told, mapping, files))
+    files = [] if mapping is None else [(file, "") for file in sorted(folder.iterdir())]
+    write(path, synthesis(path, told, network, mapping, files))
     click.echo(f"wrote {path}")
 
 
@@ -166,7 +175,7 @@ def run(network: Path, port: str, wanted: Wanted, chosen: Chosen) -> None:
     if wanted.device:
         board_of(wanted.device)  # refuses a device without a board
     with open_line(port, BAUD) as line:
-        mapping = placed(found, wanted)
+        mapping = _placed_with_frames(found, wanted)
         given, labels = labelled_frames(found, chosen)
         frames = mapping.input.packed(mapping.input.stacked(given))
         require_labels(found, labels)

@@ -184,8 +184,13 @@ def quantisation(
     )
 
 
-def synthesis(path: Path, figures: Figures[str, Any], mapping: Mapping, targets: Targets = ()) -> Report:
-    """Of `gradrtl synth`; of a design that does not fit, `figures` has `refused` instead of what the tools report."""
+def synthesis(
+    path: Path, figures: Figures[str, Any], network: QuantizedNetwork, mapping: Mapping | None, targets: Targets = ()
+) -> Report:
+    """Of `gradrtl synth`; of a design that does not fit, `figures` has `refused` instead of what the tools report.
+
+    `mapping`: None if no plan fits.
+    """
     return Report(
         f"A network on {figures['part']}",
         _built(figures),
@@ -194,8 +199,8 @@ def synthesis(path: Path, figures: Figures[str, Any], mapping: Mapping, targets:
             sections.device(figures),
             sections.activity(figures.get("activity") or ()),
             sections.energy(figures),
-            sections.hardware(mapping),
-            sections.graph(mapping.network),
+            Section("Hardware", ()) if mapping is None else sections.hardware(mapping),
+            sections.graph(network if mapping is None else mapping.network),
             files_of(path, targets),
         ),
     )

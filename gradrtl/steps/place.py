@@ -21,7 +21,7 @@ from ..model.sets import load
 from ..quantize.network import Conv, Population, QuantizedNetwork
 from ..quantize.placement import Placement
 from ..rtl import routes
-from ..rtl.devices import DEVICES, Device
+from ..rtl.devices import DEVICES, Device, DoesNotFit
 from ..rtl.devices import device as find
 from ..rtl.latency import loop_latency
 from ..rtl.mapping import Mapping, map_network
@@ -111,7 +111,7 @@ def place(
     `progress` is called with the shares of the planning for a device that have been done. `plans`: what is known from
     other devices.
 
-    Raises `UserError` for numbers that do not fit the network, and if the network does not fit the device.
+    Raises `UserError` for numbers that do not fit the network, and `DoesNotFit` if it does not fit the device.
     """
     wanted = wanted or Wanted()
     layers = len(network.populations)
@@ -144,7 +144,7 @@ def planned_pes(
     """PEs by layer for `device`, with everything but the PEs as in `base`: planned once, then from the cache.
 
     Plans are compared by their cycles on frames drawn from the network's rates. `progress` is called with shares of the
-    work, 1 together. Raises `UserError` if none fits.
+    work, 1 together. Raises `DoesNotFit` if none fits.
     """
     cost, left = (plans or Plans()).cost, 1.0
 
@@ -161,7 +161,7 @@ def planned_pes(
 
         try:
             return {"pes": device_pes(network, loads, beats, device, mapped, cost, done)}
-        except UserError as error:
+        except DoesNotFit as error:
             return {"refused": str(error)}
 
     rates = hashlib.sha256(b"".join(rates.tobytes() for rates in rates_of(network))).hexdigest()
@@ -169,7 +169,7 @@ def planned_pes(
     found = remembered("plan", made_from | {"sources": sources(*PLANNER)} | libraries(), plan)
     progress(left)  # all of it where the plan was known
     if "refused" in found:
-        raise UserError(found["refused"])
+        raise DoesNotFit(found["refused"])
     return found["pes"]
 
 
