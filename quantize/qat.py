@@ -80,7 +80,8 @@ def fine_tune(
     module = IntegerNetwork(living.network, formats, own)
     data.require_fit(network.input_shape, module.export().classes, "training set")
     arrays = {f"{layer.name}.{k}": getattr(layer, k) for layer in living.network.layers for k in ("weight", "bias")}
-    run = _Run(module, data, config, asdict(formats), arrays, True, network.steps)
+    settings = asdict(formats) | {"neurons": [asdict(layer.neuron) for layer in living.network.layers]}
+    run = _Run(module, data, config, settings, arrays, True, network.steps)
     return living.expand(_held(run, resume, on_epoch, progress, on_resume))
 
 
@@ -111,11 +112,11 @@ def fine_tune_network(
     arrays = {
         f"{population.name}.{name}{index}": values
         for population, own in zip(network.populations, reals, strict=True)
-        for name in ("unit", "weights", "bias", *NEURON)
+        for name in ("unit", "worths", "worth", "strict", "weights", "bias", *NEURON)
         for index, values in enumerate(getattr(own, name) if name == "weights" else (getattr(own, name),))
     }
     counts = network.readouts[0].kind == "count"
-    run = _Run(module, data, config, {"network": network.digest}, arrays, counts, network.steps)
+    run = _Run(module, data, config, {}, arrays, counts, network.steps)
     return _held(run, resume, on_epoch, progress, on_resume)
 
 
@@ -260,4 +261,5 @@ def _identity(run: _Run, config: QatConfig) -> dict[str, Any]:
         "gradrtl.quantize",
         network=digest({}, run.arrays),
         start=digest({}, start),
+        integers=run.module.export().digest,
     )

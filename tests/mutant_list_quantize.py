@@ -209,6 +209,20 @@ QUANTIZE = (
         "thinning leaves one connection more than was asked for",
     ),
     Mutant(
+        "state of other steps resumed",
+        "quantize/qat.py",
+        "        integers=run.module.export().digest,\n",
+        "",
+        "fine-tuning goes on with the state of a network of other steps or neurons",
+    ),
+    Mutant(
+        "state of other neurons resumed",
+        "quantize/qat.py",
+        ' | {"neurons": [asdict(layer.neuron) for layer in living.network.layers]}',
+        "",
+        "fine-tuning goes on with the state of real thresholds that are rounded to the same integers",
+    ),
+    Mutant(
         "earlier of equals kept",
         "quantize/qat.py",
         'if row["validation_loss"] <= min(',

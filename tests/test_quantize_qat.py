@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from gradrtl.errors import UserError
 from gradrtl.model.config import TrainConfig
 from gradrtl.model.data import Dataset, split
 from gradrtl.model.description import DenseSpec, LayerSpec, Network
+from gradrtl.model.resume import OtherRun
 from gradrtl.model.train import Evaluation
 from gradrtl.quantize import ptq, qat
 from gradrtl.quantize.config import QatConfig
@@ -215,6 +217,32 @@ def test_the_state_of_other_data_or_scales_is_refused(network: FloatNetwork, dat
     found: list[int] = []
     fine_tune(network, FORMATS, data, replace(SHORT, epochs=1), resume=state, on_resume=found.append)
     assert found == [1]
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("integers", lambda network: replace(network, steps=16)),
+        ("neurons", lambda network: with_neurons(network, tau=4.0)),
+        ("neurons", lambda network: with_neurons(network, threshold=0.3)),
+        ("integers", lambda network: replace(network, input_kind="spikes")),
+        ("neurons", lambda network: with_neurons(network, threshold=1.0 + 1e-9)),
+    ],
+)
+def test_the_state_of_another_network_with_the_same_weights_is_refused(
+    network: FloatNetwork, data: Dataset, tmp_path: Path, name: str, change: Callable[[FloatNetwork], FloatNetwork]
+) -> None:
+    state = tmp_path / "state.pt"
+    config = replace(SHORT, epochs=1)
+    fine_tune(network, FORMATS, data, config, resume=state)
+    other, scales = change(network), ptq.weight_scales(network, FORMATS)
+    with pytest.raises(OtherRun, match=rf"state.pt {name} is"):
+        fine_tune(other, FORMATS, data, config, resume=state, scales=scales)
+
+
+def with_neurons(network: FloatNetwork, **changes: float) -> FloatNetwork:
+    layers = (replace(layer, neuron=replace(layer.neuron, **changes)) for layer in network.layers)
+    return replace(network, layers=tuple(layers))
 
 
 def test_labels_outside_the_network_are_refused(network: FloatNetwork, data: Dataset) -> None:

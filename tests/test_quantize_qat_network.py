@@ -80,6 +80,10 @@ def test_a_resumed_run_equals_an_uninterrupted_one(start: Start, data: Dataset, 
     others = (start[1][0], replace(own, weights=(own.weights[0] * (1 + 1e-9),)))
     with pytest.raises(UserError, match="network is"):
         fine_tune_network(start[0], others, data, SHORT, resume=state)
+    first, second = start[0].populations
+    changed = replace(first, neuron=replace(first.neuron, refractory=1)), second
+    with pytest.raises(UserError, match="integers is"):
+        fine_tune_network(replace(start[0], populations=changed), start[1], data, SHORT, resume=state)
 
 
 def test_the_loss_is_chosen(start: Start, data: Dataset) -> None:
