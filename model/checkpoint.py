@@ -136,12 +136,14 @@ class Checkpoint:
     def origin(self) -> dict[str, Any]:
         """What a network made from it tells of it: recipe and seed, where training started, command, weights.
 
-        `data`: digest of the training set; `unseen`: images at its end that the network was not trained on.
+        `data`: digest of the training set; `unseen`: images at its end that the network was not trained on, None if a
+        group was held out.
         """
         found: dict[str, Any] = {key: self.config[key] for key in ("recipe", "seed") if key in self.config}
         if "data" in self.made_from:
             found["data"] = self.made_from["data"]
-            found["unseen"] = self.made_from.get("unseen", self.config.get("held_out"))
+            by_group = self.config.get("held_out_group") is not None
+            found["unseen"] = self.made_from.get("unseen", None if by_group else self.config.get("held_out"))
         for name in ("start", "teacher", "teachers", "recordings"):  # how recordings were made: others are made alike
             if name in self.made_from:
                 found[name] = self.made_from[name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -71,9 +72,12 @@ def relus_of(network: QuantizedNetwork, description: Network | Graph | None = No
             values = ones, 0 * ones if own else bias, 0 * ones, ones - BATCH_NORM_EPS
             arrays |= {f"{where}.norm.{name}": value for name, value in zip(NORM, values, strict=True)}
     given = {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
-    of = {"network": network.digest}
+    of: dict[str, Any] = {"network": network.digest}
     if "checkpoint" in network.notes:
         of["checkpoint"] = network.notes["checkpoint"]
+    tuned = network.notes.get("qat")
+    if isinstance(tuned, dict) and tuned.get("held_out_group") is None:
+        of["qat"] = {"data": tuned.get("data"), "unseen": tuned.get("held_out")}
     return Checkpoint(replace(graph, steps=network.steps), given, made_from={"start": of})
 
 

@@ -603,9 +603,30 @@ CONVERSION = (
     Mutant(
         "networks before the start forgotten",
         "model/held_out.py",
-        'for name in ("start", "checkpoint"):',
-        'for name in ("start",):',
+        'for name in ("start", "checkpoint", "qat"):',
+        'for name in ("start", "qat"):',
         "integers do not tell what their checkpoint was trained on",
+    ),
+    Mutant(
+        "fine-tuning before the start forgotten",
+        "quantize/relus.py",
+        'isinstance(tuned, dict) and tuned.get("held_out_group") is None',
+        "False",
+        "integers do not tell what they were fine-tuned on",
+    ),
+    Mutant(
+        "checkpoint of a fine-tuning not asked",
+        "gradrtl/steps/quantise.py",
+        "require_unseen(held_out, training.digest, checkpoint.origin)",
+        "pass",
+        "epochs are chosen by images that the floats were trained on",
+    ),
+    Mutant(
+        "group taken for the last images",
+        "model/checkpoint.py",
+        "None if by_group else self.config",
+        "self.config",
+        "a checkpoint that held out a group is said to have seen all but its last images",
     ),
     Mutant(
         "start of a conversion not asked",

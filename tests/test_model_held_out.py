@@ -20,7 +20,12 @@ TRAINED = {"data": "a", "unseen": 5}
 
 @pytest.mark.parametrize(
     "origin",
-    [TRAINED, {"start": TRAINED}, {"data": "b", "unseen": 1, "start": {"network": "c", "checkpoint": TRAINED}}],
+    [
+        TRAINED,
+        {"start": TRAINED},
+        {"start": {"checkpoint": {"data": "a", "unseen": 9}, "qat": TRAINED}},
+        {"data": "b", "unseen": 1, "start": {"network": "c", "checkpoint": TRAINED}},
+    ],
 )
 def test_images_that_any_network_before_was_trained_on_are_refused(origin: dict[str, Any]) -> None:
     require_unseen(5, "a", origin)

@@ -106,6 +106,21 @@ def test_a_training_goes_on_from_integers(made: tuple[Checkpoint, QuantizedNetwo
     assert further.history[-1]["loss"] < 0.7
 
 
+def test_what_integers_were_fine_tuned_on_is_told(made: tuple[Checkpoint, QuantizedNetwork]) -> None:
+    formats = formats_for(made[0], per_channel=True, weight_bits=4)
+    tuned = quantise(made[0], formats, data(), "qat", epochs=0, held_out=1)
+    start = relus_of(tuned)
+    assert start.origin["start"]["qat"] == {"data": data().digest, "unseen": 1}
+    config = replace(CONFIG, network=start.network, epochs=0, weight_bits=None)
+    with pytest.raises(UserError, match="held_out is 20, expected at most 1"):
+        train_relu(config, data(), start=start, first="statistics")
+    train_relu(replace(config, held_out=1), data(), start=start, first="statistics")
+    by_group = replace(tuned, notes={**tuned.notes, "qat": {**tuned.notes["qat"], "held_out_group": 3}})
+    older = replace(tuned, notes={**tuned.notes, "qat": {"epoch": 1}})
+    for one in (by_group, older, replace(tuned, notes={**tuned.notes, "qat": "yes"})):
+        train_relu(config, data(), start=relus_of(one), first="statistics")
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
