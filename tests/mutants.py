@@ -103,7 +103,10 @@ UNITS = {
     "model/importing/graph.py": ("test_model_importing_graph.py",),
     "model/importing/hdf5.py": ("test_model_importing_conventions.py", "test_model_importing_hdf5.py"),
     "model/importing/linear.py": ("test_model_importing_graph.py",),
-    "model/importing/modules.py": ("test_model_importing_modules.py",),
+    **dict.fromkeys(
+        (f"model/importing/{name}.py" for name in ("modules", "norse", "sinabs", "snntorch")),
+        ("test_model_importing_modules.py",),
+    ),
     "model/importing/neurons.py": ("test_model_importing_neurons.py", "test_frameworks.py"),
     "model/importing/reference.py": ("test_frameworks.py",),
     "model/importing/structure.py": (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,9 +14,11 @@ from torch import nn
 from gradrtl.errors import UserError
 from gradrtl.model.importing import from_norse, from_sinabs, from_snntorch, from_spikingjelly, reference
 from gradrtl.model.importing.convention import Convention
-from gradrtl.model.importing.graph import import_graph
+from gradrtl.model.importing.graph import ImportedGraph, import_graph
+from gradrtl.quantize.graph_rounding import GraphFormats
 from gradrtl.quantize.imported import Asked, quantize_imported
 from gradrtl.sim import engine
+from gradrtl.steps.importing import Samples, import_nir
 
 
 def neurons(framework: str, name: str, **fields: Any) -> nn.Module:
@@ -68,6 +71,24 @@ def test_each_layer_has_its_own_reset(fields, reset):
     record = from_snntorch(nn.Sequential(linear([[1.0]]), leaky(**fields), linear([[1.0]]), leaky()), (1,))
     assert record.nodes["1"].fields["convention"]["reset"] == reset
     assert record.nodes["3"].fields["convention"]["reset"] == "subtract-delayed"
+
+
+def test_twice_the_threshold_is_not_what_a_reset_at_once_may_see():
+    """snnTorch subtracts the threshold once more there: by hand, its spikes are 1, 0, 0; with `subtract` 1, 1, 0."""
+    record = from_snntorch(nn.Sequential(linear([[2.125]]), leaky(beta=0.9, reset_delay=False)), (1,))
+
+    def imported(inputs: list[float]) -> list[str]:
+        def samples(graph: ImportedGraph) -> Samples:
+            return Samples({"input": np.array(inputs).reshape(1, -1, 1)}, None, {}, False)
+
+        convention = Convention.of("snntorch")
+        asked = Asked(len(inputs), "graded")
+        return list(import_nir(record, convention, lambda steps: asked, GraphFormats(), samples).notes)
+
+    with pytest.raises(UserError, match=r"node 1 spikes in a step is 2, expected 1: .*, snnTorch reset_delay=True"):
+        imported([1, 0, 0])
+    record = from_snntorch(nn.Sequential(linear([[1.75]]), leaky(beta=0.9, reset_delay=False)), (1,))
+    assert any(note.startswith("1: the framework allows several spikes in a step") for note in imported([1, 0, 0]))
 
 
 def test_a_last_layer_that_is_never_reset_is_a_read_out():
@@ -123,13 +144,86 @@ def test_norse_has_rates_and_steps_of_time():
     assert record.nodes["1"].fields["convention"]["reset"] == "subtract"
 
 
-def test_sinabs_decays_exponentially():
-    fields = {"tau_mem": 1 / np.log(2.0), "tau_syn": None, "min_v_mem": None, "norm_input": False}
-    reset = type("MembraneReset", (), {})()
+def sinabs(name: str = "LIFSqueeze", reset_value: float = 0.0, **fields: Any) -> nn.Module:
+    given = {"tau_mem": 1 / np.log(2.0), "tau_syn": None, "min_v_mem": None, "norm_input": False}
+    reset = type("MembraneReset", (), {"reset_value": reset_value})()
     spike = type("SingleSpike", (), {})
-    made = neurons("sinabs", "LIFSqueeze", **fields, spike_threshold=1.45, spike_fn=spike, reset_fn=reset)
-    record = from_sinabs(nn.Sequential(linear([[1.0]]), made), (1,))
+    return neurons("sinabs", name, **given, spike_threshold=1.45, spike_fn=spike, reset_fn=reset, **fields)
+
+
+def test_sinabs_decays_exponentially():
+    record = from_sinabs(nn.Sequential(linear([[1.0]]), sinabs()), (1,))
     assert train(record, "sinabs", steps=4) == [0, 1, 0, 1]
+
+
+def test_a_recurrent_bias_of_sinabs_is_refused():
+    """Its first step has none: what is recurrent starts as zeros."""
+    for bias in (None, [0.0]):
+        made = sinabs("LIFRecurrent", rec_connect=linear([[0.5]], bias))
+        assert train(from_sinabs(nn.Sequential(linear([[1.0]]), made), (1,)), "sinabs", "1.lif", 4) == [0, 1, 1, 1]
+    made = sinabs("LIFRecurrent", rec_connect=nn.Sequential(nn.Flatten(), linear([[0.5]], [0.25])))
+    with pytest.raises(UserError, match="module 1 rec_connect bias is not 0, expected 0: Sinabs leaves it out"):
+        from_sinabs(nn.Sequential(linear([[1.0]]), made), (1,))
+    with pytest.raises(UserError, match=r"module 1 reset_value is -0\.5, expected 0"):
+        from_sinabs(nn.Sequential(linear([[1.0]]), sinabs(reset_value=-0.5)), (1,))
+
+
+def integrate(threshold: float = 1.5) -> nn.Module:
+    return neurons("spikingjelly", "IFNode", v_threshold=threshold, v_reset=0.0)
+
+
+def test_children_may_have_any_name():
+    """By hand: 1, 2, 3, ... with resets at 1.5 and, of their spikes, at 1.5."""
+    parts = {"input": linear([[1.0]]), "hidden": integrate(), "fc": linear([[1.0]]), "output": integrate()}
+    record = from_spikingjelly(nn.Sequential(OrderedDict(parts)), (1,))
+    assert list(record.nodes) == ["input_", *parts, "output_"]
+    traces = reference.run(
+        import_graph(record, Convention.of("spikingjelly")).structure, {"input_": np.ones((1, 8, 1))}
+    )
+    assert traces.spikes["hidden"][0, :, 0].tolist() == [0, 1, 0, 1, 0, 1, 0, 1]
+    assert traces.spikes["output"][0, :, 0].tolist() == [0, 0, 0, 1, 0, 0, 0, 1]
+    pool = nn.MaxPool2d(2, stride=1)
+    parts = {"conv": nn.Conv2d(1, 1, 2), "pool sum": integrate(), "pool": pool}
+    record = from_spikingjelly(nn.Sequential(OrderedDict(parts)), (1, 4, 4))
+    assert list(record.nodes) == ["input", "conv", "pool sum", "pool sum_", "pool", "output"]
+
+
+def test_modules_that_are_used_twice():
+    same, one = linear([[1.0]]), integrate()
+    record = from_spikingjelly(nn.Sequential(same, integrate(), same, integrate()), (1,))
+    assert train(record, "spikingjelly", "3") == [0, 0, 0, 1, 0, 0, 0, 1]
+    with pytest.raises(UserError, match="module 3 is module 1 once more, expected neurons of its own: the two share"):
+        from_spikingjelly(nn.Sequential(same, one, same, one), (1,))
+    outer = [neurons("spikingjelly", "LinearRecurrentContainer", sub_module=one, sub_module_out_features=1,
+                     rc=linear([[1.0, 0.5]], [0.0])) for _ in range(2)]  # fmt: skip
+    with pytest.raises(UserError, match="module 1 is module 0 once more"):
+        from_spikingjelly(nn.Sequential(*outer), (1,))
+
+
+def test_norse_has_a_state_for_each_position():
+    parameters = SimpleNamespace(tau_mem_inv=250.0, v_leak=0.0, v_th=0.4, v_reset=0.0)
+    one, same = neurons("norse", "LIFBoxCell", p=parameters, dt=1e-3), linear([[2.0]])
+    with pytest.raises(UserError, match="module 3 is module 1 once more"):
+        from_norse(nn.Sequential(same, one, same, one), (1,))
+    container = type("SequentialState", (nn.Sequential,), {})
+    record = from_norse(container(same, one, same, one), (1,))
+    assert train(record, "norse", steps=4) == [1, 1, 1, 1] == train(record, "norse", "3", steps=4)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"divisor_override": 3}, "AvgPool2d divisor_override is 3, expected None"),
+        (
+            {"count_include_pad": False, "padding": 1},
+            "AvgPool2d count_include_pad is False, expected True with padding",
+        ),
+    ],
+)
+def test_pools_that_divide_otherwise_are_refused(options: dict[str, Any], message: str):
+    with pytest.raises(UserError, match=message):
+        from_spikingjelly(nn.Sequential(nn.AvgPool2d(2, **options), integrate()), (1, 4, 4))
+    from_spikingjelly(nn.Sequential(nn.AvgPool2d(2, count_include_pad=False), integrate()), (1, 4, 4))
 
 
 @pytest.mark.parametrize(
@@ -144,9 +238,6 @@ def test_sinabs_decays_exponentially():
     ],
 )
 def test_a_max_pool_is_one_where_a_neuron_of_its_window_spikes(pools, populations):
-    def integrate(threshold: float) -> nn.Module:
-        return neurons("spikingjelly", "IFNode", v_threshold=threshold, v_reset=0.0)
-
     torch.manual_seed(0)
     first, second = nn.Conv2d(1, 3, 3, bias=False), nn.Conv2d(3, 4, 2, bias=False)
     for layer in (first, second):
@@ -181,6 +272,7 @@ def test_what_cannot_be_imported_is_one_line():
         ((leaky(), nn.MaxPool2d(2, dilation=2)), "module 2 dilation is 2, expected 1"),
         ((leaky(), nn.MaxPool2d(2, return_indices=True)), "module 2 return_indices is True, expected False"),
         ((leaky(inhibition=True),), "module 1 inhibition is True, expected False"),
+        ((leaky(state_quant=round),), "module 1 state_quant is given, expected False"),
         ((leaky(graded_spikes_factor=2.0),), "module 1 graded_spikes_factor is 2.0, expected 1"),
         ((leaky(beta=-0.5),), "module 1 beta is 0.0, expected above 0"),
         ((leaky(), nn.BatchNorm1d(1)), "module 2 behind is LIF, expected a Linear or a convolution"),

@@ -218,7 +218,8 @@ def _several(graph: ImportedGraph, network: QuantizedNetwork, traces: reference.
         if not population.rule.several:
             continue
         where = f"node {population.name} spikes in a step"
-        remedy = "1: train with one (Sinabs SingleSpike, Rockpool max_spikes_per_dt=1), then --spikes single"
+        one = "(Sinabs SingleSpike, Rockpool max_spikes_per_dt=1, snnTorch reset_delay=True)"
+        remedy = f"1: train with one {one}, then --spikes single"
         if traces is not None:
             most = int(traces.spikes[population.name].max(initial=0))
             require(most <= 1, where, most, remedy)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -31,7 +31,11 @@ def time_constant(decay: np.ndarray) -> np.ndarray:
 
 
 def sequence(
-    model: Any, shape: Sequence[int], neuron: Callable[[str, Any, bool], Record | None], framework: str
+    model: Any,
+    shape: Sequence[int],
+    neuron: Callable[[str, Any, bool], Record | None],
+    framework: str,
+    states_apart: bool = False,
 ) -> Record:
     """A chain of modules as a graph.
 
@@ -46,15 +50,19 @@ def sequence(
         has none.
     framework
         Is named in errors.
+    states_apart
+        Whether neurons that are used twice have a state for each use.
 
     Raises
     ------
     UserError
-        A module is none of those that can be imported.
+        A module is none of those that can be imported; neurons are used twice, with one state.
     """
-    children = [(name, part) for name, part in model.named_children() if type(part).__name__ not in IGNORED]
+    given = {name: part for name, part in model._modules.items() if part is not None}  # children may be used twice
+    children = [(name, part) for name, part in given.items() if type(part).__name__ not in IGNORED]
     require(bool(children), "modules", "none", "a module whose children run one after the other")
-    nodes: dict[str, Record] = {"input": Record("Input", {"shape": np.array(shape)})}
+    nodes: dict[str, Record] = {_free("input", given): Record("Input", {"shape": np.array(shape)})}
+    users: dict[int, str] = {}  # names of modules, by the neurons whose state they have
     for index, (name, part) in enumerate(children):
         kind = type(part).__name__
         if kind in NORMS:
@@ -65,15 +73,26 @@ def sequence(
             before = nodes[next(reversed(nodes))].type
             pooled = before in (*SPIKING, GRAPH, MAX)
             require(pooled, f"module {name} behind", before, "neurons: spikes are pooled, no sums")
-            nodes |= _max_pool(f"module {name}", name, part)
+            nodes |= _max_pool(f"module {name}", name, _free(f"{name} sum", given), part)
             continue
         made = _plain(kind, part) if kind in PLAIN else neuron(name, part, index == len(children) - 1)
         if made is None:
             known = ", ".join((*PLAIN, MAX, *NORMS))
             raise UserError.of(f"module {name}", kind, f"{known}, or neurons of {framework}")
+        if kind not in PLAIN:
+            user = users.setdefault(id(getattr(part, "sub_module", part)), name)
+            apart = states_apart or user == name
+            require(apart, f"module {name}", f"module {user} once more", "neurons of its own: the two share one state")
         nodes[name] = made
-    nodes["output"] = Record("Output")
+    nodes[_free("output", given)] = Record("Output")
     return Record(GRAPH, {}, nodes, tuple(zip(nodes, list(nodes)[1:], strict=False)))
+
+
+def _free(name: str, taken: Container[str]) -> str:
+    """`name`, or what no other node is called."""
+    while name in taken:
+        name += "_"
+    return name
 
 
 def _plain(kind: str, part: Any) -> Record:
@@ -96,12 +115,20 @@ def _windows(where: str, part: Any) -> dict[str, np.ndarray]:
     """The fields of a pool."""
     require(not part.ceil_mode, f"{where} ceil_mode", part.ceil_mode, "False")
     stride = part.kernel_size if part.stride is None else part.stride
-    fields = {"kernel_size": part.kernel_size, "stride": stride, "padding": getattr(part, "padding", 0)}
-    return {name: np.broadcast_to(np.asarray(value), 2) for name, value in fields.items()}
+    given = {"kernel_size": part.kernel_size, "stride": stride, "padding": getattr(part, "padding", 0)}
+    fields = {name: np.broadcast_to(np.asarray(value), 2) for name, value in given.items()}
+    divisor = getattr(part, "divisor_override", None)
+    require(divisor is None, f"{where} divisor_override", divisor, "None: the area of the window")
+    whole = getattr(part, "count_include_pad", True) or not fields["padding"].any()
+    require(whole, f"{where} count_include_pad", False, "True with padding: all windows are divided alike")
+    return fields
 
 
-def _max_pool(where: str, name: str, part: Any) -> dict[str, Record]:
-    """A max pool of spikes; where windows overlap or reach over the border, neurons that spike if one of them does."""
+def _max_pool(where: str, name: str, sums: str, part: Any) -> dict[str, Record]:
+    """A max pool of spikes; where windows overlap or reach over the border, neurons that spike if one of them does.
+
+    These hear a node `sums`.
+    """
     fields = _windows(where, part)
     dilation = np.broadcast_to(np.asarray(part.dilation), 2)
     require(bool((dilation == 1).all()), f"{where} dilation", part.dilation, "1")
@@ -109,7 +136,7 @@ def _max_pool(where: str, name: str, part: Any) -> dict[str, Record]:
     size = fields["kernel_size"]
     if bool((size == size[0]).all() and (size == fields["stride"]).all() and not fields["padding"].any()):
         return {name: Record(MAX, fields)}
-    return {f"{name} sum": Record("SumPool2d", fields), name: Record("Threshold", {"threshold": 0.5})}
+    return {sums: Record("SumPool2d", fields), name: Record("Threshold", {"threshold": 0.5})}
 
 
 def linear(weight: np.ndarray, bias: Any = None) -> Record:

@@ -30,7 +30,8 @@ def from_norse(model: Any, shape: Sequence[int]) -> Record:
     UserError
         Another module, or a reset that is neither to a value nor by the threshold.
     """
-    return sequence(model, shape, _neuron, "Norse")
+    by_position = type(model).__name__ == "SequentialState"  # it keeps a state for each of its children
+    return sequence(model, shape, _neuron, "Norse", states_apart=by_position)
 
 
 def _neuron(name: str, part: Any, last: bool) -> Record | None:

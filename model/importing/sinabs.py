@@ -29,7 +29,7 @@ def from_sinabs(model: Any, shape: Sequence[int]) -> Record:
     Raises
     ------
     UserError
-        Another module, a synaptic time constant, a lower bound on membranes, another reset.
+        Another module, a synaptic time constant, a lower bound on membranes, another reset, a recurrent bias.
     """
     return sequence(model, shape, _neuron, "Sinabs")
 
@@ -55,6 +55,8 @@ def _neuron(name: str, part: Any, last: bool) -> Record | None:
         require(reset in RESETS, f"{where} reset_fn", reset, " or ".join(RESETS))
         amount = getattr(part.reset_fn, "subtract_value", None)
         require(amount is None, f"{where} subtract_value", amount, "None: the threshold")
+        value = getattr(part.reset_fn, "reset_value", 0.0)
+        require(value == 0, f"{where} reset_value", value, "0")
         convention |= {"spikes": SPIKES[spikes], "reset": RESETS[reset]}
         fields |= {"v_threshold": array(part.spike_threshold), "v_reset": 0.0}
     made = Record(kind, fields)
@@ -67,4 +69,7 @@ def _loop(where: str, connection: Any) -> Record:
     linears = [part for part in parts if type(part).__name__ == "Linear"]
     if len(linears) != 1 or any(type(part).__name__ not in ("Linear", "Flatten") for part in parts):
         raise UserError.of(f"{where} rec_connect", type(connection).__name__, "one Linear, with a Flatten before it")
-    return linear(array(linears[0].weight), linears[0].bias)
+    bias = linears[0].bias
+    without = bias is None or not array(bias).any()
+    require(without, f"{where} rec_connect bias", "not 0", "0: Sinabs leaves it out in the first step")
+    return linear(array(linears[0].weight))

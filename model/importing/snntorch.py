@@ -31,7 +31,7 @@ def from_snntorch(model: Any, shape: Sequence[int]) -> Record:
     Raises
     ------
     UserError
-        Another module, graded spikes, inhibition, or a state that decays upwards.
+        Another module, graded spikes, inhibition, states that snnTorch rounds, or a state that decays upwards.
     """
     return sequence(model, shape, _neuron, "snnTorch")
 
@@ -44,11 +44,12 @@ def _neuron(name: str, part: Any, last: bool) -> Record | None:
     graded = float(array(getattr(part, "graded_spikes_factor", 1.0)).reshape(-1)[0])
     require(graded == 1.0, f"{where} graded_spikes_factor", graded, "1")
     require(not part.inhibition, f"{where} inhibition", part.inhibition, "False")
+    require(not getattr(part, "state_quant", False), f"{where} state_quant", "given", "False: states are rounded here")
     fields: dict[str, Any] = {"r": 1.0, "v_leak": 0.0, "v_reset": 0.0}
     fields["tau_mem" if kind in CURRENT else "tau"] = _tau(where, "beta", part)
     if kind in CURRENT:
         fields |= {"tau_syn": _tau(where, "alpha", part), "w_in": 1.0}
-    fields["convention"] = {"dt": 1.0, "gain": "one", "synapse": "jump", "reset": _reset(where, kind, part)}
+    fields["convention"] = {"dt": 1.0, "gain": "one", "synapse": "jump", **_reset(where, kind, part)}
     if last and kind == "Leaky" and part.output and part.reset_mechanism == "none":
         return Record("LI", fields)
     neurons = Record("CubaLIF" if kind in CURRENT else "LIF", {**fields, "v_threshold": array(part.threshold)})
@@ -62,15 +63,20 @@ def _tau(where: str, name: str, part: Any) -> np.ndarray:
     return time_constant(decay)
 
 
-def _reset(where: str, kind: str, part: Any) -> str:
-    """The reset of a module, as a convention calls it."""
+def _reset(where: str, kind: str, part: Any) -> dict[str, str]:
+    """The reset of a module, as a convention has it.
+
+    Without a delay, a membrane that was above twice the threshold is above it after the subtraction, too. snnTorch then
+    subtracts the threshold once more before it compares in the next step, and adds it again if there is no spike. So
+    potentials must stay below twice the threshold, as where a framework gives several spikes in a step.
+    """
     delayed = getattr(part, "reset_delay", True)
     if part.reset_mechanism == "subtract":
-        return "subtract-delayed" if delayed else "subtract"
+        return {"reset": "subtract-delayed"} if delayed else {"reset": "subtract", "spikes": "multi"}
     if part.reset_mechanism == "none":
-        return "none"
+        return {"reset": "none"}
     require(delayed or kind == "Leaky", f"{where} reset_delay", delayed, "True with the reset zero")
-    return "value" if kind == "Leaky" else "value-held"
+    return {"reset": "value" if kind == "Leaky" else "value-held"}
 
 
 def _with_loop(part: Any, neurons: Record) -> Record:
