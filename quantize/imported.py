@@ -17,7 +17,7 @@ from ..bits import signed_range
 from ..checks import choice, whole
 from ..errors import require, within
 from ..model.importing.graph import ImportedConnection, ImportedGraph, ImportedPopulation
-from ..shapes import LARGEST_STEPS, TRAINED_READOUTS
+from ..shapes import LARGEST_STEPS, OF_SPIKES, TRAINED_READOUTS
 from .fold import LARGEST_WEIGHTS
 from .graph_ptq import best_scale, refined, searched, unit_of
 from .graph_rounding import (
@@ -51,7 +51,9 @@ class Asked:
     input
         `spikes`, `graded` counts, or `static` pixels, whose largest value is worth 1.
     readout
-        Of populations that do not spike: `membrane`, `largest` or `sum`; None for `membrane`.
+        Of populations that do not spike: `membrane`, `largest` or `sum`; None for those in `readouts`, or `membrane`.
+    readouts
+        Those of an exported network, in its order: their kinds unless `readout` is given, and their groups.
     per_channel
         A unit for each channel, or neuron of a dense population, that spikes.
     """
@@ -60,6 +62,7 @@ class Asked:
     input: str = "spikes"
     readout: str | None = None
     per_channel: bool = False
+    readouts: tuple[Readout, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "steps", whole("steps", self.steps, 1, LARGEST_STEPS))
@@ -289,17 +292,7 @@ def at_units(
     if all(late):
         require(steps >= 1, "steps", asked.steps, "at least 2: the first spikes leave a step late")
         told.append(f"spikes leave a step late: {steps} steps give the spikes of {asked.steps}")
-    readouts = []
-    for name in graph.outputs:
-        kind = "count" if rules[name].spiking else asked.readout or "membrane"
-        accepted = f"{'count' if rules[name].spiking else 'membrane, largest or sum'} of {name}"
-        require(
-            (kind == "count") == rules[name].spiking and asked.readout in (None, kind),
-            "readout",
-            asked.readout,
-            accepted,
-        )
-        readouts.append(Readout(kind, 1, name))
+    readouts = tuple(_readout(name, rules[name].spiking, asked) for name in _in_order(graph, asked))
     kinds = {"spikes": 1, "graded": formats.input_bits, "static": formats.input_bits}
     every = [weight for one in scaled for weight in one.weights]
     living = [int(np.count_nonzero(c.synapses.weight)) for population in populations for c in population.inputs]
@@ -317,9 +310,23 @@ def at_units(
         tuple(Input(shape, kinds[asked.input], asked.input, name) for name, shape in graph.inputs.items()),
         populations,
         steps,
-        tuple(readouts),
+        readouts,
         notes,
     )
+
+
+def _in_order(graph: ImportedGraph, asked: Asked) -> list[str]:
+    """The populations that are read out; those of an exported network first, in its order."""
+    kept = [one.source for one in asked.readouts]
+    return sorted(graph.outputs, key=lambda name: kept.index(name) if name in kept else len(kept))
+
+
+def _readout(name: str, spiking: bool, asked: Asked) -> Readout:
+    kept = next((one for one in asked.readouts if one.source == name), Readout("count" if spiking else "membrane"))
+    kind = asked.readout or kept.kind
+    accepted = f"{'count' if spiking else 'membrane, largest or sum'} of {name}"
+    require((kind in OF_SPIKES) == spiking, "readout", kind, accepted)
+    return Readout(kind, kept.group, name)
 
 
 def _population(

@@ -17,6 +17,7 @@ from ..model.importing.convention import RESETS, Convention
 from ..model.importing.records import Record
 from ..shapes import LARGEST_FAN, LARGEST_LAYERS, LARGEST_SHAPE, LARGEST_STEPS, READOUTS
 from .graph_rounding import LARGEST_FRACTION
+from .interface import Readout
 from .neuron import LARGEST_MEMBRANE_BITS, LARGEST_SHIFT, LeakKind, Rounding
 from .population import LARGEST_CONNECTION_SHIFT
 from .synapses import WEIGHT_BITS
@@ -83,6 +84,11 @@ class Kept:
     inputs: dict[str, tuple[str, int]]
     readouts: tuple[tuple[str, str, int], ...]
     populations: dict[str, KeptPopulation]
+
+    @property
+    def network_readouts(self) -> tuple[Readout, ...]:
+        """The read-outs as a network has them."""
+        return tuple(Readout(kind, group, source) for source, kind, group in self.readouts)
 
     @property
     def convention(self) -> Convention:

@@ -14,7 +14,7 @@ from ..model.importing.graph import ImportedConnection, ImportedGraph, ImportedP
 from ..model.importing.neurons import Rule
 from .graph_rounding import factors_of
 from .imported import thresholds
-from .network import Conv, Dense, Input, IntNeuron, LeakKind, QuantizedNetwork, Readout
+from .network import Conv, Dense, Input, IntNeuron, LeakKind, QuantizedNetwork
 from .neuron import Reset, SynapticCurrent
 from .nir_formats import Kept, KeptConnection, KeptPopulation
 from .population import Connection, Population, fewest
@@ -38,7 +38,7 @@ def restored(kept: Kept, graph: ImportedGraph) -> QuantizedNetwork | None:
             tuple(Input(graph.inputs[name], bits, kind, name) for name, (kind, bits) in kept.inputs.items()),
             tuple(_population(kept, by_name[name], one) for name, one in kept.populations.items()),
             kept.steps,
-            tuple(Readout(kind, group, source) for source, kind, group in kept.readouts),
+            kept.network_readouts,
             {"import": {**graph.to_json(), "rounding": []}},
         )
     except UserError:

@@ -83,6 +83,7 @@ UNITS = {
     "quantize/reals.py": ("test_quantize_integer_graph.py",),
     "quantize/imported_reals.py": ("test_quantize_imported_reals.py", "test_steps_tuning.py"),
     "gradrtl/steps/tuning.py": ("test_steps_tuning.py",),
+    "gradrtl/commands/importing.py": ("test_commands_importing.py",),
     "gradrtl/steps/importing.py": ("test_commands_importing.py", "test_steps_tuning.py"),
     "model/recordings.py": ("test_model_recordings.py",),
     **dict.fromkeys(

@@ -14,6 +14,7 @@ from gradrtl.model.importing import reference
 from gradrtl.model.importing.convention import Convention
 from gradrtl.model.importing.graph import import_graph
 from gradrtl.quantize.network import Connection, Dense, Input, IntNeuron, Population, QuantizedNetwork, Readout
+from gradrtl.sim import engine
 
 STEPS = 8
 
@@ -136,6 +137,101 @@ def test_inputs_of_several_kinds_come_back(files):
     assert QuantizedNetwork.load(folder / "b.npz").digest == network.digest
     told = run("import", folder / "a.nir", "--calibrate", folder / "rec.npz", code=2)
     assert "expected none: the inputs of the network are of several kinds" in told
+    told = run("import", folder / "a.nir", "--bits", 4, "-o", folder / "b.npz", code=2)
+    assert "error: inputs is of the kinds graded, static, expected one kind, --input" in told
+    run("import", folder / "a.nir", "--bits", 4, "--input", "graded", "-o", folder / "b.npz")
+
+
+NEURON = IntNeuron("none", "soft", threshold=4)
+SUMS = IntNeuron("none", "none", threshold=1, spiking=False)
+
+
+def dense(outputs, inputs):
+    return Dense(np.random.default_rng(outputs).integers(-3, 4, (outputs, inputs), dtype=np.int8))
+
+
+def from_hidden(name, neuron, outputs):
+    return Population(name, (outputs,), neuron, 0, (Connection("h", dense(outputs, 6), 4),))
+
+
+def exported(folder, given, populations, readouts):
+    """A network of 5 steps behind a hidden population, and its export."""
+    hidden = Population("h", (6,), NEURON, 0, (Connection("in", dense(6, 4), 4),))
+    network = QuantizedNetwork((given,), (hidden, *populations), 5, readouts)
+    network.save(folder / "own.npz")
+    run("export", folder / "own.npz", "-o", folder / "own.nir")
+    return network
+
+
+@pytest.mark.parametrize(
+    ("populations", "readouts"),
+    [
+        ((from_hidden("b", NEURON, 3), from_hidden("a", SUMS, 3)), (Readout("count", 1, "b"), Readout("sum", 1, "a"))),
+        ((from_hidden("b", NEURON, 3),), (Readout("first", 1, "b"),)),
+        ((from_hidden("b", NEURON, 6),), (Readout("first", 2, "b"),)),
+        ((), (Readout("count", 3, "h"),)),
+        ((from_hidden("a", SUMS, 6),), (Readout("largest", 2, "a"),)),
+        ((from_hidden("a", SUMS, 6),), (Readout("membrane", 2, "a"),)),
+    ],
+)
+def test_the_answers_of_floats_are_read_as_those_of_the_integers(tmp_path, populations, readouts):
+    """Integers as floats: they answer alike, ties included."""
+    network = exported(tmp_path, Input((4,), 1, "spikes", "in"), populations, readouts)
+    frames = np.random.default_rng(3).integers(0, 2, (40, 5, 4), dtype=np.uint8)
+    made = engine.run(network, frames, trace=True)
+    last = network.populations.index(network.population(readouts[0].source))
+    values = made.trace.spikes if readouts[0].kind in ("count", "first") else made.trace.membranes
+    labels = made.classes.copy()
+    assert len(set(labels)) > 1
+    labels[:4] = (labels[:4] + 1) % network.classes
+    np.save(tmp_path / "labels.npy", labels)
+    np.savez(tmp_path / "rec.npz", input=frames, **{f"spikes_{readouts[0].source}": values[last]})
+    words = "--reference", tmp_path / "rec.npz", "--labels", tmp_path / "labels.npy", "-o", tmp_path / "again.npz"
+    told = run("import", tmp_path / "own.nir", *words)
+    assert "accuracy: floats 90.00 %, integers 90.00 %, framework 90.00 %" in told
+
+
+@pytest.mark.parametrize("words", [("--bits", 6), ("--compare", "gt"), ("--search", "--calibrate", "frames.npy")])
+def test_options_leave_the_rest_of_an_export_as_it_was(tmp_path, words, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    readouts = Readout("first", 2, "b"), Readout("largest", 3, "a")
+    populations = from_hidden("a", SUMS, 6), from_hidden("b", NEURON, 6)
+    exported(tmp_path, Input((4,), 8, "static", "in"), populations, readouts)
+    np.save("frames.npy", np.random.default_rng(3).integers(0, 256, (8, 4), dtype=np.uint8))
+    run("import", "own.nir", *words, "-o", "again.npz")
+    again = QuantizedNetwork.load("again.npz")
+    assert (again.steps, again.inputs[0].kind, again.readouts) == (5, "static", readouts)
+
+
+def test_options_change_an_export_one_by_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = Input((4,), 8, "static", "in")
+    exported(tmp_path, given, (from_hidden("a", SUMS, 6),), (Readout("largest", 3, "a"),))
+    run("import", "own.nir", "--readout", "sum", "--steps", 7, "-o", "again.npz")
+    again = QuantizedNetwork.load("again.npz")
+    assert (again.steps, again.inputs[0].kind, again.readouts) == (7, "static", (Readout("sum", 3, "a"),))
+    run("import", "own.nir", "--input", "spikes", "-o", "again.npz")
+    again = QuantizedNetwork.load("again.npz")
+    assert (again.steps, again.inputs[0].kind, again.readouts) == (5, "spikes", (Readout("largest", 3, "a"),))
+    told = run("import", "own.nir", "--framework", "nir", "--dt", 1, "--reset", "subtract", "-o", "again.npz")
+    assert "exported" not in told
+    again = QuantizedNetwork.load("again.npz")
+    assert (again.steps, again.inputs[0].kind, again.readouts) == (5, "static", (Readout("largest", 3, "a"),))
+
+
+def test_recorded_spikes_belong_to_their_own_frames(files):
+    folder, model = files
+    with np.load(folder / "rec.npz") as recording:
+        arrays = dict(recording)
+    np.save(folder / "same.npy", arrays["input"].reshape(4, STEPS, 2, 3).astype(float))
+    np.save(folder / "other.npy", 1 - arrays["input"])
+    np.savez(folder / "spikes.npz", **{name: values for name, values in arrays.items() if name != "input"})
+    words = model, "-o", folder / "n.npz", "--reset", "subtract"
+    run("import", *words, "--reference", folder / "rec.npz", "--calibrate", folder / "same.npy")
+    run("import", *words, "--reference", folder / "spikes.npz", "--calibrate", folder / "other.npy")
+    told = run("import", *words, "--reference", folder / "rec.npz", "--calibrate", folder / "other.npy", code=2)
+    assert "error: calibrate is " in told
+    assert f"other.npy, other frames than in {folder / 'rec.npz'}, expected those of {folder / 'rec.npz'}" in told
 
 
 def test_several_spikes_in_a_step(files):

@@ -80,8 +80,9 @@ def import_(
 ) -> None:  # fmt: skip
     """Import MODEL, a NIR file, as an integer network.
 
-    NIR leaves open how a neuron moves in a step: --framework says who wrote the file. The table shows where spikes
-    differ: between the framework's recording and floats, the import; between floats and integers, the rounding.
+    NIR leaves open how a neuron moves in a step: --framework says who wrote the file. Steps, input and read-outs of a
+    file of gradrtl export are what they were, unless they are given. The table shows where spikes differ: between the
+    framework's recording and floats, the import; between floats and integers, the rounding.
     --finetune trains the integers, and resumes after an interruption; options from --epochs to --seed are for it only.
     """
     from ..model.importing.hdf5 import read
@@ -96,27 +97,29 @@ def import_(
         require(not given_only(given), "finetune", False, f"True, for {', '.join(given_only(given))}")
     require(not (finetune and check), "finetune", True, "False with --check, which writes nothing")
     record = read(model)
-    record, convention, kept = convention_of(record, framework, changes, framework_of(reference))
-    if kept is not None:
-        kept = None if given_only(changes) or on_the_line(OWN) else kept
+    record, convention, exported = convention_of(record, framework, changes, framework_of(reference))
+    kept = None if framework is not None or given_only(changes) or on_the_line(OWN) else exported
+    if exported is not None and framework is None:
         say(f"exported by gradrtl: its own convention{' and formats' if kept else ''}")
     if fraction != "auto":
         require(fraction.isdecimal(), "fraction", fraction, "auto, or 0 to 8")
     formats = GraphFormats(bits, input_bits, None if fraction == "auto" else int(fraction), membrane_bits, decay_bits)
 
     def asked(found: int | None) -> Asked:
-        wanted = steps or found or (kept.steps if kept else None)
+        wanted = steps or found or (exported.steps if exported else None)
         if wanted is None:
             raise UserError.of("steps", "not given", "--steps, or frames that have them")
         require(found is None or wanted <= found, "steps", wanted, f"at most {found}, those of the frames")
-        return Asked(wanted, kind, readout, per_channel)
+        return Asked(wanted, kind, readout, per_channel, exported.network_readouts if exported else ())
 
-    if kept is not None:
-        kinds = {given for given, _ in kept.inputs.values()}
+    if exported is not None and not on_the_line(("kind",)):
+        kinds = {given for given, _ in exported.inputs.values()}
         compared = calibrate or reference
         require(
             len(kinds) == 1 or not compared, "frames", compared, "none: the inputs of the network are of several kinds"
         )
+        accepted = "one kind, --input, where options change the formats or the convention"
+        require(len(kinds) == 1 or kept is not None, "inputs", f"of the kinds {', '.join(sorted(kinds))}", accepted)
         kind = min(kinds)
 
     say(f"convention {convention.line}")

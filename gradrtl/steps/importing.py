@@ -19,9 +19,10 @@ from ..model.importing.records import METADATA, Findings, Record
 from ..quantize.graph_rounding import GraphFormats
 from ..quantize.imported import Asked, quantize_imported
 from ..quantize.labelled_frames import LabelledFrames
-from ..quantize.network import PIXEL_BITS, QuantizedNetwork
+from ..quantize.network import PIXEL_BITS, QuantizedNetwork, Readout
 from ..quantize.nir_formats import Kept
 from ..quantize.nir_restored import restored
+from ..shapes import OF_SPIKES
 from ..sim import engine
 from ..sim.outcome import Outcome
 from .place import with_rates
@@ -276,24 +277,28 @@ def _table(
         )
     accuracy: dict[str, float] = {}
     if samples.labels is not None:
-        name = graph.outputs[0]
-        kind = network.readouts[0].kind
-        answers = {"floats": _answers(kind, traces, name, steps), "integers": outcome.classes}
-        recorded = _recorded(graph, samples, name, steps)
+        readout = network.readouts[0]
+        of = traces.spikes if readout.kind in OF_SPIKES else traces.membranes
+        answers = {"floats": _answers(readout, of[readout.source][:, :steps]), "integers": outcome.classes}
+        recorded = _recorded(graph, samples, readout.source, steps)
         if recorded is not None:
-            values = recorded if kind in ("count", "sum") else recorded[:, -1:] if kind == "membrane" else recorded
-            answers["framework"] = (values.max(axis=1) if kind == "largest" else values.sum(axis=1)).argmax(axis=1)
+            answers["framework"] = _answers(readout, recorded)
         accuracy = {what: float((classes == samples.labels).mean()) for what, classes in answers.items()}
     return tuple(rows), accuracy
 
 
-def _answers(kind: str, traces: reference.Traces, name: str, steps: int) -> np.ndarray:
-    """The classes of floats."""
-    if kind == "count":
-        return traces.spikes[name][:, :steps].sum(axis=1).argmax(axis=1)
-    values = traces.membranes[name][:, :steps]
-    read = {"membrane": values[:, -1], "largest": values.max(axis=1), "sum": values.sum(axis=1)}[kind]
-    return read.argmax(axis=1)
+def _answers(readout: Readout, values: np.ndarray) -> np.ndarray:
+    """The classes that are read of spikes or membranes `[n, steps, neurons]`; see `Readout`."""
+    if readout.kind in ("count", "sum"):
+        read = values.sum(axis=1)
+    elif readout.kind == "largest":
+        read = values.max(axis=1)
+    elif readout.kind == "membrane":
+        read = values[:, -1]
+    else:
+        first = values.any(axis=2).argmax(axis=1)
+        read = values[np.arange(len(values)), first]
+    return read.reshape(len(read), -1, readout.group).sum(axis=2).argmax(axis=1)
 
 
 def _recorded(graph: ImportedGraph, samples: Samples, name: str, steps: int) -> np.ndarray | None:
@@ -321,6 +326,11 @@ def load_samples(
     A .npz file has an array for each Input, under its name, or `input` for the only one. A recording also has the
     spikes of nodes, `spikes_NODE`, and `output`, what the first Output puts out. Shapes: `[n, steps, ...]`, or
     `[steps, ...]` of one frame; static pixels `[n, ...]`, uint8 or floats of 0 to 1.
+
+    Raises
+    ------
+    UserError
+        A file does not fit the graph; `frames` are others than those that `recording` was made of.
     """
     if frames is None and recording is None:
         require(labels is None, "labels", labels, "with --calibrate or --reference")
@@ -330,14 +340,12 @@ def load_samples(
     path = frames or recording
     found = {}
     for name, shape in graph.inputs.items():
-        key = name if name in given else "input"
-        require(
-            key in given and (len(graph.inputs) == 1 or name in given),
-            f"frames file {path}",
-            ", ".join(given),
-            f"an array {name}",
-        )
+        key = _key_of(name, graph, given)
+        require(key in given, f"frames file {path}", ", ".join(given), f"an array {name}")
         found[name] = _frames(f"{path} array {key}", given[key], shape, kind)
+        own = records.get(_key_of(name, graph, records), given[key])
+        same = own.size == given[key].size and bool((own.ravel() == given[key].ravel()).all())
+        require(same, "calibrate", f"{frames}, other frames than in {recording}", f"those of {recording}, or not given")
     count = len(next(iter(found.values())))
     for name, values in found.items():
         require(len(values) == count, f"frames of {name}", len(values), f"{count}, as of the others")
@@ -356,6 +364,11 @@ def load_samples(
     return Samples(found, None if answers is None else answers.astype(np.int64), recorded, kind == "static")
 
 
+def _key_of(name: str, graph: ImportedGraph, arrays: dict[str, np.ndarray]) -> str:
+    """Under which name a file has the frames of an Input."""
+    return name if name in arrays or len(graph.inputs) > 1 else "input"
+
+
 def convention_of(
     record: Record, framework: str | None, changes: dict[str, Any], usual: str | None = None
 ) -> tuple[Record, Convention, Kept | None]:
@@ -366,7 +379,7 @@ def convention_of(
     """
     kept = Kept.from_text(record.fields[METADATA]) if METADATA in record.fields else None
     if kept is None or framework is not None:
-        return record, Convention.of(framework or usual or "nir", **changes), None
+        return record, Convention.of(framework or usual or "nir", **changes), kept
     given = {name: value for name, value in changes.items() if value is not None}
     return kept.applied(record, given.get("reset")), replace(kept.convention, **given), kept
 
