@@ -13,10 +13,13 @@ from ..model.description import ConvSpec, DenseSpec, Network
 from ..model.graph import ConnectionSpec, Graph, InputSpec, PopulationSpec, ReadoutSpec, weight_name
 from ..model.relu_graph import INTEGRATES, READS, relu_graph
 from .fold import BATCH_NORM_EPS
+from .graph import Edge
 from .network import QuantizedNetwork
-from .population import Population
+from .population import Population, fewest
 from .reals import Reals, of_integers
 from .synapses import Conv
+
+BY_NEURON = ("threshold", "reset_amount", "start_value", "bias")  # of `Reals`
 
 
 def relus_of(network: QuantizedNetwork, description: Network | Graph | None = None) -> Checkpoint:
@@ -29,7 +32,8 @@ def relus_of(network: QuantizedNetwork, description: Network | Graph | None = No
     Raises
     ------
     UserError
-        `description` has other layers, or neurons leak or do not subtract their threshold at a spike.
+        `description` has other layers, neurons leak or do not subtract their threshold at a spike, biases or thresholds
+        differ within a map, or a connection adds pixels of several widths.
     """
     description = _described(network) if description is None else description
     graph = relu_graph(description)
@@ -40,19 +44,22 @@ def relus_of(network: QuantizedNetwork, description: Network | Graph | None = No
     for edge in network.edges:
         pool = edge.connection.pool
         area = pool.size**2 if pool is not None and pool.kind == "average" else 1
-        worths[edge.population].append((1 / edge.largest if edge.held else 1.0) / area)
+        worths[edge.population].append(_worth_of_source(network, edge) / area)
     units = [(read_unit(network) or 1.0) if one.name == network.readouts[0].source else 1.0 for one in found]
     arrays: dict[str, np.ndarray] = {}
     for number, (population, spec, reals) in enumerate(
         zip(found, graph.populations, of_integers(network, units, worths), strict=True)
     ):
         is_read = spec.name == graph.readout.source
+        reals = replace(reals, **{name: population.per_neuron(getattr(reals, name)) for name in BY_NEURON})
         if is_read:
             require(network.readouts[0].kind == "membrane", "read-out", network.readouts[0].kind, "membrane")
             threshold, late = _summing(population), np.zeros(1)
         else:
             threshold = _threshold(population, reals)
             late = (reals.start_value - threshold / 2) / network.steps  # an activation starts at a half
+        threshold = _by_row(population, "threshold", threshold)
+        bias = _by_row(population, "bias", reals.bias + late)
         require(
             len(reals.weights) == len(spec.inputs),
             f"{population.name} inputs",
@@ -63,7 +70,7 @@ def relus_of(network: QuantizedNetwork, description: Network | Graph | None = No
             name = weight_name(number, index)
             require(weight.shape == wanted[name], f"{population.name} weight", weight.shape, str(wanted[name]))
             arrays[name] = weight / threshold.reshape(-1, *[1] * (weight.ndim - 1))
-        where, bias = f"population{number}", np.broadcast_to((reals.bias + late) / threshold, graph.channels(spec.name))
+        where, bias = f"population{number}", np.broadcast_to(bias / threshold, graph.channels(spec.name))
         own = spec.bias or not spec.batch_norm
         if own:
             arrays[f"{where}.bias"] = bias
@@ -79,6 +86,21 @@ def relus_of(network: QuantizedNetwork, description: Network | Graph | None = No
     if isinstance(tuned, dict) and tuned.get("held_out_group") is None:
         of["qat"] = {"data": tuned.get("data"), "unseen": tuned.get("held_out")}
     return Checkpoint(replace(graph, steps=network.steps), given, made_from={"start": of})
+
+
+def _worth_of_source(network: QuantizedNetwork, edge: Edge) -> float:
+    """What an integer 1 of a source is worth: a largest pixel is 1, and so is a spike."""
+    largest = {one.largest for one in network.inputs if edge.held and one.name in edge.connection.sources}
+    require(len(largest) <= 1, f"{edge.connection.label} input bits", "of several widths", "one width")
+    return 1 / largest.pop() if largest else 1.0
+
+
+def _by_row(population: Population, what: str, values: np.ndarray) -> np.ndarray:
+    """`values`, `[neurons]`, as one or one for each row of the weights."""
+    rows = len(population.inputs[0].synapses.weight)
+    found = fewest(values, rows)
+    require(found.size <= rows, f"{population.name} {what}", "not the same within a map", "one for each map")
+    return found
 
 
 def read_unit(network: QuantizedNetwork) -> float | None:

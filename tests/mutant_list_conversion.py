@@ -608,6 +608,20 @@ CONVERSION = (
         "integers do not tell what their checkpoint was trained on",
     ),
     Mutant(
+        "pixels of two inputs worth half",
+        "quantize/relus.py",
+        "1 / largest.pop() if largest else 1.0",
+        "1 / edge.largest if largest else 1.0",
+        "weights behind two inputs are twice too large",
+    ),
+    Mutant(
+        "thresholds within a map",
+        "quantize/relus.py",
+        "require(found.size <= rows,",
+        "require(True,",
+        "a threshold for each neuron of a map ends in a traceback",
+    ),
+    Mutant(
         "fine-tuning before the start forgotten",
         "quantize/relus.py",
         'isinstance(tuned, dict) and tuned.get("held_out_group") is None',

@@ -19,8 +19,17 @@ from gradrtl.model.conversion import convert
 from gradrtl.model.relu import RANDOM_NORM, network_from
 from gradrtl.model.relu_config import ReluConfig
 from gradrtl.model.relu_train import train_relu
-from gradrtl.quantize.network import QuantizedNetwork
-from gradrtl.quantize.neuron import SynapticCurrent
+from gradrtl.quantize.network import (
+    Connection,
+    Conv,
+    Dense,
+    Input,
+    IntNeuron,
+    Population,
+    QuantizedNetwork,
+    Readout,
+    SynapticCurrent,
+)
 from gradrtl.quantize.relus import read_unit, relus_of
 from gradrtl.steps.quantise import formats_for, quantise
 
@@ -167,6 +176,45 @@ def test_neurons_that_are_no_relus_are_refused(
     other = replace(network, populations=tuple(populations), readouts=(replace(network.readouts[0], kind=kind),))
     with pytest.raises(UserError, match=message):
         relus_of(other)
+
+
+def maps(given: tuple[Input, ...], neuron: IntNeuron, bias: Any = 0) -> QuantizedNetwork:
+    """Two maps of 2 x 2 neurons behind the sum of the inputs, and three outputs."""
+    draw = np.random.default_rng(0).integers
+    heard = Connection(tuple(one.name for one in given), Conv(draw(1, 4, (2, 1, 2, 2), dtype=np.int8)), 4)
+    read = Connection("h", Dense(draw(-3, 4, (3, 8), dtype=np.int8)), 4)
+    output = Population("o", (3,), IntNeuron("none", "none", threshold=1, spiking=False), 0, (read,))
+    hidden = Population("h", (2, 2, 2), neuron, bias, (heard,))
+    return QuantizedNetwork(given, (hidden, output), 4, (Readout("membrane", 1, "o"),))
+
+
+PIXELS = Input((1, 3, 3), 8, "static", "x")
+
+
+def test_pixels_of_two_inputs_are_worth_as_much_as_those_of_one() -> None:
+    neuron = IntNeuron("none", "soft", threshold=12)
+    one, two = (maps(given, neuron) for given in ((PIXELS,), (PIXELS, replace(PIXELS, name="y"))))
+    found = [relus_of(network).arrays["population0.connection0.weight"] for network in (one, two)]
+    assert np.array_equal(found[0], found[1])
+    np.testing.assert_allclose(found[0], one.populations[0].inputs[0].synapses.weight * (255 / 12), rtol=1e-6)
+    with pytest.raises(UserError, match="input bits is of several widths, expected one width"):
+        relus_of(maps((PIXELS, Input((1, 3, 3), 4, "static", "y")), neuron))
+
+
+def test_numbers_that_differ_within_a_map_are_refused() -> None:
+    twelve = IntNeuron("none", "soft", threshold=12)
+    wanted = relus_of(maps((PIXELS,), twelve, np.array([0, 5]))).arrays
+    spelled_out = replace(twelve, threshold=np.full(8, 12), start_value=np.zeros(8, np.int64))
+    found = relus_of(maps((PIXELS,), spelled_out, np.repeat([0, 5], 4))).arrays
+    assert all(np.array_equal(found[name], wanted[name]) for name in wanted)
+    with pytest.raises(UserError, match="h bias is not the same within a map, expected one for each map"):
+        relus_of(maps((PIXELS,), twelve, np.arange(8)))
+    with pytest.raises(UserError, match="h threshold is not the same within a map, expected one for each map"):
+        relus_of(
+            maps(
+                (PIXELS,), IntNeuron("none", "soft", threshold=np.arange(10, 18), start_value=np.arange(5, 9).repeat(2))
+            )
+        )
 
 
 def test_membranes_that_start_elsewhere_shift_the_bias(made: tuple[Checkpoint, QuantizedNetwork]) -> None:
