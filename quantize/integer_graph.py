@@ -31,7 +31,7 @@ from . import states
 from .graph import Edge
 from .graph_rounding import CLOSE
 from .images import codes_latency, frames_of_images, frames_of_recordings
-from .integer_module import EXACT_FLOAT32, MARGIN, largest_integer, nearest
+from .integer_module import EXACT_FLOAT32, MARGIN, exact, largest_integer, nearest
 from .network import Conv, QuantizedNetwork
 from .neuron import State
 from .population import Population
@@ -182,25 +182,30 @@ class IntegerPopulation(nn.Module):
 
     def exported(self) -> Population:
         """The population of the integers that the parameters are rounded to now."""
-        weights, bias, found, _ = self.integers()
         given = self.population
+        tensors = self.integers()
+        where = f"population {given.name}"
+        exact(f"{where} unit", tensors.unit)
+        weights = [exact(f"{where} weights", values) for values in tensors.weights]
+        bias = exact(f"{where} bias", tensors.bias)
+        found = {name: exact(f"{where} {name}", values) for name, values in tensors.neuron.items()}
         inputs = tuple(
-            replace(connection, synapses=replace(connection.synapses, weight=weight.numpy().astype(np.int8)))
+            replace(connection, synapses=replace(connection.synapses, weight=weight.astype(np.int8)))
             for connection, weight in zip(given.inputs, weights, strict=True)
         )
         before = neuron_integers(given.neuron)
-        values = {name: _as_given(integers.numpy(), before[name]) for name, integers in found.items()}
+        values = {name: _as_given(integers, before[name]) for name, integers in found.items()}
         if not given.neuron.spiking:
             values["threshold"] = before["threshold"]  # without a meaning
         jump = values.pop("jump")
         adaptation = given.neuron.adaptation
-        with within(f"population {given.name}"):
+        with within(where):
             neuron = replace(
                 given.neuron,
                 adaptation=adaptation and replace(adaptation, jump=jump),
                 **values,  # type: ignore[arg-type]
             )
-        return replace(given, neuron=neuron, bias=bias.numpy().astype(np.int64), inputs=inputs)
+        return replace(given, neuron=neuron, bias=bias.astype(np.int64), inputs=inputs)
 
 
 def _as_given(values: np.ndarray, given: np.ndarray) -> np.ndarray:
@@ -439,7 +444,7 @@ class IntegerGraph(nn.Module):
         """`UserError` if some sum of the current network could exceed the integers that its floats hold exactly."""
         if self.dtype == torch.float32:
             found = largest_integer(self.export())
-            require(found < EXACT_FLOAT32, "largest sum", found, f"below {EXACT_FLOAT32}: train in smaller steps")
+            require(found < EXACT_FLOAT32, "largest sum", found, f"below {EXACT_FLOAT32}")
 
 
 def _number(values: Tensor) -> Any:

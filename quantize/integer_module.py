@@ -26,6 +26,7 @@ from .ptq import Scales
 from .rounding import Formats, Integers, assemble, leak_of, source_values
 
 EXACT_FLOAT32 = 1 << 24  # integers up to here are exact
+LARGEST_EXACT = 1 << 62
 MARGIN = 4  # factor by which sums may grow in training before they reach it
 
 
@@ -44,6 +45,14 @@ class _Round(torch.autograd.Function):
 def nearest(x: Tensor) -> Tensor:
     """`x` to the nearest integer, with the gradient of `x`."""
     found: Tensor = _Round.apply(x)
+    return found
+
+
+def exact(where: str, values: Tensor) -> np.ndarray:
+    """The numbers of a tensor, as they are; `UserError` if 64-bit integers do not hold them."""
+    found = values.detach().cpu().numpy()
+    fits = bool((np.abs(found) < LARGEST_EXACT).all())  # not a number is not below it
+    require(fits, where, "not finite" if not np.isfinite(found).all() else "huge", "finite numbers")
     return found
 
 
@@ -178,7 +187,7 @@ class IntegerNetwork(nn.Module):
         """The integer network that this module computes now."""
         integers = []
         for layer in self._chain:
-            weight, bias, threshold, reset, _ = (values.cpu().numpy() for values in layer.integers())
+            weight, bias, threshold, reset, _ = (exact(layer.layer.name, values) for values in layer.integers())
             whole = np.zeros(layer.layer.weight.shape, np.int8)
             whole[:, layer.used.cpu().numpy()] = weight
             integers.append(Integers(whole, bias.astype(np.int64), threshold.astype(np.int64), int(reset[0])))
@@ -189,7 +198,7 @@ class IntegerNetwork(nn.Module):
         """`UserError` if some sum of the current network could exceed the integers that its floats hold exactly."""
         if self.dtype == torch.float32:
             found = largest_integer(self.export())
-            require(found < EXACT_FLOAT32, "largest sum", found, f"below {EXACT_FLOAT32}: train in smaller steps")
+            require(found < EXACT_FLOAT32, "largest sum", found, f"below {EXACT_FLOAT32}")
 
 
 def largest_integer(network: QuantizedNetwork) -> int:

@@ -11,8 +11,8 @@ noisy than the accuracy, which depends on a few images.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import torch
 from rich.progress import Progress
 
 from ..archive import digest
-from ..errors import require
+from ..errors import UserError, require
 from ..model import resume as state_files
 from ..model.data import Dataset
 from ..model.held_out import usually_held_out
@@ -70,8 +70,8 @@ def fine_tune(
     Raises
     ------
     UserError
-        The data does not fit the network; `resume` cannot be written, is in use, or holds the state of another run:
-        other settings, network, data, sources or versions.
+        The data does not fit the network; the training diverges; `resume` cannot be written, is in use, or holds the
+        state of another run: other settings, network, data, sources or versions.
     """
     living = without_dead(network)
     if scales is None:
@@ -187,8 +187,10 @@ def _trained(
     rates = [config.scale_lr, config.lr]
 
     def finish(epoch: int, loss: float | None) -> Row:
-        module.check()
-        found, evaluation = module.export(), evaluate(module, validation, loss=loss_function, anytime=config.anytime)
+        with _told_of(epoch):
+            module.check()
+            found = module.export()
+        evaluation = evaluate(module, validation, loss=loss_function, anytime=config.anytime)
         return {
             "epoch": epoch,
             "loss": loss,
@@ -245,6 +247,17 @@ def _trained(
     made = {"epoch": chosen["epoch"], "validation": chosen["validation"], "data": data.digest}
     notes = {"qat": {**asdict(config), **made, "sources": identity["sources"]}}
     return module.export(notes)
+
+
+@contextmanager
+def _told_of(epoch: int) -> Iterator[None]:
+    """Around integers after an epoch: one line if they fit no longer."""
+    try:
+        yield
+    except UserError as error:
+        if not epoch:
+            raise
+        raise UserError(f"training diverged in epoch {epoch}: {error}; a lower --lr or --scale-lr may help") from None
 
 
 def _state(module: IntegerNetwork | IntegerGraph) -> dict[str, torch.Tensor]:

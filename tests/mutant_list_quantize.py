@@ -223,6 +223,27 @@ QUANTIZE = (
         "fine-tuning goes on with the state of real thresholds that are rounded to the same integers",
     ),
     Mutant(
+        "divergence of a chain ends in a traceback",
+        "quantize/integer_module.py",
+        "require(fits, where,",
+        "require(True, where,",
+        "what is not a number is rounded to an integer",
+    ),
+    Mutant(
+        "divergence not told",
+        "quantize/qat.py",
+        "        if not epoch:\n            raise\n",
+        "        raise\n",
+        "integers that training has made too large are told without a remedy",
+    ),
+    Mutant(
+        "start told as divergence",
+        "quantize/qat.py",
+        "        if not epoch:\n            raise\n",
+        "",
+        "what does not fit before training is said to have diverged",
+    ),
+    Mutant(
         "earlier of equals kept",
         "quantize/qat.py",
         'if row["validation_loss"] <= min(',

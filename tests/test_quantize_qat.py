@@ -245,6 +245,29 @@ def with_neurons(network: FloatNetwork, **changes: float) -> FloatNetwork:
     return replace(network, layers=tuple(layers))
 
 
+DIVERGED = r"^training diverged in epoch \d: .*; a lower --lr or --scale-lr may help$"
+
+
+@pytest.mark.parametrize("rates", [{"scale_lr": 50.0}, {"scale_lr": 1e6}, {"lr": 1e6, "scale_lr": 1e6}])
+@pytest.mark.parametrize("formats", [FORMATS, Formats(per_channel=True)])
+def test_a_training_that_diverges_says_so(
+    network: FloatNetwork, data: Dataset, rates: dict[str, float], formats: Formats
+) -> None:
+    with pytest.raises(UserError, match=DIVERGED):
+        fine_tune(network, formats, data, replace(SHORT, **rates))
+
+
+def test_what_does_not_fit_from_the_start_is_no_divergence(
+    network: FloatNetwork, data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def check(module: IntegerNetwork) -> None:
+        raise UserError("too large")
+
+    monkeypatch.setattr(IntegerNetwork, "check", check)
+    with pytest.raises(UserError, match=r"^too large$"):
+        fine_tune(network, FORMATS, data, SHORT)
+
+
 def test_labels_outside_the_network_are_refused(network: FloatNetwork, data: Dataset) -> None:
     with pytest.raises(UserError, match="classes in the training set is 4, expected at most 3"):
         fine_tune(network, FORMATS, Dataset(data.images, data.labels + np.uint8(1)), SHORT)

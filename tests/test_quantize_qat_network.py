@@ -97,6 +97,13 @@ def test_the_loss_is_chosen(start: Start, data: Dataset) -> None:
     assert rows["rate"][0]["validation_loss"] < 0.5 < rows["cross-entropy"][0]["validation_loss"]
 
 
+@pytest.mark.parametrize("rates", [{"scale_lr": 5.0}, {"scale_lr": 1e6}, {"lr": 1e6, "scale_lr": 1e6}])
+def test_a_training_that_diverges_says_so(rates: dict[str, float]) -> None:
+    network, reals = counting()
+    with pytest.raises(UserError, match=r"^training diverged in epoch \d: .*; a lower --lr or --scale-lr may help$"):
+        fine_tune_network(network, reals, recordings(network), replace(RECORDED, **rates))
+
+
 def counting() -> tuple[QuantizedNetwork, tuple[Reals, ...]]:
     """Spikes of one input and counts of another into recurrent neurons, whose spikes are counted."""
     inputs = Input((6,), 1, "spikes", "left"), Input((4,), 3, "graded", "right")

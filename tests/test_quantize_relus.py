@@ -210,11 +210,7 @@ def test_numbers_that_differ_within_a_map_are_refused() -> None:
     with pytest.raises(UserError, match="h bias is not the same within a map, expected one for each map"):
         relus_of(maps((PIXELS,), twelve, np.arange(8)))
     with pytest.raises(UserError, match="h threshold is not the same within a map, expected one for each map"):
-        relus_of(
-            maps(
-                (PIXELS,), IntNeuron("none", "soft", threshold=np.arange(10, 18), start_value=np.arange(5, 9).repeat(2))
-            )
-        )
+        relus_of(maps((PIXELS,), replace(twelve, threshold=np.arange(10, 18), reset_amount=np.arange(10, 18))))
 
 
 def test_membranes_that_start_elsewhere_shift_the_bias(made: tuple[Checkpoint, QuantizedNetwork]) -> None:
