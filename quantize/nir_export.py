@@ -11,15 +11,17 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import LONGEST_NAME
 from ..errors import UserError, require, within
 from ..model.importing.records import GRAPH, METADATA, Record
-from ..shapes import OF_MEMBRANES
+from ..shapes import LARGEST_FAN, OF_MEMBRANES
 from .network import Conv, Edge, IntNeuron, LeakKind, Population, QuantizedNetwork
 from .neuron import Reset
 from .nir_formats import Kept, KeptConnection, KeptPopulation
 
 LARGEST_BIAS = 1 << 22  # weights of zero that carry a bias which differs within the maps of a convolution
 LEAST = 1e-2  # units between the bounds of a threshold that is not whole
+ROOM = LONGEST_NAME - 8  # characters of a node's name before a number
 
 
 def exported(network: QuantizedNetwork) -> tuple[Record, list[str]]:
@@ -36,6 +38,9 @@ def exported(network: QuantizedNetwork) -> tuple[Record, list[str]]:
             last, edges = made.neurons(population), network.graph.into(number)
             ends = [made.connection(population, edge, last) for edge in edges]
             made.bias(population, edges[0], ends[0], last)
+            ways = sum(len(edge.connection.sources) for edge in edges)
+            ways += len(edges[0].connection.sources) if _has_bias_of_its_own(population, edges[0]) else 0
+            require(ways <= LARGEST_FAN, "ways from sources", ways, f"at most {LARGEST_FAN} to import again")
     for readout in network.readouts:
         name = "output" if len(network.readouts) == 1 else f"output {readout.source}"
         shape = np.array(network.population(readout.source).shape)
@@ -88,7 +93,8 @@ class _Exporter:
         self.kept: dict[str, KeptPopulation] = {}
 
     def add(self, name: str, record: Record) -> str:
-        """Add a node under `name`, with a number behind it if a node has it; the name that it has."""
+        """Add a node under `name`, shortened, with a number behind it if a node has it; the name that it has."""
+        name = name if len(name) <= ROOM else f"{name[: ROOM - 3]}..."
         found, number = name, 1
         while found in self.names:
             number += 1
@@ -153,7 +159,7 @@ class _Exporter:
 
     def bias(self, population: Population, edge: Edge, ends: list[str], last: str) -> None:
         """Add a bias that differs within the maps of the convolution `edge`, as an Affine whose weights are 0."""
-        if not isinstance(edge.synapses, Conv) or population.bias.size == population.channels:
+        if not _has_bias_of_its_own(population, edge):
             return
         size = population.neurons * prod(edge.input_shape)
         accepted = f"one for each map, or at most {LARGEST_BIAS} weights of 0 to carry it"
@@ -194,6 +200,11 @@ class _Exporter:
         if last is not None:
             self.edges.append((ends[0], last))
         return ends[0]
+
+
+def _has_bias_of_its_own(population: Population, edge: Edge) -> bool:
+    """Whether the bias is not one for each map of the convolution `edge`."""
+    return isinstance(edge.synapses, Conv) and population.bias.size != population.channels
 
 
 def _way(population: Population, edge: Edge) -> str:
@@ -266,7 +277,7 @@ def _amounts(threshold: np.ndarray, amount: np.ndarray, decays: np.ndarray | Non
     kept = np.ones(threshold.shape) if decays is None else decays
     low = np.maximum(threshold - 1, (amount - 0.5) * kept)  # a threshold above it, up to `high`
     high = np.minimum(threshold, (amount + 0.5) * kept)
-    whole = np.rint(threshold / np.where(kept > 0, kept, np.inf)) == amount
+    whole = (kept > 0) & (np.rint(threshold / np.where(kept > 0, kept, np.inf)) == amount)
     fits = whole | (high - low > LEAST)
     worst = int(fits.argmin())
     accepted = f"its threshold {int(threshold[worst])}, or that over the decay"

@@ -167,6 +167,10 @@ def neuron(**changes):
             one(neuron(leak="shift", shift=1, reset_amount=9)),
             "population p: reset_amount is 9, expected its threshold 4, or that over the decay",
         ),
+        (
+            one(neuron(leak="multiply", factor=0, shift=3, reset_amount=0)),
+            "population p: reset_amount is 0, expected its threshold 4, or that over the decay",
+        ),
         (one(name="a/b"), "name is a/b, expected a name without /, as HDF5 has"),
         (
             one(
@@ -229,6 +233,36 @@ def test_names_that_the_nodes_of_connections_would_have():
     second = Population("weights x to a", (2,), NEURON, 0, (Connection("a", Dense(np.ones((2, 3), np.int8))),))
     network = replace(first, populations=(*first.populations, second), readouts=(Readout("count", 1, second.name),))
     assert back(exported(network)[0]).digest == network.digest
+
+
+def wide(sources, bias=0):
+    """Populations that one population hears through two connections."""
+    first = one().populations[0]
+    heard = [replace(first, name=f"{number} {'x' * 230}") for number in range(sources)]
+    names, shape = [population.name for population in heard], (1, 3, 1)
+    heard = [replace(population, shape=shape) for population in heard]
+    weight = Conv(np.ones((1, 1, 1, 1), np.int8), np.zeros(1, np.int64))
+    inputs = Connection(tuple(names[:9]), weight), Connection(tuple(names[9:]), weight)
+    last = Population("z" * 256, shape, NEURON, bias, inputs)
+    return replace(one(), populations=(*heard, last), readouts=(Readout("count", 1, last.name),))
+
+
+def test_long_names_are_shortened(tmp_path):
+    network = wide(16)
+    record, _ = exported(network)
+    assert max(map(len, record.nodes)) == 256
+    hdf5.write(tmp_path / "network.nir", record)
+    assert used(back(hdf5.read(tmp_path / "network.nir"))).digest == used(network).digest
+
+
+def test_more_ways_into_a_population_than_an_import_reads_are_refused():
+    with pytest.raises(UserError, match="ways from sources is 17, expected at most 16 to import again"):
+        exported(wide(17))
+    with pytest.raises(UserError, match="ways from sources is 19, expected at most 16 to import again"):
+        exported(wide(10, np.arange(3)))
+    few = wide(10)
+    inputs = (*few.populations[-1].inputs, few.populations[-1].inputs[-1])
+    back(exported(replace(few, populations=(*few.populations[:-1], replace(few.populations[-1], inputs=inputs))))[0])
 
 
 def test_edges_in_another_order_are_the_same_network():
