@@ -9,8 +9,8 @@ from ..model.config import LARGEST, TrainConfig
 from ..model.settings import at_least, between, check, like, setting
 
 AS_TRAINED = (
-    "loss", "anytime", "spike_cost", "batch", "rotation", "shift", "flip", "drop", "jitter", "lag", "stretch", "mask",
-    "held_out", "held_out_group",
+    "loss", "sharpness", "smoothing", "anytime", "spike_cost", "batch", "rotation", "shift", "flip", "drop", "jitter",
+    "lag", "stretch", "mask", "held_out", "held_out_group",
 )  # fmt: skip
 
 
@@ -23,6 +23,8 @@ class QatConfig:
     scale_lr: float = setting(1e-3, "Learning rate of the logarithms of the step sizes.", between(0, LARGEST))
     spike_cost: float = like(TrainConfig, "spike_cost")
     loss: str | None = like(TrainConfig, "loss")
+    sharpness: float = like(TrainConfig, "sharpness")
+    smoothing: float = like(TrainConfig, "smoothing")
     anytime: float | None = like(TrainConfig, "anytime")
     batch: int = like(TrainConfig, "batch")
     rotation: float = like(TrainConfig, "rotation")

@@ -172,7 +172,7 @@ def _trained(
 ) -> QuantizedNetwork:
     keep_freed_memory(torch.device("cpu"))
     module, data, config = run.module, run.data, run.config
-    loss_function = loss_for(config.loss, run.counts, run.steps)
+    loss_function = loss_for(config.loss, run.counts, run.steps, config.sharpness, config.smoothing)
     if config.held_out is None:
         config = replace(config, held_out=usually_held_out(len(data)))
     training, validation = split(data, config.held_out, config.held_out_group)

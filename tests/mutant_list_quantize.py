@@ -223,6 +223,27 @@ QUANTIZE = (
         "fine-tuning goes on with the state of real thresholds that are rounded to the same integers",
     ),
     Mutant(
+        "labels of fine-tuning hard",
+        "quantize/qat.py",
+        "config.sharpness, config.smoothing)",
+        "config.sharpness)",
+        "--smoothing changes nothing in fine-tuning",
+    ),
+    Mutant(
+        "membranes of fine-tuning blunt",
+        "quantize/qat.py",
+        "run.steps, config.sharpness, config.smoothing)",
+        "run.steps, 1, config.smoothing)",
+        "--sharpness changes nothing in fine-tuning",
+    ),
+    Mutant(
+        "loss of another training",
+        "quantize/config.py",
+        '"loss", "sharpness", "smoothing", "anytime"',
+        '"loss", "anytime"',
+        "fine-tuning has another cross-entropy than the training",
+    ),
+    Mutant(
         "divergence of a chain ends in a traceback",
         "quantize/integer_module.py",
         "require(fits, where,",
@@ -568,7 +589,7 @@ QUANTIZE = (
     Mutant(
         "loss of rates for all",
         "quantize/qat.py",
-        "loss_for(config.loss, run.counts, run.steps)",
+        "loss_for(config.loss, run.counts, run.steps, config.sharpness, config.smoothing)",
         "loss_for(None, True, run.steps)",
         "membranes are trained as rates are",
     ),

@@ -126,6 +126,7 @@ UNITS = {
     "quantize/nir_export.py": ("test_quantize_nir_export.py",),
     "quantize/nir_formats.py": ("test_quantize_nir_export.py", "test_commands_importing.py"),
     "quantize/nir_restored.py": ("test_quantize_nir_export.py",),
+    "quantize/config.py": ("test_quantize_qat.py",),
     "quantize/fold.py": ("test_quantize_fold.py",),
     "quantize/integer_module.py": ("test_quantize_integer_module.py", "test_quantize_qat.py"),
     "quantize/interface.py": ("test_quantize_network.py",),

@@ -179,8 +179,8 @@ def test_a_graph_is_quantised(data: Path, tmp_path: Path) -> None:
 def test_every_field_reaches_the_fine_tuning(data: Path, trained: Path, tmp_path: Path) -> None:
     wanted = {
         "epochs": 1, "lr": 0.002, "scale_lr": 0.003, "spike_cost": 0.1, "batch": 25, "rotation": 2.0, "shift": 0.1,
-        "held_out": 20, "seed": 3, "drop": 0.1, "jitter": 1, "lag": 2, "stretch": 0.1, "mask": 0.2,
-        "anytime": 0.0,
+        "held_out": 8, "seed": 3, "drop": 0.1, "jitter": 1, "lag": 2, "stretch": 0.1, "mask": 0.2,
+        "anytime": 0.0, "sharpness": 2.0, "smoothing": 0.1,
     }  # fmt: skip
     options = [word for name, value in wanted.items() for word in (f"--{name.replace('_', '-')}", value)]
     path = tmp_path / "network.npz"

@@ -55,6 +55,8 @@ def test_images_and_objective_are_those_of_the_training() -> None:
     found = QatConfig.as_trained(trained.to_json(), epochs=2, seed=1)
     assert found == QatConfig(2, spike_cost=0.5, batch=64, rotation=3.0, shift=0.01, flip=True, held_out=70, seed=1)
     assert QatConfig.as_trained(trained.to_json(), rotation=0.0).rotation == 0.0
+    sharp = QatConfig.as_trained(replace(trained, sharpness=0.5, smoothing=0.1).to_json())
+    assert (sharp.sharpness, sharp.smoothing) == (0.5, 0.1)
     with pytest.raises(UserError, match="rotation is 300"):
         QatConfig.as_trained({"rotation": 300.0})
 

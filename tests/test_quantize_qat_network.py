@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from graphs import population, weights
 from test_quantize_graph_ptq import RECURRENT, task, trained
 from test_quantize_qat import CONFIG
@@ -17,6 +18,7 @@ from gradrtl.model.data import Dataset, split
 from gradrtl.quantize.config import QatConfig
 from gradrtl.quantize.graph_ptq import weight_units
 from gradrtl.quantize.graph_rounding import GraphFormats, at_units, fold_graph, reals_of
+from gradrtl.quantize.integer_graph import IntegerGraph
 from gradrtl.quantize.labelled_frames import LabelledFrames
 from gradrtl.quantize.network import Connection, Input, QuantizedNetwork
 from gradrtl.quantize.qat import fine_tune_network
@@ -95,6 +97,19 @@ def test_the_loss_is_chosen(start: Start, data: Dataset) -> None:
     for loss, found in rows.items():
         fine_tune_network(network, reals, recorded, replace(RECORDED, epochs=1, loss=loss), on_epoch=found.append)
     assert rows["rate"][0]["validation_loss"] < 0.5 < rows["cross-entropy"][0]["validation_loss"]
+
+
+def test_the_loss_has_the_sharpness_and_smoothing_of_the_training(start: Start, data: Dataset) -> None:
+    held_out = split(data, SHORT.held_out)[1]
+    with torch.no_grad():
+        outputs = IntegerGraph(*start)(torch.from_numpy(held_out.images))
+    labels = torch.from_numpy(held_out.labels).long()
+    for changes in ({}, {"sharpness": 3.0}, {"smoothing": 0.3}, {"sharpness": 0.5, "smoothing": 0.1}):
+        rows: list[dict] = []
+        fine_tune_network(*start, data, replace(SHORT, epochs=0, **changes), on_epoch=rows.append)
+        factor, smoothing = changes.get("sharpness", 1.0), changes.get("smoothing", 0.0)
+        loss = torch.nn.functional.cross_entropy(factor * outputs, labels, label_smoothing=smoothing)
+        assert rows[0]["validation_loss"] == pytest.approx(float(loss), rel=1e-5)
 
 
 @pytest.mark.parametrize("rates", [{"scale_lr": 5.0}, {"scale_lr": 1e6}, {"lr": 1e6, "scale_lr": 1e6}])
