@@ -51,7 +51,8 @@ def relus_of(network: QuantizedNetwork, description: Network | Graph | None = No
         zip(found, graph.populations, of_integers(network, units, worths), strict=True)
     ):
         is_read = spec.name == graph.readout.source
-        reals = replace(reals, **{name: population.per_neuron(getattr(reals, name)) for name in BY_NEURON})
+        by_neuron: dict[str, Any] = {name: population.per_neuron(getattr(reals, name)) for name in BY_NEURON}
+        reals = replace(reals, **by_neuron)
         if is_read:
             require(network.readouts[0].kind == "membrane", "read-out", network.readouts[0].kind, "membrane")
             threshold, late = _summing(population), np.zeros(1)
