@@ -421,8 +421,8 @@ CONVERSION = (
     Mutant(
         "integers behind pools",
         "quantize/relus.py",
-        "1 / edge.largest if edge.held else 1.0) / area",
-        "1 / edge.largest if edge.held else 1.0)",
+        "_worth_of_source(network, edge) / area)",
+        "_worth_of_source(network, edge))",
         "weights behind average pools are too small by the window's area",
     ),
     Mutant(
