@@ -225,8 +225,11 @@ def test_foundations_count_for_all(package, monkeypatch):
     assert len(set(found)) == 2
 
 
-def test_versions_of_libraries():
+def test_versions_of_libraries(monkeypatch):
+    """What simulates and generates has no torch."""
     assert libraries() == {"numba": numba.__version__, "numpy": np.__version__, "torch": torch.__version__}
+    monkeypatch.setattr(module, "LIBRARIES", ("numpy", "not-installed"))
+    assert libraries() == {"numpy": np.__version__, "not-installed": None}
 
 
 def test_bytecode_does_not_count(package):
