@@ -216,6 +216,27 @@ FRONT_END = (
         "predicted cycles differ where events wait",
     ),
     Mutant(
+        "a chain behind a front end as a graph",
+        "sim/timing/predict.py",
+        "if not mapping.network.is_chain:",
+        "if not mapping.network.is_chain or accepted is not None:",
+        "row queues that are shorter than a scan are predicted as if they were not",
+    ),
+    Mutant(
+        "accepted from the base on",
+        "sim/timing/predict.py",
+        "accepted[n, b] = base + takes[b]",
+        "accepted[n, b] = takes[b]",
+        "beats of later frames are accepted in the cycles of the first",
+    ),
+    Mutant(
+        "accepted before the frame is cancelled",
+        "sim/timing/predict.py",
+        "takes[b] = beat\n        passed",
+        "pass\n        passed",
+        "beats that are dropped are accepted as late as those that are not",
+    ),
+    Mutant(
         "window without an end",
         "gradrtl/steps/hearing.py",
         "total[window:] -= total[:-window].copy()",

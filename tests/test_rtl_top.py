@@ -42,12 +42,16 @@ def check(net: QuantizedNetwork, mapping: Mapping, images: np.ndarray, stalls: f
     assert bench.packets == mapping.output.packets(expected.decided, expected.counts).tolist()
     assert not any(bench.flags)
     assert expected.trace is not None
+    beats = padded(bench.accepted)
+    accepted = np.zeros_like(beats) if mapping.input.kind != "static" else None
     predicted = predict(
         mapping,
         events_of(mapping, images, expected.trace),
         offered=padded(bench.offered) if stalls else None,
         taken=np.array(bench.taken) if stalls else None,
+        accepted=accepted,
     )
+    assert accepted is None or accepted.tolist() == beats.tolist()
     assert predicted.first_beat.tolist() == [times[0] for times in bench.accepted]
     assert predicted.last_beat.tolist() == [times[-1] for times in bench.accepted]
     assert predicted.result.tolist() == [times[-1] for times in bench.taken]

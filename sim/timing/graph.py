@@ -124,10 +124,14 @@ def run(
     apart: bool,
     offered: np.ndarray,
     drained: np.ndarray,
-    times: np.ndarray,
     accepted: np.ndarray,
+    times: np.ndarray,
 ) -> None:
-    """Fill `times`, int64 `[3, frames]`, with first beats, last beats and results, and `accepted`; see `predict`."""
+    """Fill `times`, int64 `[3, frames]`, with first beats, last beats and results, and `accepted`; see `predict`.
+
+    Not for chains: row queues have at least as many entries as a scan has rows (see `routes_of`).
+    """
+    assert not mapping.network.is_chain
     rows = np.concatenate([sent.counts.ravel() for sent in events])
     state = _state(mapping)
     work = Sent(
@@ -142,7 +146,7 @@ def run(
         np.concatenate([sent.addresses for sent in events]).astype(np.int32, copy=False),
         np.concatenate([[0], np.cumsum(rows, dtype=np.int64)]),
     )
-    _run(state, work, apart, offered, drained, np.zeros(drained.shape[1], np.int64), times, accepted)
+    _run(state, work, apart, offered, drained, accepted, np.zeros(drained.shape[1], np.int64), times)
 
 
 def _state(mapping: Mapping) -> Graph:
@@ -250,7 +254,7 @@ def _range(mapping: Mapping, port: routes.Port) -> tuple[int, int, bool]:
 
 
 @kernel(borrows=True)
-def _run(state, work, apart, offered, drained, drains, out, accepted):
+def _run(state, work, apart, offered, drained, accepted, drains, out):
     times, source = state.times, state.framer[0]
     for n in range(out.shape[1]):
         if apart and n > 0:

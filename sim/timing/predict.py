@@ -96,12 +96,12 @@ def predict(
     """
     frames = len(events[0].counts)
     nothing = np.zeros((0, 0), np.int64)
-    offers, drains = (nothing if given is None else given for given in (offered, taken))
-    streams = (offers, drains, np.zeros(offers.shape[1], np.int64), np.zeros(drains.shape[1], np.int64))
+    streams = [nothing if given is None else given for given in (offered, taken, accepted)]
     times = np.zeros((3, frames), np.int64)
-    if not mapping.network.is_chain or accepted is not None:
-        graph.run(mapping, events, apart, offers, drains, times, nothing if accepted is None else accepted)
+    if not mapping.network.is_chain:
+        graph.run(mapping, events, apart, *streams, times)
         return Cycles(*times)
+    streams += [np.zeros(given.shape[1], np.int64) for given in streams]
     # Every time is the largest of some earlier ones plus a few cycles. So the times of a frame exceed all earlier ones
     # by
     # at most the sum of what it adds. If that is below WIDE, and `_run` sees that all earlier times are, 32 bits
@@ -185,10 +185,11 @@ def _aligned(rows: int, kind: type) -> np.ndarray:
 
 
 @kernel(borrows=True)
-def _run(state, work, apart, offered, drained, offers, drains, out):
+def _run(state, work, apart, offered, drained, accepted, offers, drains, takes, out):
     """Fill `out`, int64 `[3, frames]`, with the arrays of `Cycles`; False if 32 bits do not suffice, else True.
 
-    `offered` and `drained` are those of `predict`, `offers` and `drains` of a frame of each, from the base on.
+    `offered`, `drained` and `accepted` are those of `predict`, `offers`, `drains` and `takes` of a frame of each, from
+    the base on.
     """
     times, source = state.times, state.framer[0]
     last = len(state.pes)
@@ -215,7 +216,7 @@ def _run(state, work, apart, offered, drained, offers, drains, out):
                     held = _pixels(state, work, offers)
                 full = held
             else:
-                beats = _spikes(state, work, offers, beats)
+                beats = _spikes(state, work, offers, takes, beats)
                 full = pe.full(state.pes[0], state.lanes)
             for layer in range(last):
                 full = _scan(state, work, layer, full, step)
@@ -223,7 +224,9 @@ def _run(state, work, apart, offered, drained, offers, drains, out):
             cycle = times[state.readout[0].cancel]
             if cycle != NEVER and work.passed[beats - 1] >= cycle:
                 framer.restore(source, times, state.kept, at)
-                _cancel(state, work, offers, beats, cycle)
+                _cancel(state, work, offers, takes, beats, cycle)
+        for b in range(min(beats, len(takes))):
+            accepted[n, b] = base + takes[b]
         out[0, n], out[1, n] = base + times[source.first], base + times[source.taken]
         out[2, n] = base + readout.send(state.readout, times, drains)
         if state.lanes.itemsize == NARROW and _latest(state) >= WIDE:
@@ -232,7 +235,7 @@ def _run(state, work, apart, offered, drained, offers, drains, out):
 
 
 @kernel(borrows=True)
-def _cancel(state, work, offers, beats, cycle):
+def _cancel(state, work, offers, takes, beats, cycle):
     """The frame has been cancelled in `cycle`, with whose end the cores are reset.
 
     Those of its `beats` that have not been passed on are dropped.
@@ -245,6 +248,8 @@ def _cancel(state, work, offers, beats, cycle):
             times[i] += cycle + INTERVAL
     for b in range(beats):
         beat = framer.take(source, times, offers[b] if len(offers) else NEVER)
+        if len(takes):
+            takes[b] = beat
         passed = work.passed[b]
         if passed > cycle:
             passed = max(framer.offer(source, times, beat), cycle + INTERVAL)
@@ -297,7 +302,7 @@ def _pixels(state, work, offers):
 
 
 @kernel(borrows=True, forceinline=True)
-def _spikes(state, work, offers, beats):
+def _spikes(state, work, offers, takes, beats):
     """The first core integrates a step of spikes: each, and the mark, is a beat and goes straight to the core.
 
     `beats` of the frame were before; returns them with those of this step.
@@ -311,6 +316,8 @@ def _spikes(state, work, offers, beats):
         beat = framer.take(source, times, offers[beats] if len(offers) else NEVER)
         if beats == 0:
             times[source.first] = beat
+        if len(takes):
+            takes[beats] = beat
         address = np.int64(addresses[i]) if i < end else TOKEN
         offered = framer.offer(source, times, beat)
         passed = pe.take(core, times, lanes, costs, offered, address)
