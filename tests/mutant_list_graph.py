@@ -692,6 +692,13 @@ GRAPH = (
         "the last steps of a frame take longer than they do",
     ),
     Mutant(
+        "frames apart while cores work ahead",
+        "sim/timing/graph.py",
+        "_latest(state) + IDLE",
+        "_latest(state)",
+        "a frame alone waits for what has long been done",
+    ),
+    Mutant(
         "first tokens before reset",
         "sim/timing/graph.py",
         "RESET = 0  #",

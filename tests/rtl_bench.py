@@ -33,7 +33,10 @@ def beats_of(mapping: Mapping, frame: np.ndarray) -> list[Beat]:
 
 
 class Bench:
-    """Sends `frames` (lists of beats) to `dut` and takes `packets`; times are in cycles since reset."""
+    """Sends `frames` (lists of beats) to `dut` and takes `packets`; times are in cycles since reset.
+
+    `gap`: cycles without a beat after each frame.
+    """
 
     def __init__(
         self,
@@ -42,9 +45,10 @@ class Bench:
         stalls: float = 0.0,
         seed: int = 0,
         dut: Accelerator | Microphone | None = None,
+        gap: int = 0,
     ) -> None:
         self.dut = Accelerator(mapping) if dut is None else dut
-        self.frames, self.stalls = frames, stalls
+        self.frames, self.stalls, self.gap = frames, stalls, gap
         self.generators = [np.random.default_rng([seed, side]) for side in range(2)]
         self.packets: list[list[int]] = []
         self.flags: list[int] = []
@@ -85,6 +89,10 @@ class Bench:
                 times.append(time - 1)
             self.offered.append(offers)
             self.accepted.append(times)
+            ctx.set(dut.s_axis_tvalid, 0)
+            for _ in range(self.gap):
+                await ctx.tick()
+                time += 1
         ctx.set(dut.s_axis_tvalid, 0)
 
     async def _receive(self, ctx) -> None:

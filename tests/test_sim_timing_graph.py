@@ -10,6 +10,7 @@ from batches import generate_together
 from dense_graphs import frames, graph
 from graphs import population, weights
 from random_cases import Case, agree
+from rtl_bench import Bench, beats_of
 from test_rtl_flags import STEPS, late
 from test_rtl_top import check
 
@@ -17,7 +18,7 @@ from gradrtl.quantize.network import Connection, Dense, Input, QuantizedNetwork
 from gradrtl.quantize.placement import Placement
 from gradrtl.rtl.latency import JOIN, loop_latency
 from gradrtl.rtl.mapping import Mapping, map_network
-from gradrtl.sim import verilated
+from gradrtl.sim import engine, reference, verilated
 from gradrtl.sim.events import events_of
 from gradrtl.sim.outcome import Trace
 from gradrtl.sim.timing.predict import predict
@@ -79,6 +80,38 @@ def test_first_tokens_wait_for_reset(loops):
     inputs = Connection("input", weights(2, 1), 4, delay=1), *ways
     made = QuantizedNetwork((Input((1,), kind="spikes"),), (population("ring", 2, *inputs),), steps=1)
     check(made, map_network(made, Placement((1,))), np.ones((3, 1, 1), np.uint8), 0.0, 0)
+
+
+@pytest.mark.parametrize("gap", [600, 2_500])
+@pytest.mark.parametrize("delays", [(1,), (2, 3)])
+def test_a_frame_alone_finds_what_is_done_ahead_of_it(delays, gap):
+    """In Amaranth's simulator: who hears all inputs late takes the first steps of a frame before it comes."""
+    inputs = [Connection("input", weights(40, 4, delay), 4, delay=delay) for delay in delays]
+    made = QuantizedNetwork(
+        (Input((4,), kind="spikes"),),
+        (
+            population("late", 40, *inputs),
+            population("out", 3, Connection("late", weights(3, 40), 4), Connection("input", weights(3, 4), 4)),
+        ),
+        steps=4,
+    )
+    mapping, given = map_network(made, Placement((1, 1))), frames(made, 3, 1)
+    bench = Bench(mapping, [beats_of(mapping, frame) for frame in mapping.input.stacked(given)], gap=gap)
+    bench.run()
+    events = events_of(mapping, given, reference.run(made, given).trace)
+    taken = zip(bench.accepted, bench.taken, strict=True)
+    assert predict(mapping, events, apart=True).latency.tolist() == [left[-1] - came[0] + 1 for came, left in taken]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_frames_apart_are_as_long_as_those_that_come_long_after(seed):
+    one = case(seed)
+    events = events_of(one.mapping, one.frames, engine.run(one.network, one.frames, trace="spikes", threads=1).trace)
+    beats = int(events[0].counts.sum(axis=(1, 2)).max()) + events[0].counts.shape[1]
+    offered = np.zeros((len(one.frames), max(beats, one.mapping.beats)), np.int64)
+    offered += 100_000 * np.arange(len(one.frames))[:, None]
+    expected = predict(one.mapping, events, offered=offered).latency
+    assert predict(one.mapping, events, apart=True).latency.tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize("spikes", range(13))

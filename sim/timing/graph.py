@@ -19,6 +19,8 @@ TOKEN = -1  # the address of `pe.take`
 INPUT, LATE = -1, -2  # instead of an edge, of a port that hears the input; of one behind queue `i`, LATE - i
 NOBODY, READOUT = -1, -2  # instead of the core that an edge leads to; of the read-out `i`, READOUT - i
 UNKNOWN = 1 << 62  # when a credit comes back if none has whose row has been sent on
+# Cycles before a frame that enters an idle accelerator: more than cores ever work ahead; 2**26 of them are UNKNOWN.
+IDLE = 1 << 36
 RESET = 0  # the cycle from which on tokens are offered that nobody sent
 
 JOINED = record(
@@ -258,7 +260,7 @@ def _run(state, work, apart, offered, drained, accepted, drains, out):
     times, source = state.times, state.framer[0]
     for n in range(out.shape[1]):
         if apart and n > 0:
-            times[source.taken] = _latest(state)
+            times[source.taken] = _latest(state) + IDLE
         beats = 0
         for step in range(work.steps):
             if step == 0 or not work.held:

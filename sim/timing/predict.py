@@ -86,7 +86,8 @@ def predict(
     events
         From `sim.events.events_of`.
     apart
-        Each frame except the first enters an idle accelerator, so that `latency` is that of a single frame.
+        Each frame except the first enters an idle accelerator, so that `latency` is that of a single frame. Cores that
+        hear delayed sources alone have then done what they can ahead of it. The cycles between frames mean nothing.
     offered
         int64 `[frames, beats]`: the earliest cycle in which the sender offers each beat. None: at once.
     taken
