@@ -124,10 +124,10 @@ def run(
     mapping: Mapping,
     events: tuple[Events, ...],
     apart: bool,
+    times: np.ndarray,
     offered: np.ndarray,
     drained: np.ndarray,
     accepted: np.ndarray,
-    times: np.ndarray,
 ) -> None:
     """Fill `times`, int64 `[3, frames]`, with first beats, last beats and results, and `accepted`; see `predict`.
 

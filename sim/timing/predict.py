@@ -100,7 +100,7 @@ def predict(
     streams = [nothing if given is None else given for given in (offered, taken, accepted)]
     times = np.zeros((3, frames), np.int64)
     if not mapping.network.is_chain:
-        graph.run(mapping, events, apart, *streams, times)
+        graph.run(mapping, events, apart, times, *streams)
         return Cycles(*times)
     streams += [np.zeros(given.shape[1], np.int64) for given in streams]
     # Every time is the largest of some earlier ones plus a few cycles. So the times of a frame exceed all earlier ones
