@@ -8,9 +8,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from .memory import read_port, write_port
-
-LUT_RAM_WORDS = 64  # on the ECP5, longer queues are in block RAM
-FLIP_FLOP_BITS = 64  # without LUT RAM, queues of at most this many bits are flip-flops
+from .queues import in_block_ram
 
 
 class Queue(wiring.Component):
@@ -21,8 +19,7 @@ class Queue(wiring.Component):
     Latency: an entry taken in cycle `c` is offered in `c + 1`. Throughput: one entry per cycle.
 
     The memory is either read in the same cycle (LUT RAM), or one cycle later (block RAM is possible). `clocked` selects
-    the latter; by default on the iCE40, which has no LUT RAM, if there are more than `FLIP_FLOP_BITS`, and on the ECP5
-    if there are more than `LUT_RAM_WORDS` entries. There is no other difference.
+    the latter; by default `in_block_ram` does. There is no other difference.
     """
 
     def __init__(self, layout: ShapeLike, depth: int, clocked: bool | None = None):
@@ -42,10 +39,7 @@ class Queue(wiring.Component):
         word, offered = Value.cast(self.i.payload), Value.cast(self.o.payload)
         clocked = self.clocked
         if clocked is None:
-            family = str(getattr(platform, "family", "")).lower()
-            clocked = (
-                depth > LUT_RAM_WORDS if family == "ecp5" else family == "ice40" and depth * len(word) > FLIP_FLOP_BITS
-            )
+            clocked = in_block_ram(str(getattr(platform, "family", "")), depth, len(word))
         not_full = Signal(init=1, name="not_full")
         not_empty = Signal(name="not_empty")
         writes = Signal(name="writes")

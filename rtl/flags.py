@@ -10,25 +10,8 @@ from amaranth.lib.wiring import In, Out
 
 from .fifo import Queue
 from .mapping import Mapping
+from .queues import most_frames
 from .streams import source_signature
-
-LOOKED_UP = 4  # tokens at most between the event queue of a PE and its banks, or in a join
-
-
-def most_frames(mapping: Mapping) -> int:
-    """Frames that can be between the input and the read-out: each step of one has a token somewhere on the way.
-
-    In a core that hears static inputs alone a token is a whole frame. A static input is late only beside another one
-    that the core hears itself, a frame at a time.
-    """
-    steps = mapping.network.steps
-    tokens = [(layer.queue_depth + LOOKED_UP + layer.banks, layer.is_held) for layer in mapping.layers]
-    inside = sum(number * (steps if held else 1) for number, held in tokens)
-    inside += sum(route.depth + route.delay + 1 for route in mapping.routes)
-    for late in mapping.late:
-        held = mapping.ports[late.target][late.port].edge.held
-        inside += steps if held else late.depth + late.delay + 1
-    return -(-inside // steps) + 2
 
 
 class Flags(wiring.Component):

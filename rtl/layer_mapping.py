@@ -291,7 +291,7 @@ class LayerMapping:
 
     @property
     def memory_bits(self) -> dict[str, int]:
-        """Bits of each kind of memory, as built."""
+        """Bits of each kind of memory, as built. Queues are not among them: see `queues_of`."""
         return {kind: memories.total for kind, memories in self.memories.items()}
 
 

@@ -10,6 +10,7 @@ from ..quantize.network import QuantizedNetwork
 from ..quantize.placement import LARGEST_PES, Placement
 from .devices import Device, DoesNotFit
 from .mapping import LayerMapping, Mapping
+from .queues import in_block_ram, queues_of
 
 MOST_PES = 32  # most PEs tried in the first layer: with more, the clock slows down more than cycles are saved
 SPARES = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)  # tried: factors by which the other layers are faster than the first
@@ -61,9 +62,13 @@ def balanced_pes(
 
 
 def block_rams(mapping: Mapping, device: Device) -> int:
-    """Block RAMs of all layers' memories, and of queues and the loader if they are in block RAM too."""
+    """Block RAMs of all layers' memories, of the queues that are in block RAM, and of the loader."""
     loads = any(layer.stride_bits is not None for layer in mapping.layers)
-    queues = len(mapping.routes) + len(mapping.late) if device.queues_in_ram else 0
+    queues = sum(
+        queue.number * device.rams_for(queue.words, queue.bits)
+        for queue in queues_of(mapping)
+        if in_block_ram(device.family, queue.words, queue.bits)
+    )
     return sum(_block_rams(layer, device) for layer in mapping.layers) + queues + loads
 
 
@@ -80,7 +85,7 @@ def least_block_rams(network: QuantizedNetwork, loads: Sequence[Load], device: D
 
 
 def _block_rams(layer: LayerMapping, device: Device) -> int:
-    total = layer.pes if device.queues_in_ram else 0
+    total = 0
     for kind, memories in layer.single_memories.items():
         if kind == "synapses" and layer.stride_bits is not None:
             continue  # wide RAM

@@ -259,9 +259,9 @@ FRONT_END = (
     ),
     Mutant(
         "long queues without a clock",
-        "rtl/fifo.py",
-        "depth > LUT_RAM_WORDS",
-        "False",
+        "rtl/queues.py",
+        "return entries > LUT_RAM_WORDS",
+        "return False",
         "synthesis for the ECP5 ends with an error",
     ),
 )

@@ -630,7 +630,7 @@ GRAPH = (
     ),
     Mutant(
         "a frame of pixels takes a step",
-        "rtl/flags.py",
+        "rtl/queues.py",
         "inside = sum(number * (steps if held else 1) for number, held in tokens)",
         "inside = sum(number for number, held in tokens)",
         "frames wait for a flag that the timing model does not know",

@@ -61,15 +61,21 @@ _FAULTS = {
         ),
         (
             "queues without memory",
-            "layer.pes if device.queues_in_ram else 0",
-            "0",
+            "for layer in mapping.layers) + queues + loads",
+            "for layer in mapping.layers) + loads",
             "a design does not fit after all",
         ),
         (
-            "rows queued in nothing",
-            "len(mapping.routes) + len(mapping.late) if device",
-            "0 if device",
-            "queues of rows are not counted",
+            "a block for each queue",
+            "queue.number * device.rams_for(queue.words, queue.bits)",
+            "queue.number",
+            "queues have one block RAM, however deep they are",
+        ),
+        (
+            "one PE has a queue",
+            "queue.number * device.rams_for(queue.words, queue.bits)",
+            "device.rams_for(queue.words, queue.bits)",
+            "the queues of other PEs are not counted",
         ),
         ("loops that do not wait", "return load.waits + max(", "return max(", "a loop's latency is time to work in"),
         (
@@ -101,6 +107,32 @@ _FAULTS = {
             "strided = (0,) if device.wide_rams else ()",
             "strided = ()",
             "wide memories unused",
+        ),
+    ),
+    "rtl/queues.py": (
+        (
+            "queues of any size are flip-flops",
+            "entries * bits > FLIP_FLOP_BITS",
+            "entries > FLIP_FLOP_BITS",
+            "queues of the iCE40 are not in block RAM",
+        ),
+        (
+            "rows of late inputs",
+            "late.depth, unsigned_bits(port.edge.sources - 1) + value_bits + FLAGS",
+            "late.depth, unsigned_bits(port.edge.sources - 1) + FLAGS",
+            "late events have no values",
+        ),
+        (
+            "membranes that no queue holds",
+            "layer.pes * (1 + values)",
+            "layer.pes",
+            "rows of silent neurons are as narrow as spikes",
+        ),
+        (
+            "flags that no queue holds",
+            "return found if mapping.network.is_chain else",
+            "return found if mapping.network.steps else",
+            "the queue of a graph's flags is not counted",
         ),
     ),
     "rtl/clocks.py": (

@@ -66,6 +66,7 @@ PLAIN = (
     "convolution",
     "pruning",
     "planning",
+    "queues",
     "scan",
     "devices",
     "registers",

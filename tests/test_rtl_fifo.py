@@ -9,7 +9,8 @@ import pytest
 from amaranth.back import rtlil
 from amaranth.hdl import unsigned
 
-from gradrtl.rtl.fifo import FLIP_FLOP_BITS, LUT_RAM_WORDS, Queue
+from gradrtl.rtl.fifo import Queue
+from gradrtl.rtl.queues import FLIP_FLOP_BITS, LUT_RAM_WORDS
 
 
 @pytest.mark.parametrize(

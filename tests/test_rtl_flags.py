@@ -13,9 +13,9 @@ from test_rtl_top import addresses, check, in_simulator
 
 from gradrtl.quantize.network import Connection, Input, QuantizedNetwork
 from gradrtl.quantize.placement import Placement
-from gradrtl.rtl.flags import most_frames
 from gradrtl.rtl.frame_words import COUNT_BIT, HELD_BIT, MARK_BIT
 from gradrtl.rtl.mapping import Mapping, map_network
+from gradrtl.rtl.queues import most_frames
 from gradrtl.rtl.top import Accelerator
 from gradrtl.sim import reference
 

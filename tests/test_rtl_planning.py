@@ -217,7 +217,7 @@ def test_small_synapse_memories_of_the_ecp5_are_luts(network):
     synapses, pointers = last.memories["synapses"], last.memories["pointers"]
     assert synapses.words <= 512
     assert synapses.bits <= 8
-    alone = replace(whole, layers=(last,))
+    alone = replace(whole, layers=(last,), routes=())
     assert block_rams(alone, device) == pointers.number * device.rams_for(pointers.words, pointers.bits)
 
 
@@ -226,10 +226,13 @@ def test_strided_synapses_take_wide_rams_and_queues_block_rams():
     weight[[0, 1], [0, 1]] = 0  # so that no count is the same for all sources
     layer = Layer("only", (6,), Dense(weight, np.zeros(8, np.int64)), IntNeuron("none", "hard", np.array([1])), 4)
     device = DEVICES["up5k"]
-    mapping = map_network(QuantizedNetwork.chain(Input((6,), 4), (layer,), 2), Placement((2,), strided=(0,)))
+    network = QuantizedNetwork.chain(Input((6,), 4), (layer,), 2)
+    mapping = map_network(network, Placement((2,), row_queue_depth=16, strided=(0,)))
     assert needs(mapping, device)["wide RAMs"] == (2, 4)
     # a count and a queue for each element, the queue of rows, words to load; sums of four rows are flip-flops
     assert block_rams(mapping, device) == 2 + 2 + 1 + 1
+    shorter = map_network(network, Placement((2,), row_queue_depth=8, strided=(0,)))
+    assert block_rams(shorter, device) == 2 + 2 + 0 + 1  # 8 rows of 6 bits are flip-flops
 
 
 def strided(sources: int, bits: int = 8) -> Mapping:
@@ -359,7 +362,7 @@ def test_what_a_loop_waits_is_no_time_to_work_in(network):
 
 
 def test_every_queue_of_rows_is_a_block_ram_where_there_is_no_lut_ram():
-    mapping = map_network(recurrent(), (2, 2))
+    mapping = map_network(recurrent(), Placement((2, 2), row_queue_depth=16))
     plain = replace(mapping, routes=mapping.routes[:-1])
     assert block_rams(mapping, DEVICES["up5k"]) == block_rams(plain, DEVICES["up5k"]) + 1
     assert block_rams(mapping, DEVICES["ecp5-25"]) == block_rams(plain, DEVICES["ecp5-25"])
