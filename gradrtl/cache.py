@@ -136,16 +136,16 @@ def sources(*names: str) -> str:
     return sha.hexdigest()
 
 
-def libraries() -> dict[str, str | None]:
-    """The versions of the `LIBRARIES`, which are not imported; None for one that is not installed, as torch may be."""
+def libraries() -> dict[str, str]:
+    """The versions of the `LIBRARIES`, which are not imported; "none" of one that is not installed, as torch may be."""
     return {name: _version(name) for name in LIBRARIES}
 
 
-def _version(library: str) -> str | None:
+def _version(library: str) -> str:
     try:
         return metadata.version(library)
     except metadata.PackageNotFoundError:
-        return None
+        return "none"
 
 
 @contextmanager

@@ -229,7 +229,7 @@ def test_versions_of_libraries(monkeypatch):
     """What simulates and generates has no torch."""
     assert libraries() == {"numba": numba.__version__, "numpy": np.__version__, "torch": torch.__version__}
     monkeypatch.setattr(module, "LIBRARIES", ("numpy", "not-installed"))
-    assert libraries() == {"numpy": np.__version__, "not-installed": None}
+    assert libraries() == {"numpy": np.__version__, "not-installed": "none"}
 
 
 def test_bytecode_does_not_count(package):
