@@ -157,7 +157,7 @@ _FAULTS = {
             "Surfer refuses the name of a core as a divider",
         ),
         ("another share", "found.shares, frame, side", "found.shares, frame + 1, side", "frames of another driver"),
-        ("stalls of another share", "stalls.seed + moment.number", "stalls.seed", "another run is recorded"),
+        ("stalls of another share", "stalls=stalls.of_part(moment.number)", "stalls=stalls", "another run is recorded"),
         ("aliases apart", "alias = handles.get(one.code, 0)", "alias = 0", "wires of one net lack their values in FST"),
         ("short values", 'value.rjust(bits[code], "0" if', 'value.ljust(bits[code], "0" if', "values shifted in FST"),
         ("scopes stay open", "for _ in open_scopes[same:]:", "for _ in open_scopes[same + 1 :]:", "other paths in FST"),

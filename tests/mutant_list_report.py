@@ -79,7 +79,7 @@ _FAULTS = {
             "_Again(numbers, [0],",
             "the first frame of the share is shown",
         ),
-        ("stalls of the first driver", "seed=stalls.seed + number", "seed=stalls.seed", "other stalls than compared"),
+        ("stalls of the first driver", "stalls.of_part(number)", "stalls", "other stalls than compared"),
         (
             "differences of no neurons",
             "np.count_nonzero((a != b)[:, used])",

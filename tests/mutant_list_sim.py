@@ -71,7 +71,7 @@ SIM = (
     Mutant(
         "decay not bounded",
         "sim/widths.py",
-        "found.append(entering + membrane + half)",
+        "found.append(ranges.farthest(neuron))",
         "found.append(membrane)",
         "16 bits are taken for a difference that passes them",
     ),
