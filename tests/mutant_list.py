@@ -2387,7 +2387,7 @@ MUTANTS = (
     ),
     Mutant(
         "board of a stream",
-        "gradrtl/steps/synth.py",
+        "gradrtl/commands/board.py",
         "require(not mapping.network.stream",
         "require(True",
         "frames for the steps of a stream",

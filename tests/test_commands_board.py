@@ -213,7 +213,7 @@ def test_a_stream_is_refused_before_it_is_built(tools, tmp_path):
     np.save(tmp_path / "frames.npy", np.zeros((2, 48, 64), np.uint8))
     words = ["synth", str(ROOT / "networks/spoken-10pct.npz"), "--pe", "8,8,4", "--device", "xc7z020", "--stream"]
     message = told(CliRunner().invoke(main, [*words, "--frames", str(tmp_path / "frames.npy"), "-o", str(tmp_path)]))
-    assert message == "error: stream is True, expected given to generate or verify: a board has frames\n"
+    assert message == "error: stream is True, expected given to generate or package: synth and run have frames\n"
     assert tools == []
 
 

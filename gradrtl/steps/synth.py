@@ -48,7 +48,6 @@ def synth(
     from ..rtl.synthesis import synthesise
     from ..rtl.verilog import generate
 
-    require(not mapping.network.stream, "stream", True, "given to generate or verify: a board has frames")
     measured = measure(mapping, frames)
     if device.placed:
         design = board_design(mapping, board_of(device.name, clock))
