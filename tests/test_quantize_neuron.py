@@ -115,7 +115,7 @@ def test_with_parameters_changes_those_that_a_neuron_has() -> None:
     )
 
 
-@pytest.mark.parametrize("bits", [2, 5, 31])
+@pytest.mark.parametrize("bits", [2, 5, 30])
 def test_bounds(bits: int) -> None:
     neuron = replace(PLAIN, reset_value=0, start_value=None, membrane_bits=bits)
     low, high = neuron.bounds
