@@ -37,12 +37,13 @@ from .relu_graph import INTEGRATES, READS
 INPUT, OUTPUT = "image", "output"
 COMPARED, APART = 4, 1e-3  # random images on which module and network are compared, and their difference at most
 SAME = (nn.Identity, nn.Dropout, nn.Dropout2d, nn.Flatten)
-ADDS = (operator.add, operator.iadd, torch.add, "add", "add_")
-RELUS = (functional.relu, torch.relu, "relu")
+ADDS_IN_PLACE = (operator.iadd, "add_")
+ADDS = (operator.add, torch.add, "add", *ADDS_IN_PLACE)
 RELUS_IN_PLACE = (functional.relu_, torch.relu_, "relu_")
+RELUS = (functional.relu, torch.relu, "relu", *RELUS_IN_PLACE)
 FLATTENS = (torch.flatten, "flatten", "view", "reshape")
 SAME_TENSOR = (*FLATTENS, functional.dropout)
-DROPOUT = dict(zip(("p", "training", "inplace"), (0.5, True, False), strict=True))  # arguments of the function
+DROPOUT = {"p": 0.5, "training": True, "inplace": False}  # arguments of the function behind the first, in order
 
 
 @dataclass(frozen=True)
@@ -96,14 +97,14 @@ def of_module(module: nn.Module, shape: Sequence[int], steps: int = 8, name: str
     try:
         traced = fx.symbolic_trace(module)
     except Exception as error:  # whatever its forward raises on a symbol in place of a tensor
-        told = " ".join(str(error).split())[:200]
-        raise UserError(f"module cannot be traced by torch.fx ({told}): expected a forward without branches") from None
+        raise UserError(
+            f"module cannot be traced by torch.fx ({_line(error)}): expected a forward without branches"
+        ) from None
     try:
         with torch.no_grad(), redirect_stderr(io.StringIO()):  # it prints a traceback of its own
             ShapeProp(traced).propagate(torch.zeros(1, *given))
     except Exception as error:  # whatever torch raises on shapes that do not fit
-        told = " ".join(str(error).split())[:200]
-        raise UserError(f"module does not take images of shape {given} ({told})") from None
+        raise UserError(f"module does not take images of shape {given} ({_line(error)})") from None
     found = _Reader(traced, given).checkpoint(steps, name)
     _compare(module, found, given)
     return found
@@ -116,8 +117,7 @@ def _compare(module: nn.Module, found: Checkpoint, shape: tuple[int, ...]) -> No
     try:
         expected = module(images.float() / 255).flatten(1)
     except Exception as error:  # whatever its forward raises
-        told = " ".join(str(error).split())[:200]
-        raise UserError(f"module does not take {COMPARED} images at once ({told})") from None
+        raise UserError(f"module does not take {COMPARED} images at once ({_line(error)})") from None
     apart = float((network_from(found, "plain", 1).eval()(images) - expected).abs().max())
     most = APART * float(expected.abs().max())
     told = f"at most {most:.3g}: torch.fx does not tell, say, that y += x changes what has another name already"
@@ -183,7 +183,7 @@ class _Reader:
         given = node.args[0] if node.args else None
         asked = node.args[1] if len(node.args) > 1 else node.kwargs.get("inplace")
         writes = (
-            target in (*RELUS_IN_PLACE, operator.iadd, "add_")
+            target in (*RELUS_IN_PLACE, *ADDS_IN_PLACE)
             or (isinstance(module, nn.ReLU) and module.inplace)
             or (target is functional.relu and asked is True)
         )
@@ -215,7 +215,7 @@ class _Reader:
 
     def _call(self, node: fx.Node) -> Value | None:
         target: Any = node.target
-        if target in RELUS or target in RELUS_IN_PLACE:
+        if target in RELUS:
             return self._relu(node, self._input(node))
         if target in ADDS:
             require(not node.kwargs, "arguments", ", ".join(node.kwargs), "none beside what is added")
@@ -362,6 +362,11 @@ def _shape(node: Any) -> tuple[int, ...]:
     if found is None or not hasattr(found, "shape"):
         raise UserError.of("argument", str(node), "the output of a layer")
     return tuple(int(n) for n in found.shape[1:])
+
+
+def _line(error: Exception) -> str:
+    """What `error` tells, in one line of at most 200 characters."""
+    return " ".join(str(error).split())[:200]
 
 
 def _pair(value: Any) -> tuple[int, int]:

@@ -631,7 +631,7 @@ CONVERSION = (
     Mutant(
         "checkpoint of a fine-tuning not asked",
         "gradrtl/steps/quantise.py",
-        "require_unseen(held_out, training.digest, checkpoint.origin)",
+        "require_unseen(len(held_out), training.digest, checkpoint.origin)",
         "pass",
         "epochs are chosen by images that the floats were trained on",
     ),

@@ -141,7 +141,7 @@ def test_a_state_with_a_changed_bit_is_damaged(tmp_path: Path) -> None:
 def test_a_training_that_diverges_is_told(tmp_path: Path) -> None:
     config = replace(CONFIG, recipe="dense", connectivity=None, weight_bits=None, lr=1e6, weight_decay=1.0)
     with pytest.raises(
-        UserError, match=r"(loss|populations\.0\..*) is .*, expected a finite number: training diverged"
+        UserError, match=r"running_var is not finite, expected a finite number: training diverged in epoch 1;"
     ):
         train_relu(config, data(), tmp_path)
 
@@ -481,7 +481,9 @@ def test_weights_that_overflow_end_a_training_before_its_state_is_kept(tmp_path:
     config = replace(
         CONFIG, recipe="dense", connectivity=None, batch=120, epochs=12, lr=1e6, weight_decay=1.0, **changes
     )
-    with pytest.raises(UserError, match=r"populations\..* is not finite, expected a finite number: training diverged"):
+    with pytest.raises(
+        UserError, match=r"running_var is not finite, expected a finite number: training diverged in epoch 5;"
+    ):
         train_relu(config, data(), tmp_path)
     state = tmp_path / relu_train.RESUME_FILE
     if state.exists():

@@ -14,7 +14,7 @@ from ..errors import require
 from ..model.checkpoint import Checkpoint
 from ..model.config import TrainConfig
 from ..model.graph import Graph
-from ..model.held_out import require_unseen, usually_held_out
+from ..model.held_out import require_unseen
 from ..model.recordings import AnyData, split
 from ..quantize.fold import fold
 from ..quantize.graph_ptq import quantize_graph, weight_units
@@ -103,12 +103,12 @@ def quantise(
 
     own = {name: value for name, value in fine_tuning.items() if value is not None}
     config = QatConfig.as_trained(checkpoint.config, **own)
+    held_out = split(training, config.held_out, config.held_out_group)[1]
     if config.held_out_group is None:
-        held_out = usually_held_out(len(training)) if config.held_out is None else config.held_out
-        require_unseen(held_out, training.digest, checkpoint.origin)
+        require_unseen(len(held_out), training.digest, checkpoint.origin)
     work = partial(tune, training, config, resume=resume, on_epoch=on_epoch, on_resume=on_resume)
     found: QuantizedNetwork = of_this_run(work, resume) if anew and resume is not None else work()
-    _check_claim(found, split(training, config.held_out, config.held_out_group)[1])
+    _check_claim(found, held_out)
     return found
 
 
