@@ -68,6 +68,7 @@ def block_rams(mapping: Mapping, device: Device) -> int:
         queue.number * device.rams_for(queue.words, queue.bits)
         for queue in queues_of(mapping)
         if in_block_ram(device.family, queue.words, queue.bits)
+        and (device.queues_in_ram or queue.words > device.small_ram[0] or queue.bits > device.small_ram[1])
     )
     return sum(_block_rams(layer, device) for layer in mapping.layers) + queues + loads
 

@@ -10,7 +10,7 @@ from .layer_mapping import LayerMapping, Memories
 from .mapping import Mapping
 from .routes import Route
 
-LUT_RAM_WORDS = 64  # on the ECP5, longer queues are in block RAM
+LUT_RAM_WORDS = 64  # longer queues are in block RAM
 FLIP_FLOP_BITS = 64  # on the iCE40, which has no LUT RAM, queues of at most this many bits are flip-flops
 LOOKED_UP = 4  # tokens at most between the event queue of a PE and its banks, or in a join
 FLAGS = 2  # bits of an event or a row beside its address and values: `end` and `bad`
@@ -18,9 +18,7 @@ FLAGS = 2  # bits of an event or a row beside its address and values: `end` and 
 
 def in_block_ram(family: str, entries: int, bits: int) -> bool:
     """Whether a queue of this size has a memory that is read one cycle later, as block RAM is."""
-    if family.lower() == "ecp5":
-        return entries > LUT_RAM_WORDS
-    return family.lower() == "ice40" and entries * bits > FLIP_FLOP_BITS
+    return entries * bits > FLIP_FLOP_BITS if family.lower() == "ice40" else entries > LUT_RAM_WORDS
 
 
 def most_frames(mapping: Mapping) -> int:

@@ -71,7 +71,7 @@ RESOURCES = {
 SYNTHESISED = {
     "LUTs": ("LUT4", "SB_LUT4", "LUT1", "LUT2", "LUT3", "LUT5", "LUT6"),
     "flip-flops": ("SB_DFF", "TRELLIS_FF", "DFF", "FDRE", "FDSE", "FDCE", "FDPE"),
-    "block RAMs": ("SB_RAM40_4K", "DP16KD", "PDPW16KD", "RAMB18E1", "SDPX9B", "SDPB", "DPB", "pROM", "SPX9"),
+    "block RAMs": ("SB_RAM40_4K", "DP16KD", "PDPW16KD", "RAMB18E1", "SDPX9B", "SDPB", "DPB", "DPX9", "pROM", "SPX9"),
     "wide RAMs": ("SB_SPRAM256KA",),
     "multipliers": ("SB_MAC16", "MULT18X18D", "DSP48E1", "MULT18X18", "MULT9X9"),
 }
@@ -213,7 +213,7 @@ def _small_memories(device: Device) -> list[str]:
     if device.queues_in_ram:
         return []
     kinds = (("rom", "logic", "=", device.small_rom), ("ram", "distributed", ">", device.small_ram))
-    large = f"r:SIZE>{device.small_ram[0]}"
+    large = f"r:SIZE>{device.small_ram[0]} %i r:RD_CLK_ENABLE>0"  # block RAM is read at a clock edge
     return [
         f'setattr -set ram_style "block" t:$mem_v2 r:WR_PORTS>0 %i {large} %i',
         *(

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 PATIENCE = 1_000_000
 LARGEST_SEED = (1 << 31) - 1
 MOST_STALLED = 0.99  # a beat then waits for 100 cycles on average, far less than PATIENCE
-REST = 4096  # idle cycles between frames that are sent one at a time
+REST = 4096  # cycles in which nothing moves, before each frame of those that are sent one at a time
 MOST_CYCLES = 100_000  # of a wave
 LARGEST_WAVE = 1 << 30  # bytes
 WIDEST_MEMBRANE = 32  # bits: the driver holds membranes as int32

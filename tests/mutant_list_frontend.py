@@ -260,8 +260,8 @@ FRONT_END = (
     Mutant(
         "long queues without a clock",
         "rtl/queues.py",
-        "return entries > LUT_RAM_WORDS",
-        "return False",
-        "synthesis for the ECP5 ends with an error",
+        "else entries > LUT_RAM_WORDS",
+        "else False",
+        "block RAM is asked for what is read in the same cycle: synthesis for the ECP5 ends with an error",
     ),
 )

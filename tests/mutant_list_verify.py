@@ -52,6 +52,12 @@ _FAULTS = {
             "    for name in ():\n",
             "a design that does not fit leaves the bitstream of the one before",
         ),
+        (
+            "every large memory is block RAM",
+            " %i r:RD_CLK_ENABLE>0",
+            "",
+            "synthesis for Gowin's devices ends with an error where a queue is not short",
+        ),
     ),
     "gradrtl/commands/board.py": (
         (
@@ -229,6 +235,12 @@ _FAULTS = {
         ),
         ("withdrawn beat", "} else if (packet.waiting) {", "} else if (false) {", "valid may fall without ready"),
         ("unstable data", "packet.data == *ports.m_axis_tdata && ", "", "data may change while it waits"),
+        (
+            "frames apart too soon",
+            "finished.empty() && cycle > last_progress + setup.gap;",
+            "finished.empty();",
+            "a frame comes while cores work ahead",
+        ),
         ("no tail", "cycle - last_progress >= TAIL_CYCLES", "true", "a packet after the last is not seen"),
         ("lost rows", "if (lacks > 0)", "if (false)", "a row that was never updated"),
         ("membranes unsigned", "int32_t(int64_t(window >>", "int32_t(uint64_t(window >>", "negative membranes"),

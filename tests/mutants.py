@@ -174,7 +174,7 @@ UNITS = {
     "sim/generated.py": ("test_sim_generated.py",),
     "sim/templates/launch.cpp": ("test_sim_confinement.py",),
     "sim/templates/confine.h": ("test_sim_verify.py",),
-    "sim/templates/driver.cpp": ("test_sim_verify.py", "test_sim_verilated.py"),
+    "sim/templates/driver.cpp": ("test_sim_verify.py", "test_sim_verilated.py", "test_sim_verify_apart.py"),
     "rtl/c_header.py": ("test_rtl_c_header.py",),
     "rtl/header.py": ("test_rtl_header.py",),
     "rtl/interface.py": ("test_rtl_interface.py",),

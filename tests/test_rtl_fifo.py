@@ -20,7 +20,8 @@ from gradrtl.rtl.queues import FLIP_FLOP_BITS, LUT_RAM_WORDS
         ("ecp5", LUT_RAM_WORDS + 1, True),  # synthesis asks for block RAM, which is read at a clock edge
         ("iCE40", FLIP_FLOP_BITS // 8, False),
         ("iCE40", FLIP_FLOP_BITS // 8 + 1, True),
-        ("", LUT_RAM_WORDS + 1, False),
+        ("", LUT_RAM_WORDS, False),
+        ("", LUT_RAM_WORDS + 1, True),
     ],
 )
 def test_long_queues_are_read_at_a_clock_edge(family, depth, clocked):

@@ -96,7 +96,9 @@ def test_deep_queues_of_the_ecp5_are_block_rams():
         ("ECP5", LUT_RAM_WORDS + 1, 1, True),
         ("ice40", FLIP_FLOP_BITS // 8, 8, False),
         ("iCE40", FLIP_FLOP_BITS // 8 + 1, 8, True),
-        ("gowin", LUT_RAM_WORDS + 1, 99, False),
+        ("gowin", LUT_RAM_WORDS, 99, False),
+        ("gowin", LUT_RAM_WORDS + 1, 1, True),
+        ("", LUT_RAM_WORDS + 1, 1, True),  # no device: what a vendor's tools get
     ],
 )
 def test_where_a_queue_is(family, entries, bits, expected):

@@ -14,6 +14,8 @@ from gradrtl.rtl import synthesis
 from gradrtl.rtl.boards import BOARDS, board_design, board_of
 from gradrtl.rtl.devices import DEVICES, DoesNotFit, device
 from gradrtl.rtl.mapping import map_network
+from gradrtl.rtl.queues import LUT_RAM_WORDS, queues_of
+from gradrtl.rtl.verilog import generate
 
 
 def sparse(sources: int = 784, hidden: int = 128, density: float = 0.02) -> QuantizedNetwork:
@@ -151,6 +153,23 @@ def test_written_memories_of_more_words_than_small_ones_are_no_lut_ram(tmp_path)
     bank = memories["accelerator.datapath.core0.pe0.accumulators.bank0"]
     assert target.small_ram[0] < bank.words <= synthesis.SMALL_RAM_WORDS
     assert bank.is_block_ram
+
+
+@pytest.mark.rtl
+@pytest.mark.parametrize("name", ["gw1nr-9", "xc7z020"])
+@pytest.mark.parametrize("entries", [40, 300])
+def test_long_queues_have_a_place(name, entries, tmp_path):
+    """Block RAM is not asked for queues that are read in the same cycle, and 300 entries are in it."""
+    target = device(name)
+    mapping = map_network(sparse(sources=24, hidden=8), Placement((1, 1), queue_depth=entries, row_queue_depth=entries))
+    design = synthesis.Design("gradrtl", {"gradrtl.v": generate(mapping, "")}, {}, target.clock)
+    (tmp_path / "gradrtl.v").write_text(design.sources["gradrtl.v"])
+    synthesis._yosys(design, target, tmp_path, lambda line: None)
+    queues = [m for m in synthesis.memories_of(tmp_path) if m.words == entries]
+    assert len(queues) == len(queues_of(mapping))
+    assert "flip-flops" not in {queue.where for queue in queues}
+    if entries > LUT_RAM_WORDS:
+        assert all(queue.is_block_ram for queue in queues)
 
 
 @pytest.mark.parametrize(

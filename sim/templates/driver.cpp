@@ -336,11 +336,11 @@ int main(int count, char** arguments) {
     int64_t sent = 0, taken = 0, received = 0;  // frames begun, frames that went in whole, packets finished
     size_t beat = 0;                            // of the frame that is going in
     bool going_in = false, offering = false;
-    int64_t free_from = 0, last_progress = 0;
+    int64_t last_progress = 0;
 
     for (;; ++cycle) {
-        const bool idle = flying.empty() && finished.empty();
-        if (!going_in && sent < setup.frames && (setup.gap < 0 || (idle && cycle >= free_from))) {
+        const bool idle = flying.empty() && finished.empty() && cycle > last_progress + setup.gap;
+        if (!going_in && sent < setup.frames && (setup.gap < 0 || sent == 0 || idle)) {
             flying.push_back(read_frame(layers));
             ++sent;
             beat = 0;
@@ -446,7 +446,6 @@ int main(int count, char** arguments) {
             traces.pop_front();
             finished.pop_front();
             verdict.frames = ++written;
-            free_from = cycle + 1 + setup.gap;
         }
         if (progress) last_progress = cycle;
         if (written == setup.frames && cycle - last_progress >= TAIL_CYCLES) {
