@@ -21,23 +21,25 @@ from .data import Dataset
 from .graph import NeuronSpec, weight_name
 from .graph_network import NORM_ARRAYS, GraphNetwork
 from .networks import network_of
-from .relu import ReluNetwork, summed
+from .relu import ReluNetwork, network_from, summed
 from .relu_config import LONGEST, ReluConfig
 from .relu_train import Trained
+
+STARTS = {"plain": 0.0, "rate-norm": 0.0, "shift": 0.5}  # of the membranes, in thresholds
 
 
 def convert(trained: Trained, config: ReluConfig, command: str = "") -> Checkpoint:
     """The spiking network of a trained one: a checkpoint of a graph, its settings those that a training would have."""
     network, graph = trained.network, trained.network.description
     thresholds = {name: network.activation_of(name).threshold.item() for name in network.group}
-    starts_half = network.method == "shift"
+    start = STARTS[network.method]
     populations, arrays = [], {}
     for number, population in enumerate(network.all):
         spec, where = population.spec, f"population{number}"
         neuron = spec.neuron
         if spec.name in thresholds:
             threshold = thresholds[spec.name]
-            neuron = replace(neuron, threshold=threshold, start_value=threshold / 2 if starts_half else None)
+            neuron = replace(neuron, threshold=threshold, start_value=start * threshold or None)
         for index, (connection, synapses) in enumerate(zip(spec.inputs, population.synapses, strict=True)):
             weight = synapses.weight
             assert isinstance(weight, Tensor)
@@ -174,6 +176,23 @@ def closeness(
         {name: np.concatenate(fired[name]) for name in order},
         np.concatenate(answers),
     )
+
+
+@torch.no_grad()
+def mean_activations(converted: Checkpoint, images: np.ndarray, batch: int = 100) -> dict[str, np.ndarray]:
+    """Of the network of activations that was converted: by population, the mean over `images`, uint8 `[n, ...]`, of
+    each activation over its threshold, float64 `[neurons]`.
+
+    `converted` is what `convert` has made.
+    """
+    assert converted.conversion is not None
+    network = network_from(converted, *converted.conversion).eval()
+    sums: dict[str, np.ndarray] = {}
+    for start in range(0, len(images), batch):
+        _, rates = network(torch.from_numpy(images[start : start + batch]), layer_rates=True)
+        for name, rate in rates.items():
+            sums[name] = sums.get(name, 0) + rate.double().sum(dim=0).flatten().numpy()
+    return {name: total / len(images) for name, total in sums.items()}
 
 
 def _classes(outputs: Tensor, group: int) -> np.ndarray:

@@ -12,6 +12,7 @@ from ..model.checkpoint import NORM, Checkpoint
 from ..model.description import ConvSpec, DenseSpec, Network
 from ..model.graph import ConnectionSpec, Graph, InputSpec, PopulationSpec, ReadoutSpec, weight_name
 from ..model.relu_graph import INTEGRATES, READS, relu_graph
+from .calibration import start_before
 from .fold import BATCH_NORM_EPS
 from .graph import Edge
 from .network import QuantizedNetwork
@@ -58,7 +59,9 @@ def relus_of(network: QuantizedNetwork, description: Network | Graph | None = No
             threshold, late = _summing(population), np.zeros(1)
         else:
             threshold = _threshold(population, reals)
-            late = (reals.start_value - threshold / 2) / network.steps  # an activation starts at a half
+            start = start_before(network)
+            start_value = reals.start_value if start is None else start * threshold
+            late = (start_value - threshold / 2) / network.steps  # an activation starts at a half
         threshold = _by_row(population, "threshold", threshold)
         bias = _by_row(population, "bias", reals.bias + late)
         require(

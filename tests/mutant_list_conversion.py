@@ -36,9 +36,38 @@ CONVERSION = (
     Mutant(
         "membranes start empty",
         "model/conversion.py",
-        "start_value=threshold / 2 if starts_half else None",
+        "start_value=start * threshold or None",
         "start_value=None",
         "a rate is a floor, not the nearest level",
+    ),
+    Mutant(
+        "calibration of a step",
+        "quantize/calibration.py",
+        "spikes = steps * lacking",
+        "spikes = lacking",
+        "start values make up for what one step lacks",
+    ),
+    Mutant(
+        "rates before the correction",
+        "quantize/calibration.py",
+        "_corrected(one, activations[name] - found, network.steps) if one.name == name else one",
+        "_corrected(one, activations[one.name] - rates(network, one.name), network.steps)"
+        " if one.name in activations else one",
+        "all populations are corrected by the late spikes of those before them",
+    ),
+    Mutant(
+        "calibrated activations",
+        "quantize/relus.py",
+        "reals.start_value if start is None else start * threshold",
+        "reals.start_value",
+        "training goes on from biases that make up for late spikes",
+    ),
+    Mutant(
+        "calibrated on validation",
+        "gradrtl/steps/quantise.py",
+        "frames_for(network, seen[:images])",
+        "frames_for(network, held_out[:images])",
+        "the images that choose are those on which rates are corrected",
     ),
     Mutant(
         "weights behind a spike of 1",
@@ -78,7 +107,7 @@ CONVERSION = (
     Mutant(
         "membranes start at a half",
         "quantize/relus.py",
-        "late = (reals.start_value - threshold / 2) / network.steps",
+        "late = (start_value - threshold / 2) / network.steps",
         "late = np.zeros(1)",
         "a network whose membranes start at 0 teaches more than it answers",
     ),

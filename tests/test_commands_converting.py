@@ -15,10 +15,12 @@ from torch import nn
 from gradrtl.errors import UserError
 from gradrtl.model.checkpoint import Checkpoint
 from gradrtl.model.data import load, split
+from gradrtl.model.held_out import usually_held_out
 from gradrtl.model.relu import network_from
 from gradrtl.model.relu_modules import of_module
 from gradrtl.quantize.network import QuantizedNetwork
 from gradrtl.steps.convert import ACCURACY, ERRORS, RATES, teacher_from
+from gradrtl.steps.quantise import accuracy
 
 SMALL = ("--layers", "4C3-AP2-4", "--batch", "20", "--steps", "3")
 
@@ -61,6 +63,22 @@ def test_it_is_quantised_without_loss_of_its_weights(converted: Path, data: Path
     for population, weight in zip(integers.populations, made.weights, strict=True):
         assert ((population.inputs[0].synapses.weight == 0) == (weight == 0)).all()
     assert integers.steps == 3
+
+
+def test_start_values_are_calibrated(converted: Path, data: Path, tmp_path: Path) -> None:
+    output = tmp_path / "network.npz"
+    words = ("--bits", 8, "--calibrate", 40, "--data", data, "-o", output)
+    result = gradrtl("quantize", converted / "checkpoint.npz", "--json", *words)
+    told = json.loads(result.stdout)["calibration"]
+    assert told["images"] == 40
+    made = QuantizedNetwork.load(output)
+    assert made.notes["calibration"] == {"images": 40, "start": 0.5}
+    training, _ = load(data)
+    assert told["after"] == accuracy(made, split(training, usually_held_out(len(training)))[1])
+    line = f"held-out accuracy {100 * told['before']:.2f} -> {100 * told['after']:.2f} %"
+    assert f"calibrated on 40 training images: {line}" in result.stderr
+    refused = gradrtl("quantize", converted / "checkpoint.npz", "--method", "qat", *words, code=2)
+    assert "method is qat, expected weights or search, beside --calibrate" in refused.stderr
 
 
 def test_figures_are_json_and_a_second_stage_starts_from_the_first(converted: Path, data: Path, tmp_path: Path) -> None:

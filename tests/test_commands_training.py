@@ -254,6 +254,8 @@ def test_options_of_fine_tuning_belong_to_it(data: Path, trained: Path, tmp_path
     words = ("quantize", trained / "checkpoint.npz", "--data", data, "-o", path)
     found = gradrtl(*words, "--method", "weights", "--epochs", "3", code=2)
     assert "method is weights, expected qat, for epochs" in found.stderr
+    found = gradrtl(*words, "--method", "weights", "--calibrate", "5", code=2)
+    assert "calibrate is 5, expected not given: gradrtl convert has not written this" in found.stderr
     gradrtl(*words, "--method", "search")  # on what training was not validated on, few images as they are
 
 

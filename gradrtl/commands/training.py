@@ -155,18 +155,25 @@ def train(
     type=click.Choice(["weights", "search", "qat"]),
     help="How the scales are chosen.  [default: qat; weights of a graph]",
 )
+@click.option(
+    "--calibrate",
+    type=int,
+    metavar="IMAGES",
+    help="Correct the start values of the membranes by the rates on so many training images.",
+)
 @report_option
 @setting_options(QatConfig, defaults=dict.fromkeys(AS_TRAINED, "as trained"))
 @event_options
 @data_option
 def quantize(
     checkpoint, output, bits, steps, input_bits, per_channel, membrane_fraction, membrane_bits, decay_bits,
-    connectivity, method, folder, report, counting, **given,
+    connectivity, method, calibrate, folder, report, counting, **given,
 ) -> None:  # fmt: skip
     """Convert a CHECKPOINT to an integer network.
 
     --method weights takes the scales with the least rounding error. search also tries other scales on training images.
     qat fine-tunes the integers, and resumes after an interruption; options from --epochs to --seed are for qat only.
+    --calibrate is for what gradrtl convert has written: spikes come closer to the activations, most at few steps.
     """
     from ..model.checkpoint import Checkpoint
     from ..model.recordings import fit
@@ -174,6 +181,7 @@ def quantize(
     from ..steps.events import load
     from ..steps.frames import frames_for
     from ..steps.place import with_rates
+    from ..steps.quantise import calibrate as calibrate_on
     from ..steps.quantise import default_method, formats_for, judged, quantise
     from ..steps.results import judgement
     from ..steps.train import accuracy_of
@@ -186,6 +194,10 @@ def quantize(
     formats = formats_for(
         trained, input_bits=input_bits, per_channel=per_channel, membrane_bits=membrane_bits, **given_only(asked)
     )
+    if calibrate is not None:
+        require(method != "qat", "method", method, "weights or search, beside --calibrate")
+        is_converted = trained.conversion is not None
+        require(is_converted, "calibrate", calibrate, "not given: gradrtl convert has not written this checkpoint")
     if method != "qat":
         require(not given_only(given), "method", method, f"qat, for {', '.join(given_only(given))}")
     training, test = load(folder, counting, trained.network.steps, trained.made_from.get("recordings"))
@@ -200,6 +212,13 @@ def quantize(
             trained, formats, training, method, connectivity=connectivity, resume=resume, on_epoch=show_epoch,
             progress=progress, on_resume=lambda epochs: say(f"resumes after epoch {epochs} of fine-tuning"), **given,
         )  # fmt: skip
+    reached = None
+    if calibrate is not None:
+        with search_bar() as progress:
+            reached = calibrate_on(trained, made, training, calibrate, progress)
+        made = reached.network
+        change = f"{100 * reached.before:.2f} -> {100 * reached.after:.2f} %"
+        say(f"calibrated on {calibrate} training images: held-out accuracy {change}")
     made = with_rates(made, frames_for(made, training))
     made = replace(made, notes={**made.notes, "command": whole_command()})
     with output_file(output) as path:
@@ -219,6 +238,8 @@ def quantize(
         "command": whole_command(),
         **judgement(classes, test.labels, made.classes),
     }
+    if reached is not None:
+        told["calibration"] = {"images": calibrate, "before": reached.before, "after": reached.after}
     if report is not None:
         start = Start.of_checkpoint(trained)
         told |= {"accuracy_before": accuracy_of(start, test), "connectivity_before": trained.census.connectivity}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +17,7 @@ from ..model.config import TrainConfig
 from ..model.graph import Graph
 from ..model.held_out import require_unseen
 from ..model.recordings import AnyData, split
+from ..quantize.calibration import NOTE, calibrated
 from ..quantize.fold import fold
 from ..quantize.graph_ptq import quantize_graph, weight_units
 from ..quantize.graph_rounding import GraphFormats, at_units, fold_graph, reals_of
@@ -110,6 +112,52 @@ def quantise(
     found: QuantizedNetwork = of_this_run(work, resume) if anew and resume is not None else work()
     _check_claim(found, held_out)
     return found
+
+
+class Calibrated(NamedTuple):
+    """The calibrated network, and the fraction of held-out images that is classified right `before` and `after`."""
+
+    network: QuantizedNetwork
+    before: float
+    after: float
+
+
+def calibrate(
+    checkpoint: Checkpoint,
+    network: QuantizedNetwork,
+    training: AnyData,
+    images: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> Calibrated:
+    """Calibrate `network`, which `quantise` has made of `checkpoint`, on the first `images` that were trained on.
+
+    `checkpoint` was converted from a network of activations. See `quantize.calibration`. `progress` is called with the
+    number of each measurement of rates and their total.
+
+    Raises
+    ------
+    UserError
+        There are fewer images.
+    """
+    from ..model.conversion import STARTS, mean_activations
+
+    assert checkpoint.conversion is not None
+    config = TrainConfig.from_json(checkpoint.config)
+    seen, held_out = split(training, config.held_out, config.held_out_group)
+    require(1 <= images <= len(seen), "calibrate", images, f"1 to {len(seen)}, the images that were trained on")
+    frames, activations = frames_for(network, seen[:images]), mean_activations(checkpoint, seen[:images].images)
+
+    def rates(now: QuantizedNetwork, name: str) -> np.ndarray:
+        index = [population.name for population in now.populations].index(name)
+        blocks = engine.blocks(now, frames, trace="spikes")
+        traces = (outcome.trace for _, outcome in blocks)
+        spikes = sum(trace.spikes[index].sum(axis=(0, 1), dtype=np.int64) for trace in traces if trace is not None)
+        return np.asarray(spikes) / (images * now.steps)
+
+    found = calibrated(network, activations, rates, progress)
+    note = {"images": images, "start": STARTS[checkpoint.conversion[0]]}
+    found = replace(found, notes={**found.notes, NOTE: note})
+    return Calibrated(found, accuracy(network, held_out), accuracy(found, held_out))
 
 
 def _qat() -> ModuleType:
