@@ -182,7 +182,7 @@ def quantize(
     from ..steps.frames import frames_for
     from ..steps.place import with_rates
     from ..steps.quantise import calibrate as calibrate_on
-    from ..steps.quantise import default_method, formats_for, judged, quantise
+    from ..steps.quantise import default_method, formats_for, judged, quantise, require_calibration
     from ..steps.results import judgement
     from ..steps.train import accuracy_of
 
@@ -196,12 +196,12 @@ def quantize(
     )
     if calibrate is not None:
         require(method != "qat", "method", method, "weights or search, beside --calibrate")
-        is_converted = trained.conversion is not None
-        require(is_converted, "calibrate", calibrate, "not given: gradrtl convert has not written this checkpoint")
     if method != "qat":
         require(not given_only(given), "method", method, f"qat, for {', '.join(given_only(given))}")
     training, test = load(folder, counting, trained.network.steps, trained.made_from.get("recordings"))
     test, training = fit(test, trained.network, "test set"), fit(training, trained.network, "training set")
+    if calibrate is not None:
+        require_calibration(trained, training, calibrate)
     say = speaker(output)
     resume = None
     if output != STDOUT:

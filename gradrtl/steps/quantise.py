@@ -114,6 +114,14 @@ def quantise(
     return found
 
 
+def require_calibration(checkpoint: Checkpoint, training: AnyData, images: int) -> None:
+    """`UserError` if `checkpoint` was not converted from a network of activations, or was trained on fewer images."""
+    accepted = "not given: gradrtl convert has not written this checkpoint"
+    require(checkpoint.conversion is not None, "calibrate", images, accepted)
+    most = len(_parts(checkpoint, training)[0])
+    require(1 <= images <= most, "calibrate", images, f"1 to {most}, the images that were trained on")
+
+
 class Calibrated(NamedTuple):
     """The calibrated network, and the fraction of held-out images that is classified right `before` and `after`."""
 
@@ -131,20 +139,14 @@ def calibrate(
 ) -> Calibrated:
     """Calibrate `network`, which `quantise` has made of `checkpoint`, on the first `images` that were trained on.
 
-    `checkpoint` was converted from a network of activations. See `quantize.calibration`. `progress` is called with the
-    number of each measurement of rates and their total.
-
-    Raises
-    ------
-    UserError
-        There are fewer images.
+    See `quantize.calibration`. `progress` is called with the number of each measurement of rates and their total.
+    `UserError` as of `require_calibration`.
     """
     from ..model.conversion import STARTS, mean_activations
 
+    require_calibration(checkpoint, training, images)
     assert checkpoint.conversion is not None
-    config = TrainConfig.from_json(checkpoint.config)
-    seen, held_out = split(training, config.held_out, config.held_out_group)
-    require(1 <= images <= len(seen), "calibrate", images, f"1 to {len(seen)}, the images that were trained on")
+    seen, held_out = _parts(checkpoint, training)
     frames, activations = frames_for(network, seen[:images]), mean_activations(checkpoint, seen[:images].images)
 
     def rates(now: QuantizedNetwork, name: str) -> np.ndarray:
@@ -175,9 +177,14 @@ def _check_claim(found: QuantizedNetwork, held_out: AnyData) -> None:
 
 def _score(checkpoint: Checkpoint, training: AnyData) -> Callable[[QuantizedNetwork], float]:
     """What a search of the scales maximises: the accuracy on some of the images that were trained on."""
-    config = TrainConfig.from_json(checkpoint.config)
-    some = split(training, config.held_out, config.held_out_group)[0][:SEARCH_IMAGES]
+    some = _parts(checkpoint, training)[0][:SEARCH_IMAGES]
     return lambda candidate: accuracy(candidate, some)
+
+
+def _parts(checkpoint: Checkpoint, training: AnyData) -> tuple[AnyData, AnyData]:
+    """What `checkpoint` was trained on, and what was held out."""
+    config = TrainConfig.from_json(checkpoint.config)
+    return split(training, config.held_out, config.held_out_group)
 
 
 def accuracy(network: QuantizedNetwork, data: AnyData) -> float:
