@@ -18,7 +18,7 @@ def start_before(network: QuantizedNetwork) -> float | None:
     """Of a calibrated network: where its membranes started before, in thresholds: 0 or 0.5. Else None."""
     told = network.notes.get(NOTE)
     start = told.get("start") if isinstance(told, dict) else None
-    return float(start) if start in (0, 0.5) else None
+    return float(start) if start in (0, 0.5) and not isinstance(start, bool) else None
 
 
 def calibrated(
@@ -62,5 +62,8 @@ def _corrected(population: Population, lacking: np.ndarray, steps: int) -> Popul
     own, channels = population.parameters, population.channels
     spikes = steps * lacking.reshape(channels, -1).mean(axis=1)
     amount = np.rint(own.reset_amount * population.per_neuron(spikes)).astype(np.int64)
-    start = fewest(own.start_value + amount, channels)
-    return replace(population, neuron=replace(population.neuron, start_value=start))
+    start = own.start_value + amount
+    if population.neuron.membrane_bits is not None:
+        largest = (1 << population.neuron.membrane_bits - 1) - 1
+        start = start.clip(-largest - 1, largest)  # membranes saturate
+    return replace(population, neuron=replace(population.neuron, start_value=fewest(start, channels)))

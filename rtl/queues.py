@@ -10,7 +10,7 @@ from .layer_mapping import LayerMapping, Memories
 from .mapping import Mapping
 from .routes import Route
 
-LUT_RAM_WORDS = 64  # longer queues are in block RAM
+LUT_RAM_WORDS = 64  # longer queues are read at a clock edge, as block RAM is
 FLIP_FLOP_BITS = 64  # on the iCE40, which has no LUT RAM, queues of at most this many bits are flip-flops
 LOOKED_UP = 4  # tokens at most between the event queue of a PE and its banks, or in a join
 FLAGS = 2  # bits of an event or a row beside its address and values: `end` and `bad`

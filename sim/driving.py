@@ -22,7 +22,7 @@ from .confinement import DESIGN, Limits
 from .frames import Frames
 from .outcome import Outcome, Trace
 from .records import KINDS, LAYER, QUANTITIES, RESULT, SETUP, VERDICT, record
-from .timing.predict import Cycles
+from .timing.predict import GROWTH, Cycles
 
 if TYPE_CHECKING:
     from .verilated import Model
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 PATIENCE = 1_000_000
 LARGEST_SEED = (1 << 31) - 1
 MOST_STALLED = 0.99  # a beat then waits for 100 cycles on average, far less than PATIENCE
-REST = 4096  # cycles in which nothing moves, before each frame of those that are sent one at a time
+REST = 4096  # cycles without a beat or a row, at least, before each frame of those that are sent one at a time
 MOST_CYCLES = 100_000  # of a wave
 LARGEST_WAVE = 1 << 30  # bytes
 WIDEST_MEMBRANE = 32  # bits: the driver holds membranes as int32
@@ -175,7 +175,7 @@ class Run:
             seed=stalls.seed,
             stall_in=round(stalls.density_in * 65536),
             stall_out=round(stalls.density_out * 65536),
-            gap=REST if apart else -1,
+            gap=_rest(model.mapping) if apart else -1,
             patience=patience,
             wave=-1 if self._wave is None else self._wave.fileno(),
             wave_first=0 if window is None else window.first,
@@ -330,10 +330,27 @@ class Run:
 
 def _ahead(mapping: Mapping) -> int:
     """Frames by which a core may be ahead of the input: those that all hear late, or from nowhere but such."""
-    if mapping.network.is_chain:
-        return 0
-    delays = sum(route.delay for route in mapping.routes) + sum(late.delay for late in mapping.late)
-    return 1 + -(-delays // mapping.network.steps)
+    return 0 if mapping.network.is_chain else 1 + -(-_delays(mapping) // mapping.network.steps)
+
+
+def _delays(mapping: Mapping) -> int:
+    return sum(route.delay for route in mapping.routes) + sum(late.delay for late in mapping.late)
+
+
+def _rest(mapping: Mapping) -> int:
+    """Cycles without a beat or a row after which no core works ahead of the input any more.
+
+    A core that adds up the events of a step updates no row: every source sends one, and the fullest PE reads all its
+    synapses. In a convolution, sources share lists of synapses.
+    """
+    if _delays(mapping) == 0:
+        return REST
+    most = 0
+    for layer, ports in zip(mapping.layers, mapping.ports, strict=True):
+        events = sum(port.edge.sources for port in ports)
+        read = layer.counts.max(axis=0).sum() if layer.kernel is None else events * layer.counts.max(initial=0)
+        most = max(most, GROWTH * (events + layer.rows) + int(read))
+    return REST + most
 
 
 def _layer(placed: LayerMapping) -> bytes:

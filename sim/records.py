@@ -16,9 +16,9 @@ def _integers(names: str) -> np.dtype:
 # Parameters of a run. `first`: number of the first frame, for messages. `words`: of a packet. `beats`: input beats
 # recorded of a frame, 0 for no times of beats. `ahead`: frames by which a core may be ahead of the input; if there
 # are any, cores may also come after the packet. `early`: a packet may leave before its frame is in. `stall_in`,
-# `stall_out`: probability in 65536ths. `gap`: cycles without progress before each frame but the first, -1 for back to
-# back. `patience`: cycles without progress after which a run ends. `wave`: an open descriptor for a VCD file of the
-# cycles `wave_first` to `wave_last`, after which the run ends; -1 for none. Then the confinement: see
+# `stall_out`: probability in 65536ths. `gap`: cycles without a beat or a row before each frame but the first, -1 for
+# back to back. `patience`: cycles without progress after which a run ends. `wave`: an open descriptor for a VCD file
+# of the cycles `wave_first` to `wave_last`, after which the run ends; -1 for none. Then the confinement: see
 # `sim/confinement.py`.
 SETUP = _integers(
     "nonce frames first words steps layers compare record beats ahead early seed stall_in stall_out gap patience "

@@ -250,6 +250,7 @@ _FAULTS = {
         ("by position", "tuple(fields[name] for name in dtype.names)", "tuple(fields.values())", "order of arguments"),
     ),
     "sim/driving.py": (
+        ("rest without synapses", "return REST + most", "return REST", "a frame comes while a core adds up ahead"),
         ("exit code unchecked", "or code != 0 or", "or", "a driver that fails is believed"),
         ("nonce unchecked", 'found["nonce"] != self._nonce or', "", "a verdict of another run is believed"),
         ("frames unchecked", "if frames != asked or written", "if written", "fewer frames count as all"),

@@ -159,7 +159,7 @@ UNITS = {
     "sim/screening.py": ("test_sim_screening.py",),
     "sim/confinement.py": ("test_sim_confinement.py", "test_sim_verify.py"),
     "sim/records.py": ("test_sim_records.py",),
-    "sim/driving.py": ("test_sim_verify.py", "test_sim_verilated.py"),
+    "sim/driving.py": ("test_sim_verify.py", "test_sim_verify_apart.py", "test_sim_verilated.py"),
     "sim/beats.py": ("test_sim_beats.py",),
     "rtl/frame_words.py": ("test_sim_beats.py",),
     "sim/verify.py": (

@@ -68,7 +68,9 @@ def test_it_is_quantised_without_loss_of_its_weights(converted: Path, data: Path
 def test_start_values_are_calibrated(converted: Path, data: Path, tmp_path: Path) -> None:
     output = tmp_path / "network.npz"
     words = ("--bits", 8, "--calibrate", 40, "--data", data, "-o", output)
-    result = gradrtl("quantize", converted / "checkpoint.npz", "--json", *words)
+    report = tmp_path / "report.html"
+    result = gradrtl("quantize", converted / "checkpoint.npz", "--json", "--report", report, *words)
+    assert "held-out accuracy, calibration" in report.read_text()
     told = json.loads(result.stdout)["calibration"]
     assert told["images"] == 40
     made = QuantizedNetwork.load(output)
@@ -79,6 +81,15 @@ def test_start_values_are_calibrated(converted: Path, data: Path, tmp_path: Path
     assert f"calibrated on 40 training images: {line}" in result.stderr
     refused = gradrtl("quantize", converted / "checkpoint.npz", "--method", "qat", *words, code=2)
     assert "method is qat, expected weights or search, beside --calibrate" in refused.stderr
+
+
+def test_too_many_images_are_refused_before_quantising(
+    converted: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gradrtl.steps.quantise.quantise", None)
+    words = ("--method", "search", "--calibrate", 91, "--data", data, "-o", tmp_path / "network.npz")
+    refused = gradrtl("quantize", converted / "checkpoint.npz", *words, code=2)
+    assert "calibrate is 91, expected 1 to 90, the images that were trained on" in refused.stderr
 
 
 def test_figures_are_json_and_a_second_stage_starts_from_the_first(converted: Path, data: Path, tmp_path: Path) -> None:

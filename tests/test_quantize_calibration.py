@@ -73,6 +73,21 @@ def test_what_lacks_is_added_map_by_map_in_thresholds() -> None:
     assert told == [(number + 1, 2 * ROUNDS) for number in range(2 * ROUNDS)]
 
 
+@pytest.mark.parametrize(("lacking", "expected"), [(1.0, 15), (-1.0, -16)])
+def test_start_values_saturate_as_membranes_do(lacking: float, expected: int) -> None:
+    network = two_maps()
+    maps = network.populations[0]
+    narrow = replace(
+        maps,
+        neuron=replace(
+            maps.neuron, threshold=np.array([8, 10]), reset_amount=np.array([8, 10]), start_value=0, membrane_bits=5
+        ),
+    )
+    network = replace(network, populations=(narrow, *network.populations[1:]))
+    found = calibrated(network, {"maps": np.full(8, lacking)}, lambda now, name: np.zeros(8))
+    assert found.populations[0].neuron.start_value.tolist() == [expected]
+
+
 def mean_rates(network: QuantizedNetwork, some: Dataset) -> dict[str, np.ndarray]:
     """By population, the mean over images, steps and places: `[channels]`."""
     trace = engine.run(network, frames_for(network, some), trace="spikes").trace
@@ -123,7 +138,7 @@ def test_training_goes_on_from_what_was_there_before(made: tuple[Checkpoint, Qua
             np.testing.assert_array_equal(ours.arrays[name], array, err_msg=name)
 
 
-@pytest.mark.parametrize("note", [None, 1, {}, {"start": 0.7}, {"start": "0"}, {"start": [0]}])
+@pytest.mark.parametrize("note", [None, 1, {}, {"start": 0.7}, {"start": False}, {"start": "0"}, {"start": [0]}])
 def test_other_notes_tell_nothing(note: object) -> None:
     assert start_before(replace(two_maps(), notes={NOTE: note})) is None
 

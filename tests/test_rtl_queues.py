@@ -89,6 +89,18 @@ def test_deep_queues_of_the_ecp5_are_block_rams():
     assert block_rams(longer, device) > block_rams(many, device)
 
 
+@pytest.mark.parametrize(("name", "words"), [("xc7z020", 256), ("gw1nr-9", LUT_RAM_WORDS)])
+@pytest.mark.parametrize("entries", [100, 300])
+def test_long_queues_are_counted_where_they_are(name, words, entries):
+    """`words`: the most entries of a queue in LUT RAM."""
+    made, device = delayed(1).network, DEVICES[name]
+    few, many = (map_network(made, Placement((1, 1), queue_depth=n, row_queue_depth=n)) for n in (4, entries))
+    assert max(queue.words for queue in queues_of(few)) <= LUT_RAM_WORDS
+    long = [queue for queue in queues_of(many) if queue.words > words]
+    assert len(long) >= 5 or entries < words
+    assert block_rams(many, device) - block_rams(few, device) == sum(device.rams_for(q.words, q.bits) for q in long)
+
+
 @pytest.mark.parametrize(
     ("family", "entries", "bits", "expected"),
     [

@@ -157,7 +157,7 @@ def test_written_memories_of_more_words_than_small_ones_are_no_lut_ram(tmp_path)
 
 @pytest.mark.rtl
 @pytest.mark.parametrize("name", ["gw1nr-9", "xc7z020"])
-@pytest.mark.parametrize("entries", [40, 300])
+@pytest.mark.parametrize("entries", [40, 100, 300])
 def test_long_queues_have_a_place(name, entries, tmp_path):
     """Block RAM is not asked for queues that are read in the same cycle, and 300 entries are in it."""
     target = device(name)
@@ -169,7 +169,8 @@ def test_long_queues_have_a_place(name, entries, tmp_path):
     assert len(queues) == len(queues_of(mapping))
     assert "flip-flops" not in {queue.where for queue in queues}
     if entries > LUT_RAM_WORDS:
-        assert all(queue.is_block_ram for queue in queues)
+        in_lut_ram = entries <= target.small_ram[0]
+        assert {queue.is_block_ram for queue in queues} == {not in_lut_ram}
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,7 @@ def train(
     "--calibrate",
     type=int,
     metavar="IMAGES",
-    help="Correct the start values of the membranes by the rates on so many training images.",
+    help="Correct the start values of the membranes by the rates on the first IMAGES that were trained on.",
 )
 @report_option
 @setting_options(QatConfig, defaults=dict.fromkeys(AS_TRAINED, "as trained"))
@@ -219,6 +219,8 @@ def quantize(
         made = reached.network
         change = f"{100 * reached.before:.2f} -> {100 * reached.after:.2f} %"
         say(f"calibrated on {calibrate} training images: held-out accuracy {change}")
+        if reached.after < reached.before:
+            say("note: calibration lowers the held-out accuracy, as it may if neurons were trained to spike (--tune)")
     made = with_rates(made, frames_for(made, training))
     made = replace(made, notes={**made.notes, "command": whole_command()})
     with output_file(output) as path:

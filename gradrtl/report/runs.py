@@ -158,11 +158,14 @@ def quantisation(
 ) -> Report:
     """Of `gradrtl quantize`. `frames`: of the test set; the others as for `verification`."""
     change = 100 * (figures["accuracy"] - figures["accuracy_before"])
-    rows = (
+    rows = [
         ("accuracy, test set", percent(figures["accuracy_before"]), percent(figures["accuracy"])),
         ("connectivity", percent(figures["connectivity_before"]), percent(figures["connectivity"])),
         ("weight bits", "32, floating point", number(figures["weight_bits"])),
-    )
+    ]
+    made = figures.get("calibration")
+    if made is not None:
+        rows.append(("held-out accuracy, calibration", percent(made["before"]), percent(made["after"])))
     notes = network.notes.get("qat") or {}
     return Report(
         "A network in integers",
@@ -173,7 +176,7 @@ def quantisation(
         ),
         sections.facts(str(figures["data"]), figures["command"], str(figures["output"]), figures["digest"]),
         (
-            Section("Before and after", (Table("Trained and quantised", ("", "before", "after"), rows),)),
+            Section("Before and after", (Table("Trained and quantised", ("", "before", "after"), tuple(rows)),)),
             sections.answers(figures, network, frames),
             sections.formats(network),
             sections.settings({name: value for name, value in notes.items() if name != "history"}, "Fine-tuning"),
