@@ -62,8 +62,5 @@ def _corrected(population: Population, lacking: np.ndarray, steps: int) -> Popul
     own, channels = population.parameters, population.channels
     spikes = steps * lacking.reshape(channels, -1).mean(axis=1)
     amount = np.rint(own.reset_amount * population.per_neuron(spikes)).astype(np.int64)
-    start = own.start_value + amount
-    if population.neuron.membrane_bits is not None:
-        largest = (1 << population.neuron.membrane_bits - 1) - 1
-        start = start.clip(-largest - 1, largest)  # membranes saturate
+    start = population.neuron.clipped(own.start_value + amount)
     return replace(population, neuron=replace(population.neuron, start_value=fewest(start, channels)))

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from ..quantize.network import QuantizedNetwork
 from ..quantize.placement import LARGEST_PES, Placement
 from .devices import Device, DoesNotFit
-from .mapping import LayerMapping, Mapping
+from .layer_mapping import LayerMapping, Memories
+from .mapping import Mapping
 from .queues import in_block_ram, queues_of
 
 MOST_PES = 32  # most PEs tried in the first layer: with more, the clock slows down more than cycles are saved
@@ -68,7 +69,7 @@ def block_rams(mapping: Mapping, device: Device) -> int:
         queue.number * device.rams_for(queue.words, queue.bits)
         for queue in queues_of(mapping)
         if in_block_ram(device.family, queue.words, queue.bits)
-        and (device.queues_in_ram or queue.words > device.small_ram[0] or queue.bits > device.small_ram[1])
+        and (device.queues_in_ram or _exceeds(queue, device.small_ram))
     )
     return sum(_block_rams(layer, device) for layer in mapping.layers) + queues + loads
 
@@ -90,11 +91,15 @@ def _block_rams(layer: LayerMapping, device: Device) -> int:
     for kind, memories in layer.single_memories.items():
         if kind == "synapses" and layer.stride_bits is not None:
             continue  # wide RAM
-        words, bits = device.small_rom if kind in ("pointers", "synapses") else device.small_ram
-        for memory in memories:
-            if memory.words > words or memory.bits > bits:
-                total += device.rams_for(memory.words, memory.bits)
+        small = device.small_rom if kind in ("pointers", "synapses") else device.small_ram
+        total += sum(device.rams_for(memory.words, memory.bits) for memory in memories if _exceeds(memory, small))
     return total
+
+
+def _exceeds(memory: Memories, small: tuple[int, int]) -> bool:
+    """Whether a memory is larger than one of `small` words and bits, which is built from LUTs or flip-flops."""
+    words, bits = small
+    return memory.words > words or memory.bits > bits
 
 
 def needs(mapping: Mapping, device: Device) -> dict[str, tuple[int, int]]:

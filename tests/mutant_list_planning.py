@@ -92,8 +92,8 @@ _FAULTS = {
         ),
         (
             "wide words in LUTs",
-            "if memory.words > words or memory.bits > bits:",
-            "if memory.words > words:",
+            "return memory.words > words or memory.bits > bits",
+            "return memory.words > words",
             "wide memories count as LUTs",
         ),
         ("multiplied bits", "layer.pes * layer.multipliers", "layer.multipliers", "multipliers of one PE are counted"),

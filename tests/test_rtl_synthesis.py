@@ -159,7 +159,7 @@ def test_written_memories_of_more_words_than_small_ones_are_no_lut_ram(tmp_path)
 @pytest.mark.parametrize("name", ["gw1nr-9", "xc7z020"])
 @pytest.mark.parametrize("entries", [40, 100, 300])
 def test_long_queues_have_a_place(name, entries, tmp_path):
-    """Block RAM is not asked for queues that are read in the same cycle, and 300 entries are in it."""
+    """No block RAM is asked for what is read in the same cycle; queues beyond LUT RAM are in it."""
     target = device(name)
     mapping = map_network(sparse(sources=24, hidden=8), Placement((1, 1), queue_depth=entries, row_queue_depth=entries))
     design = synthesis.Design("gradrtl", {"gradrtl.v": generate(mapping, "")}, {}, target.clock)

@@ -1,4 +1,4 @@
-"""Frames one at a time: each waits until nothing moves, however long cores work ahead of it."""
+"""Frames one at a time: each waits for all that cores do ahead of it, however long that takes."""
 
 from __future__ import annotations
 
