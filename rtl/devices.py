@@ -40,7 +40,7 @@ class Device:
         (words, bits): a memory with at most this size, written (`small_ram`) or not (`small_rom`), is built from LUTs
         or flip-flops. Where block RAMs are scarce, the bounds are larger than the tools' own.
     queues_in_ram
-        There is no LUT RAM: queues are in block RAM, unless they are small (see `queues.in_block_ram`).
+        There is no LUT RAM: queues are in block RAM, unless they are small (see `queues.is_clocked`).
     pixels_a_beat, queue_depth, row_queue_depth
         Values for this device: small ones save logic; queues in block RAM may be long without cost.
     share

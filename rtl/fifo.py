@@ -8,7 +8,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from .memory import read_port, write_port
-from .queues import in_block_ram
+from .queues import is_clocked
 
 
 class Queue(wiring.Component):
@@ -19,7 +19,7 @@ class Queue(wiring.Component):
     Latency: an entry taken in cycle `c` is offered in `c + 1`. Throughput: one entry per cycle.
 
     The memory is either read in the same cycle (LUT RAM), or one cycle later (block RAM is possible). `clocked` selects
-    the latter; by default `in_block_ram` does. There is no other difference.
+    the latter; by default `is_clocked` does. There is no other difference.
     """
 
     def __init__(self, layout: ShapeLike, depth: int, clocked: bool | None = None):
@@ -39,7 +39,7 @@ class Queue(wiring.Component):
         word, offered = Value.cast(self.i.payload), Value.cast(self.o.payload)
         clocked = self.clocked
         if clocked is None:
-            clocked = in_block_ram(str(getattr(platform, "family", "")), depth, len(word))
+            clocked = is_clocked(str(getattr(platform, "family", "")), depth, len(word))
         not_full = Signal(init=1, name="not_full")
         not_empty = Signal(name="not_empty")
         writes = Signal(name="writes")

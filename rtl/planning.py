@@ -11,7 +11,7 @@ from ..quantize.placement import LARGEST_PES, Placement
 from .devices import Device, DoesNotFit
 from .layer_mapping import LayerMapping, Memories
 from .mapping import Mapping
-from .queues import in_block_ram, queues_of
+from .queues import is_clocked, queues_of
 
 MOST_PES = 32  # most PEs tried in the first layer: with more, the clock slows down more than cycles are saved
 SPARES = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)  # tried: factors by which the other layers are faster than the first
@@ -68,7 +68,7 @@ def block_rams(mapping: Mapping, device: Device) -> int:
     queues = sum(
         queue.number * device.rams_for(queue.words, queue.bits)
         for queue in queues_of(mapping)
-        if in_block_ram(device.family, queue.words, queue.bits)
+        if is_clocked(device.family, queue.words, queue.bits)
         and (device.queues_in_ram or _exceeds(queue, device.small_ram))
     )
     return sum(_block_rams(layer, device) for layer in mapping.layers) + queues + loads

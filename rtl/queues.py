@@ -16,7 +16,7 @@ LOOKED_UP = 4  # tokens at most between the event queue of a PE and its banks, o
 FLAGS = 2  # bits of an event or a row beside its address and values: `end` and `bad`
 
 
-def in_block_ram(family: str, entries: int, bits: int) -> bool:
+def is_clocked(family: str, entries: int, bits: int) -> bool:
     """Whether a queue of this size has a memory that is read one cycle later, as block RAM is."""
     return entries * bits > FLIP_FLOP_BITS if family.lower() == "ice40" else entries > LUT_RAM_WORDS
 

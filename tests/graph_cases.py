@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from random_cases import Case
+from random_cases import Case, depths
 from random_graphs import SMALL, graph, has_cycle
 from random_networks import Options, frames
 
@@ -17,7 +17,7 @@ LEAST = 2  # entries of a row queue: graphs get at least as many as the rule ask
 def case(seed: int, count: int = 6, *, built: bool = False) -> Case:
     """Case number `seed`: the first graph of its row that has a cycle if `seed` is odd, or else none.
 
-    It has few PEs and short queues. `built`: the first that there is hardware for.
+    It has few PEs, and mostly short queues. `built`: the first that there is hardware for.
     """
     options = OPTIONS[seed // 2 % len(OPTIONS)]
     row = (graph(1000 * seed + number, options) for number in range(1000))
@@ -30,6 +30,5 @@ def case(seed: int, count: int = 6, *, built: bool = False) -> Case:
         frames(made, count, seed),
         tuple(int(pes) for pes in generator.choice([1, 2, 3, 4], len(made.populations))),
         int(generator.choice([1, 2, 4])),
-        int(generator.integers(2, 10)),
-        int(generator.choice([LEAST, LEAST, LEAST, 3, 6])),
+        *depths(seed, int(generator.integers(2, 10)), int(generator.choice([LEAST, LEAST, LEAST, 3, 6]))),
     )

@@ -11,6 +11,7 @@ from random_networks import Options, frames, network
 from gradrtl.quantize.network import QuantizedNetwork
 from gradrtl.quantize.placement import Placement
 from gradrtl.rtl.mapping import Mapping, map_network, refusal
+from gradrtl.rtl.queues import LUT_RAM_WORDS
 from gradrtl.rtl.verilog import generate
 from gradrtl.sim import engine, reference
 from gradrtl.sim.compare import first_difference
@@ -20,6 +21,7 @@ from gradrtl.sim.verilated import Model, Stalls
 DENSE = Options(dense_only=True)
 SCALES = (12, 60, 300)  # the largest number of sources and neurons of a layer
 PES = np.array([1, 2, 3, 4, 5, 7, 8, 11, 16])
+LONG = 0.125  # of the cases, for each kind of queue: it has a memory that is read at a clock edge
 PATIENCE = 100_000  # cycles: more than any of these networks takes for a frame
 
 
@@ -78,10 +80,17 @@ def case(seed: int, options: Options = DENSE, count: int = 6) -> Case:
         frames(net, count, seed),
         tuple(int(p) for p in generator.choice(PES, len(net.layers), p=1 / PES / (1 / PES).sum())),
         int(generator.choice([1, 2, 4, 8])),
-        int(generator.integers(2, 18)),
-        int(generator.integers(2, 10)),
+        *depths(seed, int(generator.integers(2, 18)), int(generator.integers(2, 10))),
         net.answers_early and net.input.kind != "static" and bool(generator.random() < 0.75),
     )
+
+
+def depths(seed: int, events: int, rows: int) -> tuple[int, int]:
+    """Entries of event queues and of row queues: those given, or in some cases more than LUT RAM is used for."""
+    generator = np.random.default_rng([seed, 3])
+    is_long = generator.random(2) < LONG
+    events, rows = np.where(is_long, generator.integers(LUT_RAM_WORDS + 1, LUT_RAM_WORDS + 20, 2), (events, rows))
+    return int(events), int(rows)
 
 
 def check(one: Case, cache: Path, seed: int = 0) -> Finding:

@@ -9,6 +9,7 @@ from random_cases import Case
 from random_graphs import has_cycle
 
 from gradrtl.quantize.network import Conv
+from gradrtl.rtl.queues import LUT_RAM_WORDS
 
 
 def test_half_of_them_have_cycles():
@@ -48,6 +49,8 @@ def kinds(one: Case) -> list[str]:
     found += ["skip"] * any(len(population.inputs) > 1 for population in net.populations)
     found += ["many populations"] * (len(net.populations) > 5)
     found += ["queues at the bound"] * (one.row_queue_depth == 2)
+    found += ["long event queues"] * (one.queue_depth > LUT_RAM_WORDS)
+    found += ["long row queues"] * (one.row_queue_depth > LUT_RAM_WORDS)
     return found
 
 
@@ -58,5 +61,5 @@ EVERY = (
     "floor rounding", "nearest rounding", "current", "adaptation", "refractory", "one neuron",
     "PEs that do not divide", "parameters of each neuron", "loop of one", "two sources", "convolution", "strides",
     "nothing connected", "shift", "max pool", "average pool", "delay 1", "delay 2", "delay 3", "delay past the frame",
-    "skip", "many populations", "queues at the bound",
+    "skip", "many populations", "queues at the bound", "long event queues", "long row queues",
 )  # fmt: skip

@@ -19,7 +19,7 @@ from gradrtl.rtl.devices import DEVICES
 from gradrtl.rtl.latency import BEATS_WAITING
 from gradrtl.rtl.mapping import Mapping, map_network
 from gradrtl.rtl.planning import block_rams
-from gradrtl.rtl.queues import FLIP_FLOP_BITS, LUT_RAM_WORDS, in_block_ram, most_frames, queues_of
+from gradrtl.rtl.queues import FLIP_FLOP_BITS, LUT_RAM_WORDS, is_clocked, most_frames, queues_of
 
 
 def built(mapping: Mapping, monkeypatch) -> Counter[tuple[int, int]]:
@@ -113,5 +113,5 @@ def test_long_queues_are_counted_where_they_are(name, words, entries):
         ("", LUT_RAM_WORDS + 1, 1, True),  # no device: what a vendor's tools get
     ],
 )
-def test_where_a_queue_is(family, entries, bits, expected):
-    assert in_block_ram(family, entries, bits) is expected
+def test_which_queues_are_read_at_a_clock_edge(family, entries, bits, expected):
+    assert is_clocked(family, entries, bits) is expected

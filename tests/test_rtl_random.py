@@ -18,6 +18,7 @@ from random_networks import Options, frames
 from shrinking import plainer, shrink, simpler
 
 from gradrtl.quantize.network import Connection, Conv, Dense, Input, IntNeuron, Layer, QuantizedNetwork, Readout
+from gradrtl.rtl.queues import LUT_RAM_WORDS
 from gradrtl.rtl.verilog import generate, header
 from gradrtl.shapes import LARGEST_STEPS
 from gradrtl.sim import engine
@@ -229,6 +230,12 @@ def test_shrinks_to_the_one_neuron_that_matters():
     assert len(small.frames) == 1
     assert small.pes == (1,) * len(small.network.layers)
     assert sum(layer.synapses.weight.size for layer in small.network.layers) <= 2 * len(small.network.layers)
+
+
+def test_some_cases_have_long_queues():
+    cases = [case(seed, SMALL) for seed in range(60)]
+    assert 3 <= sum(one.queue_depth > LUT_RAM_WORDS for one in cases) <= 20
+    assert 3 <= sum(one.row_queue_depth > LUT_RAM_WORDS for one in cases) <= 20
 
 
 def test_shrinks_convolutions_too():
