@@ -21,11 +21,11 @@ from .data import Dataset
 from .graph import NeuronSpec, weight_name
 from .graph_network import NORM_ARRAYS, GraphNetwork
 from .networks import network_of
-from .relu import ReluNetwork, network_from, summed
+from .relu import START, ReluNetwork, network_from, summed
 from .relu_config import LONGEST, ReluConfig
 from .relu_train import Trained
 
-STARTS = {"plain": 0.0, "rate-norm": 0.0, "shift": 0.5}  # of the membranes, in thresholds
+STARTS = {"plain": 0.0, "rate-norm": 0.0, "shift": START}  # of the membranes, in thresholds
 
 
 def convert(trained: Trained, config: ReluConfig, command: str = "") -> Checkpoint:

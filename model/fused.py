@@ -34,7 +34,7 @@ def fire(
     channels = x.shape[-1]
     none, one = torch.zeros(channels, dtype=kind), torch.ones(channels, dtype=kind)
     if norm is None:
-        return _Fire.apply(x, none, one, none, None, neuron, steps, size, with_rates, slope)
+        return _Fire.apply(x, none, one, none, None, neuron, neuron.v_reset, steps, size, with_rates, slope)
     by_batch = norm.training
     mean, variance = _statistics(x, norm) if by_batch else (norm.running_mean, norm.running_var)
     assert mean is not None, "the running statistics are kept"
@@ -42,7 +42,20 @@ def fire(
     precision = (variance + norm.eps).reciprocal()
     scale = norm.weight * precision.sqrt()
     by_statistics = precision if by_batch else None
-    return _Fire.apply(x, mean, scale, norm.bias, by_statistics, neuron, steps, size, with_rates, slope)
+    return _Fire.apply(x, mean, scale, norm.bias, by_statistics, neuron, neuron.v_reset, steps, size, with_rates, slope)
+
+
+def fire_from(start: float, x: Tensor, scale: Tensor, shift: Tensor, neuron: FloatNeuron, steps: int) -> Tensor:
+    """Spikes of neurons with a soft reset whose membranes begin at `start`, and whose currents are `scale * x + shift`.
+
+    Both are float32 `[channels]`; `x` and the spikes are those of `fire`, without a pool. All three get gradients.
+    """
+    assert neuron.reset == "soft", "a hard reset leads back to where membranes start"
+    spikes, _ = _Fire.apply(
+        x.contiguous(), torch.zeros_like(scale), scale, shift, None, neuron, start, steps, 1, False, 0.0
+    )
+    found: Tensor = spikes
+    return found
 
 
 def _statistics(x: Tensor, norm: Norm) -> tuple[Tensor, Tensor]:
@@ -84,6 +97,7 @@ class _Fire(torch.autograd.Function):
         shift: Tensor,
         precision: Tensor | None,
         neuron: FloatNeuron,
+        start: float,
         steps: int,
         size: int,
         with_rates: bool,
@@ -97,10 +111,10 @@ class _Fire(torch.autograd.Function):
         one = spikes.new_ones(1).view(_SIGNED[x.dtype]).numpy().view(bits)[0]
         filled = spikes.view(_SIGNED[x.dtype]).numpy().view(bits)
         rule = neuron.reset == "soft", size
-        arrays = _array(x), norm.numpy(), _fields(neuron, norm)
+        arrays = _array(x), norm.numpy(), _fields(neuron, start, norm)
         kernels.in_parts(kernels.fire_forward, batch, x.numel(), *arrays, *rule, one, filled, rates.numpy())
         ctx.save_for_backward(x, norm, precision)
-        ctx.neuron, ctx.size, ctx.of_spikes, ctx.slope = neuron, size, spikes.shape, slope
+        ctx.neuron, ctx.start, ctx.size, ctx.of_spikes, ctx.slope = neuron, start, size, spikes.shape, slope
         ctx.set_materialize_grads(False)
         return spikes, rates if with_rates else None
 
@@ -111,7 +125,7 @@ class _Fire(torch.autograd.Function):
         to_rates = norm.new_empty((0, *x.shape[2:])) if to_rates is None else to_rates.contiguous()
         to_x = torch.empty_like(x)
         sums = np.empty((x.shape[1], 2, x.shape[4]))
-        given = _array(gradient), to_rates.numpy(), _array(x), norm.numpy(), _fields(ctx.neuron, norm)
+        given = _array(gradient), to_rates.numpy(), _array(x), norm.numpy(), _fields(ctx.neuron, ctx.start, norm)
         rule = norm[:0].numpy().dtype.type(ctx.slope), ctx.neuron.reset == "soft", ctx.size
         kernels.in_parts(kernels.fire_backward, x.shape[1], x.numel(), *given, *rule, _array(to_x), sums)
         to_scale, to_shift = torch.from_numpy(sums.sum(axis=0))
@@ -121,7 +135,7 @@ class _Fire(torch.autograd.Function):
             factors = torch.stack([mean, share * precision * to_scale, share * to_shift]).to(norm.dtype)
             images = _array(x.flatten(0, 1)), factors.numpy(), _array(to_x.flatten(0, 1))
             kernels.in_parts(kernels.through_statistics, x.shape[0] * x.shape[1], x.numel(), *images)
-        return to_x, None, to_scale.to(norm.dtype), to_shift.to(norm.dtype), None, None, None, None, None, None
+        return to_x, None, to_scale.to(norm.dtype), to_shift.to(norm.dtype), None, None, None, None, None, None, None
 
 
 _SIGNED = {torch.bfloat16: torch.int16, torch.float32: torch.int32, torch.float64: torch.int64}
@@ -134,6 +148,6 @@ def _array(tensor: Tensor) -> np.ndarray:
     return tensor.view(torch.int16).numpy().view(np.uint16) if tensor.dtype == torch.bfloat16 else tensor.numpy()
 
 
-def _fields(neuron: FloatNeuron, norm: Tensor) -> tuple[np.floating, ...]:
+def _fields(neuron: FloatNeuron, start: float, norm: Tensor) -> tuple[np.floating, ...]:
     kind = norm[:0].numpy().dtype.type
-    return kind(neuron.decay), kind(neuron.gain), kind(neuron.threshold), kind(neuron.v_reset)
+    return kind(neuron.decay), kind(neuron.gain), kind(neuron.threshold), kind(start)

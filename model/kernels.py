@@ -141,7 +141,8 @@ def fire_forward(first, last, x, norm, neuron, soft, size, one, spikes, rates):
     """Currents, neurons and max pool of all steps.
 
     `x` is `[steps or 1, n, height, width, channels]`; the current is `scale * (x - mean) + shift` with the three rows
-    `mean`, `scale`, `shift` of `norm`, `[3, channels]`. `neuron` holds `decay, gain, threshold, v_reset`. It fills
+    `mean`, `scale`, `shift` of `norm`, `[3, channels]`. `neuron` holds `decay, gain, threshold, v_reset`;
+    membranes start at the last, which is all that it does if the reset is `soft`. It fills
     `spikes`, `[steps, n, height // size, width // size, channels]`, where `one` is the bit pattern of a spike. Unless
     it is empty, it also fills `rates`, `[n, height, width, channels]`, each neuron's mean over the steps.
     """

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import UserError, require
+from . import fused
 from .checkpoint import Checkpoint
 from .description import FloatNeuron
 from .graph import Graph, weight_name
@@ -37,6 +38,7 @@ FOLLOWED = 0.1  # fraction of the new largest activation in the running one
 SMALLEST = 1e-6  # threshold
 ODDS = 10.0  # logarithm of the odds at which a threshold is the largest activation: the first stage of `rate-norm`
 UNIT = FloatNeuron("if", threshold=1.0, reset="soft")
+START = 0.5  # of membranes with `shift`, in thresholds
 SMOOTHING = 0.1  # of the labels by which outputs are scaled: else, if all are right, no factor is too large
 RANDOM_NORM = 3**-0.5  # of the random weights of a channel: they are uniform up to 1 over the root of their number
 TRIED = 40  # thresholds, of equal distance, when one is fitted
@@ -194,23 +196,24 @@ class ReluNetwork(nn.Module):
     def spiking(self, images: Tensor, steps: int) -> Tensor:
         """The outputs, with integrate-and-fire neurons that start at half a threshold in place of the activations.
 
-        Sums over time are `[steps, batch, ...]`, or `[1, batch, ...]` where they are the same at every step. The
-        gradient of a spike is the surrogate of `neurons.py`, in units of the threshold.
+        Normalisation has its running statistics. Sums over time are `[steps, batch, ...]`, or `[1, batch, ...]` where
+        they are the same at every step. The gradient of a spike is the surrogate of `neurons.py`, in units of the
+        threshold.
         """
         graph = self.description
-        outputs, held = self._pixels(images), {part.name for part in graph.inputs}
+        outputs = self._pixels(images)
         for (name,) in graph.components:
             population = self.all[self.index[name]]
-            total = population.finish(summed(population, outputs)).unflatten(0, (-1, len(images)))
-            given = all(source in held for c in population.spec.inputs for source in c.sources)
+            total = summed(population, outputs)
+            scale, shift = _affine(population)
             if name == graph.readout.source:
-                outputs[name] = total.mean(dim=0)
+                mean = total.unflatten(0, (-1, len(images))).float().mean(dim=0)
+                outputs[name] = mean * _by_channel(scale, mean) + _by_channel(shift, mean)
                 continue
             threshold = self.activation_of(name).threshold
-            current = _last(total.float() / threshold)  # contiguous where maps are channels_last
-            current = current.expand(steps, *current.shape[1:]) if given else current
-            spikes, _ = fire(torch.cat([current[:1] + 0.5, current[1:]]), UNIT, steps)
-            outputs[name] = _first(spikes * threshold).flatten(0, 1)
+            x = _last(total.unflatten(0, (-1, len(images))))  # contiguous where maps are channels_last
+            spikes = fired(x, scale / threshold, shift / threshold, steps)
+            outputs[name] = (_first(spikes) * threshold).flatten(0, 1)
         return self._read(outputs[graph.readout.source])
 
     def _pixels(self, images: Tensor) -> dict[str, Tensor]:
@@ -387,6 +390,43 @@ def _compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """`function` and its gradient, each in a few operations; a variant for each shape."""
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, VARIANTS)
     return torch.compile(function, dynamic=False)
+
+
+def _affine(population: Population) -> tuple[Tensor, Tensor]:
+    """`Population.finish` with running statistics, as a factor and what is added, both `[channels]`."""
+    some = population.synapses[0].weight
+    assert isinstance(some, Tensor)
+    scale, shift = some.new_ones(population.shape[0]), some.new_zeros(population.shape[0])
+    norm = population.norm
+    if norm is not None:
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+        shift = norm.bias - norm.running_mean * scale
+    return scale, shift if population.bias is None else shift + population.bias
+
+
+def _by_channel(values: Tensor, maps: Tensor) -> Tensor:
+    """`[channels]` as what `[batch, channels, ...]` can be multiplied with."""
+    return values.reshape(-1, *[1] * (maps.dim() - 2))
+
+
+def fired(x: Tensor, scale: Tensor, shift: Tensor, steps: int) -> Tensor:
+    """Spikes `[steps, batch, ..., channels]` for the currents `scale * x + shift`, in units of the threshold.
+
+    `x` is `[steps or 1, batch, ..., channels]`. On a CPU this is one operation, and spikes have the type of `x`.
+    """
+    if x.is_cuda:
+        return fired_stepwise(x, scale, shift, steps)
+    flat = x if x.dim() == 5 else x[:, :, None, None]
+    return fused.fire_from(START, flat, scale, shift, UNIT, steps).reshape(steps, *x.shape[1:])
+
+
+def fired_stepwise(x: Tensor, scale: Tensor, shift: Tensor, steps: int) -> Tensor:
+    """`fired` in torch's operations, in float32."""
+    current = x.float() * scale + shift
+    current = current.expand(steps, *current.shape[1:])
+    return fire(torch.cat([current[:1] + START, current[1:]]), UNIT, steps)[0]
 
 
 def _last(x: Tensor) -> Tensor:

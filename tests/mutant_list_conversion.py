@@ -105,6 +105,27 @@ CONVERSION = (
         "a population that hears pixels and spikes ends the training with an error of torch",
     ),
     Mutant(
+        "spikes of a processor start at nothing",
+        "model/relu.py",
+        "fused.fire_from(START, flat,",
+        "fused.fire_from(0.0, flat,",
+        "a tuned network starts its membranes at half a threshold, and has learnt with others",
+    ),
+    Mutant(
+        "spikes without a bias",
+        "model/relu.py",
+        "return scale, shift if population.bias is None else shift + population.bias",
+        "return scale, shift",
+        "a network is tuned without its biases",
+    ),
+    Mutant(
+        "spikes without a mean",
+        "model/relu.py",
+        "shift = norm.bias - norm.running_mean * scale",
+        "shift = norm.bias",
+        "a network is tuned without what normalisation subtracts",
+    ),
+    Mutant(
         "membranes start at a half",
         "quantize/relus.py",
         "late = (start_value - threshold / 2) / network.steps",

@@ -14,7 +14,8 @@ from gradrtl.model import relu
 from gradrtl.model.architecture import described
 from gradrtl.model.description import ConvSpec, DenseSpec, LayerSpec, Network
 from gradrtl.model.graph import ConnectionSpec, Graph, InputSpec, PopulationSpec, ReadoutSpec
-from gradrtl.model.relu import Activation, ReluNetwork
+from gradrtl.model.neurons import step
+from gradrtl.model.relu import Activation, ReluNetwork, fired, fired_stepwise
 from gradrtl.model.relu_graph import INTEGRATES, READS, relu_graph
 from gradrtl.shapes import Pool
 
@@ -209,6 +210,67 @@ def test_spikes_come_close_to_a_fine_activation_over_many_steps() -> None:
     wanted, found = network(images()), network.spiking(images(), 64)
     assert torch.allclose(wanted, found, atol=0.02)
     assert not torch.allclose(wanted, network.spiking(images(), 2), atol=0.02)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("static", [True, False])
+@pytest.mark.parametrize("shape", [(3, 5, 4, 6), (3, 6)])
+def test_spikes_on_a_cpu_are_those_of_single_steps(shape: tuple[int, ...], static: bool, kind: torch.dtype) -> None:
+    torch.manual_seed(2)
+    x = torch.randn(1 if static else 4, *shape).to(kind)
+    scale, shift = torch.rand(6) + 0.2, torch.rand(6) - 0.3
+    cotangent = torch.randn(4, *shape).to(kind)
+    found = []
+    for run in (fired, fired_stepwise):
+        given = [one.clone().requires_grad_() for one in (x, scale, shift)]
+        spikes = run(*given, 4)
+        spikes.backward(cotangent.to(spikes.dtype))
+        found.append([spikes.float(), *(one.grad.float() for one in given)])
+    spikes, *gradients = found[0]
+    assert 0.1 < float(spikes.detach().mean()) < 0.9
+    assert torch.equal(spikes, found[1][0])
+    near = {"rtol": 1e-5, "atol": 1e-5} if kind == torch.float32 else {"rtol": 2**-6, "atol": 2**-6}
+    torch.testing.assert_close(gradients, found[1][1:], **near)
+
+
+@pytest.mark.parametrize("graph", [residual(), relu_graph(described("2C3-AP2-6-5")(SHAPE))])
+def test_spiking_is_its_definition_step_by_step(graph: Graph) -> None:
+    """Normalisation, thresholds and weights get the same gradients as with `finish`, one division and `fire`."""
+    torch.manual_seed(3)
+    network = ReluNetwork(graph, "shift", start=0.4).eval()
+    for population in network.all:
+        if population.norm is not None:
+            with torch.no_grad():
+                population.norm.running_mean.uniform_(-0.1, 0.1)
+                population.norm.running_var.uniform_(0.05, 0.2)
+                population.norm.weight.uniform_(0.5, 1.5)
+                population.norm.bias.uniform_(0.0, 0.5)
+    found = []
+    for run in (lambda: network.spiking(images(), 5), lambda: defined(network, images(), 5)):
+        network.zero_grad()
+        outputs = run()
+        outputs.square().sum().backward()
+        found.append((outputs.detach(), [one.grad.clone() for one in network.parameters()]))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-5)
+    assert all(float(gradient.abs().max()) > 0 for gradient in found[0][1])
+
+
+def defined(network: ReluNetwork, pixels: torch.Tensor, steps: int) -> torch.Tensor:
+    """`spiking`, with every population's sum at each of the steps."""
+    outputs = {"image": (pixels / 255).repeat(steps, 1, 1, 1)}
+    outputs |= {part.name: outputs["image"] for part in network.description.inputs}
+    for (name,) in network.description.components:
+        population = network.all[network.index[name]]
+        total = population.finish(relu.summed(population, outputs)).unflatten(0, (steps, -1))
+        if name == network.description.readout.source:
+            return network._read(total.mean(dim=0))
+        threshold = network.activation_of(name).threshold
+        v, spikes = torch.full_like(total[0], 0.5), []
+        for current in total / threshold:
+            now, v = step(current, v, relu.UNIT)
+            spikes.append(now)
+        outputs[name] = torch.cat(spikes) * threshold
+    raise AssertionError
 
 
 def test_a_network_of_other_layers_is_no_start() -> None:
