@@ -68,6 +68,13 @@ def test_json_and_a_file_cannot_share_stdout():
     assert refused.stdout == ""
 
 
+def test_a_dash_is_a_name_where_stdout_is_not_offered(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert gradrtl("export", "sample", "-o", "-", "-q").stdout == ""
+    assert Path("-").is_file()
+    assert json.loads(gradrtl("export", "sample", "-o", "-", "--json").stdout)["output"] == "-"
+
+
 def test_verbose_tells_of_programs_and_of_the_cache(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     line = ("place", "sample", "--device", "up5k", "-o", "placed.npz", "--data", str(Path(__file__).parents[1]))

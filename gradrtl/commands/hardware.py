@@ -28,7 +28,7 @@ from .options import (
     speaker,
     whole_command,
 )
-from .output import as_json, command, figures, plain
+from .output import FILE_OR_STDOUT, as_json, command, figures, plain
 
 if TYPE_CHECKING:
     from ..steps.frames import Chosen
@@ -44,7 +44,7 @@ FIRST_BATCH = 200  # images that `verify` compares by default
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=FILE_OR_STDOUT,
     help="Network file to write; - is stdout. [default: NETWORK itself]",
 )
 def place(network: Path, folder: Path, wanted: Wanted, output: Path | None) -> None:
@@ -77,7 +77,7 @@ def place(network: Path, folder: Path, wanted: Wanted, output: Path | None) -> N
 
 @command()
 @network_argument
-@click.option("-o", "--output", default="build/gradrtl.v", type=click.Path(path_type=Path), help="- is stdout.")
+@click.option("-o", "--output", default="build/gradrtl.v", type=FILE_OR_STDOUT, help="- is stdout.")
 @click.option(
     "--header", type=click.Path(path_type=Path), help="Also write registers and result packets, as a C header."
 )

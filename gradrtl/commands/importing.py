@@ -25,7 +25,7 @@ from .options import (
     speaker,
     whole_command,
 )
-from .output import command, figures
+from .output import FILE_OR_STDOUT, command, figures
 
 if TYPE_CHECKING:
     from ..steps.importing import Imported, Row
@@ -44,7 +44,7 @@ OWN = (
 
 @command("import")
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("-o", "--output", default="build/network.npz", type=click.Path(path_type=Path), help="- is stdout.")
+@click.option("-o", "--output", default="build/network.npz", type=FILE_OR_STDOUT, help="- is stdout.")
 @convention_options("the recording's, or nir")
 @click.option("--steps", type=int, callback=at_least(1), help="Steps of a frame.  [default: those of the frames]")
 @click.option(

@@ -22,7 +22,7 @@ from .options import (
     stream_option,
     whole_command,
 )
-from .output import command, figures, plain
+from .output import FILE_OR_STDOUT, command, figures, plain
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -153,9 +153,7 @@ def _layers(network: QuantizedNetwork) -> Table:
 @frames_options()
 @report_option
 @click.option("--threads", type=int, callback=at_least(1), help="Threads. [default: one per core]")
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="Write classes and sums to this .npz file; - is stdout."
-)
+@click.option("-o", "--output", type=FILE_OR_STDOUT, help="Write classes and sums to this .npz file; - is stdout.")
 def simulate(
     network: Path, stream: bool, chosen: Chosen, report: Path | None, threads: int | None, output: Path | None
 ) -> None:

@@ -9,12 +9,14 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack, redirect_stdout
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import click
 
 KEY = "gradrtl.commands.output"  # in the context's meta
 LOG = logging.getLogger("gradrtl")
+FILE_OR_STDOUT = click.Path(path_type=Path)  # of the options for which - is stdout; elsewhere it is a name
 
 
 class Command(click.Command):
@@ -37,7 +39,9 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         asked = ctx.meta.get(KEY, {})
-        if asked.get("json") and str(ctx.params.get("output")) == "-":
+        files = [ctx.params[str(one.name)] for one in self.params if one.type is FILE_OR_STDOUT]
+        on_stdout = any(str(path) == "-" for path in files)
+        if asked.get("json") and on_stdout:
             raise click.UsageError("output is -, expected a file beside --json, which prints on stdout", ctx)
         stdout = sys.stdout
         with ExitStack() as stack:
@@ -49,7 +53,7 @@ class Command(click.Command):
                 stack.callback(LOG.setLevel, LOG.level)
                 LOG.setLevel(logging.INFO)
             if asked.get("quiet"):
-                if str(ctx.params.get("output")) != "-":  # a file on stdout is no line
+                if not on_stdout:  # a file there is no line
                     stack.enter_context(redirect_stdout(stack.enter_context(open(os.devnull, "w"))))
             elif asked.get("json"):
                 stack.enter_context(redirect_stdout(sys.stderr))

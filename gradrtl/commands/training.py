@@ -28,7 +28,7 @@ from .options import (
     training_device_option,
     whole_command,
 )
-from .output import command, figures, plain, remark
+from .output import FILE_OR_STDOUT, command, figures, plain, remark
 
 CHECKPOINT = "checkpoint.npz"  # in the folder of a training
 
@@ -131,7 +131,7 @@ def train(
 
 @command()
 @click.argument("checkpoint", type=click.Path(path_type=Path))
-@click.option("-o", "--output", default="build/network.npz", type=click.Path(path_type=Path), help="- is stdout.")
+@click.option("-o", "--output", default="build/network.npz", type=FILE_OR_STDOUT, help="- is stdout.")
 @click.option("--bits", type=int, help="Weight bits, 2 to 8.  [default: 4; 8 of a graph]")
 @click.option("--steps", type=int, help="Time steps T per image.  [default: as trained]")
 @click.option("--input-bits", default=8, type=int, help="Bits of a pixel that are used, 1 to 8.")
