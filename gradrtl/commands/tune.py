@@ -26,7 +26,7 @@ from .output import command, figures, remark
     "--storage", help="The study: a file, or a database such as sqlite:///study.db.  [default: OUT/study.journal]"
 )
 @click.option("--sampler-seed", default=0, type=int, help="Seed of the search.")
-@setting_options(TrainConfig, leave_out=("network",))
+@setting_options(TrainConfig, leave_out=("network", "distil"))  # there is no teacher
 @cluster_options
 @data_option
 @click.option("--out", default="build/tune", type=click.Path(path_type=Path), help="Folder of the trials.")
