@@ -311,6 +311,20 @@ _FAULTS = {
             "    if True:\n        click.echo(line",
             "--quiet prints notes, trials and stages",
         ),
+        ("two things in one file", "[*written[number + 1 :], *(", "[*(", "a log is overwritten by a report"),
+        ("what is read is written over", "and one[1].is_file())", "and False)", "a network becomes its own result"),
+        (
+            "place cannot update",
+            'not (parameter.type is UPDATED and other.name == "network")',
+            "True",
+            "place -o NETWORK ends",
+        ),
+        (
+            "a dash everywhere",
+            "if one.type in (FILE_OR_STDOUT, UPDATED)",
+            'if one.name == "output"',
+            "export -q -o - speaks",
+        ),
     ),
     "gradrtl/commands/options.py": (
         (

@@ -63,6 +63,10 @@ _FAULTS = {
         ("transposed", "(labels, answers), 1)", "(answers, labels), 1)", "labels and answers exchanged"),
         ("right frames", "np.flatnonzero(labels != answers)", "np.flatnonzero(labels == answers)", "right is wrong"),
     ),
+    "gradrtl/steps/simulate.py": (
+        ("the first counted", "(COUNTED_IMAGES) * number // COUNTED_IMAGES", "(COUNTED_IMAGES)", "a class"),
+        ("a stream in parts", "if network.stream or number <= COUNTED_IMAGES", "if number <= COUNTED_IMAGES", "gaps"),
+    ),
     "sim/traces.py": (
         ("the first steps of a stream", "slice(window.start, came)", "slice(came - window.start)", "other steps of it"),
         ("window of a stream behind the step", "step - STREAM_STEPS // 2", "step", "nothing before the difference"),

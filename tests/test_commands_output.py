@@ -75,6 +75,41 @@ def test_a_dash_is_a_name_where_stdout_is_not_offered(tmp_path, monkeypatch):
     assert json.loads(gradrtl("export", "sample", "-o", "-", "--json").stdout)["output"] == "-"
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["simulate", "n.npz", "--images", "7", "-o", "./n.npz"],
+            "output is n.npz, expected another file than NETWORK",
+        ),
+        (["generate", "n.npz", "-o", "n.npz"], "output is n.npz, expected another file than NETWORK"),
+        (["generate", "n.npz", "-o", "x.v", "--header", "x.v"], "output is x.v, expected another file than --header"),
+        (["export", "n.npz", "-o", "n.npz"], "output is n.npz, expected another file than NETWORK"),
+        (["import", "n.npz", "-o", "n.npz"], "output is n.npz, expected another file than MODEL"),
+        (["quantize", "n.npz", "-o", "link.npz"], "output is link.npz, expected another file than CHECKPOINT"),
+        (["info", "n.npz", "--picture", "n.npz"], "picture is n.npz, expected another file than NETWORK"),
+        (["verify", "n.npz", "-o", "n.npz"], "output is n.npz, expected another file than NETWORK"),
+        (["verify", "n.npz", "--log", "w.vcd", "--wave", "w.vcd"], "log is w.vcd, expected another file than --wave"),
+        (["verify", "n.npz", "--log", "v.html", "--report", "v.html"], "log is v.html, expected another file than --r"),
+        (["verify", "n.npz", "-o", "v.html", "--report", "v.html"], "output is v.html, expected another file than --r"),
+        (["moving", "n.npz", "--data", "n.npz"], "OUT is n.npz, expected another file than --data"),
+    ],
+)
+def test_no_file_is_written_over_what_is_read_or_written(words, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("n.npz").write_bytes(NETWORK.read_bytes())
+    Path("link.npz").symlink_to("n.npz")
+    assert gradrtl(*words, code=2).stderr.startswith(f"error: {message}")
+    assert Path("n.npz").read_bytes() == NETWORK.read_bytes()
+
+
+def test_place_may_write_what_it_reads(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("n.npz").write_bytes(NETWORK.read_bytes())
+    gradrtl("place", "n.npz", "--pe", "2,2", "-o", "n.npz", "--data", Path(__file__).parents[1] / "data/mnist")
+    assert QuantizedNetwork.load("n.npz").placement.pes == (2, 2)
+
+
 def test_verbose_tells_of_programs_and_of_the_cache(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     line = ("place", "sample", "--device", "up5k", "-o", "placed.npz", "--data", str(Path(__file__).parents[1]))

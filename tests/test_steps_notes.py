@@ -84,7 +84,7 @@ def test_one_class_for_nearly_everything() -> None:
 
 def test_energy_above_the_dense_network() -> None:
     sums = np.ones((2, 10), np.int64)
-    made = Simulation(np.array([[1], [2]]), sums, (5.0, 4.0), (9.0, 9.0), energy=30.0, dense_energy=20.0)
+    made = Simulation(np.array([[1], [2]]), sums, (5.0, 4.0), (9.0, 9.0), 2, energy=30.0, dense_energy=20.0)
     (note,) = made.notes(SAMPLE)
     assert note.startswith("the energy estimate is 1.5 times the dense network's")
     assert replace(made, energy=20.0).notes(SAMPLE) == []

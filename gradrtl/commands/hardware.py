@@ -28,7 +28,7 @@ from .options import (
     speaker,
     whole_command,
 )
-from .output import FILE_OR_STDOUT, as_json, command, figures, plain
+from .output import FILE_OR_STDOUT, UPDATED, as_json, command, figures, plain
 
 if TYPE_CHECKING:
     from ..steps.frames import Chosen
@@ -44,7 +44,7 @@ FIRST_BATCH = 200  # images that `verify` compares by default
 @click.option(
     "-o",
     "--output",
-    type=FILE_OR_STDOUT,
+    type=UPDATED,
     help="Network file to write; - is stdout. [default: NETWORK itself]",
 )
 def place(network: Path, folder: Path, wanted: Wanted, output: Path | None) -> None:
@@ -194,8 +194,6 @@ def verify(
     for path in (output, wave, log):
         if path is not None:
             check_writable(path)
-    apart = log is None or output is None or log.resolve() != output.resolve()
-    require(apart, "log", log, "another file than --output")
     if wave is not None:
         check_suffix(wave)
     stalled = Stalls(stalls, stalls, seed)

@@ -190,6 +190,7 @@ def simulate(
             what: dict(zip(titles(found), values, strict=True))
             for what, values in (("events", made.events), ("synaptic_operations", made.synaptic))
         },
+        "counted": made.counted,
         "energy_nj": made.energy,
         "dense_energy_nj": made.dense_energy,
         "readouts": made.answers(found),
@@ -204,6 +205,8 @@ def simulate(
         usual = int(row["answers"].argmax())
         say(f"read-out {row['source']} ({row['kind']}): {row['classes']} classes, most often {usual}")
     what = "layer" if found.is_chain else "population"
+    if made.counted < count:
+        say(f"of {f'the first {made.counted} steps' if stream else f'{made.counted} of these, evenly spread'}:")
     for title, events, synaptic in zip(titles(found), made.events, made.synaptic, strict=True):
         say(f"{what} {title}: {events:.1f} events, {synaptic:.1f} synaptic operations per {unit}")
     say(

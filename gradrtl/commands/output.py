@@ -14,9 +14,13 @@ from typing import Any
 
 import click
 
+from ..errors import require
+
 KEY = "gradrtl.commands.output"  # in the context's meta
 LOG = logging.getLogger("gradrtl")
 FILE_OR_STDOUT = click.Path(path_type=Path)  # of the options for which - is stdout; elsewhere it is a name
+UPDATED = click.Path(path_type=Path)  # the same, but the file may be one that the command reads
+WRITTEN = ("log", "output", "out", "report", "wave", "header", "drawn")  # parameters that name what is written
 
 
 class Command(click.Command):
@@ -39,8 +43,9 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         asked = ctx.meta.get(KEY, {})
-        files = [ctx.params[str(one.name)] for one in self.params if one.type is FILE_OR_STDOUT]
+        files = [ctx.params[str(one.name)] for one in self.params if one.type in (FILE_OR_STDOUT, UPDATED)]
         on_stdout = any(str(path) == "-" for path in files)
+        _require_apart(ctx)
         if asked.get("json") and on_stdout:
             raise click.UsageError("output is -, expected a file beside --json, which prints on stdout", ctx)
         stdout = sys.stdout
@@ -63,6 +68,31 @@ class Command(click.Command):
                 found = ctx.meta.get(KEY, {}).get("figures")
                 if asked.get("json") and found is not None:
                     print(as_json(found), end="", file=stdout, flush=True)
+
+
+def _require_apart(ctx: click.Context) -> None:
+    """`UserError` if a file would be written that is read, or that is written already."""
+    paths = [
+        (parameter, path)
+        for parameter in ctx.command.params
+        for path in _paths(ctx.params.get(str(parameter.name)))
+        if str(path) != "-"
+    ]
+    written = sorted((one for one in paths if one[0].name in WRITTEN), key=lambda one: WRITTEN.index(str(one[0].name)))
+    for number, (parameter, path) in enumerate(written):
+        others = [*written[number + 1 :], *(one for one in paths if one[0].name not in WRITTEN and one[1].is_file())]
+        for other, known in others:
+            same = path.resolve() == known.resolve() and not (parameter.type is UPDATED and other.name == "network")
+            require(not same, _title(parameter).lstrip("-"), path, f"another file than {_title(other)}")
+
+
+def _paths(value: Any) -> list[Path]:
+    return [one for one in (value if isinstance(value, tuple) else (value,)) if isinstance(one, Path)]
+
+
+def _title(parameter: click.Parameter) -> str:
+    """What a parameter is called on the command line."""
+    return max(parameter.opts, key=len) if isinstance(parameter, click.Option) else str(parameter.name).upper()
 
 
 def command(name: str | None = None) -> Callable[[Callable[..., Any]], Command]:

@@ -12,11 +12,10 @@ from ..quantize.network import QuantizedNetwork
 from ..rtl.mapping import Mapping
 from ..sim.activity import activity
 from ..sim.energy import dense, estimate
-from ..sim.frames import check
 from ..sim.measure import measure
 from ..sim.operations import count
 from .frames import DATA, Chosen
-from .simulate import COUNTED_IMAGES
+from .simulate import some_of
 
 FIRST_WRONG = 24  # misclassified frames that are listed
 
@@ -45,17 +44,16 @@ def worth_drawing(found: np.ndarray, labels: np.ndarray | None) -> list[int]:
 
 
 def energy_of(network: QuantizedNetwork, frames: Any) -> dict[str, float]:
-    """Estimates of energy for the first `COUNTED_IMAGES` of `frames`, and for the dense network."""
-    some = tuple(values[:COUNTED_IMAGES] for values in check(network, frames))
+    """Estimates of energy for `some_of` the `frames`, and for the dense network."""
     return {
-        "energy_nj": estimate(network, count(network, some)).nanojoules,
+        "energy_nj": estimate(network, count(network, some_of(network, frames))).nanojoules,
         "dense_energy_nj": dense(network).nanojoules,
     }
 
 
 def work_of(mapping: Mapping, frames: Any) -> list[dict[str, Any]]:
-    """The `sim.activity.Activity` of each core in the first `COUNTED_IMAGES` of `frames`."""
-    some = tuple(values[:COUNTED_IMAGES] for values in check(mapping.network, frames))
+    """The `sim.activity.Activity` of each core in `some_of` the `frames`."""
+    some = some_of(mapping.network, frames)
     return [
         {**asdict(one), "utilisation": one.utilisation, "waiting": one.waiting}
         for one in activity(measure(mapping, some))

@@ -18,7 +18,7 @@ from ..sim.operations import count
 from . import notes
 
 BLOCK = 2000  # frames between two calls of `progress`
-COUNTED_IMAGES = 1000  # frames whose operations are counted
+COUNTED_IMAGES = 1000  # frames whose operations are counted, which takes longer than to run them
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Simulation:
     """Results of a simulation.
 
     `decided` int64 `[n, readouts]`, `sums` int64 `[n, sums]` of all read-outs, as in `Outcome`. Means per frame, by
-    layer: `events`, `synaptic` operations.
+    layer: `events`, `synaptic` operations, of so many frames as are `counted` (`some_of`).
     `energy`, `dense_energy`: estimates in nanojoules per frame, of the network and of its dense counterpart.
     """
 
@@ -34,6 +34,7 @@ class Simulation:
     sums: np.ndarray
     events: tuple[float, ...]
     synaptic: tuple[float, ...]
+    counted: int
     energy: float
     dense_energy: float
 
@@ -78,13 +79,24 @@ def simulate(
         parts.append(outcome)
         if progress is not None:
             progress(len(outcome.classes))
-    some = tuple(values[:COUNTED_IMAGES] for values in check(network, frames))
+    some = some_of(network, frames)
     measured = count(network, some, threads=threads)
     return Simulation(
         np.concatenate([part.decided for part in parts]),
         np.concatenate([part.counts for part in parts]),
         tuple(float(events.sum(axis=1).mean()) for events in measured.events),
         tuple(float(synaptic.sum(axis=1).mean()) for synaptic in measured.synaptic),
+        len(some[0]),
         estimate(network, measured).nanojoules,
         dense(network).nanojoules,
     )
+
+
+def some_of(network: QuantizedNetwork, frames: Frames) -> tuple[np.ndarray, ...]:
+    """At most `COUNTED_IMAGES` of `frames`, evenly spread; of a stream, which keeps its state, the first. By inputs."""
+    given = check(network, frames)
+    number = len(given[0])
+    if network.stream or number <= COUNTED_IMAGES:
+        return tuple(values[:COUNTED_IMAGES] for values in given)
+    chosen = np.arange(COUNTED_IMAGES) * number // COUNTED_IMAGES
+    return tuple(values[chosen] for values in given)
