@@ -86,8 +86,9 @@ def load(path: Path, kind: str, identity: dict[str, Any], parts: Sequence[str]) 
     try:
         require_intact(path)
         kept = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch reports a damaged file in many ways
-        raise UserError(f"{path}: not the state of a run, or damaged ({_line(error)}); {advice}") from None
+    except Exception as error:  # torch reports a damaged file in many ways, with advice that is not for such a file
+        reason = f" ({_line(error)})" if isinstance(error, UserError) else ""
+        raise UserError(f"{path}: not the state of a run, or damaged{reason}; {advice}") from None
     known = isinstance(kept, dict) and kept.get("format") == FORMAT
     version = kept.get("version") if known else "missing"
     if version != VERSION:

@@ -19,6 +19,7 @@ from ..bits import signed_bits, unsigned_bits
 from ..errors import require, within
 
 SAMPLE_BITS = 16
+LARGEST_RATE = 1_000_000  # samples per second
 TAPS = 4  # products of a filter: its input now and two samples ago, its output one and two samples ago
 FEWEST_BANDS, MOST_BANDS = 4, 128
 MOST_STAGES = 4
@@ -67,7 +68,7 @@ class FrontEnd:
     def __post_init__(self) -> None:
         with within("front end"):
             for name, low, high in (
-                ("rate", 1, 1_000_000),
+                ("rate", 1, LARGEST_RATE),
                 ("step", 1, 1 << 16),
                 ("fraction", 4, 16),
                 ("stages", 1, MOST_STAGES),
@@ -107,6 +108,7 @@ class FrontEnd:
         with within("front end"):
             bands = checks.whole("bands", bands, FEWEST_BANDS, MOST_BANDS)
             low, high, width = (checks.real(*given) for given in (("low", low), ("high", high), ("width", width)))
+            rate = checks.whole("rate", rate, 1, LARGEST_RATE)
             require(0 < low < high < rate / 2, "low and high", f"{low} and {high}", f"0 < low < high < {rate / 2} Hz")
             require(width > 0, "width", width, "above 0")
         fraction, stages = (others.get(name, _DEFAULTS[name]) for name in ("fraction", "stages"))

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 1_000_000
 LARGEST_SEED = (1 << 31) - 1
+PARTS = 65536  # of a probability, as the driver counts it
 MOST_STALLED = 0.99  # a beat then waits for 100 cycles on average, far less than PATIENCE
 REST = 4096  # cycles without a beat or a row, at least, before each frame of those that are sent one at a time
 MOST_CYCLES = 100_000  # of a wave
@@ -46,8 +47,8 @@ class Stalls:
 
     def __post_init__(self) -> None:
         for name, density in (("density_in", self.density_in), ("density_out", self.density_out)):
-            accepted = f"0 to {MOST_STALLED}: with more, a slow design looks like one that hangs"
-            require(0 <= density <= MOST_STALLED, f"stalls.{name}", density, accepted)
+            accepted = f"0, or {1 / PARTS} to {MOST_STALLED}: with more, a slow design looks like one that hangs"
+            require(density == 0 or 1 / PARTS <= density <= MOST_STALLED, f"stalls.{name}", density, accepted)
         require(0 <= self.seed <= LARGEST_SEED, "stalls.seed", self.seed, f"0 to {LARGEST_SEED}")
 
     @property
@@ -173,8 +174,8 @@ class Run:
             ahead=_ahead(model.mapping),
             early=model.mapping.network.answers_early,
             seed=stalls.seed,
-            stall_in=round(stalls.density_in * 65536),
-            stall_out=round(stalls.density_out * 65536),
+            stall_in=round(stalls.density_in * PARTS),
+            stall_out=round(stalls.density_out * PARTS),
             gap=_rest(model.mapping) if apart else -1,
             patience=patience,
             wave=-1 if self._wave is None else self._wave.fileno(),

@@ -296,7 +296,11 @@ def test_demo_leaves_everything_in_one_folder_and_does_not_repeat_itself(tmp_pat
         (["verify", NETWORK, *DATA, "--stalls", "1.5"], "stall"),
         (
             ["verify", NETWORK, *DATA, "--stalls", "0.999999"],
-            "0 to 0.99: with more, a slow design looks like one that hangs",
+            "to 0.99: with more, a slow design looks like one that hangs",
+        ),
+        (
+            ["verify", NETWORK, *DATA, "--stalls", "1e-9"],
+            "stalls.density_in is 1e-09, expected 0, or 1.52587890625e-05 to",
         ),
         (["verify", NETWORK, *DATA, "--log", "r.json", "-o", "./r.json"], "log is r.json, expected another file than"),
         (["verify", NETWORK, *DATA, "--log", str(ROOT)], "cannot be written: it is a folder"),

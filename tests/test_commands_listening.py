@@ -36,6 +36,8 @@ def test_recordings_are_written_and_trained_on(folder, tmp_path):  # noqa: F811
         (["--speeds", "1,a"], "error: speeds is 1,a, expected whole numbers with commas between them"),
         (["--speaker", "otto"], "error: speaker is otto, expected one of ada, kurt_g"),
         (["--bands", 2], "error: front end: bands is 2, expected 4 to 128"),
+        (["--rate", 0], "error: front end: rate is 0, expected 1 to 1000000"),
+        (["--speaker", "ada", "--test-takes", 1], "error: test-takes is 1, expected not given together with --speaker"),
     ],
 )
 def test_mistakes_are_one_line(folder, tmp_path, words, message):  # noqa: F811

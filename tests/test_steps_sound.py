@@ -86,7 +86,8 @@ def test_speeds_by_hand():
         ({"speaker": "otto"}, "speaker is otto, expected one of ada, kurt_g"),
         ({"test_takes": 4}, "recordings of the training set is 0, expected 1 or more"),
         ({"test_takes": 0}, "recordings of the test set is 0"),
-        ({"speeds": ()}, r"speeds is \(\), expected one or more"),
+        ({"speeds": ()}, "speeds is , expected one or more"),
+        ({"speeds": (100, 90, 100)}, "speeds is 100, 90, 100, expected one or more, each once"),
         ({"speeds": (20,)}, r"speeds is \(20,\), expected numbers from 50 to 200"),
         ({"held_takes": -1}, "held takes is -1, expected 0"),
     ],
@@ -117,7 +118,7 @@ def test_damaged_files_are_refused(tmp_path, cut):
     path = tmp_path / "a_b_0.wav"
     write(path, np.zeros(20))
     path.write_bytes(path.read_bytes()[:cut])
-    with pytest.raises(UserError, match="not a WAV file of plain samples, or damaged"):
+    with pytest.raises(UserError, match=r"not a WAV file of plain samples, or damaged \(.+\)"):
         samples_of(path, 8000)
 
 

@@ -11,8 +11,8 @@ from ..files import check_writable
 from ..model.relu_config import LONGEST, First, ReluConfig
 from .options import (
     convention_options,
-    data_option,
     given_only,
+    images_option,
     report_option,
     run_option,
     setting_options,
@@ -54,7 +54,7 @@ from .training import CHECKPOINT
     help=f"Most steps of the table, which has powers of two; 1 to {LONGEST}.",
 )
 @training_device_option
-@data_option
+@images_option
 @report_option
 @run_option("build/convert")
 def convert(

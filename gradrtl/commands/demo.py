@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .options import bar, data_option, placement_options, show_epoch, whole_command
+from .options import bar, images_option, placement_options, show_epoch, whole_command
 from .output import command, figures
 
 
@@ -20,7 +20,7 @@ from .output import command, figures
 @placement_options
 @click.option("--images", default=500, type=int, help="Test images compared spike by spike.")
 @click.option("--seed", default=0, type=int, help="Seed of training and fine-tuning.")
-@data_option
+@images_option
 def demo(out, connectivity, epochs, fine_tuning, bits, wanted, images, seed, folder) -> None:
     """Run the whole flow: train, quantise, simulate, generate, verify, report.
 

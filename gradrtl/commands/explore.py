@@ -12,7 +12,7 @@ from .options import (
     bar,
     beat_option,
     cluster_options,
-    data_option,
+    images_option,
     parse_numbers,
     progress_lines,
     report_option,
@@ -34,7 +34,7 @@ CHECKPOINTS = tuple(f"checkpoints/mnist-mlp-{percent}-s0.npz" for percent in (5,
 @click.option("--images", default=1000, type=int, help="Test images whose cycles are counted.")
 @cluster_options
 @beat_option
-@data_option
+@images_option
 @report_option
 @click.option(
     "--out",

@@ -62,6 +62,8 @@ def listen(folder, out, steps, rate, step, bands, low, high, change, **split) ->
     from ..steps.sound import Split, recordings_of
 
     check_writable(out)
+    alone = split["speaker"] is None or split["test_takes"] is None
+    require(alone, "test-takes", split["test_takes"], "not given together with --speaker, whose takes are the test set")
     given = {"rate": rate, "step": step, "bands": bands, "low": low, "high": high, "change": change}
     settings = FrontEnd.mel(**given_only(given))
     training, test = recordings_of(folder, settings, steps, Split(**given_only(split)))

@@ -64,6 +64,13 @@ data_option = click.option(
     type=click.Path(path_type=Path),
     help="Folder of images or of recordings, or a file of recordings (docs/recordings.md).",
 )
+images_option = click.option(
+    "--data",
+    "folder",
+    default="data/mnist",
+    type=click.Path(path_type=Path),
+    help="Folder of images: IDX files, or the batches of CIFAR-10 (docs/own-images.md).",
+)
 training_device_option = click.option(
     "--device", default="cpu", type=click.Choice(["cpu", "cuda", "auto"]), help="auto: a GPU if there is one."
 )

@@ -8,13 +8,13 @@ import click
 
 from ..errors import require
 from ..model.events.moving import Camera
-from .options import at_least, bar, data_option, given_only, setting_options
+from .options import at_least, bar, given_only, images_option, setting_options
 from .output import command, figures
 
 
 @command()
 @click.argument("out", type=click.Path(path_type=Path))
-@data_option
+@images_option
 @click.option("--images", type=int, callback=at_least(1), help="Images of each part, the first ones.  [default: all]")
 @setting_options(Camera)
 def moving(out, folder, images, **given) -> None:

@@ -10,7 +10,7 @@ import click
 
 from ..errors import UserError
 from .explore import CHECKPOINTS
-from .options import bar, cluster_options, data_option, parse_numbers, progress_lines
+from .options import bar, cluster_options, images_option, parse_numbers, progress_lines
 from .output import command, figures
 
 LISTS = (
@@ -37,7 +37,7 @@ def _lists(function: Any) -> Any:
 @click.option("--bits", default="3,4,6,8", help="Weight bits to try, each 2 to 8.")
 @_lists
 @cluster_options
-@data_option
+@images_option
 @click.option(
     "--out",
     default="build/sweep",

@@ -7,8 +7,8 @@ import click
 from ..files import check_writable
 from ..model.teacher_config import TeacherConfig
 from .options import (
-    data_option,
     given_only,
+    images_option,
     run_option,
     setting_options,
     show_epoch,
@@ -24,7 +24,7 @@ TEACHER = "teacher.npz"  # in the folder of a run
 @command()
 @setting_options(TeacherConfig)
 @training_device_option
-@data_option
+@images_option
 @run_option("build/teacher")
 def teacher(device, folder, out, **given) -> None:
     """Train a network of float activations for convert --teacher; writes OUT/teacher.npz.

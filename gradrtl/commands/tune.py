@@ -9,7 +9,7 @@ import click
 
 from ..errors import require
 from ..model.config import NO_TARGET, TrainConfig
-from .options import cluster_options, data_option, given_only, progress_lines, setting_options
+from .options import cluster_options, given_only, images_option, progress_lines, setting_options
 from .output import command, figures, remark
 
 
@@ -28,7 +28,7 @@ from .output import command, figures, remark
 @click.option("--sampler-seed", default=0, type=int, help="Seed of the search.")
 @setting_options(TrainConfig, leave_out=("network", "distil"))  # there is no teacher
 @cluster_options
-@data_option
+@images_option
 @click.option("--out", default="build/tune", type=click.Path(path_type=Path), help="Folder of the trials.")
 def tune(network, vary, trials, storage, sampler_seed, cluster, folder, out, **given) -> None:
     """Search training settings with Optuna, by the accuracy on the training images that are held out.

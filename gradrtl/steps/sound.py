@@ -46,7 +46,8 @@ class Split:
         for name in ("test_takes", "held_takes"):
             object.__setattr__(self, name, whole(name.replace("_", " "), getattr(self, name), 0, 1_000_000))
         object.__setattr__(self, "speeds", wholes("speeds", self.speeds, *SPEEDS))
-        require(len(self.speeds) > 0, "speeds", self.speeds, "one or more")
+        once = len(set(self.speeds)) == len(self.speeds) > 0
+        require(once, "speeds", ", ".join(map(str, self.speeds)), "one or more, each once")
 
 
 @dataclass(frozen=True)

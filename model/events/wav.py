@@ -59,7 +59,7 @@ def content(path: Path, largest: int = LARGEST_FILE) -> Content:
             channels, width, rate, count = file.getparams()[:4]
             data = file.readframes(count)
     except (wave.Error, EOFError, OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"not a WAV file of plain samples, or damaged ({error or 'truncated'})") from None
+        raise UserError(f"not a WAV file of plain samples, or damaged ({str(error) or 'truncated'})") from None
     whole = len(data) == channels * width * count
     require(whole, "samples", len(data) // (channels * width), f"{count}, as the header says: it is truncated")
     return Content(channels, 8 * width, rate, count, data)
