@@ -181,6 +181,25 @@ _FAULTS = {
             'require(True, "epochs"',
             "epochs without fine-tuning change nothing, without a word",
         ),
+        (
+            "a combination ends all",
+            "    except UserError as error:\n        return {REFUSED",
+            "    except KeyError as error:\n        return {REFUSED",
+            "one combination without a network ends the sweep",
+        ),
+        (
+            "refused data kept",
+            '    training = fit(training, found.network, "training set")\n',
+            "",
+            "data of another shape counts as a fault of each setting",
+        ),
+        (
+            "steps of none",
+            'require(steps is None or 1 <= steps <= LARGEST_STEPS, "steps"',
+            'require(True, "steps"',
+            "what is wrong for every checkpoint is refused once for each",
+        ),
+        ("refused untold", "fromkeys(FIGURES) | {REFUSED: one.reason}", "fromkeys((*FIGURES, REFUSED))", "no reason"),
         ("any front", "if not best or row.accuracy > best[-1].accuracy:", "if True:", "all rows are on the front"),
     ),
     "gradrtl/steps/tune.py": (

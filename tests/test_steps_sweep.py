@@ -6,14 +6,17 @@ import csv
 import json
 from pathlib import Path
 
+import float_networks
 import pytest
 from click.testing import CliRunner
 from kills import images_and_checkpoint
+from test_commands_training import write as images
 
 from gradrtl import cli
 from gradrtl.errors import UserError
 from gradrtl.model.checkpoint import Checkpoint
 from gradrtl.model.data import load, split
+from gradrtl.model.description import DenseSpec, FloatNeuron, LayerSpec, Network
 from gradrtl.quantize.fold import fold
 from gradrtl.quantize.ptq import quantize
 from gradrtl.quantize.rounding import Formats
@@ -93,6 +96,45 @@ def test_a_sweep_resumes(here, monkeypatch):
     assert table("one") == table("two")
 
 
+def test_a_combination_without_a_network_ends_nothing(here, monkeypatch):
+    """A reset value does not fit into 4 bits; the second run quantises nothing."""
+    low = FloatNeuron("lif", reset="hard", v_reset=-3.0)
+    network = Network("low", (1, 5, 6), (LayerSpec(DenseSpec(8), neuron=low), LayerSpec(DenseSpec(4))))
+    float_networks.checkpoint(network, 1).save("checkpoint.npz")
+    words = ["checkpoint.npz", "--data", "data", "--bits", "8", "--membrane-bits", "4,30", "--jobs", "1"]
+    words += ["--out", "one", "--json"]
+    told = json.loads(CliRunner().invoke(cli.main, ["sweep", *words]).stdout)
+    [row], [refused] = told["results"], told["refused"]
+    assert told["front"] == [row]
+    assert (row["membrane_bits"], refused["membrane_bits"]) == (30, 4)
+    reason = refused["reason"]
+    assert reason == "neuron.reset_value is -62686, expected -8 to 7, the membrane's 4 bits"
+    kept = json.loads(Path("one/results.json").read_text())
+    assert [(line["membrane_bits"], line["refused"]) for line in kept] == [(4, reason), (30, None)]
+    assert kept[0]["accuracy"] is None
+    assert kept[1] == {**row, "refused": None}
+    assert [(line["accuracy"] == "", line["refused"]) for line in table("one")] == [(True, reason), (False, "")]
+    line = f"note: not quantised: checkpoint.npz, bits 8, membrane-bits 4: {reason}"
+    monkeypatch.setattr(steps, "quantised", None)
+    again = sweep(*words[:-1])
+    assert line in again
+    assert "checkpoint, bits 8, membrane-bits 30" in again
+    words[words.index("4,30")] = "4"
+    last = sweep(*words[:-1], code=2).splitlines()
+    assert last[-2:] == [
+        line,
+        f"error: none of 1 combinations can be quantised; the first: checkpoint.npz, bits 8, membrane-bits 4: {reason}",
+    ]
+    assert [line["refused"] for line in table("one")] == [reason]
+
+
+def test_data_that_does_not_fit_is_no_matter_of_a_setting(here):
+    images(Path("other"), shape=(7, 7))
+    told = sweep("checkpoint.npz", "--data", "other", "--bits", "4", "--jobs", "1", "--out", "one", code=2)
+    assert told.splitlines()[-1].startswith("error: image shape of the training set is (1, 7, 7), expected (1, 5, 6)")
+    assert Path("one/results.jsonl").read_text() == ""
+
+
 @pytest.mark.slow
 def test_two_workers_find_what_one_process_finds(here):
     words = (*WORDS, "--method", "weights,qat", "--epochs", "1")
@@ -128,6 +170,9 @@ def test_front_has_fewest_bits_for_its_accuracy():
         (("--input-bits", "9"), "input_bits is 9"),
         (("--epochs", "3,4"), "epochs is 3, 4, expected left out without the method qat"),
         (("--epochs", "3", "--method", "weights,search"), "epochs is 3, expected left out without the method qat"),
+        (("--steps", "4,0"), "steps is 0, expected 1 to 65535"),
+        (("--connectivity", "0"), "connectivity is 0.0, expected above 0, at most 1"),
+        (("--method", "qat", "--epochs", "-1"), "epochs is -1, expected 0 or above"),
         (("--jobs", "0"), "jobs is 0, expected at least 1"),
     ],
 )

@@ -48,8 +48,8 @@ def sweep(checkpoints, bits, cluster, folder, out, **lists) -> None:
     """Quantise CHECKPOINTS (default: the committed ones) in every combination of the settings; a table of accuracies.
 
     Each setting takes values with commas between them, and is that of `gradrtl quantize`. Accuracies are those of the
-    training images that were held out, so settings can be chosen by them; test images are not used. Writes
-    OUT/results.csv and OUT/results.json.
+    training images that were held out, so settings can be chosen by them; test images are not used. A combination
+    that a checkpoint cannot have is noted, and the sweep goes on. Writes OUT/results.csv and OUT/results.json.
     """
     from ..quantize.network import WEIGHT_BITS
     from ..steps.sweep import front, settings
@@ -59,9 +59,18 @@ def sweep(checkpoints, bits, cluster, folder, out, **lists) -> None:
     asked = settings(bits=parse_numbers("bits", bits, WEIGHT_BITS), **given)
     checkpoints = checkpoints or CHECKPOINTS
     with bar("sweep", len(dict.fromkeys(checkpoints)) * len(asked)) as advance:
-        rows = run(checkpoints, asked, folder, out, cluster, advance, progress_lines())
+        rows, refused = run(checkpoints, asked, folder, out, cluster, advance, progress_lines())
     best = front(rows)
-    figures(results=[row.values for row in rows], front=[row.values for row in best], folder=out)
+    figures(
+        results=[row.values for row in rows],
+        front=[row.values for row in best],
+        refused=[one.values for one in refused],
+        folder=out,
+    )
+    for one in refused:
+        click.echo(f"note: not quantised: {one}")
+    if not rows:
+        raise UserError(f"none of {len(refused)} combinations can be quantised; the first: {refused[0]}")
     click.echo("  bits of weights  held-out accuracy")
     for row in sorted(rows, key=lambda row: (row.weight_memory, -row.accuracy)):
         mark = "*" if row in best else " "

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from ..cluster import Cluster, run
-from ..errors import require
+from ..errors import UserError, require
 from ..files import whole, write_text
+from ..model.checkpoint import Checkpoint
 from ..model.config import TrainConfig
 from ..model.data import Dataset, load
-from ..model.recordings import split
+from ..model.recordings import fit, split
 from ..quantize.rounding import Formats
+from ..shapes import LARGEST_STEPS
 from ..store import Store
 from .explore import Named, made_from
 from .quantise import accuracy, formats_for, quantise
@@ -25,6 +27,8 @@ from .quantise import accuracy, formats_for, quantise
 METHODS = ("weights", "search", "qat")
 FORMATS = ("input_bits", "per_channel", "membrane_fraction", "membrane_bits", "decay_bits")  # fields of `Formats`
 RESULTS = "results.jsonl"  # file of a sweep: what it has found, a line each
+FIGURES = ("accuracy", "connectivity", "synapses", "weight_memory", "digest")  # of a row
+REFUSED = "refused"  # what a result has in their place: why there is no network
 
 
 @dataclass(frozen=True)
@@ -43,10 +47,14 @@ class Setting:
     epochs: int | None = None
 
     def __post_init__(self) -> None:
-        Formats(**self.formats)  # which refuses what cannot be
+        Formats(**self.formats)  # which refuses what no network can have
+        steps, part, epochs = self.steps, self.connectivity, self.epochs
+        require(steps is None or 1 <= steps <= LARGEST_STEPS, "steps", steps, f"1 to {LARGEST_STEPS}")
+        require(part is None or 0 < part <= 1, "connectivity", part, "above 0, at most 1")
+        require(epochs is None or epochs >= 0, "epochs", epochs, "0 or above")
         require(self.method in METHODS, "method", self.method, ", ".join(METHODS))
-        tuned = self.method == "qat" or self.epochs is None
-        require(tuned, "epochs", self.epochs, f"left out for the method {self.method}")
+        tuned = self.method == "qat" or epochs is None
+        require(tuned, "epochs", epochs, f"left out for the method {self.method}")
 
     @property
     def formats(self) -> dict[str, Any]:
@@ -79,10 +87,28 @@ class Row:
     @property
     def values(self) -> dict[str, Any]:
         """A line of the table; `connectivity_limit` is what was asked for, `connectivity` what came of it."""
-        own = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "setting"}
-        columns = {field.name: field.name for field in fields(Setting)} | {"connectivity": "connectivity_limit"}
-        asked = {column: getattr(self.setting, name) for name, column in columns.items()}
-        return {"checkpoint": own.pop("checkpoint")} | asked | own
+        return _asked(self.checkpoint, self.setting) | {name: getattr(self, name) for name in FIGURES}
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A combination for which there is no network, and why."""
+
+    checkpoint: str
+    setting: Setting
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.checkpoint}, {self.setting}: {self.reason}"
+
+    @property
+    def values(self) -> dict[str, Any]:
+        return _asked(self.checkpoint, self.setting) | {"reason": self.reason}
+
+
+def _asked(checkpoint: str, setting: Setting) -> dict[str, Any]:
+    columns = {field.name: field.name for field in fields(Setting)} | {"connectivity": "connectivity_limit"}
+    return {"checkpoint": checkpoint} | {column: getattr(setting, name) for name, column in columns.items()}
 
 
 def settings(**lists: Sequence[Any]) -> list[Setting]:
@@ -128,12 +154,19 @@ def work(tasks: Sequence[Task]) -> list[dict[str, Any]]:
 
 
 def quantised(task: Task) -> dict[str, Any]:
-    """Quantise, and count the held-out images that are classified correctly."""
-    asked, found = task.setting, task.checkpoint.load()
+    """Quantise, and count the held-out images that are classified correctly; or why this checkpoint cannot be so."""
+    found, training = task.checkpoint.load(), _training(task.folder)
+    training = fit(training, found.network, "training set")
+    try:
+        return _figures(found, task.setting, training)
+    except UserError as error:
+        return {REFUSED: str(error)}
+
+
+def _figures(found: Checkpoint, asked: Setting, training: Dataset) -> dict[str, Any]:
     if asked.steps is not None:
         found = replace(found, network=replace(found.network, steps=asked.steps))
     formats = formats_for(found, **asked.formats)
-    training = _training(task.folder)
     tuning: dict[str, Any] = {} if asked.epochs is None else {"epochs": asked.epochs}
     network = quantise(found, formats, training, asked.method, connectivity=asked.connectivity, **tuning)
     config = TrainConfig.from_json(found.config)
@@ -160,12 +193,13 @@ def sweep(
     cluster: Cluster,
     progress: Callable[[int], None] = lambda done: None,
     say: Callable[[str], None] | None = None,
-) -> list[Row]:
+) -> tuple[list[Row], list[Refused]]:
     """Quantise each of `checkpoints` in each way that is asked for.
 
-    Results are kept in `out/results.jsonl`, which several processes may share, and those asked for are written to
-    `out/results.csv` and `out/results.json`. `progress` is called with the number of those that are new, `say` now and
-    then with a line.
+    Returns the networks, and the combinations without one, which end nothing. Results are kept in `out/results.jsonl`,
+    which several processes may share, and those asked for are written to `out/results.csv` and `out/results.json`: in
+    both, `refused` is the reason where there is no network, and figures are empty there. `progress` is called with the
+    number of those that are new, `say` now and then with a line.
     """
     named = [Named.of(path) for path in dict.fromkeys(checkpoints)]
     todo = {task.key: task for task in (Task(one, setting, folder) for one in named for setting in asked)}
@@ -174,10 +208,24 @@ def sweep(
         progress(sum(key in store.lines for key in todo))
         for _ in run(work, todo, cluster, store=store, code=code, say=say):
             progress(1)
-        rows = [Row(task.checkpoint.path, task.setting, **store.value(store.lines[key])) for key, task in todo.items()]
+        found = [_result(task, store.value(store.lines[key])) for key, task in todo.items()]
+    lines = [_line(one) for one in found]
     with whole(out / "results.csv") as part, part.open("w", newline="") as file:
-        table = csv.DictWriter(file, list(rows[0].values))
+        table = csv.DictWriter(file, list(lines[0]))
         table.writeheader()
-        table.writerows(row.values for row in rows)
-    write_text(out / "results.json", json.dumps([row.values for row in rows], indent=1) + "\n")
-    return rows
+        table.writerows(lines)
+    write_text(out / "results.json", json.dumps(lines, indent=1) + "\n")
+    return [one for one in found if isinstance(one, Row)], [one for one in found if isinstance(one, Refused)]
+
+
+def _result(task: Task, value: dict[str, Any]) -> Row | Refused:
+    if REFUSED in value:
+        return Refused(task.checkpoint.path, task.setting, value[REFUSED])
+    return Row(task.checkpoint.path, task.setting, **value)
+
+
+def _line(one: Row | Refused) -> dict[str, Any]:
+    """A line of `results.csv` and `results.json`: the same columns with and without a network."""
+    if isinstance(one, Row):
+        return one.values | {REFUSED: None}
+    return _asked(one.checkpoint, one.setting) | dict.fromkeys(FIGURES) | {REFUSED: one.reason}
