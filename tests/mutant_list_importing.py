@@ -502,4 +502,25 @@ IMPORTING = (
         "mine = slice(part * rows, (part + 1) * rows), slice(0, inner)",
         "every group of a convolution reads the first channels",
     ),
+    Mutant(
+        "labels of no class",
+        "gradrtl/steps/importing.py",
+        "    require_labels(network, None if given is None else given.labels)\n",
+        "",
+        "an accuracy by labels that the network cannot answer",
+    ),
+    Mutant(
+        "labels searched by",
+        "gradrtl/steps/importing.py",
+        "        require_labels(network, samples.labels)",
+        "        require_labels(network, None)",
+        "labels that fit no class are refused after a long search",
+    ),
+    Mutant(
+        "labels below 0",
+        "gradrtl/steps/importing.py",
+        'require(smallest >= 0, "smallest label"',
+        'require(True, "smallest label"',
+        "frames whose label is negative count as wrong answers",
+    ),
 )

@@ -234,6 +234,30 @@ def test_recorded_spikes_belong_to_their_own_frames(files):
     assert f"other.npy, other frames than in {folder / 'rec.npz'}, expected those of {folder / 'rec.npz'}" in told
 
 
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ([0, 1, 2, 4], "largest label is 4, expected less than 3, the classes of the network"),
+        ([0, 1, -2, 2], "smallest label is -2, expected 0 or above"),
+        (np.array([0, 1, 2**63, 2], np.uint64), "largest label is 9223372036854775808, expected at most 65535"),
+    ],
+)
+def test_labels_are_classes_of_the_network(files, labels, expected):
+    folder, model = files
+    np.save(folder / "labels.npy", labels)
+    words = "--calibrate", folder / "rec.npz", "--labels", folder / "labels.npy", "-o", folder / "n.npz"
+    assert f"error: {expected}" in run("import", model, *words, code=2)
+    assert not (folder / "n.npz").exists()
+
+
+def test_a_search_begins_with_labels_that_fit(files, monkeypatch):
+    folder, model = files
+    np.save(folder / "labels.npy", [0, 1, 2, 4])
+    words = "--calibrate", folder / "rec.npz", "--labels", folder / "labels.npy", "-o", folder / "n.npz", "--search"
+    monkeypatch.setattr(engine, "run", None)
+    assert "error: largest label is 4, expected less than 3" in run("import", model, *words, code=2)
+
+
 def test_several_spikes_in_a_step(files):
     folder, _ = files
     fast = nir_files.write(folder / "fast.nir", record(node("LIF", tau=8.0, r=1.0, v_leak=0.0, v_threshold=0.05)))

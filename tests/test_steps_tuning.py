@@ -137,8 +137,8 @@ def test_units_are_searched_on_what_is_trained_on(folder, tmp_path) -> None:
         (("--finetune", "--batch", 300), "batch is 300, expected at most the 216 training images"),
         (("--finetune", "--lr", 0), "lr is 0.0, expected above 0"),
         (("--finetune", "--loss", "hinge"), "'hinge' is not one of 'rate', 'cross-entropy'"),
-        (("--finetune", "--labels", "many.npy"), "classes in the training set is 8, expected at most 3"),
-        (("--finetune", "--labels", "below.npy"), "labels is negative"),
+        (("--finetune", "--labels", "many.npy"), "largest label is 7, expected less than 3"),
+        (("--finetune", "--labels", "below.npy"), "smallest label is -"),
         (("--finetune", "--labels", "few.npy"), f"labels file few.npy is (2,), expected {FRAMES} whole numbers"),
     ],
 )

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import UserError, require, within
+from ..model.data import LARGEST_LABEL
 from ..model.importing import reference
 from ..model.importing.convention import Convention
 from ..model.importing.graph import ImportedGraph, import_graph
@@ -25,6 +26,7 @@ from ..quantize.nir_restored import restored
 from ..shapes import OF_SPIKES
 from ..sim import engine
 from ..sim.outcome import Outcome
+from .notes import require_labels
 from .place import with_rates
 from .tuning import Tuning
 
@@ -175,6 +177,7 @@ def import_nir(
         network = replace(exported, steps=wanted.steps)
     else:
         network = quantize_imported(graph, wanted, formats, score, progress=progress)
+    require_labels(network, None if given is None else given.labels)
     told = _several(graph, network, traces)
     rows: tuple[Row, ...] = ()
     accuracy: dict[str, float] = {}
@@ -239,6 +242,7 @@ def _score(samples: Samples, traces: reference.Traces) -> Callable[[QuantizedNet
     """What a search of the units maximises."""
 
     def score(network: QuantizedNetwork) -> float:
+        require_labels(network, samples.labels)  # before a long search, not after it
         made = engine.run(network, samples.of(network), trace="spikes")
         assert made.trace is not None
         wrong = sum(
@@ -361,6 +365,10 @@ def load_samples(
         answers = _arrays(labels).get("input")
         fits = answers is not None and answers.dtype.kind in "iu" and answers.shape == (count,)
         require(fits, f"labels file {labels}", None if answers is None else answers.shape, f"{count} whole numbers")
+        assert answers is not None
+        smallest, largest = int(answers.min()), int(answers.max())
+        require(smallest >= 0, "smallest label", smallest, "0 or above")
+        require(largest <= LARGEST_LABEL, "largest label", largest, f"at most {LARGEST_LABEL}")
     return Samples(found, None if answers is None else answers.astype(np.int64), recorded, kind == "static")
 
 
