@@ -523,4 +523,25 @@ IMPORTING = (
         'require(True, "smallest label"',
         "frames whose label is negative count as wrong answers",
     ),
+    Mutant(
+        "a short recording as long as the frames",
+        "gradrtl/commands/importing.py",
+        "row.recorded_positions, row.recorded_first",
+        "row.positions, row.recorded_first",
+        "more positions are told than were compared",
+    ),
+    Mutant(
+        "spikes of no node",
+        "gradrtl/steps/importing.py",
+        'require(node in nodes, f"{recording} array"',
+        'require(True, f"{recording} array"',
+        "a misspelled array of a recording is compared with nothing",
+    ),
+    Mutant(
+        "inputs called as spikes",
+        "gradrtl/steps/importing.py",
+        "name.startswith(PREFIX) and name not in graph.inputs:",
+        "name.startswith(PREFIX):",
+        "frames of an Input are refused as spikes of a node",
+    ),
 )

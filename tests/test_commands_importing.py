@@ -234,6 +234,38 @@ def test_recorded_spikes_belong_to_their_own_frames(files):
     assert f"other.npy, other frames than in {folder / 'rec.npz'}, expected those of {folder / 'rec.npz'}" in told
 
 
+def test_a_short_recording_is_counted_as_long_as_it_is(files):
+    folder, model = files
+    with np.load(folder / "rec.npz") as recording:
+        arrays = dict(recording)
+    np.savez(folder / "short.npz", **{**arrays, "spikes_lif1": 1 - arrays["spikes_lif1"][:, :3]})
+    words = model, "-o", folder / "n.npz", "--reset", "subtract", "--reference", folder / "short.npz"
+    lif1, lif2 = run("import", *words).splitlines()[-4:-2]
+    assert "60 of 60, first at frame 0 step 0 neuron 0  0 of 160" in lif1
+    assert lif2.split()[-6:] == ["0", "of", "96", "0", "of", "96"]
+
+
+def test_recorded_spikes_are_those_of_nodes(files):
+    folder, model = files
+    with np.load(folder / "rec.npz") as recording:
+        arrays = dict(recording)
+    np.savez(folder / "odd.npz", **arrays, spikes_lif3=arrays["output"])
+    words = model, "-o", folder / "n.npz", "--reference", folder / "odd.npz"
+    told = run("import", *words, code=2).splitlines()[-1]
+    array = f"error: {folder / 'odd.npz'} array is spikes_lif3"
+    assert told == f"{array}, expected spikes_NODE for a node that is there: lif1, lif2"
+    np.savez(folder / "odd.npz", **arrays, spikes_fc1=arrays["output"])  # a node without spikes of its own
+    run("import", *words)
+
+
+def test_an_input_may_be_called_as_spikes_are(files):
+    folder, _ = files
+    nodes = {("spikes_in" if name == "input" else name): node for name, node in record().nodes.items()}
+    model = nir_files.write(folder / "in.nir", graph(nodes, "spikes_in -> fc1 -> lif1 -> fc2 -> lif2 -> output"))
+    np.savez(folder / "in.npz", spikes_in=np.zeros((2, STEPS, 6)), spikes_lif1=np.zeros((2, STEPS, 5)))
+    run("import", model, "-o", folder / "n.npz", "--reference", folder / "in.npz")
+
+
 @pytest.mark.parametrize(
     ("labels", "expected"),
     [

@@ -195,11 +195,11 @@ def _show(made: Imported, say) -> None:
 def _cells(row: Row) -> tuple[str, ...]:
     floats, integers, recorded = row.spikes
 
-    def differs(count: int | None, first: tuple[int, int, int] | None) -> str:
+    def differs(count: int | None, positions: int | None, first: tuple[int, int, int] | None) -> str:
         if count is None:
             return "-"
         where = "" if first is None else f", first at frame {first[0]} step {first[1]} neuron {first[2]}"
-        return f"{count} of {row.positions}{where}"
+        return f"{count} of {positions}{where}"
 
     return (
         row.name,
@@ -207,8 +207,8 @@ def _cells(row: Row) -> tuple[str, ...]:
         "-" if recorded is None else str(recorded),
         str(floats),
         str(integers),
-        differs(row.recorded_differ, row.recorded_first),
-        differs(row.differ, row.first),
+        differs(row.recorded_differ, row.recorded_positions, row.recorded_first),
+        differs(row.differ, row.positions, row.first),
     )
 
 

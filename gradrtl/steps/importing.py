@@ -31,6 +31,7 @@ from .place import with_rates
 from .tuning import Tuning
 
 LARGEST_SAMPLES = 1 << 30  # bytes of a file of frames
+NAMED = 32  # nodes in a message
 PREFIX = "spikes_"  # of the arrays of a recording that hold the spikes of a node
 
 
@@ -87,8 +88,8 @@ class Row:
         Positions at which integers differ from floats.
     first
         The first of them, `(frame, step, neuron)`.
-    recorded_differ, recorded_first
-        The same of floats and recording.
+    recorded_positions, recorded_differ, recorded_first
+        The same of floats and recording: a recording may have fewer steps than the frames.
     """
 
     name: str
@@ -97,6 +98,7 @@ class Row:
     spikes: tuple[int, int, int | None]
     differ: int
     first: tuple[int, int, int] | None
+    recorded_positions: int | None
     recorded_differ: int | None
     recorded_first: tuple[int, int, int] | None
 
@@ -267,6 +269,7 @@ def _table(
             continue
         floats = traces.spikes[population.name][:, :steps]
         recorded = _recorded(graph, samples, population.name, steps)
+        import_differs = None if recorded is None else floats[:, : recorded.shape[1]] != recorded
         rows.append(
             Row(
                 population.name,
@@ -275,8 +278,9 @@ def _table(
                 (int(floats.sum()), int(spikes.sum()), None if recorded is None else int(recorded.sum())),
                 int((floats != spikes).sum()),
                 _first(floats != spikes),
-                None if recorded is None else int((floats[:, : recorded.shape[1]] != recorded).sum()),
-                None if recorded is None else _first(floats[:, : recorded.shape[1]] != recorded),
+                None if import_differs is None else import_differs.size,
+                None if import_differs is None else int(import_differs.sum()),
+                None if import_differs is None else _first(import_differs),
             )
         )
     accuracy: dict[str, float] = {}
@@ -353,6 +357,7 @@ def load_samples(
     count = len(next(iter(found.values())))
     for name, values in found.items():
         require(len(values) == count, f"frames of {name}", len(values), f"{count}, as of the others")
+    _check_names(graph, recording, records)
     recorded = {}
     for population in graph.populations:
         names = [f"{PREFIX}{population.name}", *(["output"] if population.name == graph.outputs[0] else [])]
@@ -370,6 +375,16 @@ def load_samples(
         require(smallest >= 0, "smallest label", smallest, "0 or above")
         require(largest <= LARGEST_LABEL, "largest label", largest, f"at most {LARGEST_LABEL}")
     return Samples(found, None if answers is None else answers.astype(np.int64), recorded, kind == "static")
+
+
+def _check_names(graph: ImportedGraph, recording: Path | None, records: dict[str, np.ndarray]) -> None:
+    """`UserError` for spikes of what is no node: they would be compared with nothing."""
+    nodes = {*graph.structure.plain.nodes}
+    known = ", ".join([population.name for population in graph.populations][:NAMED])
+    for name in records:
+        if name.startswith(PREFIX) and name not in graph.inputs:
+            node = name.removeprefix(PREFIX)
+            require(node in nodes, f"{recording} array", name, f"{PREFIX}NODE for a node that is there: {known}")
 
 
 def _key_of(name: str, graph: ImportedGraph, arrays: dict[str, np.ndarray]) -> str:
