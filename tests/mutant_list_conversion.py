@@ -70,6 +70,13 @@ CONVERSION = (
         "the images that choose are those on which rates are corrected",
     ),
     Mutant(
+        "calibrated on images not trained on",
+        "gradrtl/steps/quantise.py",
+        "return seen[: config.images], held_out",
+        "return seen, held_out",
+        "of a training on the first images, more than these are taken",
+    ),
+    Mutant(
         "weights behind a spike of 1",
         "model/conversion.py",
         "weight * thresholds.get(connection.sources[0], 1.0)",

@@ -21,6 +21,7 @@ from gradrtl.quantize.calibration import NOTE, ROUNDS, calibrated, start_before
 from gradrtl.quantize.network import Connection, Conv, Input, IntNeuron, Population, QuantizedNetwork
 from gradrtl.quantize.relus import relus_of
 from gradrtl.sim import engine
+from gradrtl.steps import quantise as steps
 from gradrtl.steps.frames import frames_for
 from gradrtl.steps.quantise import accuracy, calibrate, formats_for, quantise
 
@@ -141,6 +142,26 @@ def test_training_goes_on_from_what_was_there_before(made: tuple[Checkpoint, Qua
 @pytest.mark.parametrize("note", [None, 1, {}, {"start": 0.7}, {"start": False}, {"start": "0"}, {"start": [0]}])
 def test_other_notes_tell_nothing(note: object) -> None:
     assert start_before(replace(two_maps(), notes={NOTE: note})) is None
+
+
+def test_of_a_training_on_the_first_images_only_these_are_calibrated_on() -> None:
+    torch.set_num_threads(1)
+    config = ReluConfig(network="6C3-AP2-3", epochs=1, steps=3, batch=20, held_out=20, images=40)
+    floats = convert(train_relu(config, data()), config)
+    integers = quantise(floats, formats_for(floats, per_channel=True, weight_bits=8), data(), "weights")
+    with pytest.raises(UserError, match=r"^calibrate is 41, expected 1 to 40, the images that were trained on"):
+        calibrate(floats, integers, data(), 41)
+    found = calibrate(floats, integers, data(), 40)
+    assert found.before == accuracy(integers, split(data(), 20)[1]), "held out are the last 20 of all"
+
+
+def test_a_search_sees_what_was_trained_on(made: tuple[Checkpoint, QuantizedNetwork]) -> None:
+    seen = []
+    floats = replace(made[0], config={**made[0].config, "images": 40})
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(steps, "accuracy", lambda network, some: float(seen.append(some.digest) or 0))
+        quantise(floats, formats_for(floats, per_channel=True, weight_bits=8), data(), "search")
+    assert set(seen) == {data()[:40].digest}
 
 
 @pytest.mark.parametrize("images", [0, 121])

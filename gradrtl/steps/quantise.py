@@ -184,7 +184,8 @@ def _score(checkpoint: Checkpoint, training: AnyData) -> Callable[[QuantizedNetw
 def _parts(checkpoint: Checkpoint, training: AnyData) -> tuple[AnyData, AnyData]:
     """What `checkpoint` was trained on, and what was held out."""
     config = TrainConfig.from_json(checkpoint.config)
-    return split(training, config.held_out, config.held_out_group)
+    seen, held_out = split(training, config.held_out, config.held_out_group)
+    return seen[: config.images], held_out
 
 
 def accuracy(network: QuantizedNetwork, data: AnyData) -> float:
