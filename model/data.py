@@ -116,6 +116,14 @@ def split(train: Any, held_out: int | None = None) -> tuple[Any, Any]:
     return train[: len(train) - held_out], train[len(train) - held_out :]
 
 
+def limited(training: Any, images: int | None) -> Any:
+    """The first `images` of what `split` leaves to train on; None: all. `UserError` if there are fewer."""
+    most = len(training)
+    accepted = f"1 to {most}, the training images that are not held out"
+    require(images is None or 1 <= images <= most, "images", images, accepted)
+    return training[:images]
+
+
 def load_idx(folder: str | Path) -> tuple[Dataset, Dataset]:
     """Training and test set of a folder of four IDX files, gzipped or not.
 

@@ -24,7 +24,7 @@ from ..locks import hold
 from . import resume
 from .augment import Cuts, Moves, Warp, in_turn
 from .checkpoint import Checkpoint
-from .data import Dataset, split
+from .data import Dataset, limited, split
 from .distillation import require_same_task, soft_loss, together
 from .float_teacher import FloatTeacher
 from .held_out import require_unseen
@@ -161,7 +161,7 @@ class _Run:
         training, self.validation = split(data, config.held(len(data)))
         if start is not None:
             require_unseen(len(self.validation), data.digest, start.origin)
-        training = training[: config.images]
+        training = limited(training, config.images)
         self.per_epoch = len(training) // config.batch
         enough = self.per_epoch >= 1 or config.all_epochs == 0
         require(enough, "batch", config.batch, f"at most the {len(training)} training images")

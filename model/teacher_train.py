@@ -18,7 +18,7 @@ from torch.nn import functional
 from ..errors import require
 from ..locks import hold
 from . import resume
-from .data import Dataset, split
+from .data import Dataset, limited, split
 from .distillation import together
 from .float_teacher import PATCH, FloatTeacher, TeacherNetwork, arrays_of, floats, require_images, require_room
 from .memory import keep_freed_memory
@@ -80,7 +80,7 @@ def _train(
     require_images(data.shape)
     require_room(data.shape, data.classes, config.widths)
     training, judged = split(data, config.held_out)
-    training = training[: config.images]
+    training = limited(training, config.images)
     per_epoch = len(training) // config.batch
     require(per_epoch > 0, "batch", config.batch, f"at most the {len(training)} training images")
     images = torch.from_numpy(training.images).to(workers.device)

@@ -28,6 +28,7 @@ from .architecture import Recorded
 from .augment import Augment, EventAugment
 from .checkpoint import Checkpoint
 from .config import TrainConfig
+from .data import limited
 from .description import Network
 from .distillation import Loss, Teacher, counts_spikes
 from .graph import Graph
@@ -269,7 +270,7 @@ def _train(
     training, validation = split(data, config.held_out, config.held_out_group)
     if start is not None and config.held_out_group is None:
         require_unseen(len(validation), data.digest, start.origin)
-    training = training[: config.images]
+    training = limited(training, config.images)
     per_epoch = len(training) // config.batch
     require(per_epoch >= 1, "batch", config.batch, f"at most the {len(training)} training images")
     require(config.batch % workers.size == 0, "batch", config.batch, f"a multiple of the {workers.size} processes")

@@ -271,4 +271,32 @@ MODEL = (
         "short = False",
         "under autocast, loops are products of float32",
     ),
+    Mutant(
+        "more images than there are",
+        "model/data.py",
+        "images is None or 1 <= images <= most",
+        "images is None or 1 <= images",
+        "a training says that it was on more images than it was",
+    ),
+    Mutant(
+        "a training on any number of images",
+        "model/train.py",
+        "training = limited(training, config.images)",
+        "training = training[: config.images]",
+        "direct training takes fewer images than it was told",
+    ),
+    Mutant(
+        "a conversion of any number of images",
+        "model/relu_train.py",
+        "training = limited(training, config.images)",
+        "training = training[: config.images]",
+        "a network of activations is trained on fewer images than told",
+    ),
+    Mutant(
+        "a teacher of any number of images",
+        "model/teacher_train.py",
+        "training = limited(training, config.images)",
+        "training = training[: config.images]",
+        "a teacher is trained on fewer images than told",
+    ),
 )

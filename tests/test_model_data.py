@@ -278,3 +278,13 @@ def test_data_that_does_not_fit_a_network(folder: Path) -> None:
         UserError, match=f"classes in the test set is {test.classes}, expected at most {test.classes - 1}"
     ):
         test.require_fit((1, 5, 4), test.classes - 1, "test set")
+
+
+def test_no_more_images_are_trained_on_than_there_are() -> None:
+    some = list(range(60))
+    assert data.limited(some, None) == data.limited(some, 60) == some
+    assert data.limited(some, 1) == [0]
+    for images in (0, 61):
+        told = f"images is {images}, expected 1 to 60, the training images that are not held out"
+        with pytest.raises(UserError, match=told):
+            data.limited(some, images)

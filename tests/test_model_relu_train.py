@@ -507,6 +507,11 @@ def test_no_network_is_judged_by_images_that_it_was_trained_on(trained: Trained)
     assert few.made_from["unseen"] == 80
 
 
+def test_no_more_images_than_there_are() -> None:
+    with pytest.raises(UserError, match="images is 121, expected 1 to 120, the training images that are not held out"):
+        train_relu(replace(CONFIG, held_out=20, images=121), data())
+
+
 def test_what_is_distilled_is_the_divergence_from_the_teacher() -> None:
     rng = torch.Generator().manual_seed(0)
     outputs, taught = torch.randn((2, 4, 3), generator=rng)

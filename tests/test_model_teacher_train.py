@@ -66,6 +66,11 @@ def test_the_first_kernels_make_components_equally_large():
     assert not network.patches.weight.requires_grad
 
 
+def test_no_more_images_than_there_are():
+    with pytest.raises(UserError, match="images is 181, expected 1 to 180, the training images that are not held out"):
+        train_teacher(replace(SMALL, images=181), images())
+
+
 def test_a_constant_channel_is_no_division_by_zero():
     some = images()
     some.images[:, 1] = 7

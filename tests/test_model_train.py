@@ -258,6 +258,12 @@ def test_evaluation_changes_nothing() -> None:
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
 
 
+def test_no_more_images_than_there_are(images: data.Dataset) -> None:
+    with pytest.raises(UserError, match="images is 201, expected 1 to 200, the training images that are not held out"):
+        train(replace(CONFIG, epochs=1, images=201), images[:300])
+    train(replace(CONFIG, epochs=1, images=200), images[:300])
+
+
 def test_a_checkpoint_says_what_it_was_made_from(images: data.Dataset) -> None:
     made = train(replace(CONFIG, epochs=1, images=100), images[:300]).made_from
     assert made["data"] == images[:300].digest
