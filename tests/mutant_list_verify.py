@@ -205,6 +205,12 @@ _FAULTS = {
     "gradrtl/steps/tune.py": (
         ("seed of none", "search.seed * 100_003 + rank)", "search.seed)", "all trials of the start are the same"),
         ("linear rates", "self.low > 0 and self.high / self.low >= 10", "False", "small rates are hardly tried"),
+        (
+            "command of another network",
+            '"" if "network" in params else search.network',
+            "search.network",
+            "the command trains another network than the best trial",
+        ),
     ),
     "gradrtl/processes.py": (
         ("lives on", "prctl({PR_SET_PDEATHSIG}, {int(signal.SIGKILL)})", "prctl({PR_SET_PDEATHSIG}, 0)", "an orphan"),

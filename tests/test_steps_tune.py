@@ -104,6 +104,22 @@ def test_the_command_names_what_differs(here):
     assert TrainConfig(connectivity=None, **known) == replace(asked.config, lr=0.01)
 
 
+def test_the_command_trains_the_network_of_the_best(here):
+    words = ("tune", *WORDS[2:], "--epochs", "1", "--connectivity", "0.6", "--jobs", "1", "--trials", "2", "--out", "t")
+    told = json.loads(gradrtl(*words, "--vary", "network=30-4,30-5-4", "--json", "-q"))
+    command = shlex.split(told["command"])
+    assert told["settings"] == {"network": command[command.index("--network") + 1]}
+
+
+@pytest.mark.parametrize("tried", ["30-4", "30-5-4"])
+def test_the_command_names_the_network_that_was_tried(tried):
+    varied = search(ranges=(Range("network", choices=("30-4", "30-5-4")),))
+    words = shlex.split(command_of(varied, {"network": tried}))
+    assert words[words.index("--network") + 1] == tried
+    words = shlex.split(command_of(search(network="own.json"), {"lr": 0.01}))
+    assert words[words.index("--network") + 1] == "own.json"
+
+
 def test_a_process_that_is_killed_leaves_no_lock(here):
     """Also under a relative name, where Optuna's own lock would be waited for without end."""
     script = (
@@ -174,7 +190,12 @@ def test_settings_that_training_refuses(here):
         (("--vary", "lr=-1:1"), "error: lr is -1.0, expected above 0"),
         (("--vary", "lr=0.1,0.2", "--lr", "0.1"), "error: vary is lr, expected not given by its own option"),
         (("--trials", "0"), "error: trials is 0, expected at least 1"),
+        (("--network", "30-4", "--vary", "network=30-4"), "error: vary is network, expected not given by its own"),
+        (("--vary", "network=30-4,own.json"), "error: network is own.json, expected one of mnist-mlp"),
+        (("--vary", "network=30-4,31-4"), "error: layers 31-4, input is 31"),
+        (("--vary", "network=30-4,"), "error: network is , expected one of mnist-mlp"),
+        (("--network", "31-4"), "error: layers 31-4, input is 31"),
     ):
-        output = gradrtl("tune", *WORDS[:4], *words, "--jobs", "1", "--out", "t", code=2)
+        output = gradrtl("tune", *WORDS[2:4], *words, "--jobs", "1", "--out", "t", code=2)
         assert output.startswith(message)
         assert output.count("\n") == 1

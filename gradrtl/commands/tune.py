@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import click
 
 from ..errors import require
 from ..model.config import NO_TARGET, TrainConfig
-from .options import cluster_options, given_only, images_option, progress_lines, setting_options
+from .options import cluster_options, given_only, images_option, on_the_line, progress_lines, setting_options
 from .output import command, figures, remark
 
 
@@ -45,6 +46,9 @@ def tune(network, vary, trials, storage, sampler_seed, cluster, folder, out, **g
     ranges = tuple(map(Range.parse, vary)) or USUAL
     given = given_only(given)
     twice = [one.name for one in ranges if one.name in given]
+    varied = next((one.choices for one in ranges if one.name == "network"), ())
+    if varied:
+        twice += on_the_line({"network"})
     require(not twice, "vary", ", ".join(twice), "not given by its own option as well")
     if given.get("recipe") in NO_TARGET and "connectivity" not in given:
         given["connectivity"] = None
@@ -52,6 +56,8 @@ def tune(network, vary, trials, storage, sampler_seed, cluster, folder, out, **g
     described = read_description(network, shape) if network.endswith(".json") else network
     config = TrainConfig(network=described, **given)
     search = Search(config, ranges, folder, out, storage or str(out / "study.journal"), trials, sampler_seed, network)
+    for tried in varied or (described,):
+        replace(config, network=tried).description(shape)  # does it fit the images?
 
     def show(trial: dict[str, Any]) -> None:
         told = f"{100 * trial['accuracy']:.2f} %" if "accuracy" in trial else "ended early"

@@ -293,9 +293,10 @@ def command_of(search: Search, params: dict[str, Any]) -> str:
         if field.name != "network" and value != getattr(usual, field.name) and value is not None:
             name = field.name.replace("_", "-")
             words += [f"--{name}" if value else f"--no-{name}"] if field.kind is bool else [f"--{name}", str(value)]
+    named = "" if "network" in params else search.network  # a file is named by its path, a network tried by itself
     words += [
         "--network",
-        search.network or str(config.network),
+        named or str(config.network),
         "--data",
         str(search.folder),
         "--out",
