@@ -211,6 +211,9 @@ _FAULTS = {
             "search.network",
             "the command trains another network than the best trial",
         ),
+        ("half a line of a study", 'file.read() != b"\\n"', "False", "what is appended to half a line is lost"),
+        ("any file is a study", "BEGINNING.startswith(begins)", "True", "half a line is cut off from any file"),
+        ("a damaged study", 'raise UserError.of("storage", name, A_STUDY) from error', "raise", "a traceback"),
     ),
     "gradrtl/processes.py": (
         ("lives on", "prctl({PR_SET_PDEATHSIG}, {int(signal.SIGKILL)})", "prctl({PR_SET_PDEATHSIG}, 0)", "an orphan"),

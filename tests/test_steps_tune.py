@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -133,6 +134,51 @@ def test_a_process_that_is_killed_leaves_no_lock(here):
     killed.communicate()
     after = subprocess.run([sys.executable, "-c", script, "0"], capture_output=True, text=True, timeout=60, check=True)
     assert after.stdout == "held\n"
+
+
+def test_a_last_line_that_was_cut_off_is_lost_alone(here, monkeypatch):
+    """Wherever a process was killed in a write; the next one, or another that goes on, appends to whole lines."""
+    monkeypatch.setattr(steps, "made_from", lambda folder: "the same")
+    path = Path("t/study.journal")
+    for value in (0.5, 0.7):
+        study = study_of(search())
+        study.tell(study.ask(), value)
+    content = path.read_bytes()
+    for kept in [*range(0, len(content), 61), *range(len(content) - 3, len(content) + 1)]:
+        path.write_bytes(content[:kept])
+        whole = content[: content[:kept].rfind(b"\n") + 1]
+        study = study_of(search())
+        assert path.read_bytes().startswith(whole)
+        assert len(finished(study)) == whole.count(b'"op_code":6')
+        with path.open("ab") as file:
+            file.write(content[:33])
+        study.tell(study.ask(), 0.9)
+        assert [one.value for one in finished(study_of(search()))][-1] == 0.9
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"# A page\n\nof it\n", b"a line without an end", b"\n" + steps.BEGINNING, b"[1]\n", b'{"op_code": 99}', b"\0",
+        steps.BEGINNING + b'a"}\n', steps.BEGINNING + b'\n[1]\n',
+        steps.BEGINNING + b'a","study_name":"gradrtl","directions":[2]}\n{"op_code":99}\n',
+        steps.BEGINNING + b'a","study_name":"gradrtl","directions":[2]}\n\xff\n[1]\n',
+    ],
+)  # fmt: skip
+def test_a_file_that_is_no_study_is_refused_and_stays(here, content):
+    Path("README.md").write_bytes(content)
+    told = gradrtl("tune", *SHORT, "--trials", "1", "--out", "t", "--storage", "README.md", code=2)
+    assert told == "error: storage is README.md, expected a study of gradrtl tune, or the name of a new file\n"
+    assert Path("README.md").read_bytes() == content
+    assert not list(here.glob("*.lock"))
+
+
+def test_a_storage_that_is_no_file_is_refused(here):
+    os.mkfifo("pipe")
+    for name in ("data", "pipe"):
+        told = gradrtl("tune", *SHORT, "--trials", "1", "--out", "t", "--storage", name, code=2)
+        assert told.startswith(f"error: storage is {name}, expected a study of gradrtl tune")
+        assert told.count("\n") == 1
 
 
 @pytest.mark.slow

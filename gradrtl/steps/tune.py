@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
+from os import SEEK_END
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 PRUNE_FROM = 5  # trials before the median of the others ends one
 STUDY = "gradrtl"  # name in the storage
+BEGINNING = b'{"op_code":0,"worker_id":"'  # of every journal: Optuna makes a study first
+A_STUDY = "a study of gradrtl tune, or the name of a new file"
 FOLDER, HOST, MADE_FROM = "folder", "host", "made from"  # attributes of a trial, and of a study
 
 
@@ -111,17 +114,56 @@ class Search:
 
 
 class _StudyLock:
-    """What Optuna takes for a lock. It ends with its process, while Optuna's own stay behind when one is killed."""
+    """What Optuna takes for the lock of its journal. It ends with its process; Optuna's own stay behind after a kill.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    Whoever gets it finds whole lines: Optuna would append to what a killed process has left of one.
+    """
+
+    def __init__(self, journal: Path) -> None:
+        self._journal = journal
         self._held = ExitStack()
 
     def acquire(self) -> bool:
-        return self._held.enter_context(locked(self._path))
+        held = self._held.enter_context(locked(Path(f"{self._journal}.lock")))
+        try:
+            _cut(self._journal)
+        except BaseException:
+            self.release()
+            raise
+        return held
 
     def release(self) -> None:
         self._held.close()
+
+
+def _cut(journal: Path) -> None:
+    """Cut off a last line without an end. `UserError` if the file does not begin as a journal; it stays as it is."""
+    if not journal.exists():
+        return
+    require(journal.is_file(), "storage", journal, A_STUDY)
+    with journal.open("r+b") as file:
+        begins = file.read(len(BEGINNING))
+        require(BEGINNING.startswith(begins), "storage", journal, A_STUDY)
+        if begins:
+            file.seek(-1, SEEK_END)
+            if file.read() != b"\n":
+                file.seek(0)
+                file.truncate(file.read().rfind(b"\n") + 1)
+
+
+@contextmanager
+def _in_one_line(name: str) -> Iterator[None]:
+    """Errors of Optuna, which reads lines of a journal unchecked, and of any database driver as a `UserError`."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if "://" in name:
+            raise UserError.of("storage", name, f"a database that can be reached ({error})") from None
+        if isinstance(error, OSError):
+            raise UserError(f"storage {name} cannot be written: {error.strerror}") from error
+        raise UserError.of("storage", name, A_STUDY) from error
 
 
 def storage_of(name: str) -> BaseStorage:
@@ -130,36 +172,35 @@ def storage_of(name: str) -> BaseStorage:
     from optuna.storages.journal import JournalFileBackend, JournalStorage
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    if "://" in name:
-        try:
+    with _in_one_line(name):
+        if "://" in name:
             return optuna.storages.get_storage(name)
-        except Exception as error:  # of any database driver
-            raise UserError.of("storage", name, f"a database that can be reached ({error})") from None
-    try:
         Path(name).parent.mkdir(parents=True, exist_ok=True)
-        return JournalStorage(JournalFileBackend(name, cast(Any, _StudyLock(Path(f"{name}.lock")))))
-    except OSError as error:
-        raise UserError(f"storage {name} cannot be written: {error.strerror}") from error
+        lock = _StudyLock(Path(name))
+        lock.acquire()  # refuses what is no journal
+        lock.release()
+        return JournalStorage(JournalFileBackend(name, cast(Any, lock)))
 
 
 def study_of(search: Search) -> Study:
     """The study, made if it is missing. `UserError` if it is one of other settings, data or sources."""
     import optuna
 
-    pruner = optuna.pruners.MedianPruner(n_startup_trials=PRUNE_FROM)
-    study = optuna.create_study(
-        storage=storage_of(search.storage),
-        pruner=pruner,
-        study_name=STUDY,
-        direction="maximize",
-        load_if_exists=True,
-    )
-    known = study.user_attrs.get(MADE_FROM)
-    if known is None:
-        study.set_user_attr(MADE_FROM, search.about)
-    else:
-        expected = "one of these settings, data and sources: delete it, or take another one"
-        require(known == search.about, "storage", search.storage, expected)
+    pruner, about = optuna.pruners.MedianPruner(n_startup_trials=PRUNE_FROM), search.about
+    with _in_one_line(search.storage):
+        study = optuna.create_study(
+            storage=storage_of(search.storage),
+            pruner=pruner,
+            study_name=STUDY,
+            direction="maximize",
+            load_if_exists=True,
+        )
+        known = study.user_attrs.get(MADE_FROM)
+        if known is None:
+            study.set_user_attr(MADE_FROM, about)
+        else:
+            expected = "one of these settings, data and sources: delete it, or take another one"
+            require(known == about, "storage", search.storage, expected)
     return study
 
 
