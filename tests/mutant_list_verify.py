@@ -213,6 +213,7 @@ _FAULTS = {
         ),
         ("half a line of a study", 'file.read() != b"\\n"', "False", "what is appended to half a line is lost"),
         ("any file is a study", "BEGINNING.startswith(begins)", "True", "half a line is cut off from any file"),
+        ("a study in memory", 'get_backend_name() == "sqlite"', 'get_backend_name() == ""', "a search without end"),
         ("a damaged study", 'raise UserError.of("storage", name, A_STUDY) from error', "raise", "a traceback"),
     ),
     "gradrtl/processes.py": (

@@ -181,6 +181,19 @@ def test_a_storage_that_is_no_file_is_refused(here):
         assert told.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "rest",
+    ["//", "///", "///:memory:", "///file::memory:?uri=true", "///file:x?mode=memory&cache=shared&uri=true"],
+)
+@pytest.mark.parametrize("driver", ["sqlite", "sqlite+pysqlite"])
+def test_a_database_in_memory_is_refused(here, driver, rest):
+    """Each process has another one, and the study would never be complete."""
+    name = f"{driver}:{rest}"
+    with pytest.raises(UserError, match=re.escape(f"storage is {name}, expected a database in a file")):
+        study_of(search(storage=name))
+    assert [path.name for path in here.iterdir()] == ["data"]
+
+
 @pytest.mark.slow
 def test_processes_share_a_study_and_a_killed_trial_is_begun_again(here):
     command = [sys.executable, "-m", "gradrtl", "tune", *SHORT, "--trials", "6", "--out", "t"]

@@ -151,6 +151,17 @@ def _cut(journal: Path) -> None:
                 file.truncate(file.read().rfind(b"\n") + 1)
 
 
+def _require_kept(name: str) -> None:
+    """`UserError` if the database is in memory: each process, and each connection, would have a study of its own."""
+    from sqlalchemy import create_engine, make_url
+    from sqlalchemy.pool import NullPool
+
+    if make_url(name).get_backend_name() == "sqlite":
+        with create_engine(name, poolclass=NullPool).connect() as connection:
+            file = connection.exec_driver_sql("PRAGMA database_list").all()[0][2]
+        require(bool(file), "storage", name, "a database in a file, such as sqlite:///study.db")
+
+
 @contextmanager
 def _in_one_line(name: str) -> Iterator[None]:
     """Errors of Optuna, which reads lines of a journal unchecked, and of any database driver as a `UserError`."""
@@ -174,6 +185,7 @@ def storage_of(name: str) -> BaseStorage:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with _in_one_line(name):
         if "://" in name:
+            _require_kept(name)
             return optuna.storages.get_storage(name)
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         lock = _StudyLock(Path(name))
