@@ -14,7 +14,7 @@ import click
 
 from . import __version__
 from .commands import COMMANDS
-from .errors import RtlFault, UserError
+from .errors import RtlFault, UserError, one_line
 
 EXTRAS = {
     "dask": "cluster",
@@ -37,7 +37,7 @@ class Failure(click.ClickException):
     exit_code = 2
 
     def show(self, file: IO[Any] | None = None) -> None:
-        click.echo(f"error: {self.format_message()}", err=True)
+        click.echo(f"error: {one_line(self.format_message())}", err=True)
 
 
 class Face(click.Group):

@@ -8,13 +8,24 @@ from contextlib import contextmanager
 LONGEST_VALUE = 200  # characters of a value that a message shows
 
 
+def one_line(text: str) -> str:
+    """`text` with spaces in place of ends of lines and tabs, and a `?` for other signs that are not printable."""
+    return "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in text)
+
+
 class UserError(ValueError):
-    """A mistake in what the user gave: one line that names the field, the value and what was expected."""
+    """A mistake in what the user gave: one line that names the field, the value and what was expected.
+
+    Names of files, and messages of others, may have several lines: the error's text is one nevertheless.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
 
     @classmethod
     def of(cls, field: str, value: object, accepted: str) -> UserError:
         """The error for `field`. The value is shown on one line, shortened if it is long."""
-        text = "".join(c if c.isprintable() else "?" for c in " ".join(str(value).split()))
+        text = one_line(" ".join(str(value).split()))
         if len(text) > LONGEST_VALUE:
             text = text[: LONGEST_VALUE - 3] + "..."
         return cls(f"{field} is {text}, expected {accepted}")

@@ -214,7 +214,14 @@ _FAULTS = {
         ("half a line of a study", 'file.read() != b"\\n"', "False", "what is appended to half a line is lost"),
         ("any file is a study", "BEGINNING.startswith(begins)", "True", "half a line is cut off from any file"),
         ("a study in memory", 'get_backend_name() == "sqlite"', 'get_backend_name() == ""', "a search without end"),
+        ("wrapped reasons", "str(_first_cause(error))", "str(error)", "a read-only database is called invalid data"),
         ("a damaged study", 'raise UserError.of("storage", name, A_STUDY) from error', "raise", "a traceback"),
+    ),
+    "gradrtl/errors.py": (
+        ("lines of others", "super().__init__(one_line(message))", "super().__init__(message)", "two lines"),
+    ),
+    "gradrtl/cli.py": (
+        ("lines of the system", "one_line(self.format_message())", "self.format_message()", "an error of two lines"),
     ),
     "gradrtl/processes.py": (
         ("lives on", "prctl({PR_SET_PDEATHSIG}, {int(signal.SIGKILL)})", "prctl({PR_SET_PDEATHSIG}, 0)", "an orphan"),

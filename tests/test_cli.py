@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from command_line import gradrtl
 
+from gradrtl import cli
 from gradrtl.commands import COMMANDS
 from gradrtl.model.data import Dataset, load
 from gradrtl.quantize.network import Conv, Input, IntNeuron, Layer, QuantizedNetwork
@@ -320,6 +321,7 @@ def test_demo_leaves_everything_in_one_folder_and_does_not_repeat_itself(tmp_pat
         (["demo", "--images", "20000", *DATA], "images is 20000"),
         (["demo", "--stream", *DATA], "kind is static, expected spikes or graded in a stream"),
         (["report", "absent"], "run is absent"),
+        (["quantize", "two\r\nlines\x1b.npz"], "checkpoint file two  lines?.npz: no such file"),
     ],
 )
 def test_a_mistake_is_one_line(words, message, tmp_path, monkeypatch):
@@ -350,6 +352,13 @@ def test_closed_and_full_streams_are_no_traceback(redirection, command, code, me
 
 def test_an_unknown_option_of_the_program_itself_is_one_line():
     assert gradrtl("--nonsense", code=2).stderr == "error: No such option '--nonsense' (see gradrtl --help)\n"
+
+
+def test_an_error_of_the_system_is_one_line(capsys):
+    with pytest.raises(cli.Failure) as caught, cli.in_one_line("gradrtl"):
+        raise FileNotFoundError(2, "No such file or directory", "two\nlines")
+    caught.value.show()
+    assert capsys.readouterr().err == "error: two lines: No such file or directory\n"
 
 
 def test_an_interruption_is_no_traceback(monkeypatch):

@@ -22,7 +22,7 @@ from gradrtl import cli
 from gradrtl.errors import UserError
 from gradrtl.model.config import TrainConfig
 from gradrtl.steps import tune as steps
-from gradrtl.steps.tune import Range, Search, command_of, finished, study_of
+from gradrtl.steps.tune import Range, Search, command_of, finished, storage_of, study_of
 
 WORDS = (
     "--network",
@@ -192,6 +192,24 @@ def test_a_database_in_memory_is_refused(here, driver, rest):
     with pytest.raises(UserError, match=re.escape(f"storage is {name}, expected a database in a file")):
         study_of(search(storage=name))
     assert [path.name for path in here.iterdir()] == ["data"]
+
+
+@pytest.mark.parametrize(
+    ("storage", "message"),
+    [
+        ("sqlite:////nonexistent/x.db", "expected a database that can be reached (unable to open database file)"),
+        ("sqlite:///page.md", "expected a database that can be reached (file is not a database)"),
+        ("sqlite:///file:kept.db?mode=ro&uri=true", "reached (attempt to write a readonly database)"),
+        ("page.md/two\nlines", "page.md/two lines cannot be written: "),
+    ],
+)
+def test_a_storage_that_cannot_be_used_is_told_in_one_line(here, storage, message):
+    Path("page.md").write_text("# A page\n" * 200)
+    storage_of("sqlite:///kept.db")
+    told = gradrtl("tune", *SHORT, "--trials", "1", "--out", "t", "--storage", storage, code=2)
+    assert told.startswith("error: storage ")
+    assert message in told
+    assert told.count("\n") == 1
 
 
 @pytest.mark.slow

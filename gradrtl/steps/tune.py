@@ -162,6 +162,11 @@ def _require_kept(name: str) -> None:
         require(bool(file), "storage", name, "a database in a file, such as sqlite:///study.db")
 
 
+def _first_cause(error: BaseException) -> BaseException:
+    """The driver's own error, which SQLAlchemy and Optuna wrap in theirs of several lines."""
+    return error if error.__cause__ is None else _first_cause(error.__cause__)
+
+
 @contextmanager
 def _in_one_line(name: str) -> Iterator[None]:
     """Errors of Optuna, which reads lines of a journal unchecked, and of any database driver as a `UserError`."""
@@ -171,7 +176,8 @@ def _in_one_line(name: str) -> Iterator[None]:
         raise
     except Exception as error:
         if "://" in name:
-            raise UserError.of("storage", name, f"a database that can be reached ({error})") from None
+            reason = str(_first_cause(error)).partition("\n")[0]
+            raise UserError.of("storage", name, f"a database that can be reached ({reason})") from None
         if isinstance(error, OSError):
             raise UserError(f"storage {name} cannot be written: {error.strerror}") from error
         raise UserError.of("storage", name, A_STUDY) from error
