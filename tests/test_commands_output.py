@@ -103,6 +103,14 @@ def test_no_file_is_written_over_what_is_read_or_written(words, message, tmp_pat
     assert Path("n.npz").read_bytes() == NETWORK.read_bytes()
 
 
+def test_a_loop_of_links_is_replaced_by_the_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("a").symlink_to("b")
+    Path("b").symlink_to("a")
+    gradrtl("generate", "sample", "-o", "a")
+    assert "module gradrtl" in Path("a").read_text()
+
+
 def test_place_may_write_what_it_reads(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("n.npz").write_bytes(NETWORK.read_bytes())

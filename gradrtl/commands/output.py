@@ -82,7 +82,8 @@ def _require_apart(ctx: click.Context) -> None:
     for number, (parameter, path) in enumerate(written):
         others = [*written[number + 1 :], *(one for one in paths if one[0].name not in WRITTEN and one[1].is_file())]
         for other, known in others:
-            same = path.resolve() == known.resolve() and not (parameter.type is UPDATED and other.name == "network")
+            same = os.path.realpath(path) == os.path.realpath(known)  # unlike Path.resolve, also of a loop of links
+            same = same and not (parameter.type is UPDATED and other.name == "network")
             require(not same, _title(parameter).lstrip("-"), path, f"another file than {_title(other)}")
 
 
