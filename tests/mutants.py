@@ -57,6 +57,7 @@ UNITS = {
     "gradrtl/report/plots.py": ("test_report_plots.py", "test_sim_verify_stream.py"),
     "gradrtl/report/runs.py": ("test_report_runs.py", "test_commands_report.py"),
     "gradrtl/steps/results.py": ("test_steps_results.py",),
+    "gradrtl/cli.py": ("test_errors.py", "test_cli.py"),
     "gradrtl/errors.py": ("test_errors.py",),
     "gradrtl/steps/simulate.py": ("test_steps_results.py", "test_steps_notes.py"),
     "sim/traces.py": ("test_sim_traces.py", "test_sim_verify_stream.py", "test_rtl_cancel.py"),
