@@ -50,9 +50,7 @@ class Dataset:
         count = len(self.images)
         require(self.labels.shape == (count,), "labels shape", self.labels.shape, f"({count},), one for each image")
         require(self.images.size > 0, "images shape", self.images.shape, "no empty dimension")
-        lowest, highest = int(self.labels.min()), int(self.labels.max())
-        require(lowest >= 0, "smallest label", lowest, "0 or above")
-        require(highest <= LARGEST_LABEL, "largest label", highest, f"at most {LARGEST_LABEL}")
+        require_label_range(self.labels)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -88,6 +86,13 @@ class Dataset:
         require(self.shape == shape, f"image shape of the {what}", self.shape, f"{shape}, which the network reads")
         most = f"at most {classes}, those of the network"
         require(self.classes <= classes, f"classes in the {what}", self.classes, most)
+
+
+def require_label_range(labels: np.ndarray) -> None:
+    """`UserError` if one of `labels`, of which there is one at least, can be the class of no network."""
+    smallest, largest = int(labels.min()), int(labels.max())
+    require(smallest >= 0, "smallest label", smallest, "0 or above")
+    require(largest <= LARGEST_LABEL, "largest label", largest, f"at most {LARGEST_LABEL}")
 
 
 def load(folder: str | Path) -> tuple[Dataset, Dataset]:

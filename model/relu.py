@@ -196,22 +196,21 @@ class ReluNetwork(nn.Module):
     def spiking(self, images: Tensor, steps: int) -> Tensor:
         """The outputs, with integrate-and-fire neurons that start at half a threshold in place of the activations.
 
-        Normalisation has its running statistics. Sums over time are `[steps, batch, ...]`, or `[1, batch, ...]` where
-        they are the same at every step. The gradient of a spike is the surrogate of `neurons.py`, in units of the
-        threshold.
+        Normalisation is in evaluation: it has its running statistics. Sums over time are `[steps, batch, ...]`, or
+        `[1, batch, ...]` where they are the same at every step. The gradient of a spike is the surrogate of
+        `neurons.py`, in units of the threshold.
         """
         graph = self.description
         outputs = self._pixels(images)
         for (name,) in graph.components:
             population = self.all[self.index[name]]
-            total = summed(population, outputs)
-            scale, shift = _affine(population)
+            total = summed(population, outputs).unflatten(0, (-1, len(images)))
             if name == graph.readout.source:
-                mean = total.unflatten(0, (-1, len(images))).float().mean(dim=0)
-                outputs[name] = mean * _by_channel(scale, mean) + _by_channel(shift, mean)
+                outputs[name] = population.finish(total.float().mean(dim=0))
                 continue
+            scale, shift = _affine(population)
             threshold = self.activation_of(name).threshold
-            x = _last(total.unflatten(0, (-1, len(images))))  # contiguous where maps are channels_last
+            x = _last(total)  # contiguous where maps are channels_last
             spikes = fired(x, scale / threshold, shift / threshold, steps)
             outputs[name] = (_first(spikes) * threshold).flatten(0, 1)
         return self._read(outputs[graph.readout.source])
@@ -404,11 +403,6 @@ def _affine(population: Population) -> tuple[Tensor, Tensor]:
         scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
         shift = norm.bias - norm.running_mean * scale
     return scale, shift if population.bias is None else shift + population.bias
-
-
-def _by_channel(values: Tensor, maps: Tensor) -> Tensor:
-    """`[channels]` as what `[batch, channels, ...]` can be multiplied with."""
-    return values.reshape(-1, *[1] * (maps.dim() - 2))
 
 
 def fired(x: Tensor, scale: Tensor, shift: Tensor, steps: int) -> Tensor:

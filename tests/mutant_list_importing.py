@@ -519,8 +519,8 @@ IMPORTING = (
     Mutant(
         "labels below 0",
         "gradrtl/steps/importing.py",
-        'require(smallest >= 0, "smallest label"',
-        'require(True, "smallest label"',
+        "        require_label_range(answers)\n",
+        "",
         "frames whose label is negative count as wrong answers",
     ),
     Mutant(

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,20 +57,9 @@ class NetworkFile(click.ParamType):  # type: ignore[type-arg]  # generic in newe
 
 
 network_argument = click.argument("network", type=NetworkFile(), default="sample")
-data_option = click.option(
-    "--data",
-    "folder",
-    default="data/mnist",
-    type=click.Path(path_type=Path),
-    help="Folder of images or of recordings, or a file of recordings (docs/recordings.md).",
-)
-images_option = click.option(
-    "--data",
-    "folder",
-    default="data/mnist",
-    type=click.Path(path_type=Path),
-    help="Folder of images: IDX files, or the batches of CIFAR-10 (docs/own-images.md).",
-)
+_data = partial(click.option, "--data", "folder", default="data/mnist", type=click.Path(path_type=Path))
+data_option = _data(help="Folder of images or of recordings, or a file of recordings (docs/recordings.md).")
+images_option = _data(help="Folder of images: IDX files, or the batches of CIFAR-10 (docs/own-images.md).")
 training_device_option = click.option(
     "--device", default="cpu", type=click.Choice(["cpu", "cuda", "auto"]), help="auto: a GPU if there is one."
 )

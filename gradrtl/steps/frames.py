@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import UserError, require
 from ..model import recordings
-from ..model.data import LARGEST_LABEL, Dataset, read_images, read_labels
+from ..model.data import Dataset, read_images, read_labels, require_label_range
 from ..model.events import sets as event_sets
 from ..model.recordings import AnyData, Recordings
 from ..model.sets import load, needed
@@ -177,9 +177,7 @@ def load_labels(path: Path) -> np.ndarray:
     labels = read_labels(path) if _start(path, field) in IDX else _read_array(path, field)
     require(labels.ndim == 1 and len(labels) > 0, "labels shape", labels.shape, "[n]")
     require(labels.dtype.kind in "ui", "labels dtype", labels.dtype, "integers")
-    smallest, largest = int(labels.min()), int(labels.max())
-    require(smallest >= 0, "smallest label", smallest, "0 or above")
-    require(largest <= LARGEST_LABEL, "largest label", largest, f"at most {LARGEST_LABEL}")
+    require_label_range(labels)
     return labels.astype(np.int64)
 
 

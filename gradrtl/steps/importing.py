@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import UserError, require, within
-from ..model.data import LARGEST_LABEL
+from ..model.data import require_label_range
 from ..model.importing import reference
 from ..model.importing.convention import Convention
 from ..model.importing.graph import ImportedGraph, import_graph
@@ -371,9 +371,7 @@ def load_samples(
         fits = answers is not None and answers.dtype.kind in "iu" and answers.shape == (count,)
         require(fits, f"labels file {labels}", None if answers is None else answers.shape, f"{count} whole numbers")
         assert answers is not None
-        smallest, largest = int(answers.min()), int(answers.max())
-        require(smallest >= 0, "smallest label", smallest, "0 or above")
-        require(largest <= LARGEST_LABEL, "largest label", largest, f"at most {LARGEST_LABEL}")
+        require_label_range(answers)
     return Samples(found, None if answers is None else answers.astype(np.int64), recorded, kind == "static")
 
 
