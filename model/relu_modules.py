@@ -35,7 +35,7 @@ from .relu import network_from
 from .relu_graph import INTEGRATES, READS
 
 INPUT, OUTPUT = "image", "output"
-COMPARED, APART = 4, 1e-3  # random images on which module and network are compared, and their difference at most
+COMPARED, APART = 16, 1e-3  # random images on which module and network are compared, and their difference at most
 SAME = (nn.Identity, nn.Dropout, nn.Dropout2d, nn.Flatten)
 ADDS_IN_PLACE = (operator.iadd, "add_")
 ADDS = (operator.add, torch.add, "add", *ADDS_IN_PLACE)
@@ -110,10 +110,23 @@ def of_module(module: nn.Module, shape: Sequence[int], steps: int = 8, name: str
     return found
 
 
+def _compared(shape: tuple[int, ...]) -> torch.Tensor:
+    """Images `[COMPARED, *shape]` of noise, uint8: pixels of any grey in one half; black and white ones in the other.
+
+    Each channel of each black and white image has its own share of white pixels. Grey noise alone leaves ReLUs at zero
+    that other images pass.
+    """
+    rng = torch.Generator().manual_seed(0)
+    half = COMPARED // 2
+    grey = torch.randint(0, 256, (half, *shape), generator=rng)
+    white = torch.rand((half, shape[0], 1, 1), generator=rng) > torch.rand((half, *shape), generator=rng)
+    return torch.cat([grey, 255 * white]).to(torch.uint8)
+
+
 @torch.no_grad()
 def _compare(module: nn.Module, found: Checkpoint, shape: tuple[int, ...]) -> None:
     """`UserError` if a module puts out other numbers than the network that was read from what torch.fx tells of it."""
-    images = torch.randint(0, 256, (COMPARED, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    images = _compared(shape)
     try:
         expected = module(images.float() / 255).flatten(1)
     except Exception as error:  # whatever its forward raises

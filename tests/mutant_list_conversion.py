@@ -623,6 +623,13 @@ CONVERSION = (
         "what torch.fx does not tell is silently left out",
     ),
     Mutant(
+        "module and network compared on grey noise alone",
+        "model/relu_modules.py",
+        "torch.cat([grey, 255 * white])",
+        "torch.cat([grey, grey])",
+        "a difference behind ReLUs that grey noise leaves at zero is not found",
+    ),
+    Mutant(
         "copies of whole batches",
         "model/relu_train.py",
         "config, number, rest=True)",

@@ -180,6 +180,9 @@ def renamed(x: Tensor) -> Tensor:
     return torch.relu(other)
 
 
+torch.manual_seed(0)  # the modules below get their weights where pytest collects them
+
+
 @pytest.mark.parametrize(
     ("module", "told"),
     [
@@ -196,7 +199,7 @@ def renamed(x: Tensor) -> Tensor:
         (nn.Sequential(nn.Conv2d(2, 3, 3), nn.Flatten(), nn.BatchNorm1d(108)), "normalisation is of 108 channels"),
         (nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Linear(6, 4)), r"input of a Linear is \(3, 6, 6\)"),
         (Calls(renamed), "difference between module and network is"),
-        (Calls(lambda x: torch.relu(x).view(1, -1)), r"module does not take 4 images at once|difference between"),
+        (Calls(lambda x: torch.relu(x).view(1, -1)), r"module does not take 16 images at once|difference between"),
         (Calls(lambda x: functional.dropout(torch.relu(x))), "dropout training is True, expected False"),
         (Calls(lambda x: functional.relu(x) + x[:, :, :1, :1]), "expected"),
         (Calls(torch.tanh), "operation is tanh"),
@@ -210,6 +213,16 @@ def test_what_no_rates_can_do_is_refused_in_one_line(module: nn.Module, told: st
     with pytest.raises(UserError, match=told) as error:
         of_module(module.eval(), SHAPE)
     assert "\n" not in str(error.value)
+
+
+def test_a_difference_is_found_where_grey_noise_leaves_the_relus_at_zero() -> None:
+    module = Calls(renamed).eval()
+    with torch.no_grad():
+        module.first.weight.fill_(-0.2)[:, 0, 1, 1] = 1.0  # a white pixel among black ones
+        module.first.bias.fill_(-0.5)
+        assert float(module.first(torch.rand(100, *SHAPE)).max()) < 0
+    with pytest.raises(UserError, match="difference between module and network is"):
+        of_module(module, SHAPE)
 
 
 def test_a_module_in_training_mode_is_refused() -> None:
