@@ -237,6 +237,27 @@ RECORDINGS = (
         "spoken digits are a thousand times as fast",
     ),
     Mutant(
+        "links of HDF5 files followed",
+        "model/hdf5_process.py",
+        'require(isinstance(group.get(name, getlink=True), h5py.HardLink), label, "a link", "data of this file")',
+        "",
+        "a file of recordings or a network has parts of other files",
+    ),
+    Mutant(
+        "spoken digits whose reader crashed",
+        "model/events/spoken.py",
+        "require_read(code, stderr.read())",
+        "",
+        "a set of recordings ends where its file is damaged",
+    ),
+    Mutant(
+        "a reader of spoken digits that stays",
+        "model/events/spoken.py",
+        "            process.kill()\n",
+        "            process.stdout.close()\n",
+        "who takes a few recordings waits for a reader that hangs in the next",
+    ),
+    Mutant(
         "gestures of the whole session",
         "model/events/gesture.py",
         "np.searchsorted(session.t, (start, end))",

@@ -105,6 +105,7 @@ UNITS = {
     "quantize/labelled_frames.py": ("test_quantize_qat_network.py",),
     "model/importing/geometry.py": ("test_model_importing_graph.py", "test_frameworks.py"),
     "model/importing/graph.py": ("test_model_importing_graph.py",),
+    "model/hdf5_process.py": ("test_model_events.py", "test_model_importing_hdf5.py"),
     "model/importing/hdf5.py": ("test_model_importing_conventions.py", "test_model_importing_hdf5.py"),
     "model/importing/linear.py": ("test_model_importing_graph.py",),
     **dict.fromkeys(

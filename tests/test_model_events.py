@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -15,6 +18,7 @@ import pytest
 
 from gradrtl.errors import UserError
 from gradrtl.locks import hold
+from gradrtl.model import hdf5_process
 from gradrtl.model.data import Dataset
 from gradrtl.model.events import aedat, arrays, gesture, moving, nmnist, prophesee, spoken, wav
 from gradrtl.model.events.binning import Binning, Events
@@ -306,6 +310,59 @@ def test_other_files_than_spoken_digits(tmp_path: Path) -> None:
         list(spoken.read(tmp_path / "c.h5"))
     with pytest.raises(UserError, match="recordings is 0, expected at least one"):
         list(spoken.read(event_files.spoken(tmp_path / "d.h5", [])))
+
+
+def test_spoken_digits_stored_elsewhere(tmp_path: Path) -> None:
+    import h5py
+
+    other = event_files.spoken(tmp_path / "other.h5", SPOKEN)
+    for name in ("labels", "spikes"):
+        with h5py.File(event_files.spoken(tmp_path / "a.h5", SPOKEN), "a") as file:
+            del file[name]
+            file[name] = h5py.ExternalLink(str(other), name)
+        with pytest.raises(UserError, match=r"a\.h5: (labels|spikes/times) is a link, expected data of this file"):
+            list(spoken.read(tmp_path / "a.h5"))
+    with h5py.File(event_files.spoken(tmp_path / "a.h5", SPOKEN), "a") as file:
+        del file["labels"]
+        layout = h5py.VirtualLayout((len(SPOKEN),), int)
+        layout[:] = h5py.VirtualSource(str(other), "labels", (len(SPOKEN),))
+        file.create_virtual_dataset("labels", layout)
+    with pytest.raises(UserError, match="labels is stored in another file, expected data of this file"):
+        list(spoken.read(tmp_path / "a.h5"))
+
+
+@pytest.mark.parametrize("is_within", [False, True])
+def test_a_crash_while_spoken_digits_are_read(is_within: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = event_files.spoken(tmp_path / "a.h5", SPOKEN)
+    words = [sys.executable, "-m", spoken.__name__, str(file)]
+    whole = subprocess.run(words, env=hdf5_process.environment(), capture_output=True, check=True).stdout
+    (tmp_path / "part").write_bytes(whole[: -100 if is_within else None])
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\ncat {tmp_path}/part\nkill -SEGV $$\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    found = spoken.read(file)
+    for _ in range(len(SPOKEN) - is_within):
+        next(found)
+    with pytest.raises(UserError, match=r"a\.h5: not an HDF5 file, or damaged \(its reader ended\)"):
+        next(found)
+
+
+def test_the_reader_of_spoken_digits_ends_with_who_takes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    many = [(np.sort(np.random.default_rng(0).random(2000)), np.zeros(2000, int), 0, 0)] * 50  # more than a pipe holds
+    started: list[subprocess.Popen[bytes]] = []
+    popen = subprocess.Popen
+
+    def start(*args: Any, **options: Any) -> Any:
+        started.append(popen(*args, **options))
+        return started[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    found = spoken.read(event_files.spoken(tmp_path / "a.h5", many))
+    next(found)
+    assert started[0].poll() is None
+    found.close()
+    assert started[0].returncode == -signal.SIGKILL
 
 
 def test_gestures(tmp_path: Path) -> None:

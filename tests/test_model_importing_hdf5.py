@@ -12,6 +12,7 @@ import pytest
 from nir_files import given, graph, integrate, node, taken
 
 from gradrtl.errors import UserError
+from gradrtl.model import hdf5_process
 from gradrtl.model.importing import hdf5
 from gradrtl.model.importing.convention import Convention
 from gradrtl.model.importing.graph import import_graph
@@ -178,6 +179,6 @@ def test_a_reader_that_ends_or_hangs(tmp_path, monkeypatch):
 
 
 def test_without_h5py(tmp_path, monkeypatch):
-    monkeypatch.setattr(hdf5, "find_spec", lambda name: None)
+    monkeypatch.setattr(hdf5_process, "find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match="h5py"):
         hdf5.read(nir_files.write(tmp_path / "a.nir", small()))

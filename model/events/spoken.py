@@ -1,23 +1,33 @@
 """Spiking Heidelberg Digits and Speech Commands (Cramer et al. 2020): HDF5 files of spikes of 700 channels.
 
 `spikes/times` holds an array of seconds for each recording, `spikes/units` one of channels, `labels` the class, and
-`extra/speaker` of SHD who speaks. `h5py` reads the files.
+`extra/speaker` of SHD who speaks. `h5py` reads the files, in a process of its own (`hdf5_process`):
+`python -m gradrtl.model.events.spoken FILE` writes four NumPy arrays for each recording to stdout.
 """
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from ...errors import UserError, require, within
+from ...processes import ending_with_parent
+from ..hdf5_process import command, confined, environment, member, require_read
 from .binning import Events
 
 CHANNELS = 700
 SUFFIXES = (".h5", ".hdf5")
 LONGEST = 3600.0  # seconds
+SECONDS = 3600  # of processor time
+TIMES, SPEAKER = "spikes/times", "extra/speaker"
+ARRAYS = (TIMES, "spikes/units", "labels", SPEAKER)
 
 Labelled = tuple[Events, int, int | None]
 
@@ -28,50 +38,71 @@ def read(path: Path, sensor: tuple[int, ...] | None = None) -> Iterator[Labelled
     `sensor`: `(1, 1, channels)`; None: 700 channels. `UserError` names the file, the recording and its fault.
     """
     shape = (1, 1, CHANNELS) if sensor is None else sensor
-    with within(str(path)), _opened(path) as file:
-        times, units, labels = (_dataset(file, name) for name in ("spikes/times", "spikes/units", "labels"))
-        speakers = _dataset(file, "extra/speaker") if "extra/speaker" in file else None
-        for name, values in (("spikes/units", units), ("labels", labels), ("extra/speaker", speakers)):
-            known = values is None or values.shape == times.shape
-            require(known, f"{name} shape", None if values is None else values.shape, f"{times.shape}, as spikes/times")
-        require(len(times) > 0, "recordings", 0, "at least one")
-        for number in range(len(times)):
+    with within(str(path)):
+        require(path.is_file(), "file", "missing", "an HDF5 file")
+        for number, (times, units, label, speaker) in enumerate(_recordings(path)):
             with within(f"recording {number}"):
                 yield (
-                    _events(_item(times, number), _item(units, number), shape),
-                    _whole("label", _item(labels, number)),
-                    None if speakers is None else _whole("speaker", _item(speakers, number)),
+                    _events(times, units, shape),
+                    _whole("label", label),
+                    _whole("speaker", speaker) if speaker.size else None,
                 )
 
 
-def _opened(path: Path) -> Any:
-    require(path.is_file(), "file", "missing", "an HDF5 file")
+def _recordings(path: Path) -> Iterator[list[np.ndarray]]:
+    """Times, units, label and speaker of each recording, from a process that ends with this generator."""
     try:
-        import h5py
-    except ImportError:
+        words = ending_with_parent(command(__name__, path))
+    except ModuleNotFoundError:
         raise UserError("needs the package h5py: pip install 'gradrtl[events]'") from None
-    try:
-        return h5py.File(path, "r")
-    except OSError:
-        raise UserError("not an HDF5 file, or damaged") from None
+    with tempfile.TemporaryFile() as stderr:
+        process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=stderr, env=environment())
+        assert process.stdout is not None
+        pipe = SimpleNamespace(read=process.stdout.read)  # NumPy seeks in files
+        try:
+            while process.stdout.peek(1):  # type: ignore[attr-defined]  # it is buffered
+                try:
+                    found = [np.lib.format.read_array(pipe, allow_pickle=False) for _ in ARRAYS]
+                except (ValueError, EOFError):  # it ended within a recording
+                    break
+                yield found
+            process.stdout.close()
+            code = process.wait()
+        finally:
+            process.kill()
+            process.wait()
+            process.stdout.close()
+        stderr.seek(0)
+        require_read(code, stderr.read())
 
 
 def _dataset(file: Any, name: str) -> Any:
-    try:
-        found = file[name]
-        require(getattr(found, "ndim", 0) == 1, f"{name} shape", getattr(found, "shape", "a group"), "(recordings,)")
-    except UserError:
-        raise
-    except Exception:  # HDF5 raises many kinds on damaged bytes
-        raise UserError.of(name, "missing or damaged", "a data set with an entry for each recording") from None
+    found = file
+    for part in name.split("/"):
+        is_there = hasattr(found, "keys") and part in found
+        require(is_there, name, "missing or damaged", "a data set with an entry for each recording")
+        found = member(found, part, name)
+    require(getattr(found, "ndim", 0) == 1, f"{name} shape", getattr(found, "shape", "a group"), "(recordings,)")
     return found
 
 
-def _item(values: Any, number: int) -> Any:
-    try:
-        return values[number]
-    except Exception:  # HDF5 raises many kinds on damaged bytes
-        raise UserError("cannot be read: the file is damaged") from None
+def _main(path: str) -> None:
+    with confined(SECONDS):
+        import h5py
+
+        pipe = SimpleNamespace(write=sys.stdout.buffer.write)
+        with h5py.File(path, "r") as file:
+            names = [name for name in ARRAYS if name != SPEAKER or name in file]
+            arrays = {name: _dataset(file, name) for name in names}
+            count = len(arrays[TIMES])
+            for name, values in arrays.items():
+                require(values.shape == (count,), f"{name} shape", values.shape, f"({count},), as {TIMES}")
+            require(count > 0, "recordings", 0, "at least one")
+            for number in range(count):
+                for name in ARRAYS:
+                    found = np.asarray(arrays[name][number] if name in arrays else [])
+                    np.lib.format.write_array(pipe, found, allow_pickle=False)
+        sys.stdout.flush()
 
 
 def _whole(field: str, value: Any) -> int:
@@ -90,3 +121,7 @@ def _events(times: Any, units: Any, shape: tuple[int, ...]) -> Events:
     require(good, "times", "not finite, or too long", f"0 to {LONGEST:.0f} seconds")
     t, nothing = np.floor(seconds * 1e6 + 0.5).astype(np.int64), np.zeros(len(seconds), np.int64)
     return Events.of(t, nothing, nothing, channels, shape)
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

@@ -1,20 +1,16 @@
-"""Reads a NIR file (HDF5) into `Record`s: in a process of its own, for the HDF5 library may crash on damaged files.
+"""Reads a NIR file (HDF5) into `Record`s, in a process of its own (`hdf5_process`).
 
-The file is read as it stands. Links to other files and data that are stored elsewhere are refused, plug-ins are not
-loaded, and sizes are checked before anything is unpacked. `python -m gradrtl.model.importing.hdf5 FILE OUT` is that
-process: it writes the nodes to OUT, arrays and one line of JSON.
+Sizes are checked before anything is unpacked. `python -m gradrtl.model.importing.hdf5 FILE OUT` is that process: it
+writes the nodes to OUT, arrays and one line of JSON.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import resource
 import subprocess
 import sys
 import tempfile
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +18,7 @@ import numpy as np
 
 from ...errors import UserError, require, within
 from ...files import whole
+from ..hdf5_process import command, confined, environment, member, require_read
 from .conventions import CONVENTION, CONVENTIONS, conventions, with_conventions
 from .records import GRAPH, LARGEST_DEPTH, LARGEST_NODES, METADATA, Record
 
@@ -30,11 +27,9 @@ LARGEST_TEXT = 4096  # bytes of one text
 LARGEST_METADATA = 1 << 20
 LARGEST_EDGES = 1 << 16
 BESIDE = (METADATA, CONVENTIONS)  # fields of the outermost graph that are kept as its metadata
-MEMORY = 1 << 32  # bytes of address space
 SECONDS = 60  # of time and of processor time
 NIR_VERSION = "1.0.8"  # whose layout is written
 PACKED = 4096  # bytes from which arrays are compressed
-REFUSED = 3  # exit code: the last line of stderr says why
 
 
 def read(path: str | Path) -> Record:
@@ -49,20 +44,14 @@ def read(path: str | Path) -> Record:
     """
     path = Path(path)
     require(path.is_file(), "NIR file", path, "a file that exists")
-    if find_spec("h5py") is None:
-        raise ModuleNotFoundError("No module named 'h5py'", name="h5py")
     with within(f"NIR file {path}"), tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "nodes.npz"
-        command = [sys.executable, "-m", __name__, os.path.realpath(path), str(out)]
-        environment = {**os.environ, "HDF5_PLUGIN_PRELOAD": "::", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        words = command(__name__, path, str(out))
         try:
-            done = subprocess.run(command, env=environment, capture_output=True, timeout=SECONDS, check=False)
+            done = subprocess.run(words, env=environment(), capture_output=True, timeout=SECONDS, check=False)
         except subprocess.TimeoutExpired:
             raise UserError(f"not read within {SECONDS} seconds: damaged") from None
-        if done.returncode == REFUSED:
-            raise UserError(done.stderr.decode(errors="replace").strip().splitlines()[-1])
-        if done.returncode:
-            raise UserError("not an HDF5 file, or damaged (its reader ended)")
+        require_read(done.returncode, done.stderr)
         with np.load(out, allow_pickle=False) as arrays:
             return with_conventions(_record(json.loads(arrays["tree"].tobytes()), arrays))
 
@@ -161,12 +150,8 @@ class _Reader:
 
     def member(self, group: Any, name: str, where: str) -> Any:
         """`group[name]`, if that is stored in this file."""
-        import h5py
-
         require(name in group, f"{where} {name}", "missing", f"the fields of a {GRAPH}: nodes and edges")
-        link = group.get(name, getlink=True)
-        require(isinstance(link, h5py.HardLink), f"{where} {name}", "a link", "data of this file")
-        return group[name]
+        return member(group, name, f"{where} {name}")
 
     def value(self, group: Any, name: str, where: str, longest: int = LARGEST_TEXT) -> Any:
         """A field: an array of numbers, or text."""
@@ -175,7 +160,6 @@ class _Reader:
         data = self.member(group, name, where)
         label = f"{where} {name}"
         require(isinstance(data, h5py.Dataset), label, "a group", "numbers or text")
-        require(data.external is None and not data.is_virtual, label, "stored in another file", "data of this file")
         if h5py.check_string_dtype(data.dtype) is not None:
             require(data.shape == (), label, "several texts", "one")
             text = data[()]
@@ -193,8 +177,7 @@ class _Reader:
         import h5py
 
         data = self.member(group, "edges", where)
-        require(isinstance(data, h5py.Dataset) and data.external is None and not data.is_virtual, f"{where} edges",
-                "not stored as such", "an array of pairs of names")  # fmt: skip
+        require(isinstance(data, h5py.Dataset), f"{where} edges", "a group", "an array of pairs of names")
         if data.size == 0 or data.shape is None:
             return []
         pairs = data.ndim == 2 and data.shape[1] == 2 and h5py.check_string_dtype(data.dtype) is not None
@@ -208,30 +191,16 @@ class _Reader:
 
 
 def _main(path: str, out: str) -> None:
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    if hard == resource.RLIM_INFINITY or hard > MEMORY:
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    import h5py
+    with confined(SECONDS):
+        import h5py
 
-    reader = _Reader()
-    try:
+        reader = _Reader()
         with h5py.File(path, "r") as file:
             root = reader.member(file, "node", "file") if "node" in file else file
             require("type" in root, "contents", "another HDF5 file", "a NIR graph under the name node")
             tree = reader.node(root, "graph", 0)
         text = np.frombuffer(json.dumps(tree).encode(), np.uint8)
         np.savez(out, tree=text, **reader.arrays)  # type: ignore[arg-type]
-    except UserError as error:
-        why = str(error)
-    except Exception as error:  # h5py raises many kinds on damaged bytes
-        told = " ".join(str(error).split()) or type(error).__name__
-        why = f"not an HDF5 file, or damaged ({told[:200]})"
-    else:
-        return
-    print("".join(c if c.isprintable() else "?" for c in why), file=sys.stderr)
-    sys.exit(REFUSED)
 
 
 if __name__ == "__main__":
