@@ -101,6 +101,9 @@ _FAULTS = {
         ("points of older sources", ' | {"made from": self.made_from}', "", "figures of other data or sources"),
         ("figures of a worker", "keep=_remember, ", "", "what a worker elsewhere has found is measured again"),
     ),
+    "gradrtl/commands/explore.py": (
+        ("one design twice", "*map(normal_pes, pes)", "*pes", "a design that is written in two ways is two points"),
+    ),
     "gradrtl/locks.py": (
         ("shared lock", "fcntl.LOCK_EX | (0 if wait", "fcntl.LOCK_SH | (0 if wait", "two runs in one folder"),
         ("owner unnamed", "os.write(locked, str(os.getpid()).encode())", "pass", "who holds the folder is not told"),

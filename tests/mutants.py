@@ -46,6 +46,7 @@ UNITS = {
     "gradrtl/workers.py": ("test_cluster.py",),
     "gradrtl/steps/demo.py": ("test_steps_demo.py", "test_cli.py"),
     "gradrtl/steps/run.py": ("test_steps_run.py", "test_cli.py"),
+    "gradrtl/commands/explore.py": ("test_explore.py",),
     "gradrtl/steps/explore.py": ("test_explore.py",),
     "gradrtl/steps/sweep.py": ("test_steps_sweep.py",),
     "gradrtl/steps/tune.py": ("test_steps_tune.py",),

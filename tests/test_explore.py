@@ -65,7 +65,7 @@ def test_sweep_resumes_from_the_cache(tmp_path, monkeypatch):
         told = explore(*words, "--pe", "8,2", "--out", "two", "--verbose")
         assert told.count("from the cache: build/cache/point-") == 1
         Path("one/points.csv").write_text(Path("one/points.csv").read_text().replace(point["cycles"], "1.0"))
-        explore(*words, "--pe", "8,2", "--out", "one")
+        explore(*words, "--pe", "8,2", "--pe", "08, 2", "--out", "one")
     assert table(Path("one")) == table(Path("two")) == [point]
     explore(*words, "--pe", "4,2", "--pe", "8,2", "--out", "one")
     assert table(Path("one"))[1] == point, "the table holds what was asked for, sorted"

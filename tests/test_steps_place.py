@@ -28,6 +28,7 @@ from gradrtl.steps.place import (
     Wanted,
     cycles_on,
     fits_of,
+    normal_pes,
     parse_pes,
     place,
     rates_of,
@@ -69,6 +70,11 @@ def test_a_device_determines_what_is_not_asked():
 )
 def test_auto_fills_what_is_not_given(text, pes):
     assert parse_pes(text, NETWORK, 4) == pes
+
+
+@pytest.mark.parametrize(("text", "same"), [("08, 2", "8,2"), ("016 ,auto", "16,auto"), ("auto", "auto")])
+def test_pes_are_written_in_one_way(text, same):
+    assert normal_pes(text) == same
 
 
 def test_the_last_beat_counts_though_it_is_not_full():

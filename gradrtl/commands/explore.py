@@ -51,15 +51,13 @@ def explore(checkpoints, bits, pes, devices, images, cluster, pixels_a_beat, fol
     from ..model.data import load
     from ..quantize.network import WEIGHT_BITS
     from ..steps.explore import front, sweep
-    from ..steps.place import Wanted
+    from ..steps.place import Wanted, normal_pes
 
     checkpoints = checkpoints or CHECKPOINTS
     widths = parse_numbers("bits", bits, WEIGHT_BITS)
-    for pe in pes:
-        Wanted(pes=pe)
     for name in devices:
         Wanted(device=name)
-    tried = (*pes, *devices) or PES
+    tried = (*map(normal_pes, pes), *devices) or PES
     _, test = load(folder)
     require(2 <= images <= len(test), "images", images, f"2 to {len(test)}, the test images")
     with bar("exploring", len(checkpoints) * len(widths)) as advance:

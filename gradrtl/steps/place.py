@@ -247,6 +247,12 @@ def pe_numbers(text: str) -> tuple[list[int], bool]:
     return [int(word) for word in given], auto
 
 
+def normal_pes(text: str) -> str:
+    """The same as `text`, written in one way: `08, 2` as `8,2`."""
+    numbers, auto = pe_numbers(text)
+    return ",".join([*map(str, numbers), *(["auto"] if auto else [])])
+
+
 def parse_pes(text: str, network: QuantizedNetwork, pixels_a_beat: int) -> list[int]:
     """The numbers of `16,10`. `auto`, at the end or alone, becomes as many as keep up, by the event rates."""
     layers = len(network.populations)
