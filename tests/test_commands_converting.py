@@ -56,6 +56,15 @@ def test_a_conversion_is_a_checkpoint_with_its_command_and_plots(converted: Path
         assert "<svg" in (converted / plot).read_text()
 
 
+def test_a_network_that_training_has_killed_gets_a_note(tmp_path: Path) -> None:
+    folder = write(tmp_path / "own", shape=(6, 6), images=400)
+    words = ("--epochs", 2, "--lr", 100, "--data", folder, "--out", tmp_path / "out")
+    found = gradrtl("convert", *SMALL, *words)
+    (note,) = json.loads(gradrtl("convert", *SMALL, *words, "--json").stdout)["notes"]
+    assert f"note: {note}\n" in found.stdout
+    assert note.endswith("for 100.0 % of 40 images, the label of 25.0 %")
+
+
 def test_it_is_quantised_without_loss_of_its_weights(converted: Path, data: Path, tmp_path: Path) -> None:
     output = tmp_path / "network.npz"
     gradrtl("quantize", converted / "checkpoint.npz", "--bits", 4, "--per-channel", "--data", data, "-o", output)

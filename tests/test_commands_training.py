@@ -70,6 +70,14 @@ def test_a_complete_folder_is_said_to_be(data: Path, trained: Path) -> None:
     assert all(np.array_equal(before.arrays[name], after.arrays[name]) for name in before.arrays)
 
 
+def test_a_network_that_training_has_killed_gets_a_note(data: Path, tmp_path: Path) -> None:
+    words = ("--data", data, "--epochs", 1, "--lr", 1e6, "--out", tmp_path)
+    found = gradrtl("train", *SMALL, *words)
+    note = "the network answers class 0 for 100.0 % of 30 images, the label of 26.7 %"
+    assert f"note: {note}\n" in found.stdout
+    assert json.loads(gradrtl("train", *SMALL, *words, "--json").stdout)["notes"] == [note]
+
+
 def test_another_data_set_in_the_same_folder_is_refused(data: Path, trained: Path, tmp_path: Path) -> None:
     """Same images, other labels."""
     other = tmp_path / "other"

@@ -76,7 +76,7 @@ def test_one_class_for_nearly_everything() -> None:
     classes = np.where(np.arange(100) < 95, 3, labels)
     told = "the network answers class 3 for 95.0 % of 100 images"
     assert notes.on_answers(classes, sums, labels) == [f"{told}, the label of 10.0 %"]
-    assert notes.on_answers(classes, sums) == [told]
+    assert notes.on_answers(classes, sums) == notes.on_answers(classes, None) == [told]
     assert notes.on_answers(np.where(np.arange(100) < 94, 3, 4), sums, labels) == []
     assert notes.on_answers(classes, sums, np.full(100, 3)) == [], "all images are of that class"
     assert notes.on_answers(classes[:19], sums[:19], labels[:19]) == [], "too few images to say"

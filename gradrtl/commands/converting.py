@@ -73,6 +73,7 @@ def convert(
     from ..model.workers import leads
     from ..steps.convert import accuracy_of, is_network, start_from, table, teacher_from, write
     from ..steps.convert import convert as run
+    from ..steps.notes import on_answers
     from ..steps.results import judgement
 
     require(network is None or layers is None, "layers", layers, "not given beside --network")
@@ -111,6 +112,7 @@ def convert(
     made.checkpoint.save(out / CHECKPOINT)
     plots = write(made.closeness, out)
     found = made.closeness
+    notes = on_answers(found.answers, None, made.held_out.labels)
     told = {
         "checkpoint": out / CHECKPOINT,
         "connectivity": made.checkpoint.census.connectivity,
@@ -119,6 +121,7 @@ def convert(
         "activations_accuracy": found.activations_accuracy,
         "errors": found.errors,
         "history": made.checkpoint.history,
+        "notes": notes,
         "data": folder,
         "command": whole_command(),
         **judgement(found.answers, made.held_out.labels, made.checkpoint.network.classes),
@@ -126,6 +129,8 @@ def convert(
     figures(**told)
     click.echo(table(found))
     click.echo(f"connectivity {100 * made.checkpoint.census.connectivity:.2f} %")
+    for note in notes:
+        click.echo(f"note: {note}")
     click.echo(f"wrote {out / CHECKPOINT}")
     if report is not None:
         from ..report.page import write as write_report

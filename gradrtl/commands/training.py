@@ -69,6 +69,7 @@ def train(
     from ..model.checkpoint import Checkpoint
     from ..model.workers import leads, part
     from ..steps.events import load
+    from ..steps.notes import on_answers
     from ..steps.results import judgement
     from ..steps.train import accuracy_of, start_of
     from ..steps.train import train as run
@@ -108,18 +109,22 @@ def train(
     if not leads():
         return
     checkpoint.save(out / CHECKPOINT)
+    notes = on_answers(found.answers, None, test.labels)
     told = {
         "checkpoint": out / CHECKPOINT,
         "connectivity": checkpoint.census.connectivity,
         "accuracy": found.accuracy,
         "validation": checkpoint.figures.get("validation"),
         "history": checkpoint.history,
+        "notes": notes,
         "data": folder,
         "command": whole_command(),
         **judgement(found.answers, test.labels, checkpoint.network.classes),
     }
     figures(**told)
     click.echo(f"connectivity {100 * checkpoint.census.connectivity:.2f} %, test accuracy {100 * found.accuracy:.2f} %")
+    for note in notes:
+        click.echo(f"note: {note}")
     click.echo(f"wrote {out / CHECKPOINT}")
     if report is not None:
         from ..report.page import write

@@ -39,11 +39,11 @@ def on_rates(network: QuantizedNetwork) -> list[str]:
     return on_events(network, [float(rates.sum()) for rates in network.rates or ()]) if network.rates else []
 
 
-def on_answers(classes: np.ndarray, sums: np.ndarray, labels: np.ndarray | None = None) -> list[str]:
+def on_answers(classes: np.ndarray, sums: np.ndarray | None, labels: np.ndarray | None = None) -> list[str]:
     """Notes on answers, int64 `[n]`, that are nearly all equal although the labels are not, and on `sums` that are all
-    0.
+    0; None: not known.
     """
-    if len(classes) and not sums.any():
+    if len(classes) and sums is not None and not sums.any():
         return [f"the output layer has gone silent: all sums of {len(classes)} images are 0"]
     if len(classes) < FEWEST_IMAGES:
         return []
