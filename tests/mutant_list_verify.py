@@ -206,6 +206,7 @@ _FAULTS = {
         ("any front", "if not best or row.accuracy > best[-1].accuracy:", "if True:", "all rows are on the front"),
     ),
     "gradrtl/steps/tune.py": (
+        ("database that breaks", "(search.storage, (StorageInternalError, ", "(search.storage, (", "a traceback"),
         ("seed of none", "search.seed * 100_003 + rank)", "search.seed)", "all trials of the start are the same"),
         ("linear rates", "self.low > 0 and self.high / self.low >= 10", "False", "small rates are hardly tried"),
         (

@@ -212,6 +212,19 @@ def test_a_storage_that_cannot_be_used_is_told_in_one_line(here, storage, messag
     assert told.count("\n") == 1
 
 
+def test_a_database_that_breaks_in_a_trial_is_told_in_one_line(here, monkeypatch):
+    def breaks(config, data, folder, trial):
+        Path("kept.db").write_text("# A page\n" * 2000)
+        trial.report(0.5, 1)
+
+    monkeypatch.setattr(steps, "_accuracy", breaks)
+    words = ("--trials", "1", "--out", "t", "--storage", "sqlite:///kept.db")
+    told = gradrtl("tune", *SHORT, *words, code=2)
+    assert told.splitlines()[-1].startswith(
+        "error: storage is sqlite:///kept.db, expected a database that can be reached ("
+    )
+
+
 @pytest.mark.slow
 def test_processes_share_a_study_and_a_killed_trial_is_begun_again(here):
     command = [sys.executable, "-m", "gradrtl", "tune", *SHORT, "--trials", "6", "--out", "t"]

@@ -168,13 +168,16 @@ def _first_cause(error: BaseException) -> BaseException:
 
 
 @contextmanager
-def _in_one_line(name: str) -> Iterator[None]:
-    """Errors of Optuna, which reads lines of a journal unchecked, and of any database driver as a `UserError`."""
+def _in_one_line(name: str, kinds: tuple[type[Exception], ...] = (Exception,)) -> Iterator[None]:
+    """Errors of Optuna, which reads lines of a journal unchecked, and of any database driver as a `UserError`.
+
+    `kinds`: only these, where there are errors of other reasons.
+    """
     try:
         yield
     except UserError:
         raise
-    except Exception as error:
+    except kinds as error:
         if "://" in name:
             reason = str(_first_cause(error)).partition("\n")[0]
             raise UserError.of("storage", name, f"a database that can be reached ({reason})") from None
@@ -234,7 +237,14 @@ def work(searches: Sequence[Search]) -> list[dict[str, Any] | None]:
 
     None where the study has all its trials by now.
     """
-    return [_trial(search) for search in searches]
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    found = []
+    for search in searches:
+        with _in_one_line(search.storage, (StorageInternalError, SQLAlchemyError)):
+            found.append(_trial(search))
+    return found
 
 
 def _trial(search: Search) -> dict[str, Any] | None:
