@@ -419,6 +419,13 @@ IMPORTING = (
         "neurons whose spikes are counted become a max pool",
     ),
     Mutant(
+        "recorded spikes left out without a word",
+        "gradrtl/steps/importing.py",
+        "            if node not in populations:\n",
+        "            if False:\n",
+        "spikes of a node without any are compared with nothing",
+    ),
+    Mutant(
         "conventions lost in a file",
         "model/importing/hdf5.py",
         "    if told:\n        record = replace(",

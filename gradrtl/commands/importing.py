@@ -128,8 +128,8 @@ def import_(
         with search_bar() as progress:
             made = import_nir(
                 record, convention, asked, formats,
-                lambda graph: load_samples(graph, kind, calibrate, labels, reference), findings, search, progress,
-                kept, tuning,
+                lambda graph: load_samples(graph, kind, calibrate, labels, reference, findings), findings, search,
+                progress, kept, tuning,
             )  # fmt: skip
     except UserError as error:
         if not check:

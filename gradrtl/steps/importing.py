@@ -327,13 +327,15 @@ def _first(differs: np.ndarray) -> tuple[int, int, int] | None:
 
 
 def load_samples(
-    graph: ImportedGraph, kind: str, frames: Path | None, labels: Path | None = None, recording: Path | None = None
-) -> Samples | None:
+    graph: ImportedGraph, kind: str, frames: Path | None, labels: Path | None = None, recording: Path | None = None,
+    findings: Findings | None = None,
+) -> Samples | None:  # fmt: skip
     """The frames of a .npy or .npz file, or of a recording; None without either.
 
     A .npz file has an array for each Input, under its name, or `input` for the only one. A recording also has the
     spikes of nodes, `spikes_NODE`, and `output`, what the first Output puts out. Shapes: `[n, steps, ...]`, or
-    `[steps, ...]` of one frame; static pixels `[n, ...]`, uint8 or floats of 0 to 1.
+    `[steps, ...]` of one frame; static pixels `[n, ...]`, uint8 or floats of 0 to 1. Spikes that are not compared get a
+    note in `findings`.
 
     Raises
     ------
@@ -357,7 +359,7 @@ def load_samples(
     count = len(next(iter(found.values())))
     for name, values in found.items():
         require(len(values) == count, f"frames of {name}", len(values), f"{count}, as of the others")
-    _check_names(graph, recording, records)
+    _check_names(graph, recording, records, Findings() if findings is None else findings)
     recorded = {}
     for population in graph.populations:
         names = [f"{PREFIX}{population.name}", *(["output"] if population.name == graph.outputs[0] else [])]
@@ -375,14 +377,21 @@ def load_samples(
     return Samples(found, None if answers is None else answers.astype(np.int64), recorded, kind == "static")
 
 
-def _check_names(graph: ImportedGraph, recording: Path | None, records: dict[str, np.ndarray]) -> None:
-    """`UserError` for spikes of what is no node: they would be compared with nothing."""
-    nodes = {*graph.structure.plain.nodes}
+def _check_names(
+    graph: ImportedGraph, recording: Path | None, records: dict[str, np.ndarray], findings: Findings
+) -> None:
+    """`UserError` for spikes of what is no node; a note on those of a node that has none of its own.
+
+    They would be compared with nothing.
+    """
+    nodes, populations = {*graph.structure.plain.nodes}, {population.name for population in graph.populations}
     known = ", ".join([population.name for population in graph.populations][:NAMED])
     for name in records:
         if name.startswith(PREFIX) and name not in graph.inputs:
             node = name.removeprefix(PREFIX)
             require(node in nodes, f"{recording} array", name, f"{PREFIX}NODE for a node that is there: {known}")
+            if node not in populations:
+                findings.note(f"{recording} array {name} is not compared: {node} is no population; those are {known}")
 
 
 def _key_of(name: str, graph: ImportedGraph, arrays: dict[str, np.ndarray]) -> str:
