@@ -352,7 +352,12 @@ _FAULTS = {
         ("nearly one class", "if fraction < ONE_CLASS or", "if fraction <= ONE_CLASS or", "95 % get no note"),
         ("one class as labelled", " or expected >= ONE_CLASS:", ":", "a note on right answers"),
         ("few images judged", "if len(classes) < FEWEST_IMAGES:", "if not len(classes):", "one image is one class"),
-        ("silent output", "if len(classes) and not sums.any():", "if not len(classes):", "sums of 0 get no note"),
+        (
+            "silent output",
+            "if len(classes) and sums is not None and not sums.any():",
+            "if not len(classes):",
+            "sums of 0 get no note",
+        ),
         (
             "wrong layer silent",
             "{source} has gone silent",
