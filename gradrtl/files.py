@@ -42,9 +42,9 @@ def whole(path: str | Path) -> Iterator[Path]:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write `text` to `path`, completely or not at all."""
+    """Write `text` to `path` in UTF-8, completely or not at all; what is not UTF-8 in names becomes `\\udcff` or so."""
     with whole(path) as part:
-        part.write_text(text)
+        part.write_text(text, encoding="utf8", errors="backslashreplace")
 
 
 def write_bytes(path: str | Path, content: bytes | memoryview) -> None:

@@ -29,6 +29,12 @@ _FAULTS = {
     ),
     "gradrtl/steps/picture.py": (
         (
+            "lines by their looks",
+            "@dataclass(eq=False)",
+            "@dataclass",
+            "connections that look alike end in a traceback",
+        ),
+        (
             "rows in the order of the file",
             "for number in network.order:",
             "for number in range(len(network.populations)):",

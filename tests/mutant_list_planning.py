@@ -360,9 +360,15 @@ _FAULTS = {
         ),
         (
             "wrong layer silent",
-            "{source} has gone silent",
-            "{title} has gone silent",
+            "{what} {source} has gone silent",
+            "{what} {title} has gone silent",
             "the layer after is named",
+        ),
+        (
+            "silent for its delay",
+            "if delay >= network.steps:",
+            "if delay > network.steps:",
+            "what comes too late is called silent",
         ),
         ("energy below", "if energy <= dense:", "if energy >= dense:", "a note on every good network"),
     ),

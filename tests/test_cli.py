@@ -386,6 +386,16 @@ def written_by_python_2() -> bytes:
     return np.lib.format.magic(1, 0) + len(header).to_bytes(2, "little") + header + b"\0"
 
 
+def test_names_that_are_not_utf8(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name = os.fsdecode(b"own\xff.npz")
+    shutil.copy(NETWORK, name)
+    gradrtl("generate", name, "--pe", "4,4", "-o", "own.v")
+    assert "// command: gradrtl generate 'own\\xff.npz' --pe 4,4\n" in Path("own.v").read_text(encoding="utf8")
+    gradrtl("simulate", name, *DATA, "--images", "20", "--report", "own.html")
+    assert 'href="own%FF.npz"' in Path("own.html").read_text(encoding="utf8")
+
+
 @pytest.mark.parametrize("content", [b"", b"no array", np.lib.format.magic(1, 0), written_by_python_2()])
 def test_frames_file_that_is_none(content, tmp_path):
     path = tmp_path / "frames.npy"

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command_line import gradrtl
+from graphs import population, weights
 
-from gradrtl.quantize.network import QuantizedNetwork
+from gradrtl.quantize.network import Connection, Input, QuantizedNetwork
 from gradrtl.samples import NETWORK
 from gradrtl.steps import frames, notes, quantise
 from gradrtl.steps.frames import images_in
@@ -69,6 +70,38 @@ def test_a_network_without_rates_has_none() -> None:
 
 def test_black_images() -> None:
     assert notes.on_events(SAMPLE, [0.0, 0.0]) == ["no event reaches layer layer0: all pixels are 0"]
+
+
+def delayed(delay: int) -> QuantizedNetwork:
+    """`b` is reached by `a` and the input, by both late."""
+    return QuantizedNetwork(
+        (Input((4,), kind="spikes"),),
+        (
+            population("a", 3, Connection("input", weights(3, 4))),
+            population(
+                "b", 3, Connection("a", weights(3, 3), delay=delay), Connection("input", weights(3, 4), delay=delay)
+            ),
+        ),
+        2,
+    )
+
+
+@pytest.mark.parametrize(
+    ("network", "events", "note"),
+    [
+        (delayed(1), [0, 0, 0], "population a: input input has no events"),
+        (delayed(1), [1, 0, 0], "population b from a: population a has gone silent"),
+        (delayed(2), [1, 0, 1], "population b from a: the delay of 2 is not below the steps of a frame, 2"),
+        (delayed(2), [1, 1, 0], "population b from input: the delay of 2 is not below the steps of a frame, 2"),
+        (
+            delayed(2).streamed,
+            [1, 0, 1],
+            "population b from a: a has gone silent, or the stream is not longer than the delay of 2",
+        ),
+    ],
+)
+def test_why_no_event_reaches_a_population(network: QuantizedNetwork, events: list[float], note: str) -> None:
+    assert notes.on_events(network, events) == [f"no event reaches {note}"]
 
 
 def test_one_class_for_nearly_everything() -> None:

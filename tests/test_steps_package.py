@@ -19,11 +19,15 @@ from random_networks import frames
 
 from gradrtl import cli
 from gradrtl.errors import UserError
+from gradrtl.quantize.network import Dense, Input, IntNeuron, Layer, QuantizedNetwork, Readout
+from gradrtl.quantize.placement import Placement
+from gradrtl.rtl.mapping import map_network
 from gradrtl.sim import reference, toolchain
 from gradrtl.steps.kit import Kit, vectors
 from gradrtl.steps.package import package
 
 BIN = Path(sys.executable).parent
+NEURON = IntNeuron("none", "hard", 4, membrane_bits=8)
 NETWORKS = {"static": static_network, "spikes": spike_network, "graded": graded_network}
 
 
@@ -59,6 +63,31 @@ def test_expected_packets_have_every_read_out():
         parts = sums[:first], sums[first:]
         assert [len(part) for part in parts] == [first, second]
         assert frame["packet"] == [word for part in parts for word in (part.index(max(part)), *part)]
+
+
+def edge(kind: str) -> Kit:
+    """What a malformed frame is to the bench: one after which a stream goes on, one that has its answer, one beat."""
+    size = 1 if kind == "pixel" else 3
+    rng = np.random.default_rng(1)
+    layer = Layer("out", (size,), Dense(rng.integers(-7, 8, (3, size)).astype(np.int8), np.full(3, 2)), NEURON, 4)
+    given = Input((size,)) if kind == "pixel" else Input((size,), 2, "graded")
+    steps, readout = {"silent step": (1, "count"), "stream": (2, "count"), "pixel": (2, "count")}.get(
+        kind, (4, "first")
+    )
+    network = QuantizedNetwork.chain(given, (layer,), steps, Readout(readout))
+    placement = Placement((1,), stream=kind == "stream", cancel=kind == "cancel")
+    shape = (3, 1) if kind == "pixel" else (6, 1, 3) if kind == "stream" else (3, steps, 3)
+    values = np.zeros(shape, np.uint8) if kind == "silent step" else rng.integers(1, 4, shape).astype(np.uint8)
+    return Kit(map_network(network, placement), "gradrtl package", values)
+
+
+@needs("cocotbext")
+@needs_icarus
+@pytest.mark.parametrize("kind", ["stream", "first", "cancel", "pixel", "silent step"])
+def test_cocotb_bench_knows_what_a_malformed_frame_leaves(kind, tmp_path):
+    package(edge(kind), "cocotb", tmp_path)
+    done = run([sys.executable, "run.py"], tmp_path)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
 
 
 @needs("cocotbext")

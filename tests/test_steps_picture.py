@@ -39,6 +39,19 @@ def texts(tree: ElementTree.Element, name: str) -> list[str]:
     return [element.text or "" for element in tree.iter(f"{SVG}{name}")]
 
 
+def test_connections_that_look_alike() -> None:
+    skip, back = Connection("input", weights(3, 4)), Connection("b", weights(3, 3), delay=1)
+    network = QuantizedNetwork(
+        Input((4,), kind="spikes"),
+        (population("a", 3, skip), population("b", 3, Connection("a", weights(3, 3)), skip, skip, back, back)),
+        3,
+    )
+    _, lines = layout(network)
+    points = [tuple(line.points) for line in lines]
+    assert len(set(points)) == len(points) == 7
+    assert len({one[-1] for one in points[1:6]}) == 5, "each has an entry of its own"
+
+
 def test_rows_and_sides_of_a_graph() -> None:
     nodes, lines = layout(skipping())
     assert [(node.lines[0], node.row) for node in nodes] == [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import sys
@@ -330,7 +331,10 @@ def on_the_line(names: Collection[str]) -> set[str]:
 
 
 def whole_command() -> str:
-    """The running command with all given options except output file and report: a shell line, to be recorded."""
+    """The running command with all given options except output file and report: a shell line, to be recorded.
+
+    Bytes of names that are not UTF-8 are told as `\\xff` and the like.
+    """
     from ..samples import NETWORK, SAMPLE
 
     ctx = click.get_current_context()
@@ -350,7 +354,7 @@ def whole_command() -> str:
                 continue
         for one in value if isinstance(value, tuple) else (value,):
             words += (*flag, SAMPLE if one == NETWORK else str(one))
-    return shlex.join(words)
+    return os.fsencode(shlex.join(words)).decode("utf8", errors="backslashreplace")
 
 
 @contextmanager

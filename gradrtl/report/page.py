@@ -140,5 +140,5 @@ def links(path: Path, targets: Sequence[tuple[Path | None, str]]) -> Links:
         if target is None or not target.is_file():
             continue
         relative = os.path.relpath(target.resolve(), path.resolve().parent)
-        found.append(Link(str(target), quote(Path(relative).as_posix()), what))
+        found.append(Link(str(target), quote(os.fsencode(Path(relative).as_posix())), what))
     return Links(tuple(found))

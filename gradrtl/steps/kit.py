@@ -96,6 +96,8 @@ def facts(kit: Kit) -> dict[str, Any]:
         "classes": kit.network.classes,
         "readouts": list(mapping.output.classes),
         "numbered": mapping.output.numbered,
+        "answers_early": mapping.network.answers_early,
+        "cancels": mapping.placement.cancel,
     }
 
 

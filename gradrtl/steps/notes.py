@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import require
-from ..quantize.network import QuantizedNetwork
+from ..quantize.network import Connection, QuantizedNetwork
 from ..sim.operations import titles
 
 ONE_CLASS = 0.95  # a network that answers one class for at least this fraction of the images gets a note
@@ -25,13 +25,23 @@ def require_labels(network: QuantizedNetwork, labels: np.ndarray | None) -> None
 
 def on_events(network: QuantizedNetwork, events: Sequence[float]) -> list[str]:
     """A note on the first connection that no event reaches; `events`: per frame, by connection (of a chain: layer)."""
-    inputs, what = [given.name for given in network.inputs], "layer" if network.is_chain else "population"
     for edge, title, arriving in zip(network.edges, titles(network), events, strict=True):
         if not arriving:
-            source = edge.connection.sources[0]
-            why = "all pixels are 0" if source in inputs else f"{what} {source} has gone silent"
-            return [f"no event reaches {what} {title}: {why}"]
+            what = "layer" if network.is_chain else "population"
+            return [f"no event reaches {what} {title}: {_why(network, edge.connection, what)}"]
     return []
+
+
+def _why(network: QuantizedNetwork, connection: Connection, what: str) -> str:
+    source, delay = connection.sources[0], connection.delay
+    if delay and network.stream:
+        return f"{source} has gone silent, or the stream is not longer than the delay of {delay}"
+    if delay >= network.steps:
+        return f"the delay of {delay} is not below the steps of a frame, {network.steps}"
+    inputs = {given.name: given.kind for given in network.inputs}
+    if source in inputs:
+        return "all pixels are 0" if inputs[source] == "static" else f"input {source} has no events"
+    return f"{what} {source} has gone silent"
 
 
 def on_rates(network: QuantizedNetwork) -> list[str]:

@@ -39,7 +39,7 @@ class Node:
         return self.x + WIDTH / 2
 
 
-@dataclass
+@dataclass(eq=False)  # two connections may look alike
 class Line:
     """From the node `start` to the node `end`; `label` is written beside it, `title` says all of it.
 

@@ -14,6 +14,7 @@ FACTS = json.loads((HERE / "gradrtl.json").read_text())
 FRAMES = json.loads((HERE / "vectors.json").read_text())["frames"]
 PERIOD = 10  # ns
 PATIENCE = 1_000_000  # cycles for a packet
+TOO_SHORT, TOO_LONG = 1, 2  # bits of the register `errors`
 
 
 class Bench:
@@ -71,29 +72,45 @@ async def every_frame_has_the_packet_of_the_simulator(dut, stalls):
     assert await bench.register("errors") == 0
 
 
+def malformed(frame):
+    """A beat or two that are no frame, and the bit of `errors` that says why."""
+    data, size = data_of(frame), FACTS["beat_bytes"]
+    if len(data) > size:
+        return data[:size], TOO_SHORT
+    if FACTS["input"] == "static":
+        return bytes(2 * size), TOO_LONG
+    return bytes(size), TOO_SHORT  # an address where the mark belongs
+
+
+async def is_flagged_and_the_next_one_is_right(bench, bad):
+    """Send `bad`, then the first frame, which has its own packet; whether that of `bad` was flagged.
+
+    A stream goes on from the state that a bad step leaves, and begins anew after a reset.
+    """
+    await bench.source.send(AxiStreamFrame(bad))
+    _, flagged = await bench.packet()
+    if FACTS["numbered"]:
+        await bench.registers.write_dword(FACTS["registers"]["control"], 1)
+    await bench.source.send(AxiStreamFrame(data_of(FRAMES[0])))
+    assert await bench.packet() == (FRAMES[0]["packet"], False)
+    return flagged or FACTS["answers_early"]  # an answer that has left before the fault came in has no flag
+
+
 @cocotb.test()
-async def a_short_frame_is_flagged_and_the_next_one_is_right(dut):
+async def a_malformed_frame_is_flagged_and_the_next_one_is_right(dut):
     bench = Bench(dut, 0.0)
     await bench.start()
-    frame = FRAMES[0]
-    await bench.source.send(AxiStreamFrame(data_of(frame)[: FACTS["beat_bytes"]]))
-    await bench.source.send(AxiStreamFrame(data_of(frame)))
-    _, flagged = await bench.packet()
-    assert flagged
-    assert await bench.packet() == (frame["packet"], False)
-    assert await bench.register("errors") == 1
+    bad, error = malformed(FRAMES[0])
+    assert await is_flagged_and_the_next_one_is_right(bench, bad)
+    assert await bench.register("errors") == error
 
 
-@cocotb.test()
+@cocotb.test(skip=len(data_of(FRAMES[0])) == 1)
 async def a_frame_without_its_last_byte_is_flagged_and_the_next_one_is_right(dut):
     bench = Bench(dut, 0.4)
     await bench.start()
-    frame = FRAMES[0]
-    await bench.source.send(AxiStreamFrame(data_of(frame)[:-1]))
-    await bench.source.send(AxiStreamFrame(data_of(frame)))
-    _, flagged = await bench.packet()
-    assert flagged
-    assert await bench.packet() == (frame["packet"], False)
+    assert await is_flagged_and_the_next_one_is_right(bench, data_of(FRAMES[0])[:-1])
+    assert await bench.register("errors") or FACTS["cancels"]  # the rest of a frame that has its answer is not checked
 
 
 @cocotb.test()
