@@ -26,6 +26,7 @@ from torch.nn import functional
 
 from gradrtl import archive
 from gradrtl.checks import fields, whole
+from gradrtl.cli import OneLine
 from gradrtl.errors import require
 from gradrtl.model.augment import Augment
 from gradrtl.model.checkpoint import Checkpoint
@@ -299,7 +300,7 @@ def picture(data: Dataset, spikes: np.ndarray, pixels: np.ndarray, path: Path) -
     pyplot.close(figure)
 
 
-@click.group()
+@click.group(cls=OneLine)
 def main() -> None:
     """A sparse spiking encoder in hardware, and a decoder on the host."""
     torch.set_num_threads(1)

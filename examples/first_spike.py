@@ -15,6 +15,7 @@ from pathlib import Path
 import click
 import numpy as np
 
+from gradrtl.cli import OneLine
 from gradrtl.errors import require
 from gradrtl.model.data import load, split
 from gradrtl.quantize.first_spike import Trade, first_spike, ramped, trades
@@ -32,7 +33,7 @@ THRESHOLDS = 60  # that are tried
 SLOPES = (4, 5, 6, 7, 8, 12)  # ramps that are tried: membranes rise by the threshold in as many steps
 
 
-@click.group(help=__doc__)
+@click.group(cls=OneLine, help=__doc__)
 def main() -> None:
     pass
 
@@ -50,6 +51,7 @@ def best(found: list[Trade], loss: float) -> Trade:
 def choose(network: str, output: Path, loss: float) -> None:
     """Give NETWORK, which is read out in membranes, the threshold that answers early and well."""
     plain = QuantizedNetwork.load(network)
+    first_spike(plain, 1)  # refuses what cannot answer so, before the search
     training = load(MNIST)[0]
     held_out = split(training)[1]
     frames = frames_for(plain, held_out)

@@ -22,6 +22,7 @@ import click
 import numpy as np
 import torch
 
+from gradrtl.cli import OneLine
 from gradrtl.model.checkpoint import Checkpoint
 from gradrtl.model.data import Dataset, load, split
 from gradrtl.model.networks import network_of
@@ -84,7 +85,7 @@ def spread(values: list[float]) -> str:
     return f"{statistics.mean(values):.2f}{deviation} ({', '.join(f'{value:.2f}' for value in values)})"
 
 
-@click.group()
+@click.group(cls=OneLine)
 @click.option("--threads", default=1, show_default=True, help="Threads of torch and of the simulator.")
 def main(threads: int) -> None:
     """Quantise the MNIST networks."""

@@ -40,17 +40,8 @@ class Failure(click.ClickException):
         click.echo(f"error: {one_line(self.format_message())}", err=True)
 
 
-class Face(click.Group):
-    """The commands of `COMMANDS`, each loaded when it is needed. Errors of packages and options are one line."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        function = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
-        return getattr(import_module(f".commands.{COMMANDS[cmd_name]}", __package__), function)
+class OneLine(click.Group):
+    """Commands whose errors of packages, options and files are one line."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         open_streams()
@@ -62,6 +53,19 @@ class Face(click.Group):
             result = super().invoke(ctx)
             sys.stdout.flush()
             return result
+
+
+class Face(OneLine):
+    """The commands of `COMMANDS`, each loaded when it is needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        function = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+        return getattr(import_module(f".commands.{COMMANDS[cmd_name]}", __package__), function)
 
 
 @contextmanager

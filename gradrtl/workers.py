@@ -12,9 +12,10 @@ import tempfile
 import threading
 import time
 from asyncio import CancelledError
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, nullcontext, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from importlib import metadata
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
 
 from .cache import LIBRARIES, sources
@@ -122,17 +123,40 @@ def _local(stack: ExitStack, processes: int, memory: str | None) -> Client:
         "distributed.nanny.pre-spawn-environ": dict.fromkeys(THREADS, "1"),
     }
     stack.enter_context(dask.config.set(settings))
-    workers = stack.enter_context(
-        LocalCluster(
-            n_workers=processes,
-            threads_per_worker=1,
-            memory_limit=0 if memory is None else size_of(memory),
-            dashboard_address="127.0.0.1:0",
-            host="127.0.0.1",
-            silence_logs=logging.CRITICAL,
+    with _interrupted_later():
+        workers = stack.enter_context(
+            LocalCluster(
+                n_workers=processes,
+                threads_per_worker=1,
+                memory_limit=0 if memory is None else size_of(memory),
+                dashboard_address="127.0.0.1:0",
+                host="127.0.0.1",
+                silence_logs=logging.CRITICAL,
+            )
         )
-    )
-    return stack.enter_context(Client(workers))
+        return stack.enter_context(Client(workers))
+
+
+@contextmanager
+def _interrupted_later() -> Iterator[None]:
+    """Ctrl-C takes effect at the end of the block: Dask cannot end a cluster that has half begun.
+
+    Processes that begin in the block inherit that the signal is blocked: in a terminal it reaches them as well.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    resource_tracker.ensure_running()  # to begin it unblocks the signal
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt
 
 
 def _remote(stack: ExitStack, scheduler: str) -> Client:

@@ -224,6 +224,8 @@ def idx_files(folder: str | Path) -> tuple[Path, dict[tuple[str, str], Path]]:
     several = ", ".join(sorted(found))
     require(len(found) <= 1, "data folder", folder, f"one data set, not {several}: add a name, as in {folder}/NAME")
     files = next(iter(found.values()), {})
+    if wanted is not None and not files:
+        raise UserError(f"data folder {folder / wanted}: no such folder, and no data set of that name beside it")
     for part in ("train", "t10k"):
         for what, ending in (("images", "idx3-ubyte"), ("labels", "idx1-ubyte")):
             if (part, what) not in files:

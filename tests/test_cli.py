@@ -19,7 +19,7 @@ from command_line import gradrtl
 from gradrtl import cli
 from gradrtl.commands import COMMANDS
 from gradrtl.model.data import Dataset, load
-from gradrtl.quantize.network import Conv, Input, IntNeuron, Layer, QuantizedNetwork
+from gradrtl.quantize.network import Conv, Dense, Input, IntNeuron, Layer, QuantizedNetwork
 from gradrtl.quantize.placement import Placement
 from gradrtl.sim import engine
 from gradrtl.steps.demo import Chain
@@ -384,6 +384,26 @@ def written_by_python_2() -> bytes:
     """A .npy file that NumPy reads with a warning of several sentences."""
     header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (1L,)}\n"
     return np.lib.format.magic(1, 0) + len(header).to_bytes(2, "little") + header + b"\0"
+
+
+def test_a_network_of_another_input_than_the_usual_images(tmp_path):
+    layer = Layer("out", (2,), Dense(np.ones((3, 2), np.int8)), IntNeuron("none", "hard", 1), 4)
+    QuantizedNetwork.chain(Input((2,)), (layer,), 2).save(tmp_path / "n.npz")
+    told = gradrtl("simulate", tmp_path / "n.npz", code=2).output
+    usual = "(of the usual images, as neither --data nor --frames names others)"
+    assert told == f"error: image pixels is 784, expected 2, what the network reads {usual}\n"
+    told = gradrtl("simulate", tmp_path / "n.npz", *DATA, code=2).output
+    assert told == "error: image pixels is 784, expected 2, what the network reads\n"
+
+
+def test_a_check_writes_nothing_and_so_over_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("build").mkdir()
+    shutil.copy(NETWORK, "build/network.npz")  # where an import writes if nothing else is said
+    told = gradrtl("import", "build/network.npz", "--check", code=2).output
+    assert told.startswith("error: NIR file build/network.npz: not an HDF5 file")
+    told = gradrtl("import", "build/network.npz", code=2).output
+    assert told == "error: output is build/network.npz, expected another file than MODEL\n"
 
 
 def test_names_that_are_not_utf8(tmp_path, monkeypatch):

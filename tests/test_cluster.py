@@ -181,6 +181,23 @@ def started(*words: object) -> subprocess.Popen[str]:
     )
 
 
+def test_an_interruption_waits_until_the_cluster_stands():
+    program = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))"
+    told = []
+
+    def begin() -> None:
+        with workers._interrupted_later():
+            os.kill(os.getpid(), signal.SIGINT)
+            told.append(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout)
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        begin()
+    assert told == ["True\n"], "a process that begins there is not interrupted"
+    assert signal.getsignal(signal.SIGINT) == before
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_interrupted_and_resumed_is_as_uninterrupted(how, tmp_path):
     path, log = tmp_path / "found.jsonl", tmp_path / "log"

@@ -158,7 +158,7 @@ def test_emnist_names(folder: Path) -> None:
         found = data.load(where)
         assert [part.digest for part in found] == [part.digest for part in plain]
         assert sorted(data.files(where)) == sorted(folder.iterdir())
-    with pytest.raises(UserError, match="emnist-letters: no train-images-idx3-ubyte"):
+    with pytest.raises(UserError, match="emnist-letters: no such folder, and no data set"):
         data.load(folder / "emnist-letters")
 
 

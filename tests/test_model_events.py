@@ -678,8 +678,14 @@ def test_recordings_of_another_camera_or_other_images_are_not_mixed(
     with pytest.raises(UserError, match=r"moving.json: damaged; delete"):
         write(folder, (data, data), Camera(), 2)
     (folder / "moving.json").unlink()
-    with pytest.raises(UserError, match=r"recordings is .*Train, expected none without a moving.json"):
+    with pytest.raises(
+        UserError, match=r"out is .* with Test, expected a new folder, an empty one, or one with moving.j"
+    ):
         write(folder, (data, data), Camera(), 2)
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "train-images-idx3-ubyte").write_bytes(b"")
+    with pytest.raises(UserError, match=r"out is .*images with train-images-idx3-ubyte, expected a new folder"):
+        write(tmp_path / "images", (data, data), Camera(), 2)
 
 
 def test_two_processes_do_not_write_to_one_folder(tmp_path: Path) -> None:

@@ -145,6 +145,17 @@ def test_fusesoc_lints_and_runs_in_verilator(tmp_path):
     assert "PASS: 3 packets as expected" in done.stdout + done.stderr
 
 
+def test_a_folder_has_one_package(tmp_path):
+    package(kit(), "cocotb", tmp_path)
+    package(kit(), "cocotb", tmp_path)
+    for target in ("fusesoc", "litex", "vivado"):
+        with pytest.raises(UserError, match=r"output is .*, expected another folder: it has the package for cocotb"):
+            package(kit(), target, tmp_path)
+        package(kit(), target, tmp_path / target)
+        with pytest.raises(UserError, match=f"expected another folder: it has the package for {target}"):
+            package(kit(), "cocotb", tmp_path / target)
+
+
 def test_the_command_writes_a_package(tmp_path):
     made = CliRunner().invoke(cli.main, ["package", "sample", "--for", "cocotb", "-o", str(tmp_path), "--json"])
     assert made.exit_code == 0, made.output

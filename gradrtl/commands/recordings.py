@@ -18,7 +18,7 @@ from .output import command, figures
 @click.option("--images", type=int, callback=at_least(1), help="Images of each part, the first ones.  [default: all]")
 @setting_options(Camera)
 def moving(out, folder, images, **given) -> None:
-    """Shake images before a simulated event camera, and write what it sees to the folder OUT, in the layout of N-MNIST.
+    """Shake the images of --data before a simulated event camera; write what it sees to the folder OUT, as N-MNIST is.
 
     No camera has recorded them. An interrupted run resumes. A folder of other images or of another camera is refused.
     """

@@ -78,9 +78,14 @@ def labelled_frames(network: QuantizedNetwork, chosen: Chosen | None = None) -> 
         return _recorded(network, chosen)
     if chosen.frames is None or chosen.frames.is_dir() or _is_recordings(chosen.frames):
         require(chosen.labels is None, "labels", chosen.labels, f"not given beside {chosen.frames}, which has its own")
-        test = images_in(chosen.frames or chosen.folder, network, chosen)
-        test = test[: _count(chosen, len(test), "the test images", chosen.usual)]
-        return frames_for(network, test), test.labels
+        try:
+            test = images_in(chosen.frames or chosen.folder, network, chosen)
+            test = test[: _count(chosen, len(test), "the test images", chosen.usual)]
+            return frames_for(network, test), test.labels
+        except UserError as error:
+            if chosen.frames or chosen.folder:
+                raise
+            raise UserError(f"{error} (of the usual images, as neither --data nor --frames names others)") from None
     found = load_frames(chosen.frames, network)
     inputs = found if isinstance(found, tuple) else (found,)
     labels = None if chosen.labels is None else load_labels(chosen.labels)

@@ -17,9 +17,11 @@ from .vivado import for_vivado
 def package(kit: Kit, target: str, folder: Path) -> list[Path]:
     """Write the package for `target` into `folder`; returns the files that were written.
 
-    Raises `UserError` for a target that does not exist.
+    Raises `UserError` for a target that does not exist, and for a folder with the package of another one.
     """
     require(target in TARGETS, "for", target, " or ".join(TARGETS))
+    other = next((name for name, file in FILES.items() if name != target and (folder / file).exists()), None)
+    require(other is None, "output", folder, f"another folder: it has the package for {other}")
     written = []
     for name, text in TARGETS[target](kit).items():
         write_text(folder / name, text)
@@ -63,6 +65,7 @@ TARGETS: dict[str, Callable[[Kit], dict[str, str]]] = {
     "vivado": for_vivado,
     "litex": for_litex,
 }
+FILES = {"cocotb": "run.py", "fusesoc": f"{MODULE}.core", "vivado": "build.tcl", "litex": "sim.py"}  # each has its own
 
 
 def _marked(words: list[int], bits: int) -> list[int]:

@@ -21,7 +21,7 @@ import numpy as np
 from ...cache import sources
 from ...errors import UserError, require
 from ...files import write_text
-from ...locks import hold
+from ...locks import NAME, hold
 from ..data import Dataset
 from ..settings import above, at_least, below, between, check, setting
 from .binning import Events
@@ -126,8 +126,9 @@ def _claim(folder: Path, wanted: dict[str, Any]) -> None:
     """Note in `folder` what its recordings are made from; `UserError` if it has others."""
     path, advice = folder / MADE_FROM, f"delete {folder}, or choose another folder"
     if not path.exists():
-        others = next((folder / part for part in PARTS if (folder / part).exists()), None)
-        require(others is None, "recordings", others, f"none without a {MADE_FROM} that tells of them: {advice}")
+        others = next((one for one in sorted(folder.iterdir()) if one.name != NAME), None)
+        found = f"{folder} with {others.name}" if others else ""
+        require(others is None, "out", found, f"a new folder, an empty one, or one with {MADE_FROM}")
         write_text(path, json.dumps(wanted, indent=1) + "\n")
         return
     try:

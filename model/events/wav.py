@@ -52,7 +52,7 @@ class Content:
 
 def content(path: Path, largest: int = LARGEST_FILE) -> Content:
     """The content of a WAV file of at most `largest` bytes, of any format; `UserError` tells its fault."""
-    require(path.is_file(), "file", "missing", "a WAV file")
+    require(path.is_file(), "file", "a folder" if path.is_dir() else "missing", "a WAV file")
     require(path.stat().st_size <= largest, "size", path.stat().st_size, f"at most {largest} bytes")
     try:
         with wave.open(str(path), "rb") as file:
