@@ -42,7 +42,7 @@ def whole(path: str | Path) -> Iterator[Path]:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write `text` to `path` in UTF-8, completely or not at all; what is not UTF-8 in names becomes `\\udcff` or so."""
+    """Write `text` to `path` in UTF-8, completely or not at all. Signs that UTF-8 does not have are escaped."""
     with whole(path) as part:
         part.write_text(text, encoding="utf8", errors="backslashreplace")
 

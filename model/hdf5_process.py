@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError, require
+from ..errors import UserError, one_line, require
 
 MEMORY = 1 << 32  # bytes of address space
 REFUSED = 3  # exit code: the last line of stderr says why
@@ -66,7 +66,7 @@ def confined(seconds: int) -> Iterator[None]:
         why = f"{DAMAGED} ({told[:200]})"
     else:
         return
-    print("".join(c if c.isprintable() else "?" for c in why), file=sys.stderr)
+    print(one_line(why), file=sys.stderr)
     sys.exit(REFUSED)
 
 

@@ -386,12 +386,12 @@ def written_by_python_2() -> bytes:
     return np.lib.format.magic(1, 0) + len(header).to_bytes(2, "little") + header + b"\0"
 
 
-def test_a_network_of_another_input_than_the_usual_images(tmp_path):
+def test_a_network_of_another_input_than_the_default_images(tmp_path):
     layer = Layer("out", (2,), Dense(np.ones((3, 2), np.int8)), IntNeuron("none", "hard", 1), 4)
     QuantizedNetwork.chain(Input((2,)), (layer,), 2).save(tmp_path / "n.npz")
     told = gradrtl("simulate", tmp_path / "n.npz", code=2).output
-    usual = "(of the usual images, as neither --data nor --frames names others)"
-    assert told == f"error: image pixels is 784, expected 2, what the network reads {usual}\n"
+    default = "(these are the default images: choose others with --data or --frames)"
+    assert told == f"error: image pixels is 784, expected 2, what the network reads {default}\n"
     told = gradrtl("simulate", tmp_path / "n.npz", *DATA, code=2).output
     assert told == "error: image pixels is 784, expected 2, what the network reads\n"
 

@@ -18,9 +18,10 @@ from .output import command, figures
 @click.option("--images", type=int, callback=at_least(1), help="Images of each part, the first ones.  [default: all]")
 @setting_options(Camera)
 def moving(out, folder, images, **given) -> None:
-    """Shake the images of --data before a simulated event camera; write what it sees to the folder OUT, as N-MNIST is.
+    """Shake the images of --data before a simulated event camera; write what it sees to the folder OUT.
 
-    No camera has recorded them. An interrupted run resumes. A folder of other images or of another camera is refused.
+    The files have the layout of N-MNIST. No camera has recorded them. An interrupted run resumes. A folder of other
+    images, of another camera or with other files is refused.
     """
     from ..model.data import load
     from ..model.events.moving import write

@@ -85,7 +85,7 @@ def labelled_frames(network: QuantizedNetwork, chosen: Chosen | None = None) -> 
         except UserError as error:
             if chosen.frames or chosen.folder:
                 raise
-            raise UserError(f"{error} (of the usual images, as neither --data nor --frames names others)") from None
+            raise UserError(f"{error} (these are the default images: choose others with --data or --frames)") from None
     found = load_frames(chosen.frames, network)
     inputs = found if isinstance(found, tuple) else (found,)
     labels = None if chosen.labels is None else load_labels(chosen.labels)

@@ -171,7 +171,7 @@ def _first_cause(error: BaseException) -> BaseException:
 def _in_one_line(name: str, kinds: tuple[type[Exception], ...] = (Exception,)) -> Iterator[None]:
     """Errors of Optuna, which reads lines of a journal unchecked, and of any database driver as a `UserError`.
 
-    `kinds`: only these, where there are errors of other reasons.
+    `kinds`: those of the storage, for a block in which other errors occur as well.
     """
     try:
         yield
